@@ -1,0 +1,222 @@
+"""The life of a job, as one table: which fact may follow in which state, and where it leads.
+
+A job is the fold of its facts. Facts are only ever appended; resuming is reading them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
+
+from msgspec import Struct, field, structs
+
+from .answers import Cost, FailureKind, Handle, Output, Route
+from .request import Request
+
+State = Literal["new", "ready", "sending", "doubt", "running", "finished", "stored", "failed", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
+ENDED: frozenset[State] = frozenset({"stored", "failed", "cancelled"})
+
+
+class Fact(Struct, frozen=True, kw_only=True, tag_field="fact"):
+    """One thing that happened to one job, at a time in unix seconds."""
+
+    job: str
+    at: float
+
+
+class Created(Fact, frozen=True, kw_only=True, tag="created"):
+    """A wish became a job. The request carries no inline media here; ``index`` tells which of several outputs it is."""
+
+    request: Request
+    index: int = 0
+
+
+class Routed(Fact, frozen=True, kw_only=True, tag="routed"):
+    """A way to a provider was chosen; the request is as that provider takes it."""
+
+    route: Route
+    request: Request
+    warnings: tuple[str, ...] = ()
+
+
+class Sending(Fact, frozen=True, kw_only=True, tag="sending"):
+    """The next thing that happens is the first byte of a POST that buys. Written before it."""
+
+    attempt: int
+
+
+class Accepted(Fact, frozen=True, kw_only=True, tag="accepted"):
+    """The provider took the job and said how to ask for it. Written before the first such asking."""
+
+    handle: Handle
+
+
+class Refused(Fact, frozen=True, kw_only=True, tag="refused"):
+    """This attempt was certainly not accepted."""
+
+    kind: FailureKind
+    message: str
+    status: int | None = None
+
+
+class Doubted(Fact, frozen=True, kw_only=True, tag="doubted"):
+    """The request went out and nobody knows what became of it."""
+
+    message: str
+
+
+class Resolved(Fact, frozen=True, kw_only=True, tag="resolved"):
+    """A person (or the provider's own list of jobs) settled a doubt."""
+
+    decision: Literal["resend", "drop"]
+
+
+class Made(Fact, frozen=True, kw_only=True, tag="made"):
+    """The provider is done. Outputs are kept here by URL only; inline media goes straight to its file."""
+
+    outputs: tuple[Output, ...]
+    seed: int | None = None
+    cost: Cost | None = None
+    timings: dict[str, float] = field(default_factory=dict[str, float])
+    warnings: tuple[str, ...] = ()
+
+
+class Stored(Fact, frozen=True, kw_only=True, tag="stored"):
+    """The media lies whole at its place."""
+
+    media: dict[str, Any]
+
+
+class Broken(Fact, frozen=True, kw_only=True, tag="failed"):
+    """The job is over without media."""
+
+    kind: str
+    message: str
+    status: int | None = None
+
+
+class Stopped(Fact, frozen=True, kw_only=True, tag="cancelled"):
+    """The job was cancelled; ``reached`` tells whether the provider agreed to stop, None that it was never asked."""
+
+    reached: bool | None
+    message: str = ""
+
+
+AnyFact = Created | Routed | Sending | Accepted | Refused | Doubted | Resolved | Made | Stored | Broken | Stopped
+
+LIFE: dict[State, dict[type[Fact], State]] = {
+    "new": {Routed: "ready", Broken: "failed", Stopped: "cancelled"},
+    "ready": {Routed: "ready", Sending: "sending", Broken: "failed", Stopped: "cancelled"},
+    "sending": {
+        Accepted: "running",
+        Made: "finished",
+        Refused: "ready",
+        Doubted: "doubt",
+        Broken: "failed",
+    },
+    "doubt": {Accepted: "running", Made: "finished", Resolved: "ready", Broken: "failed"},
+    "running": {Accepted: "running", Made: "finished", Broken: "failed", Stopped: "cancelled"},
+    "finished": {Made: "finished", Stored: "stored", Broken: "failed", Stopped: "cancelled"},
+    "stored": {Stored: "stored"},  # downloaded again, because its file was missing
+    "failed": {},
+    "cancelled": {},
+}
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A job as its facts tell it. Times are unix seconds; ``attempts`` counts the submissions that were begun."""
+
+    id: str
+    request: Request
+    state: State = "new"
+    index: int = 0
+    created: float = 0.0
+    updated: float = 0.0
+    sent: float | None = None
+    route: Route | None = None
+    handle: Handle | None = None
+    attempts: int = 0
+    refusals: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    seed: int | None = None
+    cost: Cost | None = None
+    timings: dict[str, float] = field(default_factory=dict[str, float])
+    warnings: tuple[str, ...] = ()
+    media: dict[str, Any] | None = None
+    error: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.state in ENDED
+
+
+class ImpossibleError(Exception):
+    """A fact that cannot follow in this state: the ledger or the engine is wrong, and going on might pay twice."""
+
+
+def begin(fact: Created) -> Job:
+    """The job that this fact creates."""
+    return Job(id=fact.job, request=fact.request, index=fact.index, created=fact.at, updated=fact.at)
+
+
+def follow(job: Job, fact: Fact) -> Job:
+    """The job after one more fact; ImpossibleError when the table does not allow it."""
+    state = LIFE[job.state].get(type(fact))
+    if state is None or fact.job != job.id:
+        raise ImpossibleError(f"job {job.id} is {job.state}: {type(fact).__name__.lower()} cannot follow")
+    if isinstance(fact, Resolved) and fact.decision == "drop":
+        state = "failed"
+    return structs.replace(job, state=state, updated=fact.at, **_changes(job, fact))
+
+
+def fold(facts: Iterable[Fact]) -> Job:
+    """The job that these facts tell, in their order; ImpossibleError when they contradict the table."""
+    told = iter(facts)
+    first = next(told, None)
+    if not isinstance(first, Created):
+        raise ImpossibleError("a job begins with its creation")
+    job = begin(first)
+    for fact in told:
+        job = follow(job, fact)
+    return job
+
+
+def without_media(wish: Request) -> Request:
+    """The request as it may be written down: an inline image only by its name and digest."""
+    if wish.image is None or wish.image.data is None:
+        return wish
+    return structs.replace(wish, image=structs.replace(wish.image, data=None))
+
+
+def links(outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+    """The outputs as they may be written down: URLs stay, inline media does not."""
+    return tuple(
+        structs.replace(output, data=None, url=None if (output.url or "").startswith("data:") else output.url)
+        for output in outputs
+    )
+
+
+def _changes(job: Job, fact: Fact) -> dict[str, Any]:
+    match fact:
+        case Routed():
+            return {"route": fact.route, "warnings": fact.warnings, "handle": None}
+        case Sending():
+            return {"attempts": fact.attempt, "sent": fact.at}
+        case Accepted():
+            return {"handle": fact.handle}
+        case Refused():
+            provider = job.route.provider if job.route else "nobody"
+            return {"refusals": (*job.refusals, f"{provider}: {fact.message}"), "error": fact.message}
+        case Made():
+            told = {"outputs": fact.outputs, "seed": fact.seed, "cost": fact.cost, "timings": fact.timings}
+            return {**told, "warnings": (*job.warnings, *fact.warnings), "error": None}
+        case Stored():
+            return {"media": fact.media, "error": None}
+        case Doubted() | Broken() | Stopped():
+            return {"error": fact.message}
+        case Resolved():
+            return {"error": "dropped by the user" if fact.decision == "drop" else None}
+        case _:
+            return {}

@@ -1,0 +1,135 @@
+"""HTTP as data: a request to send, a reply that came back, and the secrets that neither ever shows.
+
+Nothing here sends anything. A reply is read through types: ``reply.read(Painting).url``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct, field
+
+T = TypeVar("T")
+
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-key"})
+SECRET_QUERY = re.compile(
+    r"(?i)([?&](?:[^=&]*(?:signature|credential|token|key|sig|secret|expires|policy)[^=&]*)=)[^&#\s]+"
+)
+SECRET_WORDS = re.compile(
+    r"(?i)\bhf_[a-z0-9]{6,}\b|\br8_[a-z0-9]{10,}\b|\bsk-[a-z0-9_-]{10,}|((?:bearer|key|token)\s+)[a-z0-9._:-]{8,}"
+)
+RAW_LIMIT = 64 * 1024  # bytes of a reply kept for a person to look at
+
+
+class Secret:
+    """A secret that does not show itself: ``str`` and ``repr`` are blind, ``reveal`` is the one way in."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The secret itself, for the one header it belongs into."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class Credential(Struct, frozen=True, kw_only=True):
+    """A secret, the scheme it is sent with, and the one origin (scheme, host, port) it may be sent to."""
+
+    secret: Secret
+    base_url: str
+    scheme: Literal["Bearer", "Key"] = "Bearer"
+
+    def opens(self, url: str) -> bool:
+        """Whether this credential may go to that URL: same scheme, host and port, and below the same path."""
+        mine, theirs = urlsplit(self.base_url), urlsplit(url)
+        same = (mine.scheme, mine.netloc) == (theirs.scheme, theirs.netloc)
+        return same and (theirs.path + "/").startswith(mine.path.rstrip("/") + "/") and ".." not in theirs.path
+
+    @property
+    def header(self) -> str:
+        """The value of the Authorization header."""
+        return f"{self.scheme} {self.secret.reveal()}"
+
+
+class HttpRequest(Struct, frozen=True, kw_only=True):
+    """One HTTP request. ``hold`` is how long, in seconds, the server may keep it open on purpose before it answers."""
+
+    method: Literal["GET", "POST", "PUT"]
+    url: str
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    body: bytes | None = None
+    hold: float = 0.0
+
+    def __repr__(self) -> str:
+        shown = {k: "***" if k.lower() in SECRET_HEADERS else v for k, v in self.headers.items()}
+        return f"HttpRequest({self.method} {redact(self.url)} {shown} {len(self.body or b'')} bytes)"
+
+
+class HttpReply(Struct, frozen=True, kw_only=True):
+    """One complete HTTP reply; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"HttpReply({self.status} {self.mime} {len(self.body)} bytes)"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def mime(self) -> str:
+        """The media type it claims, without parameters, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def read(self, kind: type[T]) -> T:
+        """The JSON body as ``kind``; msgspec.DecodeError (ValidationError says where) when it is something else."""
+        return msgspec.json.decode(self.body, type=kind)
+
+
+def post_json(url: str, body: Any, *, headers: Mapping[str, str] | None = None, hold: float = 0.0) -> HttpRequest:
+    """A POST of JSON."""
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    return HttpRequest(method="POST", url=url, headers=sent, body=msgspec.json.encode(body), hold=hold)
+
+
+def get(url: str, *, headers: Mapping[str, str] | None = None) -> HttpRequest:
+    """A GET."""
+    return HttpRequest(method="GET", url=url, headers=dict(headers or {}))
+
+
+def redact(text: str) -> str:
+    """The same text without what looks like a secret: tokens, keys, signatures in URLs."""
+    text = SECRET_QUERY.sub(r"\1***", text)
+    return SECRET_WORDS.sub(lambda found: f"{found[1] or ''}***", text)
+
+
+def path_of(url: str, *, default: str = "") -> str:
+    """The path of a URL out of a reply, safe to append to a route's base: it starts with one slash and never climbs.
+
+    Whatever host the URL names is thrown away: only the route's own host is ever asked. ``default`` stands in for a
+    path that is empty or tries to climb.
+    """
+    path = urlsplit(url).path
+    hostile = ".." in path.split("/") or "\\" in path or not path.isascii() or not path.isprintable()
+    return default if hostile or not path.strip("/") else "/" + path.strip("/")
