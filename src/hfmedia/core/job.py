@@ -6,7 +6,7 @@ A job is the fold of its facts. Facts are only ever appended; resuming is readin
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from msgspec import Struct, field, structs
 
@@ -125,7 +125,10 @@ LIFE: dict[State, dict[type[Fact], State]] = {
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A job as its facts tell it. Times are unix seconds; ``attempts`` counts the submissions that were begun."""
+    """A job as its facts tell it. Times are unix seconds; ``attempts`` counts the submissions that were begun.
+
+    ``request`` is the user's wish, ``sent_request`` the same as the chosen provider takes it.
+    """
 
     id: str
     request: Request
@@ -134,6 +137,7 @@ class Job(Struct, frozen=True, kw_only=True):
     created: float = 0.0
     updated: float = 0.0
     sent: float | None = None
+    sent_request: Request | None = None
     route: Route | None = None
     handle: Handle | None = None
     attempts: int = 0
@@ -184,26 +188,45 @@ def fold(facts: Iterable[Fact]) -> Job:
 
 
 def without_media(wish: Request) -> Request:
-    """The request as it may be written down: an inline image only by its name and digest."""
-    if wish.image is None or wish.image.data is None:
-        return wish
-    return structs.replace(wish, image=structs.replace(wish.image, data=None))
+    """The request as it may be written down: inline media only by its name, digest or length, in ``extra`` too."""
+    image = wish.image and structs.replace(wish.image, data=None, url=_link(wish.image.url))
+    return structs.replace(wish, image=image, extra={name: _slim(value) for name, value in wish.extra.items()})
 
 
 def links(outputs: tuple[Output, ...]) -> tuple[Output, ...]:
     """The outputs as they may be written down: URLs stay, inline media does not."""
-    return tuple(
-        structs.replace(output, data=None, url=None if (output.url or "").startswith("data:") else output.url)
-        for output in outputs
-    )
+    return tuple(structs.replace(output, data=None, url=_link(output.url)) for output in outputs)
+
+
+def _link(url: str | None) -> str | None:
+    return None if url is None or _is_inline(url) else url
+
+
+def _is_inline(text: str) -> bool:
+    return text[:64].lstrip().lower().startswith("data:")
+
+
+def _slim(value: Any) -> Any:
+    """A value of ``extra`` with a few words in place of bytes and data: URIs, however deep."""
+    match value:
+        case str() if _is_inline(value):
+            return f"(inline media of {len(value)} characters)"
+        case bytes() | bytearray():
+            return f"(inline media of {len(value)} bytes)"
+        case dict():
+            return {name: _slim(item) for name, item in cast("dict[str, Any]", value).items()}
+        case list() | tuple():
+            return [_slim(item) for item in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def _changes(job: Job, fact: Fact) -> dict[str, Any]:
     match fact:
         case Routed():
-            return {"route": fact.route, "warnings": fact.warnings, "handle": None}
+            return {"route": fact.route, "sent_request": fact.request, "warnings": fact.warnings, "handle": None}
         case Sending():
-            return {"attempts": fact.attempt, "sent": fact.at}
+            return {"attempts": job.attempts + 1, "sent": fact.at}
         case Accepted():
             return {"handle": fact.handle}
         case Refused():
@@ -211,7 +234,8 @@ def _changes(job: Job, fact: Fact) -> dict[str, Any]:
             return {"refusals": (*job.refusals, f"{provider}: {fact.message}"), "error": fact.message}
         case Made():
             told = {"outputs": fact.outputs, "seed": fact.seed, "cost": fact.cost, "timings": fact.timings}
-            return {**told, "warnings": (*job.warnings, *fact.warnings), "error": None}
+            warnings = tuple(dict.fromkeys((*job.warnings, *fact.warnings)))  # a result may be asked for twice
+            return {**told, "warnings": warnings, "error": None}
         case Stored():
             return {"media": fact.media, "error": None}
         case Doubted() | Broken() | Stopped():

@@ -5,7 +5,7 @@ Everything the Hub says is kept, live or not, so that an error can tell which ar
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -47,10 +47,6 @@ class Model(Struct, frozen=True):
         return tuple(m for m in self.mappings if m.live and task in (None, m.task))
 
 
-class _Performance(Struct):
-    tokens_per_second: float | None = msgspec.field(default=None, name="tokensPerSecond")
-
-
 class _Entry(Struct):
     providerId: str  # noqa: N815 - the Hub's own spelling
     status: str
@@ -59,8 +55,8 @@ class _Entry(Struct):
     adapter: str | None = None
     adapterWeightsPath: str | None = None  # noqa: N815
     type: str | None = None
-    performance: _Performance | None = None
-    pricing: float | None = None
+    performance: Any = None
+    pricing: Any = None
 
 
 class _Model(Struct):
@@ -74,30 +70,61 @@ def read_model(body: bytes) -> Model:
 
 
 def read_models(body: bytes) -> list[Model]:
-    """The models of one page of ``GET /api/models``; msgspec.DecodeError when it is no such page."""
-    return [_model(item) for item in msgspec.json.decode(body, type=list[_Model])]
+    """The models of one page of ``GET /api/models``; msgspec.DecodeError when it is no such page.
+
+    What cannot be read is left out and the rest is kept; a page of which nothing can be read is no page.
+    """
+    items = msgspec.json.decode(body, type=list[Any])
+    models: list[Model] = []
+    unread: msgspec.ValidationError | None = None
+    for item in items:
+        try:
+            models.append(_model(msgspec.convert(item, _Model)))
+        except msgspec.ValidationError as error:
+            unread = error
+    if unread and not models:
+        raise unread
+    return models
 
 
 def _model(item: _Model) -> Model:
     raw = item.inferenceProviderMapping
     if not raw:  # absent, {}, [] or null: nobody serves it
         return Model(item.id)
-    if isinstance(raw, dict):
-        entries = [{"provider": name, **entry} for name, entry in raw.items() if isinstance(entry, dict)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(raw, dict):  # the older shape: the key is the provider's name
+        entries = [
+            {"provider": name, **cast("dict[str, Any]", entry)}
+            for name, entry in cast("dict[str, Any]", raw).items()
+            if isinstance(entry, dict)
+        ]
     else:
-        entries = raw
-    return Model(item.id, tuple(_mapping(e) for e in msgspec.convert(entries, list[_Entry]) if e.provider))
+        entries = msgspec.convert(raw, list[Any])
+    return Model(item.id, tuple(mapping for entry in entries if (mapping := _mapping(entry))))
 
 
-def _mapping(entry: _Entry) -> Mapping:
+def _mapping(raw: Any) -> Mapping | None:
+    """One entry; None when it cannot be read, so that one bad entry does not take the others with it."""
+    try:
+        entry = msgspec.convert(raw, _Entry)
+    except msgspec.ValidationError:
+        return None
+    if not entry.provider:
+        return None
     return Mapping(
-        provider=entry.provider or "",
+        provider=entry.provider,
         provider_id=entry.providerId,
         task=entry.task,
         status=entry.status,
         adapter=entry.adapter,
         weights=entry.adapterWeightsPath,
         kind=entry.type,
-        speed=entry.performance.tokens_per_second if entry.performance else None,
-        price=entry.pricing,
+        speed=_number(entry.performance, "tokensPerSecond"),
+        price=_number(entry.pricing),
     )
+
+
+def _number(value: Any, name: str | None = None) -> float | None:
+    """A number, or the one of that name in a dict; None for anything else."""
+    if name is not None:
+        value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -98,11 +98,11 @@ def fit(wish: Request, provider: Provider) -> Fitted:
 
 
 def _check_image(wish: Request, rule: ImageRule | None, provider: str) -> None:
+    if rule is None:
+        raise InvalidRequestError(f"{provider} takes no input image for {wish.task}", provider=provider)
     image = wish.image
     if image is None or image.data is None:
         return
-    if rule is None:
-        raise InvalidRequestError(f"{provider} takes no input image for {wish.task}", provider=provider)
     if len(image.data) > rule.most_bytes:
         raise InvalidRequestError(
             f"the input image has {len(image.data):,} bytes, and {provider} takes at most {rule.most_bytes:,}; "

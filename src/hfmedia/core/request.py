@@ -6,12 +6,13 @@ Bad input gets one clear sentence here, before anything is sent.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
+import msgspec
 from msgspec import Struct, field, structs
 
 from .errors import InvalidRequestError
-from .sizes import Ratio, Sizing, check_side, parse_ratio, parse_resolution
+from .sizes import Ratio, Sizing, check_side, parse_ratio, parse_resolution, shown
 
 Task = Literal["text-to-image", "text-to-video", "image-to-image", "image-to-video"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -38,7 +39,7 @@ class InputImage(Struct, frozen=True, kw_only=True):
     sha256: str | None = None
 
     def __repr__(self) -> str:
-        what = self.url or f"{len(self.data or b'')} bytes of {self.mime}"
+        what = f"{len(self.data)} bytes of {self.mime}" if self.data is not None else (self.url or "")[:200]
         return f"InputImage({what})"
 
 
@@ -102,13 +103,13 @@ class Choice(Struct, frozen=True):
 
 def parse_choice(text: str) -> Choice:
     """``"org/name:provider"`` taken apart; InvalidRequestError when it cannot be a model of the Hub."""
-    model, _, suffix = text.strip().partition(":")
+    model, _, suffix = _text("model", text).strip().partition(":")
     parts = model.split("/")
     usable = all(part and len(part) <= LARGEST_PATH_PART and not set(part) & set(" ?#%\\\"'<>") for part in parts)
     if len(parts) > 2 or not usable or model.startswith(".") or ".." in model or not model.isprintable():
-        raise InvalidRequestError(f"{text!r} is not a model of the Hub; write org/name or org/name:provider")
-    if ":" in text and not suffix.replace("-", "").replace("_", "").isalnum():
-        raise InvalidRequestError(f"{text!r} names no provider after the colon; write org/name:provider")
+        raise InvalidRequestError(f"{shown(text)} is not a model of the Hub; write org/name or org/name:provider")
+    if ":" in text and not (suffix.isascii() and suffix.replace("-", "").replace("_", "").isalnum()):
+        raise InvalidRequestError(f"{shown(text)} names no provider after the colon; write org/name:provider")
     for policy in POLICIES:
         if suffix == policy:
             return Choice(model, policy=policy)
@@ -120,7 +121,7 @@ def parse_task(text: str) -> Task:
     for task in TASKS:
         if text == task:
             return task
-    raise InvalidRequestError(f"unknown task {text!r}; there are {', '.join(TASKS)}")
+    raise InvalidRequestError(f"unknown task {shown(text)}; there are {', '.join(TASKS)}")
 
 
 def request(
@@ -138,11 +139,13 @@ def request(
     """A checked Request from what a caller wrote; InvalidRequestError says what is wrong and what would be right."""
     unknown = set(numbers) - set(Request.__struct_fields__)
     if unknown:
-        raise InvalidRequestError(f"unknown parameter {min(unknown)!r}; what only a provider knows goes into extra")
+        raise InvalidRequestError(
+            f"unknown parameter {shown(min(unknown))}; what only a provider knows goes into extra"
+        )
     if isinstance(aspect_ratio, str):
         aspect_ratio = parse_ratio(aspect_ratio)
     if isinstance(negative_prompt, list):  # the Hub's own client takes a list for videos
-        negative_prompt = ", ".join(negative_prompt)
+        negative_prompt = ", ".join(_text("negative prompt", part) for part in negative_prompt)
     made = Request(
         task=parse_task(task),
         model=model,
@@ -150,8 +153,8 @@ def request(
         image=image,
         negative_prompt=negative_prompt,
         aspect_ratio=aspect_ratio,
-        resolution=parse_resolution(resolution) if resolution else None,
-        extra=dict(extra or {}),
+        resolution=parse_resolution(_text("resolution", resolution)) if resolution else None,
+        extra=_json(extra or {}),
         **numbers,
     )
     check(made)
@@ -160,16 +163,21 @@ def request(
 
 def check(wish: Request) -> None:
     """InvalidRequestError unless every field of the request can be sent to somebody."""
+    for name, text in (("model", wish.model), ("prompt", wish.prompt), ("negative prompt", wish.negative_prompt),
+                       ("scheduler", wish.scheduler)):  # fmt: skip
+        if text is not None and len(_text(name, text)) > LONGEST_PROMPT:
+            raise InvalidRequestError(f"the {name} has {len(text)} characters; at most {LONGEST_PROMPT} can be sent")
     needs_prompt = wish.task.startswith("text")
     if needs_prompt and not (wish.prompt and wish.prompt.strip()):
         raise InvalidRequestError("the prompt is empty; say what to make")
-    for name, text in (("prompt", wish.prompt), ("negative prompt", wish.negative_prompt)):
-        if text is not None and len(text) > LONGEST_PROMPT:
-            raise InvalidRequestError(f"the {name} has {len(text)} characters; at most {LONGEST_PROMPT} can be sent")
-    if not needs_prompt and wish.image is None:
-        raise InvalidRequestError(f"{wish.task} needs an input image")
+    if not needs_prompt:
+        _check_image(wish)
     if needs_prompt and wish.image is not None:
         raise InvalidRequestError(f"{wish.task} takes no input image; use image-to-{wish.makes}")
+    if wish.aspect_ratio is not None:
+        _check_ratio(wish.aspect_ratio)
+    if wish.resolution is not None:
+        parse_resolution(_text("resolution", wish.resolution))
     for name, side in (("width", wish.width), ("height", wish.height)):
         if side is not None:
             check_side(name, _whole(name, side))
@@ -199,17 +207,56 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 )
 
 
+def _text(name: str, value: Any) -> str:
+    """A text that can be sent as UTF-8; a shell hands over half characters as what UTF-8 cannot hold."""
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"the {name} is {shown(value)}, but must be text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError(f"the {name} holds bytes that are no text; write it in UTF-8") from None
+    return value
+
+
+def _json(extra: Any) -> dict[str, Any]:
+    """Parameters for a provider alone, copied; they must fit into JSON."""
+    if not isinstance(extra, dict):
+        raise InvalidRequestError(f"extra is {shown(extra)}, but must be a dict with the names of parameters")
+    told = cast("dict[str, Any]", extra)
+    try:
+        msgspec.json.encode(told)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidRequestError(f"extra cannot be sent as JSON: {str(error)[:200]}") from None
+    return {_text("name of a parameter", name): value for name, value in told.items()}
+
+
+def _check_image(wish: Request) -> None:
+    image: Any = wish.image
+    if image is None:
+        raise InvalidRequestError(f"{wish.task} needs an input image")
+    if not isinstance(image, InputImage):
+        raise InvalidRequestError(f"the input image is {shown(image)}, but must be an InputImage")
+    if not image.url and not image.data:
+        raise InvalidRequestError("the input image is empty")
+
+
+def _check_ratio(ratio: Any) -> None:
+    if not isinstance(ratio, Ratio):
+        raise InvalidRequestError(f"aspect ratio is {shown(ratio)}, but must be text such as '16:9'")
+    parse_ratio(f"{_whole('aspect ratio', ratio.width)}:{_whole('aspect ratio', ratio.height)}")
+
+
 def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequestError(f"{name} is {value!r}, but must be a whole number")
+        raise InvalidRequestError(f"{name} is {shown(value)}, but must be a whole number")
     return value
 
 
 def _check_number(name: str, value: Any, low: float, high: float, *, whole: bool) -> float:
     if whole:
         _whole(name, value)
-    elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidRequestError(f"{name} is {value!r}, but must be a number")
+    elif isinstance(value, bool) or not isinstance(value, int | float) or (type(value) is float and math.isnan(value)):
+        raise InvalidRequestError(f"{name} is {shown(value)}, but must be a number")
     if not low <= value <= high:
-        raise InvalidRequestError(f"{name} is {value}, but must be {low} to {high}")
+        raise InvalidRequestError(f"{name} is {shown(value)}, but must be {low} to {high}")
     return float(value) if not whole else int(value)

@@ -21,8 +21,12 @@ POLL_SLOWEST = 10.0  # seconds between two polls, however long the job
 
 
 def backoff(attempt: int, dice: float) -> float:
-    """Seconds to wait before retry number ``attempt`` (1 is the first); ``dice`` in [0, 1) spreads callers apart."""
-    return min(BACKOFF_LONGEST, BACKOFF_FIRST * 2.0 ** (attempt - 1)) * (0.75 + 0.5 * dice)
+    """Seconds to wait before retry number ``attempt`` (1 is the first).
+
+    ``dice`` in [0, 1) spreads callers apart, by a quarter to either side.
+    """
+    doublings = min(attempt - 1, 30)  # a float holds no 2 ** 2000
+    return min(BACKOFF_LONGEST, BACKOFF_FIRST * 2.0**doublings) * (0.75 + 0.5 * dice)
 
 
 def pace(elapsed: float) -> float:
@@ -59,7 +63,7 @@ def seconds_until(seconds: float | None, date: str | None, now: float) -> float 
     if seconds is None and date is not None:
         try:
             at = parsedate_to_datetime(date)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - datetime.fromtimestamp(
             now, UTC

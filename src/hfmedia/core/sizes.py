@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
@@ -18,11 +19,12 @@ SMALLEST_SIDE = 16  # pixels; below one block of every codec in use
 RATIO_LIMIT = 8  # no model on the Hub takes a picture longer than this times its other side
 RESOLUTIONS = {"240p": 240, "360p": 360, "480p": 480, "540p": 540, "580p": 580, "720p": 720, "768p": 768,
                "1080p": 1080, "1440p": 1440, "2160p": 2160, "1k": 1024, "2k": 1440, "4k": 2160}  # fmt: skip
+RATIO_GRAIN = 0.06  # of a logarithm: what rounding both sides near 1024 to a multiple of 64 may do to a shape
 VIDEO_RESOLUTIONS = ("480p", "580p", "720p", "1080p")  # what video models commonly name
 
 
 class Ratio(Struct, frozen=True):
-    """An aspect ratio, width to height, in lowest terms."""
+    """An aspect ratio, width to height, in lowest terms (but 21:9 as the field writes it)."""
 
     width: int
     height: int
@@ -79,26 +81,37 @@ class Sizing(Struct, frozen=True, kw_only=True):
     resolution: str | None = None
 
 
+def shown(value: object) -> str:
+    """A value as one sentence may quote it: never longer than 80 characters, however absurd it is."""
+    if isinstance(value, int) and abs(value) >= 10**40:
+        return "a number of more than 40 digits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def parse_ratio(text: str) -> Ratio:
     """``"16:9"`` as a Ratio; InvalidRequestError for anything else (``16/9``, ``banana``, ``0:1``)."""
     found = re.fullmatch(r"\s*(\d{1,5})\s*:\s*(\d{1,5})\s*", text)
     if not found:
-        raise InvalidRequestError(f"aspect ratio {text!r} is not WIDTH:HEIGHT, such as 16:9")
+        raise InvalidRequestError(f"aspect ratio {shown(text)} is not WIDTH:HEIGHT, such as 16:9")
     width, height = int(found[1]), int(found[2])
     if not width or not height:
         raise InvalidRequestError(f"aspect ratio {text!r} has a side of zero; write it as 16:9 or 1:1")
     if max(width, height) > RATIO_LIMIT * min(width, height):
         raise InvalidRequestError(f"aspect ratio {text!r} is beyond {RATIO_LIMIT}:1, which no model draws")
     common = math.gcd(width, height)
-    # 21:9 is how the field writes it, although 7:3 is lower terms
-    return Ratio(width, height) if (width, height) in ((21, 9), (9, 21)) else Ratio(width // common, height // common)
+    lowest = (width // common, height // common)
+    return Ratio(*_USUAL.get(lowest, lowest))
+
+
+_USUAL = {(7, 3): (21, 9), (3, 7): (9, 21)}  # lower terms, but nobody in the field writes them
 
 
 def parse_size(text: str) -> Size:
     """``"1024x768"`` as a Size; InvalidRequestError for anything else."""
     found = re.fullmatch(r"\s*(-?\d{1,9})\s*[xX*]\s*(-?\d{1,9})\s*", text)
     if not found:
-        raise InvalidRequestError(f"size {text!r} is not WIDTHxHEIGHT in pixels, such as 1024x768")
+        raise InvalidRequestError(f"size {shown(text)} is not WIDTHxHEIGHT in pixels, such as 1024x768")
     size = Size(int(found[1]), int(found[2]))
     check_side("width", size.width)
     check_side("height", size.height)
@@ -109,14 +122,14 @@ def parse_resolution(text: str) -> str:
     """``"480p"`` or ``"2K"`` in its usual spelling (lower case); InvalidRequestError for an unknown one."""
     name = text.strip().lower()
     if name not in RESOLUTIONS:
-        raise InvalidRequestError(f"resolution {text!r} is not one of {', '.join(RESOLUTIONS)}")
+        raise InvalidRequestError(f"resolution {shown(text)} is not one of {', '.join(RESOLUTIONS)}")
     return name
 
 
 def check_side(name: str, pixels: int) -> None:
     """InvalidRequestError when a side in pixels is zero, negative or absurd."""
     if not SMALLEST_SIDE <= pixels <= LARGEST_SIDE:
-        raise InvalidRequestError(f"{name} is {pixels}, but must be {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
+        raise InvalidRequestError(f"{name} is {shown(pixels)}, but must be {SMALLEST_SIDE} to {LARGEST_SIDE} pixels")
 
 
 def fit_size(wanted: Sizing, rule: SizeRule, *, provider: str, default: Ratio) -> tuple[Sizing, tuple[str, ...]]:
@@ -134,11 +147,10 @@ def fit_size(wanted: Sizing, rule: SizeRule, *, provider: str, default: Ratio) -
 
 
 def describe(wanted: Sizing) -> str:
-    """A size in the user's words: ``1024x768``, ``16:9``, ``16:9 at 480p``."""
-    if wanted.width and wanted.height:
-        return f"{wanted.width}x{wanted.height}"
+    """A size in the user's words: ``1024x768``, ``width 512``, ``16:9``, ``16:9 at 480p``."""
     side = f"width {wanted.width}" if wanted.width else f"height {wanted.height}" if wanted.height else ""
-    words = [side, str(wanted.aspect_ratio or ""), f"at {wanted.resolution}" if wanted.resolution else ""]
+    pixels = f"{wanted.width}x{wanted.height}" if wanted.width and wanted.height else side
+    words = [pixels, str(wanted.aspect_ratio or ""), f"at {wanted.resolution}" if wanted.resolution else ""]
     return " ".join(word for word in words if word)
 
 
@@ -156,18 +168,31 @@ def _as_ratio(wanted: Sizing, provider: str) -> tuple[Sizing, tuple[str, ...]]:
 
 
 def _as_pixels(wanted: Sizing, rule: SizeRule, provider: str, default: Ratio) -> tuple[Sizing, tuple[str, ...]]:
-    asked = _pixels_asked(wanted, rule, default)
-    ratio = (wanted.aspect_ratio or default).value if not (wanted.width and wanted.height) else asked[0] / asked[1]
-    size = _legal(*asked, rule, ratio)
-    exact = bool(wanted.width and wanted.height)
-    notes: list[str] = []
-    if exact and (size.width, size.height) != (wanted.width, wanted.height):
-        notes.append(f"{provider} cannot make {wanted.width}x{wanted.height}; the nearest it takes is {size}")
-    elif not exact and wanted.aspect_ratio and abs(math.log(size.width / size.height / ratio)) > 0.06:
-        notes.append(f"{provider} cannot make {wanted.aspect_ratio} exactly; {size} was asked for")
-    if exact and wanted.aspect_ratio and abs(math.log(size.width / size.height / wanted.aspect_ratio.value)) > 0.06:
-        notes.append(f"aspect ratio {wanted.aspect_ratio} was dropped: width and height say otherwise")
-    return Sizing(width=size.width, height=size.height), tuple(notes)
+    size = _legal(*_pixels_asked(wanted, rule, default), rule)
+    return Sizing(width=size.width, height=size.height), tuple(_changes(wanted, size, provider))
+
+
+def _changes(wanted: Sizing, size: Size, provider: str) -> Iterator[str]:
+    """A sentence for each of the user's words that a size in pixels does not keep."""
+    sides = [
+        (n, w, s) for n, w, s in (("width", wanted.width, size.width), ("height", wanted.height, size.height)) if w
+    ]
+    exact = len(sides) == 2
+    if exact and any(asked != made for _, asked, made in sides):
+        yield f"{provider} cannot make {wanted.width}x{wanted.height}; the nearest it takes is {size}"
+    elif any(asked != made for _, asked, made in sides):
+        yield f"{provider} cannot make a {sides[0][0]} of {sides[0][1]}; the nearest it takes is {size}"
+    shape = Size(wanted.width or size.width, wanted.height or size.height) if exact else size
+    if wanted.resolution and min(shape.width, shape.height) != RESOLUTIONS[wanted.resolution]:
+        if sides:
+            yield f"resolution {wanted.resolution} was dropped: width and height say otherwise"
+        else:
+            yield f"{provider} cannot make {wanted.resolution} exactly; the nearest it takes is {size}"
+    if wanted.aspect_ratio and abs(math.log(shape.width / shape.height / wanted.aspect_ratio.value)) > RATIO_GRAIN:
+        if exact:
+            yield f"aspect ratio {wanted.aspect_ratio} was dropped: width and height say otherwise"
+        else:
+            yield f"{provider} cannot make {wanted.aspect_ratio} exactly; the nearest it takes is {size}"
 
 
 def _pixels_asked(wanted: Sizing, rule: SizeRule, default: Ratio) -> tuple[float, float]:
@@ -185,7 +210,7 @@ def _pixels_asked(wanted: Sizing, rule: SizeRule, default: Ratio) -> tuple[float
     return math.sqrt(rule.area * ratio), math.sqrt(rule.area / ratio)
 
 
-def _legal(width: float, height: float, rule: SizeRule, ratio: float) -> Size:
+def _legal(width: float, height: float, rule: SizeRule) -> Size:
     """The legal size nearest to a wanted one: scaled as a whole first, so that its shape stays."""
     scale = 1.0
     if min(width, height) < rule.smallest:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Literal, NoReturn, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Struct, field
@@ -16,11 +16,25 @@ from msgspec import Struct, field
 T = TypeVar("T")
 
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-key"})
-SECRET_QUERY = re.compile(
-    r"(?i)([?&](?:[^=&]*(?:signature|credential|token|key|sig|secret|expires|policy)[^=&]*)=)[^&#\s]+"
-)
-SECRET_WORDS = re.compile(
-    r"(?i)\bhf_[a-z0-9]{6,}\b|\br8_[a-z0-9]{10,}\b|\bsk-[a-z0-9_-]{10,}|((?:bearer|key|token)\s+)[a-z0-9._:-]{8,}"
+# Each pattern keeps its first group, if it has one, and hides the rest. Repetitions before a fixed word are bounded, so
+# that a hostile text costs no more than its length.
+SECRETS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(://)[^/\s@?#]{1,1000}(?=@)",  # user and password of a proxy
+        r"(?i)([?&][^=&\s]{0,64}(?:signature|credential|token|key|sig|secret|expires|policy)[^=&\s]{0,64}=)[^&#\s\"'<>]+",
+        r"(?i)(authorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:(?:bearer|key|basic|token)\s+)?)[^\s\"',;]+",
+        r"(?i)(\bbearer\s+)[\w.~+/:=-]{8,}",
+        # other names of secrets are plain words too: "the token expired" keeps its words, "token 1f2e3d4c" does not
+        r"(?i)(\b(?:key|token)\s+)(?=\S{0,64}\d|\S{20})[\w.~+/:=-]{8,}",
+        r"(?i)((?:api[_-]?key|token|secret|password)[\"']?\s{0,3}[:=]\s{0,3}[\"']?)(?=\S{0,64}\d|\S{16})[^\s\"',;&}]{6,}",
+        r"\bhf_[A-Za-z0-9_]{6,}[\w.-]*",  # lower case only: HF_ENDPOINT is no secret
+        r"\br8_[A-Za-z0-9]{10,}",
+        r"\bsk[-_][A-Za-z0-9_-]{10,}",
+        r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",  # a JSON web token
+        r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{16,}",  # fal.ai: key id and key secret
+        r"\b[0-9a-f]{32}\.[A-Za-z0-9]{16,}",  # z.ai: id and secret
+    )
 )
 RAW_LIMIT = 64 * 1024  # bytes of a reply kept for a person to look at
 
@@ -42,6 +56,15 @@ class Secret:
 
     __str__ = __repr__
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is never written down")
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
+        return self
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other._text == self._text
 
@@ -57,10 +80,18 @@ class Credential(Struct, frozen=True, kw_only=True):
     scheme: Literal["Bearer", "Key"] = "Bearer"
 
     def opens(self, url: str) -> bool:
-        """Whether this credential may go to that URL: same scheme, host and port, and below the same path."""
-        mine, theirs = urlsplit(self.base_url), urlsplit(url)
+        """Whether this credential may go to that URL: same scheme, host and port, and below the same path.
+
+        Spelled exactly as the base URL: what two parsers might read differently is refused.
+        """
+        if not url.isprintable() or "\\" in url or url != url.strip():
+            return False
+        try:
+            mine, theirs = urlsplit(self.base_url), urlsplit(url)
+        except ValueError:
+            return False
         same = (mine.scheme, mine.netloc) == (theirs.scheme, theirs.netloc)
-        return same and (theirs.path + "/").startswith(mine.path.rstrip("/") + "/") and ".." not in theirs.path
+        return same and (theirs.path + "/").startswith(mine.path.rstrip("/") + "/") and not _climbs(theirs.path)
 
     @property
     def header(self) -> str:
@@ -120,16 +151,26 @@ def get(url: str, *, headers: Mapping[str, str] | None = None) -> HttpRequest:
 
 def redact(text: str) -> str:
     """The same text without what looks like a secret: tokens, keys, signatures in URLs."""
-    text = SECRET_QUERY.sub(r"\1***", text)
-    return SECRET_WORDS.sub(lambda found: f"{found[1] or ''}***", text)
+    for secret in SECRETS:
+        text = secret.sub(r"\1***" if secret.groups else "***", text)
+    return text
 
 
 def path_of(url: str, *, default: str = "") -> str:
     """The path of a URL out of a reply, safe to append to a route's base: it starts with one slash and never climbs.
 
     Whatever host the URL names is thrown away: only the route's own host is ever asked. ``default`` stands in for a
-    path that is empty or tries to climb.
+    path that is empty or tries to climb, and for what is no URL at all.
     """
-    path = urlsplit(url).path
-    hostile = ".." in path.split("/") or "\\" in path or not path.isascii() or not path.isprintable()
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return default
+    hostile = _climbs(path) or not path.isascii() or not path.isprintable()
     return default if hostile or not path.strip("/") else "/" + path.strip("/")
+
+
+def _climbs(path: str) -> bool:
+    """Whether a path has ``..`` in it, plain or percent-encoded (even twice), or a backslash, to some a slash."""
+    plain = unquote(unquote(path))
+    return "\\" in plain or ".." in plain.split("/")

@@ -1,0 +1,123 @@
+"""Input images: whatever a user has in hand becomes an InputImage, checked before anything is sent.
+
+A URL stays a URL: the provider fetches it, unless it takes only bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from hfmedia.core.errors import InvalidRequestError, LostError, UnsentError
+from hfmedia.core.ports import Fetch
+from hfmedia.core.request import InputImage
+
+LARGEST_INPUT = 64 * 1024 * 1024  # bytes; no provider takes more, and a mistaken path can be a disk image
+
+
+async def input_image(given: Any) -> InputImage:
+    """An InputImage from a path, a URL (``http``, ``https``, ``data``), bytes, an open file or a Pillow image.
+
+    InvalidRequestError says why not: missing, unreadable, empty, too large, not an image.
+    """
+    if isinstance(given, InputImage):
+        return given
+    if isinstance(given, str) and given[:8].lower().startswith(("http://", "https://")):
+        if not urlsplit(given).hostname:
+            raise InvalidRequestError(f"the input image's URL {given!r} names no host")
+        return InputImage(url=given)
+    return await asyncio.to_thread(_load, given)
+
+
+async def fetched(image: InputImage, fetch: Fetch) -> InputImage:
+    """The same image as bytes, for a provider that takes no URL. Fetched without credentials, from public hosts."""
+    if image.url is None or image.data is not None:
+        return image
+    where = urlsplit(image.url).hostname
+    try:
+        async with fetch(image.url, headers={}) as body:
+            if not 200 <= body.status < 300:
+                raise InvalidRequestError(f"the input image could not be fetched from {where}: HTTP {body.status}")
+            data = bytearray()
+            async for chunk in body.chunks():
+                data += chunk
+                if len(data) > LARGEST_INPUT:
+                    raise InvalidRequestError(f"the input image at {where} is larger than {LARGEST_INPUT:,} bytes")
+    except (UnsentError, LostError) as error:
+        raise InvalidRequestError(f"the input image could not be fetched from {where}: {error}") from error
+    return await asyncio.to_thread(_known, bytes(data), f"the input image from {where}", None)
+
+
+def _load(given: Any) -> InputImage:
+    if isinstance(given, str) and given[:5].lower() == "data:":
+        return _known(_from_data_uri(given), "the input image's data: URI", None)
+    if isinstance(given, str | os.PathLike):
+        path = Path(given)  # pyright: ignore[reportUnknownArgumentType]
+        return _known(_from_file(path), f"the input image {path}", path.name)
+    if isinstance(given, bytes | bytearray | memoryview):
+        return _known(bytes(given), "the input image", None)  # pyright: ignore[reportUnknownArgumentType]
+    if hasattr(given, "read"):
+        data = given.read(LARGEST_INPUT + 1)
+        if not isinstance(data, bytes):
+            raise InvalidRequestError("the input image's file is open as text; open it with mode 'rb'")
+        return _known(data, "the input image's file", None)
+    if hasattr(given, "save") and hasattr(given, "mode"):
+        buffer = BytesIO()
+        given.save(buffer, format="PNG")
+        return _known(buffer.getvalue(), "the input image", None)
+    raise InvalidRequestError(f"an input image is a path, a URL, bytes or a Pillow image, not {type(given).__name__}")
+
+
+def _from_file(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST_INPUT:
+            raise InvalidRequestError(f"the input image {path} is larger than {LARGEST_INPUT:,} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidRequestError(f"the input image {path} cannot be read: {reason}") from error
+    except ValueError as error:  # a null character in the path
+        raise InvalidRequestError(f"the input image's path is no path: {error}") from error
+
+
+def _from_data_uri(uri: str) -> bytes:
+    import base64
+    import binascii
+
+    head, comma, text = uri.partition(",")
+    if not comma:
+        raise InvalidRequestError("the input image's data: URI has no comma, so no data")
+    if not head.lower().endswith(";base64"):
+        return unquote_to_bytes(text)
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise InvalidRequestError(f"the input image's data: URI is not base64: {error}") from error
+
+
+def _known(data: bytes, what: str, name: str | None) -> InputImage:
+    """The bytes as an InputImage once Pillow has read their head."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise InvalidRequestError(f"{what} is empty")
+    if len(data) > LARGEST_INPUT:
+        raise InvalidRequestError(f"{what} is larger than {LARGEST_INPUT:,} bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(data)) as picture:
+                mime = picture.get_format_mimetype() or "application/octet-stream"
+                width, height = picture.size
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InvalidRequestError(f"{what} is not an image that can be read") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InvalidRequestError(f"{what} claims more pixels than any provider takes") from error
+    digest = hashlib.sha256(data).hexdigest()
+    return InputImage(data=data, mime=mime, width=width, height=height, name=name, sha256=digest)

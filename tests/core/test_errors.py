@@ -1,0 +1,104 @@
+"""The errors: the tree that the docstring draws is the tree of the classes, line by line."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from hfmedia.core import errors
+from hfmedia.core.errors import HfmediaError, InvalidRequestError, LostError, UnsentError
+
+LINE = re.compile(r"^(?P<tree>[│ ├└─]*)(?P<name>\w+Error)\s+(?P<words>.+?)(?:\s+exit (?P<code>\d+))?$")
+
+
+def drawn() -> list[tuple[str, str | None, int | None]]:
+    """Of each line of the docstring's tree: the class, its parent's name, and its exit code where one is written."""
+    rows: list[tuple[str, str | None, int | None]] = []
+    above: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = LINE.match(line)
+        if found:
+            depth = len(found["tree"]) // 4
+            rows.append(
+                (found["name"], above[depth - 1] if depth else None, int(found["code"]) if found["code"] else None)
+            )
+            above[depth:] = [found["name"]]
+    return rows
+
+
+def family(root: type[HfmediaError]) -> Iterator[type[HfmediaError]]:
+    """The class and everything below it, in the order of definition."""
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from family(child)
+
+
+CLASSES = list(family(HfmediaError))
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    """Same classes, same parents, same order."""
+    real = [
+        (cls.__name__, next((base.__name__ for base in cls.__bases__ if issubclass(base, HfmediaError)), None))
+        for cls in CLASSES
+    ]
+    assert [(name, parent) for name, parent, _ in drawn()] == real
+    assert len(real) > 20
+
+
+def test_the_exit_codes_in_the_docstring_are_those_of_the_classes() -> None:
+    """A line without a code has its parent's."""
+    codes: dict[str | None, int] = {}
+    for name, parent, code in drawn():
+        codes[name] = code if code is not None else codes[parent]
+    assert codes == {cls.__name__: cls.exit_code for cls in CLASSES}
+
+
+def test_every_exit_code_is_one_that_the_command_promises() -> None:
+    """1 unexpected, 2 usage, 3 credential, 4 credit, 5 unsupported, 6 providers, 7 time, 8 doubt, 130 interrupted."""
+    assert {cls.exit_code for cls in CLASSES} == {1, 2, 3, 4, 5, 6, 7, 8, 130}
+
+
+def test_every_error_is_explained() -> None:
+    """Each class has a sentence of its own, and its name ends as an error's does."""
+    words = [cls.__doc__ for cls in CLASSES]
+    assert all(words)
+    assert len(set(words)) == len(words)
+    assert all(cls.__name__.endswith("Error") for cls in CLASSES)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_an_error_carries_what_is_needed_to_go_on(cls: type[HfmediaError]) -> None:
+    """Also through a copy, and from one process to another."""
+    error = cls(
+        "no", provider="fal-ai", model="a/b", job_id="j1", status=422, code="x", attempts=["nscale was busy", "zai too"]
+    )
+    for same in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(same) is cls
+        assert (same.message, same.provider, same.model, same.job_id) == ("no", "fal-ai", "a/b", "j1")
+        assert (same.status, same.code, same.attempts) == (422, "x", ("nscale was busy", "zai too"))
+        assert str(same) == "no\n  before that, nscale was busy\n  before that, zai too"
+
+
+def test_an_error_without_attempts_is_one_sentence() -> None:
+    """Nothing is appended."""
+    assert str(HfmediaError("no")) == "no"
+    assert HfmediaError("no").attempts == ()
+
+
+def test_a_bad_request_is_a_value_error_too() -> None:
+    """Callers that know nothing of this library catch it."""
+    assert issubclass(InvalidRequestError, ValueError)
+
+
+def test_what_stays_inside_is_outside_the_tree() -> None:
+    """The two words between transport and engine never reach a user by being caught as an error of the library."""
+    assert not issubclass(UnsentError, HfmediaError)
+    assert not issubclass(LostError, HfmediaError)
+    assert not issubclass(UnsentError, LostError)
+    assert not issubclass(LostError, UnsentError)

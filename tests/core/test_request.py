@@ -1,0 +1,295 @@
+"""Requests at the door: bad input gets one clear sentence and exit code 2, before anything is sent."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfmedia.core.errors import HfmediaError, InvalidRequestError
+from hfmedia.core.request import (
+    LARGEST_SEED,
+    LONGEST_PROMPT,
+    MOST_OUTPUTS,
+    POLICIES,
+    TASKS,
+    Choice,
+    InputImage,
+    Request,
+    check,
+    check_outputs,
+    parse_choice,
+    parse_task,
+    request,
+    with_seed,
+)
+from hfmedia.core.sizes import Ratio, Sizing
+
+PICTURE = InputImage(data=b"\x89PNG", mime="image/png", name="fox.png")
+HUGE = 10**5000  # a number that Python refuses to print
+
+
+def refusal(call: Any, *args: Any, **kwargs: Any) -> str:
+    """The one sentence with which a call is refused; checks that it is one, short, and of the right class."""
+    with pytest.raises(InvalidRequestError) as caught:
+        call(*args, **kwargs)
+    sentence = str(caught.value)
+    assert caught.value.exit_code == 2
+    assert isinstance(caught.value, ValueError)
+    assert sentence
+    assert "\n" not in sentence
+    assert len(sentence) < 400
+    return sentence
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no prompt": ({"prompt": None}, "prompt is empty"),
+    "empty prompt": ({"prompt": ""}, "prompt is empty"),
+    "blank prompt": ({"prompt": " \n\t "}, "prompt is empty"),
+    "long prompt": ({"prompt": "x" * (LONGEST_PROMPT + 1)}, "32001 characters; at most 32000"),
+    "prompt is a number": ({"prompt": 7}, "prompt is 7, but must be text"),
+    "prompt is bytes": ({"prompt": b"fox"}, "must be text"),
+    "prompt is half a character": ({"prompt": "fox \udcff"}, "UTF-8"),
+    "long negative": ({"negative_prompt": "x" * (LONGEST_PROMPT + 1)}, "negative prompt has 32001"),
+    "long list of negatives": ({"negative_prompt": ["x" * 20_000] * 2}, "negative prompt has 40002"),
+    "negative is a number": ({"negative_prompt": 1.5}, "negative prompt is 1.5, but must be text"),
+    "negatives are numbers": ({"negative_prompt": ["a", 3]}, "negative prompt is 3, but must be text"),
+    "unknown task": ({"task": "text-to-song"}, "unknown task 'text-to-song'; there are text-to-image"),
+    "task is none": ({"task": None}, "unknown task None"),
+    "long task": ({"task": "x" * 9000}, "unknown task"),
+    "model is a number": ({"model": 3}, "model is 3, but must be text"),
+    "unknown parameter": ({"colour": "red"}, "unknown parameter 'colour'; what only a provider knows goes into extra"),
+    "zero width": ({"width": 0, "height": 512}, "width is 0"),
+    "negative height": ({"height": -512}, "height is -512"),
+    "absurd width": ({"width": 999_999}, "width is 999999, but must be 16 to 16384 pixels"),
+    "unprintable width": ({"width": HUGE}, "more than 40 digits"),
+    "width is text": ({"width": "512"}, "width is '512', but must be a whole number"),
+    "width is a fraction": ({"width": 512.0}, "width is 512.0, but must be a whole number"),
+    "width is true": ({"width": True}, "width is True, but must be a whole number"),
+    "height is nan": ({"height": math.nan}, "height is nan, but must be a whole number"),
+    "ratio with a slash": ({"aspect_ratio": "16/9"}, "aspect ratio '16/9' is not WIDTH:HEIGHT, such as 16:9"),
+    "ratio banana": ({"aspect_ratio": "banana"}, "'banana' is not WIDTH:HEIGHT"),
+    "ratio of zero": ({"aspect_ratio": "0:1"}, "side of zero"),
+    "ratio is a number": ({"aspect_ratio": 1.5}, "aspect ratio is 1.5, but must be text such as '16:9'"),
+    "ratio made by hand": ({"aspect_ratio": Ratio(0, 1)}, "side of zero"),
+    "ratio made of nonsense": ({"aspect_ratio": Ratio("a", 1)}, "must be a whole number"),  # type: ignore[arg-type]
+    "ratio beyond all models": ({"aspect_ratio": "100:1"}, "beyond 8:1"),
+    "resolution banana": ({"resolution": "banana"}, "'banana' is not one of 240p"),
+    "resolution is a number": ({"resolution": 480}, "resolution is 480, but must be text"),
+    "seed below zero": ({"seed": -1}, "seed is -1"),
+    "seed too large": ({"seed": LARGEST_SEED + 1}, "seed is 18446744073709551616"),
+    "seed is text": ({"seed": "7"}, "seed is '7', but must be a whole number"),
+    "seed is true": ({"seed": True}, "seed is True, but must be a whole number"),
+    "no steps": ({"num_inference_steps": 0}, "num_inference_steps is 0, but must be 1 to 1000"),
+    "steps are a fraction": ({"num_inference_steps": 2.5}, "must be a whole number"),
+    "guidance is nan": ({"guidance_scale": math.nan}, "guidance_scale is nan, but must be a number"),
+    "guidance is endless": ({"guidance_scale": math.inf}, "guidance_scale is inf, but must be 0 to 1000"),
+    "guidance is text": ({"guidance_scale": "7"}, "guidance_scale is '7', but must be a number"),
+    "guidance is false": ({"guidance_scale": False}, "guidance_scale is False, but must be a number"),
+    "guidance is unprintable": ({"guidance_scale": HUGE}, "more than 40 digits"),
+    "guidance below zero": ({"guidance_scale": -0.1}, "guidance_scale is -0.1, but must be 0 to 1000"),
+    "no frames": ({"num_frames": 0}, "num_frames is 0"),
+    "no seconds": ({"seconds": 0}, "seconds is 0"),
+    "seconds are text": ({"seconds": "5"}, "seconds is '5', but must be a number"),
+    "seconds in hours": ({"seconds": 3601}, "seconds is 3601, but must be 0.1 to 3600"),
+    "fps of zero": ({"fps": 0}, "fps is 0, but must be 1 to 240"),
+    "scheduler is a number": ({"scheduler": 3}, "scheduler is 3, but must be text"),
+    "extra is text": ({"extra": "a=b"}, "extra is 'a=b', but must be a dict"),
+    "extra is a list": ({"extra": ["a"]}, "extra is ['a'], but must be a dict"),
+    "extra has a number for a name": ({"extra": {1: 2}}, "name of a parameter is 1, but must be text"),
+    "extra is no JSON": ({"extra": {"a": object()}}, "extra cannot be sent as JSON"),
+    "extra is half a character": ({"extra": {"a": "\ud800"}}, "extra cannot be sent as JSON"),
+    "an image for a text task": ({"image": PICTURE}, "text-to-image takes no input image; use image-to-image"),
+    "no image for an image task": ({"task": "image-to-video"}, "image-to-video needs an input image"),
+    "an empty image": ({"task": "image-to-image", "image": InputImage(data=b"")}, "input image is empty"),
+    "an image by its path": ({"task": "image-to-image", "image": "fox.png"}, "must be an InputImage"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_in_one_sentence(name: str) -> None:
+    """The sentence says what was wrong and what would be right."""
+    change, words = BAD[name]
+    wish: dict[str, Any] = {"task": "text-to-image", "model": "a/b", "prompt": "a red fox", **change}
+    assert words in refusal(request, wish.pop("task"), wish.pop("model"), **wish)
+
+
+GOOD: list[dict[str, Any]] = [
+    {"prompt": "x" * LONGEST_PROMPT},
+    {"prompt": "ein Füchslein 🦊"},
+    {"seed": 0},
+    {"seed": LARGEST_SEED},
+    {"width": 16, "height": 16_384},
+    {"guidance_scale": 0},
+    {"guidance_scale": 7.5},
+    {"seconds": 0.5, "fps": 24, "num_frames": 81},
+    {"aspect_ratio": Ratio(16, 9)},
+    {"resolution": ""},
+    {"resolution": "2K"},
+    {"extra": None},
+    {"extra": {"loras": [{"path": "a/b", "scale": 1}], "safe": True}},
+    {"task": "image-to-image", "prompt": None, "image": PICTURE},
+    {"task": "image-to-video", "image": InputImage(url="https://example.com/fox.png")},
+]
+
+
+@pytest.mark.parametrize("change", GOOD)
+def test_what_can_be_sent_is_taken(change: dict[str, Any]) -> None:
+    """The bounds themselves are inside."""
+    wish = {"task": "text-to-image", "model": "a/b", "prompt": "a red fox", **change}
+    made = request(wish.pop("task"), wish.pop("model"), **wish)
+    check(made)
+
+
+def test_negative_prompts_may_be_a_list() -> None:
+    """The Hub's own client takes a list for videos."""
+    made = request("text-to-video", "a/b", prompt="x", negative_prompt=["blurry", "text"])
+    assert made.negative_prompt == "blurry, text"
+    assert request("text-to-video", "a/b", prompt="x", negative_prompt="blurry").negative_prompt == "blurry"
+
+
+def test_a_callers_own_dict_is_not_kept() -> None:
+    """What the caller changes later does not change the request."""
+    mine = {"a": 1}
+    made = request("text-to-image", "a/b", prompt="x", extra=mine)
+    mine["a"] = 2
+    assert made.extra == {"a": 1}
+
+
+def test_words_of_size_are_kept_together() -> None:
+    """One form inside: ratios are ratios, resolutions are lower case."""
+    made = request("text-to-image", "a/b", prompt="x", width=64, aspect_ratio="16:9", resolution="1K")
+    assert made.sizing == Sizing(width=64, aspect_ratio=Ratio(16, 9), resolution="1k")
+
+
+def test_parameters_are_told_as_plain_data() -> None:
+    """For the file beside the picture: what was asked for, in the user's words, and nothing that was not."""
+    made = request("text-to-image", "a/b", prompt="x", seed=0, aspect_ratio="16:9", extra={"style": "oil"})
+    assert made.parameters() == {"seed": 0, "aspect_ratio": "16:9", "style": "oil"}
+    assert msgspec.json.decode(msgspec.json.encode(made.parameters())) == made.parameters()
+
+
+def test_a_task_makes_what_its_name_says() -> None:
+    """Images or videos."""
+    made = {task: Request(task=task, model="a/b").makes for task in TASKS}
+    assert made == {
+        "text-to-image": "image",
+        "text-to-video": "video",
+        "image-to-image": "image",
+        "image-to-video": "video",
+    }
+
+
+def test_another_seed_is_another_request() -> None:
+    """The first is not touched."""
+    first = request("text-to-image", "a/b", prompt="x", seed=1)
+    assert (with_seed(first, 2).seed, first.seed, with_seed(first, None).seed) == (2, 1, None)
+
+
+def test_an_image_does_not_show_its_bytes() -> None:
+    """Twenty megabytes do not belong into a traceback; neither do they as a data: URI."""
+    assert repr(InputImage(data=b"x" * 10_000, mime="image/png")) == "InputImage(10000 bytes of image/png)"
+    assert len(repr(InputImage(url="data:image/png;base64," + "A" * 10_000))) < 300
+
+
+@pytest.mark.parametrize("n", [1, 2, MOST_OUTPUTS])
+def test_a_sensible_number_of_outputs_is_taken(n: int) -> None:
+    """The bounds are inside."""
+    assert check_outputs(n) == n
+
+
+@pytest.mark.parametrize(
+    "n", [0, -1, MOST_OUTPUTS + 1, True, 1.0, math.nan, "4", None, pytest.param(HUGE, id="unprintable")]
+)
+def test_an_absurd_number_of_outputs_is_refused(n: Any) -> None:
+    """Every output is paid for; a mistake here is dear."""
+    assert refusal(check_outputs, n).startswith("n is ")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_known_by_its_name(task: str) -> None:
+    """And only so."""
+    assert parse_task(task) == task
+    refusal(parse_task, task.upper())
+    refusal(parse_task, f" {task}")
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("a/b", Choice("a/b")),
+        (" a/b\n", Choice("a/b")),
+        ("gpt2", Choice("gpt2")),
+        ("black-forest-labs/FLUX.1-schnell:fal-ai", Choice("black-forest-labs/FLUX.1-schnell", "fal-ai")),
+        ("a/b:my_provider-2", Choice("a/b", "my_provider-2")),
+        ("a/b:fastest", Choice("a/b", policy="fastest")),
+        ("a/b:cheapest", Choice("a/b", policy="cheapest")),
+        ("a/b:preferred", Choice("a/b", policy="preferred")),
+        ("a/b:Fastest", Choice("a/b", "Fastest")),
+    ],
+)
+def test_a_model_is_taken_apart(text: str, choice: Choice) -> None:
+    """The model, then a provider or a policy; said again, it is the same."""
+    assert parse_choice(text) == choice
+    assert parse_choice(str(choice)) == choice
+
+
+NASTY_MODELS = [
+    "", " ", ":", "/", "a/", "/b", "a//b", "a/b/c", "..", "../b", "a/..", "a/b..", ".a/b", "a/../../api/whoami-v2",
+    "a b/c", "a/b c", "a/b?x=1", "a/b#f", "a/%2e%2e", "a\\b", "a/b\x00", "a/\nb", "a/b\u202e", "https://evil.com/a",
+    "a/b:", "a/b: ", "a/b:fal ai", "a/b:fal/ai", "a/b:../x", "a/b:fal-ai:x", "a/b:-", "a/b:__", "a/b:f\u00e4l",
+    "a/b:fal-ai\x00", "a/<b>", "a/'b'", 'a/"b"', "a/\udcff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NASTY_MODELS, ids=ascii)
+def test_what_is_no_model_is_refused(text: str) -> None:
+    """A model's name goes into a URL: nothing that could lead elsewhere passes."""
+    refusal(parse_choice, text)
+
+
+@pytest.mark.parametrize("text", [None, 3, b"a/b", ["a/b"], "x" * 9000, "a/" + "b" * 201], ids=lambda v: repr(v)[:20])
+def test_what_is_no_name_at_all_is_refused(text: Any) -> None:
+    """Wrong types and endless names too."""
+    refusal(parse_choice, text)
+
+
+@given(st.text(max_size=40))
+def test_a_model_is_read_or_refused_and_never_leads_elsewhere(text: str) -> None:
+    """Whatever is written: a model of at most two plain parts, or the error that says so."""
+    try:
+        choice = parse_choice(text)
+    except InvalidRequestError:
+        return
+    assert 1 <= len(choice.model.split("/")) <= 2
+    assert not set(choice.model) & set(" ?#%\\\"'<>:\n\r\t\0")
+    assert ".." not in choice.model
+    assert choice.policy in (None, *POLICIES)
+    assert choice.provider is None or choice.policy is None
+
+
+anything = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=8),
+    st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([*Request.__struct_fields__[2:], "banana"]), anything), anything, anything)
+def test_whatever_is_given_it_is_a_request_that_can_be_sent_or_a_clear_refusal(
+    fields: dict[str, Any], task: Any, model: Any
+) -> None:
+    """No other error leaves the door, and what passes it can be written as JSON."""
+    for first in (task, "text-to-image", "image-to-video"):
+        try:
+            made = request(first, model if isinstance(model, str) else "a/b", **fields)
+        except HfmediaError as error:
+            assert isinstance(error, InvalidRequestError)
+            assert len(str(error)) < 400
+        else:
+            again = msgspec.json.decode(msgspec.json.encode(made), type=Request)
+            assert again.prompt == made.prompt
+            assert again.sizing == made.sizing

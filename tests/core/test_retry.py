@@ -1,0 +1,166 @@
+"""When to ask again: Retry-After in all its spellings, backoff and the pace of polling, with no clock but numbers."""
+
+from __future__ import annotations
+
+import math
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfmedia.core.retry import (
+    BACKOFF_FIRST,
+    BACKOFF_LONGEST,
+    CHECK_RETRIES,
+    LONGEST_RETRY_AFTER,
+    POLL_FIRST,
+    POLL_SLOWEST,
+    backoff,
+    pace,
+    resets_in,
+    retry_after,
+    seconds_until,
+)
+
+NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+
+WAITS = [
+    # headers, seconds to wait from NOW (None: nothing usable was said)
+    ({}, None),
+    ({"retry-after": "0"}, 0),
+    ({"retry-after": "7"}, 7),
+    ({"retry-after": " 7 "}, 7),
+    ({"retry-after": "1.5"}, 1.5),
+    ({"retry-after": "3600"}, 3600),
+    ({"retry-after": "99999999"}, LONGEST_RETRY_AFTER),
+    ({"retry-after": "1" * 400}, None),
+    ({"retry-after": "1e300"}, LONGEST_RETRY_AFTER),
+    ({"retry-after": "-1"}, None),
+    ({"retry-after": "-0.5"}, None),
+    ({"retry-after": "nan"}, None),
+    ({"retry-after": "inf"}, None),
+    ({"retry-after": "soon"}, None),
+    ({"retry-after": ""}, None),
+    ({"retry-after": "Tue, 14 Nov 2023 22:13:30 GMT"}, 10),
+    ({"retry-after": "Tuesday, 14-Nov-23 22:13:30 GMT"}, 10),
+    ({"retry-after": "Tue, 14 Nov 2023 23:13:30 +0100"}, 10),
+    ({"retry-after": "Tue, 14 Nov 2023 22:13:30 -0000"}, 10),
+    ({"retry-after": "Tue, 14 Nov 2023 22:13:20 GMT"}, 0),
+    ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+    ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, LONGEST_RETRY_AFTER),
+    ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, 0),
+    ({"retry-after": "Wed, 99 Oct 2015 07:28:00 GMT"}, None),
+    ({"retry-after": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, None),
+    ({"retry-after-ms": "1500"}, 1.5),
+    ({"retry-after-ms": "0", "retry-after": "9"}, 0),
+    ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+    ({"retry-after-ms": "banana", "retry-after": "9"}, 9),
+    ({"retry-after-ms": "-5", "retry-after": "9"}, 9),
+    ({"retry-after-ms": "1e12"}, LONGEST_RETRY_AFTER),
+    ({"ratelimit-reset": "12"}, 12),
+    ({"ratelimit-reset": "12", "retry-after": "3"}, 3),
+    ({"ratelimit-reset": "banana"}, None),
+]
+
+
+@pytest.mark.parametrize(("headers", "wait"), WAITS, ids=lambda value: str(value)[:60])
+def test_what_a_reply_says_of_when_to_come_back(headers: dict[str, str], wait: float | None) -> None:
+    """Seconds, milliseconds or a date; garbage is as if nothing had been said."""
+    assert seconds_until(*retry_after(headers), now=NOW) == wait
+
+
+texts = st.one_of(st.text(max_size=30), st.integers().map(str), st.floats().map(str), st.datetimes().map(str),
+                  st.floats(-6e10, 2e11).map(lambda t: formatdate(t, usegmt=True)))  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "ratelimit-reset"]), texts),
+    st.floats(0, 4e9),
+)
+def test_a_wait_is_none_or_between_nothing_and_an_hour(headers: dict[str, str], now: float) -> None:
+    """However the header was spelled: no server makes us wait a year or a negative time, and none makes us raise."""
+    wait = seconds_until(*retry_after(headers), now=now)
+    assert wait is None or 0 <= wait <= LONGEST_RETRY_AFTER
+
+
+@given(st.integers(1, 3600), st.integers(1_600_000_000, 2_000_000_000))
+def test_a_date_means_the_seconds_until_then(ahead: int, now: int) -> None:
+    """The same wait, said as a number and as a date."""
+    date = formatdate(now + ahead, usegmt=True)
+    assert seconds_until(*retry_after({"retry-after": date}), now=now) == ahead
+    assert seconds_until(*retry_after({"retry-after": str(ahead)}), now=now) == ahead
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Request was throttled. Your rate limit resets in ~30s.", 30),
+        ("resets in 2.5 s", 2.5),
+        ("limit reset in ~1s", 1),
+        ("resets in a while", None),
+        ("", None),
+    ],
+)
+def test_seconds_in_a_sentence_are_found(text: str, seconds: float | None) -> None:
+    """Replicate says it in words."""
+    assert resets_in(text) == seconds
+
+
+@given(st.integers(1, 100_000), st.floats(0, 1, exclude_max=True))
+def test_backoff_is_bounded_on_both_sides(attempt: int, dice: float) -> None:
+    """Never at once, never longer than a person would wait; no number of attempts breaks it."""
+    assert 0.75 * BACKOFF_FIRST <= backoff(attempt, dice) <= 1.25 * BACKOFF_LONGEST
+
+
+def test_backoff_doubles_until_its_cap() -> None:
+    """Half a second, one, two, four, eight, then fifteen for ever."""
+    assert [backoff(n, 0.5) for n in range(1, 9)] == [0.5, 1, 2, 4, 8, 15, 15, 15]
+
+
+def test_the_dice_spread_callers_apart() -> None:
+    """A quarter to either side."""
+    assert (backoff(1, 0.0), backoff(1, 0.5)) == (0.375, 0.5)
+    assert backoff(1, 0.999) == pytest.approx(0.625, abs=0.001)
+
+
+def test_polls_that_fail_are_borne_for_about_a_minute() -> None:
+    """The number of retries was chosen with the backoff in mind."""
+    assert 45 <= sum(backoff(n, 0.5) for n in range(1, CHECK_RETRIES + 1)) <= 90
+
+
+def polls(ready: float) -> tuple[int, float]:
+    """How many polls a job costs that is ready after so many seconds, and when the last one sees it."""
+    at, count = 0.0, 0
+    while at < ready:
+        at += pace(at)
+        count += 1
+    return count, at
+
+
+def test_a_minute_costs_at_most_forty_polls() -> None:
+    """Polite to the provider, and far below every rate limit known."""
+    count, _ = polls(60)
+    assert count <= 40
+
+
+@given(st.floats(0, 3600))
+def test_a_result_is_seen_soon_after_it_is_there(ready: float) -> None:
+    """At most an eighth of its age late, and never more than the slowest pace; a young job within a quarter second."""
+    _, seen = polls(ready)
+    assert seen - ready <= min(POLL_SLOWEST, max(POLL_FIRST, ready / 8)) + 1e-9
+    if math.isclose(ready, 2):
+        assert seen - ready <= 2 * 0.125 + 0.25
+
+
+@pytest.mark.parametrize("ready", [0.1, 0.5, 2.0, 2.01, 5.0, 60.0, 3600.0])
+def test_a_two_second_job_is_not_seen_two_seconds_late(ready: float) -> None:
+    """The case that people feel most: short jobs."""
+    _, seen = polls(ready)
+    assert seen - ready <= 0.125 * ready + 0.25
+
+
+@given(st.floats(-10, 1e9))
+def test_the_pace_is_bounded_on_both_sides(elapsed: float) -> None:
+    """Never a busy loop, never a silence of minutes; a clock that runs backwards changes nothing."""
+    assert POLL_FIRST <= pace(elapsed) <= POLL_SLOWEST

@@ -1,0 +1,339 @@
+"""Sizes: the three doors that read them, and what becomes of a wish that a provider cannot take.
+
+A change of the user's own words is told, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfmedia.core.errors import InvalidRequestError
+from hfmedia.core.sizes import (
+    LARGEST_SIDE,
+    RATIO_GRAIN,
+    RATIOS,
+    RESOLUTIONS,
+    SMALLEST_SIDE,
+    VIDEO_RESOLUTIONS,
+    Ratio,
+    Size,
+    SizeRule,
+    Sizing,
+    check_side,
+    describe,
+    fit_size,
+    parse_ratio,
+    parse_resolution,
+    parse_size,
+    shown,
+)
+
+SQUARE, WIDE = Ratio(1, 1), Ratio(16, 9)
+ZAI = SizeRule(form="pixels", multiple=32, smallest=1024, largest=2048, most_pixels=2**22, area=1280 * 1280)
+COARSE = SizeRule(form="pixels", multiple=64, smallest=256, largest=1536)
+FREE = SizeRule(form="pixels")
+RATIO_ONLY = SizeRule(form="ratio")
+
+
+def fit(rule: SizeRule, default: Ratio = SQUARE, **wanted: object) -> tuple[Sizing, tuple[str, ...]]:
+    """What provider ``p`` is told of a wish."""
+    if isinstance(wanted.get("aspect_ratio"), str):
+        wanted["aspect_ratio"] = parse_ratio(str(wanted["aspect_ratio"]))
+    return fit_size(Sizing(**wanted), rule, provider="p", default=default)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "ratio"),
+    [
+        ("16:9", (16, 9)), (" 4 : 3 ", (4, 3)), ("1920:1080", (16, 9)), ("1:1", (1, 1)), ("8:1", (8, 1)),
+        ("21:9", (21, 9)), ("9:21", (9, 21)), ("7:3", (21, 9)), ("42:18", (21, 9)), ("2:2", (1, 1)),
+    ],
+)  # fmt: skip
+def test_a_ratio_is_read_in_lowest_terms_as_the_field_writes_it(text: str, ratio: tuple[int, int]) -> None:
+    """Two spellings of one shape are one ratio."""
+    assert parse_ratio(text) == Ratio(*ratio)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["16/9", "banana", "", ":", "16:", ":9", "0:1", "1:0", "-16:9", "16:-9", "1.5:1", "9:1", "1:9", "16:9:1", "16x9",
+     "100000:100000", "nan:1", "1:1\n2:2", pytest.param("9" * 5000 + ":1", id="long")],
+)  # fmt: skip
+def test_what_is_no_ratio_is_refused_in_one_sentence(text: str) -> None:
+    """Nothing is guessed: an unknown ratio never becomes 1:1."""
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_ratio(text)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1024x768", (1024, 768)), ("1024X768", (1024, 768)), ("1024*768", (1024, 768)), (" 16 x 16384 ", (16, 16384))],
+)
+def test_a_size_is_read(text: str, size: tuple[int, int]) -> None:
+    """Both spellings of the field, with x and with *."""
+    assert parse_size(text) == Size(*size)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0x0", "1024x0", "-5x512", "512x-5", "15x512", "512x16385", "999999999x1024", "1024", "1024x", "x768", "banana",
+     "1024x768x3", "1e3x1e3", "", pytest.param("1" * 5000 + "x1", id="long")],
+)  # fmt: skip
+def test_zero_negative_and_absurd_sizes_are_refused(text: str) -> None:
+    """Each in one sentence, with exit code 2."""
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_size(text)
+    assert caught.value.exit_code == 2
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(("text", "name"), [("480p", "480p"), ("2K", "2k"), (" 1080P ", "1080p")])
+def test_a_resolution_is_read_in_its_usual_spelling(text: str, name: str) -> None:
+    """Lower case, without blanks."""
+    assert parse_resolution(text) == name
+
+
+@pytest.mark.parametrize("text", ["", "480", "481p", "8k", "banana", pytest.param("x" * 5000, id="long")])
+def test_an_unknown_resolution_is_refused_and_the_known_ones_are_named(text: str) -> None:
+    """The error is also the documentation."""
+    with pytest.raises(InvalidRequestError, match="480p") as caught:
+        parse_resolution(text)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "pixels", [0, -1, SMALLEST_SIDE - 1, LARGEST_SIDE + 1, 10**30, pytest.param(10**5000, id="huge")]
+)
+def test_a_side_out_of_bounds_is_refused(pixels: int) -> None:
+    """Even a number that Python will not print."""
+    with pytest.raises(InvalidRequestError, match="width"):
+        check_side("width", pixels)
+
+
+@given(st.one_of(st.text(), st.integers(), st.floats(), st.binary()))
+def test_a_value_is_shown_in_at_most_80_characters(value: object) -> None:
+    """An error stays one sentence, whatever was given."""
+    assert len(shown(value)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"width": 1024, "height": 768}, "1024x768"),
+        ({"width": 512}, "width 512"),
+        ({"height": 512}, "height 512"),
+        ({"aspect_ratio": WIDE}, "16:9"),
+        ({"aspect_ratio": WIDE, "resolution": "480p"}, "16:9 at 480p"),
+        ({"resolution": "480p"}, "at 480p"),
+        ({"width": 640, "height": 360, "aspect_ratio": WIDE, "resolution": "360p"}, "640x360 16:9 at 360p"),
+    ],
+)
+def test_a_size_is_described_in_all_of_the_user_s_words(wanted: dict[str, object], words: str) -> None:
+    """What was dropped can be named whole."""
+    assert describe(Sizing(**wanted)) == words  # type: ignore[arg-type]
+
+
+PIXELS = [
+    # rule, default, wanted, width, height, words that the warnings hold (none: no warning at all)
+    (FREE, SQUARE, {"width": 1023, "height": 767}, 1023, 767, []),
+    (FREE, SQUARE, {"aspect_ratio": "1:1"}, 1024, 1024, []),
+    (FREE, WIDE, {"resolution": "720p"}, 1280, 720, []),
+    (FREE, WIDE, {"resolution": "480p", "aspect_ratio": "9:16"}, 480, 853, []),
+    (FREE, SQUARE, {"width": 512}, 512, 512, []),
+    (FREE, WIDE, {"height": 720}, 1280, 720, []),
+    (FREE, SQUARE, {"width": 1280, "aspect_ratio": "16:9"}, 1280, 720, []),
+    (FREE, SQUARE, {"width": 1280, "height": 720, "aspect_ratio": "16:9", "resolution": "720p"}, 1280, 720, []),
+    (FREE, SQUARE, {"width": 1280, "height": 720, "aspect_ratio": "1:1"}, 1280, 720, ["aspect ratio 1:1 was dropped"]),
+    (FREE, SQUARE, {"width": 1280, "height": 720, "resolution": "480p"}, 1280, 720, ["resolution 480p was dropped"]),
+    (FREE, SQUARE, {"width": 1000, "resolution": "480p"}, 1000, 1000, ["resolution 480p was dropped"]),
+    (COARSE, SQUARE, {"width": 1000, "height": 700}, 1024, 704, ["1000x700", "1024x704"]),
+    (COARSE, SQUARE, {"width": 1000}, 1024, 1024, ["a width of 1000", "1024x1024"]),
+    (COARSE, SQUARE, {"height": 1000}, 1024, 1024, ["a height of 1000"]),
+    (COARSE, WIDE, {"resolution": "1080p"}, 1536, 896, ["1080p"]),
+    (COARSE, WIDE, {"resolution": "480p"}, 832, 512, ["480p"]),
+    (COARSE, SQUARE, {"width": 16_384, "height": 16_384}, 1536, 1536, ["16384x16384", "1536x1536"]),
+    (COARSE, SQUARE, {"width": 16, "height": 16}, 256, 256, ["16x16", "256x256"]),
+    (ZAI, SQUARE, {"width": 1280, "height": 1280}, 1280, 1280, []),
+    (ZAI, SQUARE, {"width": 2048, "height": 2048}, 2048, 2048, []),
+    (ZAI, SQUARE, {"width": 512, "height": 512}, 1024, 1024, ["512x512", "1024x1024"]),
+    (ZAI, SQUARE, {"width": 4096, "height": 4096}, 2048, 2048, ["4096x4096"]),
+    (ZAI, SQUARE, {"width": 1500, "height": 1025}, 1504, 1024, ["1500x1025"]),
+    (ZAI, SQUARE, {"aspect_ratio": "8:1"}, 2048, 1024, ["8:1"]),
+    (ZAI, SQUARE, {"resolution": "480p"}, 1024, 1024, ["480p"]),
+    (ZAI, SQUARE, {"resolution": "480p", "aspect_ratio": "8:1"}, 2048, 1024, ["480p", "8:1"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "default", "wanted", "width", "height", "told"), PIXELS)
+def test_a_wish_becomes_the_nearest_legal_pixels(
+    rule: SizeRule, default: Ratio, wanted: dict[str, object], width: int, height: int, told: list[str]
+) -> None:
+    """Rounded or scaled, with a sentence for each word of the user's that could not be kept."""
+    sizing, warnings = fit(rule, default, **wanted)
+    assert (sizing.width, sizing.height) == (width, height)
+    assert (sizing.aspect_ratio, sizing.resolution) == (None, None)
+    assert bool(warnings) == bool(told), warnings
+    for words in told:
+        assert any(words in warning for warning in warnings), (words, warnings)
+
+
+RATIO_CASES = [
+    ({"aspect_ratio": "16:9", "resolution": "720p"}, "16:9", "720p", []),
+    ({"aspect_ratio": "2:1"}, "2:1", None, []),
+    ({"resolution": "480p"}, None, "480p", []),
+    ({"width": 1280, "height": 720}, "16:9", "720p", ["1280x720 became 16:9 at 720p"]),
+    ({"width": 700, "height": 1300}, "9:16", "720p", ["700x1300 became 9:16 at 720p"]),
+    ({"width": 512, "height": 512}, "1:1", "480p", ["512x512"]),
+    ({"width": 512, "height": 512, "aspect_ratio": "4:3", "resolution": "1080p"}, "4:3", "1080p", ["512x512"]),
+    ({"width": 512}, None, None, ["512 pixels was dropped"]),
+    ({"height": 512, "aspect_ratio": "1:1"}, "1:1", None, ["512 pixels was dropped"]),
+]
+
+
+@pytest.mark.parametrize(("wanted", "ratio", "resolution", "told"), RATIO_CASES)
+def test_pixels_become_a_ratio_and_a_resolution_where_those_are_the_words(
+    wanted: dict[str, object], ratio: str | None, resolution: str | None, told: list[str]
+) -> None:
+    """And it is told, because the pixels are not what was asked for any more."""
+    sizing, warnings = fit(RATIO_ONLY, **wanted)
+    assert sizing == Sizing(aspect_ratio=parse_ratio(ratio) if ratio else None, resolution=resolution)
+    assert bool(warnings) == bool(told), warnings
+    for words in told:
+        assert any(words in warning for warning in warnings), (words, warnings)
+
+
+sides = st.integers(SMALLEST_SIDE, LARGEST_SIDE)
+ratios = st.one_of(
+    st.sampled_from(RATIOS),
+    st.tuples(st.integers(1, 999), st.integers(1, 999))
+    .filter(lambda pair: max(pair) <= 8 * min(pair))
+    .map(lambda pair: parse_ratio(f"{pair[0]}:{pair[1]}")),
+)
+sizings = st.builds(
+    Sizing,
+    width=st.none() | sides,
+    height=st.none() | sides,
+    aspect_ratio=st.none() | ratios,
+    resolution=st.none() | st.sampled_from(sorted(RESOLUTIONS)),
+)
+
+
+@st.composite
+def pixel_rules(draw: st.DrawFn) -> SizeRule:
+    """A rule that at least some square keeps."""
+    multiple = draw(st.sampled_from([1, 2, 8, 16, 32, 64]))
+    smallest = draw(st.integers(SMALLEST_SIDE, 1024))
+    largest = draw(st.integers(smallest + multiple, 4096))
+    lowest = math.ceil(smallest / multiple) * multiple
+    most = draw(st.none() | st.integers(lowest * lowest, 4096 * 4096))
+    return SizeRule(form="pixels", multiple=multiple, smallest=smallest, largest=largest, most_pixels=most)
+
+
+rules = st.one_of(pixel_rules(), st.just(ZAI), st.just(RATIO_ONLY), st.builds(SizeRule, form=st.just("none")))
+defaults = st.sampled_from([SQUARE, WIDE])
+
+
+def is_legal(sizing: Sizing, rule: SizeRule) -> bool:
+    """The rule, said a second time and in other words than the code says it."""
+    if rule.form == "none":
+        return sizing == Sizing()
+    if rule.form == "ratio":
+        return sizing.width is None and sizing.height is None
+    both = (sizing.width or 0, sizing.height or 0)
+    fits = all(rule.smallest <= side <= rule.largest and side % rule.multiple == 0 for side in both)
+    return fits and (rule.most_pixels is None or both[0] * both[1] <= rule.most_pixels)
+
+
+@given(sizings, rules, defaults)
+def test_the_result_is_always_legal(wanted: Sizing, rule: SizeRule, default: Ratio) -> None:
+    """Whatever was asked for, what is sent keeps the provider's rule."""
+    sizing, _ = fit_size(wanted, rule, provider="p", default=default)
+    assert wanted == Sizing() or is_legal(sizing, rule)
+
+
+@given(sizings, rules, defaults)
+def test_fitting_twice_changes_and_tells_nothing_more(wanted: Sizing, rule: SizeRule, default: Ratio) -> None:
+    """A fitted request goes through again, as after failover to a provider with the same rule."""
+    once, _ = fit_size(wanted, rule, provider="p", default=default)
+    assert fit_size(once, rule, provider="p", default=default) == (once, ())
+
+
+@given(rules, defaults)
+def test_no_wish_is_no_word(rule: SizeRule, default: Ratio) -> None:
+    """Who asks for no size leaves it to the provider, and hears nothing of it."""
+    assert fit_size(Sizing(), rule, provider="p", default=default) == (Sizing(), ())
+
+
+@given(sizings, defaults)
+def test_where_models_differ_the_wish_is_passed_on_as_it_is(wanted: Sizing, default: Ratio) -> None:
+    """Replicate's models each have words of their own; nothing is touched."""
+    assert fit_size(wanted, SizeRule(form="given"), provider="p", default=default) == (wanted, ())
+
+
+def changed(wanted: Sizing, sizing: Sizing, rule: SizeRule) -> bool:
+    """Whether a word of the user's is not kept by what is sent."""
+    if rule.form == "none":
+        return wanted != Sizing()
+    if rule.form == "ratio":
+        kept = (wanted.aspect_ratio, wanted.resolution) == (sizing.aspect_ratio, sizing.resolution)
+        return bool(wanted.width or wanted.height) or not kept
+    width, height = sizing.width or 0, sizing.height or 0
+    if (wanted.width or width, wanted.height or height) != (width, height):
+        return True
+    if wanted.resolution and min(width, height) != RESOLUTIONS[wanted.resolution]:
+        return True
+    ratio = wanted.aspect_ratio
+    return ratio is not None and abs(math.log(width / height) - math.log(ratio.value)) > RATIO_GRAIN
+
+
+@given(sizings, rules, defaults)
+def test_a_warning_comes_exactly_when_a_word_of_the_user_s_was_changed(
+    wanted: Sizing, rule: SizeRule, default: Ratio
+) -> None:
+    """Never in silence, and never for nothing."""
+    sizing, warnings = fit_size(wanted, rule, provider="p", default=default)
+    assert bool(warnings) == changed(wanted, sizing, rule), (sizing, warnings)
+    assert all("p " in warning or "was dropped" in warning for warning in warnings)
+
+
+@given(pixel_rules(), st.data())
+def test_a_legal_size_is_sent_untouched(rule: SizeRule, data: st.DataObject) -> None:
+    """The nearest legal size to a legal size is itself."""
+    first = math.ceil(rule.smallest / rule.multiple)
+    last = rule.largest // rule.multiple
+    width = data.draw(st.integers(first, last)) * rule.multiple
+    tallest = last if rule.most_pixels is None else min(last, rule.most_pixels // width // rule.multiple)
+    if tallest < first:
+        return
+    height = data.draw(st.integers(first, tallest)) * rule.multiple
+    wanted = Sizing(width=width, height=height)
+    assert fit_size(wanted, rule, provider="p", default=SQUARE) == (wanted, ())
+
+
+@given(pixel_rules(), ratios, st.integers(SMALLEST_SIDE, LARGEST_SIDE))
+def test_the_shape_is_kept_within_the_grain(rule: SizeRule, ratio: Ratio, short: int) -> None:
+    """A size too small or too large is scaled as a whole, where the rule leaves room for its shape at all."""
+    wide = Sizing(width=round(short * max(1.0, ratio.value)), height=round(short / min(1.0, ratio.value)))
+    sizing, _ = fit_size(wide, rule, provider="p", default=SQUARE)
+    assert wide.width and wide.height and sizing.width and sizing.height
+    shape, made = wide.width / wide.height, sizing.width / sizing.height
+    longest = rule.largest if rule.most_pixels is None else min(rule.largest, rule.most_pixels / rule.smallest)
+    room = longest / rule.smallest
+    if max(shape, 1 / shape) > room * 0.8:
+        return  # no legal size has this shape
+    grain = (
+        3 * rule.multiple / min(sizing.width, sizing.height)
+    )  # each side rounds by half a grain, the limits by a few
+    assert abs(math.log(made / shape)) <= grain + 1e-9
+
+
+def test_every_named_resolution_of_videos_is_a_resolution() -> None:
+    """The short list is part of the long one."""
+    assert set(VIDEO_RESOLUTIONS) <= set(RESOLUTIONS)

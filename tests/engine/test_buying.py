@@ -1,0 +1,215 @@
+"""Buying: who is asked, how often, and what is written down before. What may have been accepted is never sent again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from hfmedia.core.answers import Handle, Pending
+from hfmedia.core.errors import (
+    BusyError,
+    ContentRefusedError,
+    CredentialError,
+    CreditError,
+    FailedError,
+    ForbiddenError,
+    InDoubtError,
+    InvalidRequestError,
+    LostError,
+    RefusedError,
+    ServerError,
+    UnreachableError,
+    UnreadableReplyError,
+    UnsentError,
+)
+from hfmedia.core.retry import SUBMIT_RETRIES
+from hfmedia.core.verdict import SUBMITTED
+from hfmedia.engine import JobFailed, MediaReady, Moved, Retrying
+
+from .conftest import DONE, RUNNING, WISH, Scene, Script, failed, route
+
+R = SUBMIT_RETRIES
+
+# kind of trouble at the first provider, via -> how often each of two providers is asked, and the state of the job
+TROUBLE = [
+    ("unsent", "router", R + 1, 1, "stored"),
+    ("lost", "router", 1, 0, "doubt"),
+    ("unreadable", "router", 1, 0, "failed"),
+    ("refused", "router", 1, 1, "stored"),
+    ("content", "router", 1, 0, "failed"),
+    ("credential", "router", 1, 0, "failed"),
+    ("credit", "router", 1, 1, "stored"),
+    ("forbidden", "router", 1, 1, "stored"),
+    ("busy", "router", 1, 1, "stored"),
+    ("server", "router", 2, 1, "stored"),
+    ("gateway", "router", 2, 1, "stored"),
+    ("failed", "router", 1, 0, "failed"),
+    ("gone", "router", 1, 1, "stored"),
+    ("gateway", "direct", 1, 0, "doubt"),
+    ("lost", "direct", 1, 0, "doubt"),
+    ("server", "direct", 2, 1, "stored"),
+    ("busy", "direct", 1, 1, "stored"),
+]
+
+
+@pytest.mark.parametrize(("kind", "via", "first", "second", "state"), TROUBLE)
+async def test_each_kind_of_trouble_asks_just_whom_it_may(
+    scene: Scene, script: Script, kind: str, via: str, first: int, second: int, state: str
+) -> None:
+    """The table of what an answer means, done: one row, one run over two providers with one credential."""
+    script.says("one", failed(kind))
+    script.says("two", DONE)
+    await scene.run(route("one", via=via), route("two", via=via))
+    assert (script.asked("one"), script.asked("two")) == (first, second)
+    assert (await scene.job()).state == state
+
+
+def test_every_kind_of_trouble_is_in_the_table() -> None:
+    """A new kind of failure needs a row above."""
+    assert {kind for kind, via, *_ in TROUBLE if via == "router"} == set(SUBMITTED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("unsent", UnreachableError),
+        ("lost", InDoubtError),
+        ("unreadable", UnreadableReplyError),
+        ("refused", RefusedError),
+        ("content", ContentRefusedError),
+        ("credential", CredentialError),
+        ("credit", CreditError),
+        ("forbidden", ForbiddenError),
+        ("busy", BusyError),
+        ("server", ServerError),
+        ("failed", FailedError),
+    ],
+)
+async def test_the_last_trouble_is_told_typed_with_job_and_provider(
+    scene: Scene, script: Script, kind: str, error: type[Exception]
+) -> None:
+    """Where no provider is left, the error carries all that a person needs to act."""
+    script.says("one", failed(kind, status=418, code="teapot", raw=b"raw"))
+    told = (await scene.run(route("one")))[-1]
+    assert isinstance(told, JobFailed)
+    assert type(told.error) is error
+    assert (told.error.provider, told.error.job_id, told.error.model) == ("one", "job1", "acme/kite")
+    assert told.error.status == 418
+    assert "one" in str(told.error)
+    assert "no luck" in str(told.error)
+    if isinstance(told.error, UnreadableReplyError):
+        assert told.error.raw == b"raw"
+
+
+async def test_the_last_error_names_all_who_refused(scene: Scene, script: Script) -> None:
+    """Nobody has to guess which provider said what."""
+    script.says("one", failed("credit", status=402))
+    script.says("two", failed("refused", status=400))
+    events = await scene.run(route("one"), route("two"))
+    error = events[-1].error  # type: ignore[attr-defined]
+    assert isinstance(error, RefusedError)
+    assert error.attempts == ("one says that there is no credit left for it: no luck (HTTP 402)",)
+    assert "HTTP 402" in str(error)
+    assert "HTTP 400" in str(error)
+    assert [(e.before, e.provider) for e in events if isinstance(e, Moved)] == [("one", "two")]
+
+
+async def test_a_refused_credential_is_not_shown_again_but_another_one_is(scene: Scene, script: Script) -> None:
+    """401 moves on only to a route with a credential of its own."""
+    for name in ("one", "two"):
+        script.says(name, failed("credential", status=401))
+    script.says("three", DONE)
+    await scene.run(route("one"), route("two"), route("three", credential="FAL_KEY"))
+    assert [script.asked(name) for name in ("one", "two", "three")] == [1, 0, 1]
+
+
+async def test_sending_is_written_before_the_post_and_the_handle_before_the_first_poll(
+    scene: Scene, script: Script
+) -> None:
+    """The order of writes that makes a job survive: intent, POST, handle, poll, result, file."""
+    script.says("one", RUNNING, Pending(handle=Handle("p1", "result"), after=0), DONE)
+    await scene.run(route("one"))
+    assert script.log == [
+        "write created",
+        "write routed",
+        "write sending",
+        "submit one",
+        "write accepted",
+        "check one",
+        "write accepted",
+        "check one",
+        "write made",
+        "keep",
+        "describe",
+        "write stored",
+    ]
+
+
+async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(scene: Scene, script: Script) -> None:
+    """Retry-After is honoured at the only provider there is."""
+    script.says("one", failed("busy", status=429, retry_after=7.0), DONE)
+    events = await scene.run(route("one"))
+    assert [event.after for event in events if isinstance(event, Retrying)] == [7.0]
+    assert script.slept == [7.0]
+    assert isinstance(events[-1], MediaReady)
+
+
+async def test_a_wait_beyond_the_deadline_is_not_begun(scene: Scene, script: Script) -> None:
+    """When it would only be ready after the deadline, the error comes now, not then."""
+    script.says("one", failed("busy", status=429, retry_after=900.0))
+    events = await scene.run(route("one"), timeout=30)
+    assert isinstance(events[-1].error, BusyError)  # type: ignore[attr-defined]
+    assert script.slept == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "state", "posts"), [(UnsentError("no route"), "failed", R + 1), (LostError("reset"), "doubt", 1)]
+)
+async def test_what_the_transport_says_decides(
+    scene: Scene, script: Script, raised: Exception, state: str, posts: int
+) -> None:
+    """Certainly not sent is tried again, bounded; sent and unanswered never is."""
+    script.says("one", raised)
+    await scene.run(route("one"))
+    assert (script.asked("one"), (await scene.job()).state) == (posts, state)
+
+
+async def test_a_provider_that_failed_rests_and_one_that_works_does_not(scene: Scene, script: Script) -> None:
+    """The next job does not knock first where the last one was turned away."""
+    script.says("one", failed("credit"))
+    script.says("two", DONE)
+    await scene.run(route("one"), route("two"))
+    assert set(script.rests) == {"one"}
+
+
+async def test_a_request_that_nobody_can_take_is_the_users_to_mend(scene: Scene, script: Script) -> None:
+    """Nothing is sent, and the error is about the request, not about a provider's refusal."""
+    wish = WISH.__class__(task="text-to-video", model="acme/kite", prompt="a kite")
+    events = await scene.run(route("one"), route("two"), wish=wish)
+    assert isinstance(events[-1].error, InvalidRequestError)  # type: ignore[attr-defined]
+    assert events[-1].error.exit_code == 2  # type: ignore[attr-defined]
+    assert not [line for line in script.log if line.startswith("submit")]
+    assert (await scene.job()).state == "failed"
+
+
+KINDS = some.sampled_from(sorted(SUBMITTED))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=some.lists(KINDS, min_size=1, max_size=6), second=some.lists(KINDS, min_size=1, max_size=6))
+async def test_whatever_happens_nothing_is_sent_after_it_may_have_been_accepted(
+    first: list[str], second: list[str]
+) -> None:
+    """Over every sequence of troubles: a doubt or an acceptance is the last submission of its job."""
+    script = Script()
+    scene = Scene(script)
+    script.says("one", *map(failed, first))
+    script.says("two", *map(failed, second))
+    await scene.run(route("one", via="direct"), route("two"))
+    writes = [line for line in script.log if line.startswith("write")]
+    last = max(index for index, line in enumerate(writes) if line == "write sending")
+    for bought in ("write doubted", "write accepted", "write made"):
+        assert bought not in writes[:last]
+    assert script.asked("one") + script.asked("two") == writes.count("write sending")
+    assert (await scene.job()).state in ("failed", "doubt")
