@@ -1,0 +1,8 @@
+"""The catalog: what the Hub says of models and their providers, asked seldom and remembered."""
+
+from __future__ import annotations
+
+from .catalog import Catalog
+from .hub import Who
+
+__all__ = ["Catalog", "Who"]

@@ -1,0 +1,12 @@
+"""HTTP in and out: one class that sends requests and fetches media, and the limits it keeps.
+
+Everything public of the transport is listed here; the rest of hfmedia sees it through core.ports.
+"""
+
+from __future__ import annotations
+
+from .limits import Limits
+from .pools import Resolve
+from .transport import CUT_HEADER, Transport
+
+__all__ = ["CUT_HEADER", "Limits", "Resolve", "Transport"]
