@@ -47,8 +47,8 @@ class TargetSize(TypedDict):
 class Options(TypedDict, total=False):
     """What may be asked for with any task; the names are those of the Hub's own client.
 
-    ``model`` is ``org/name``, ``org/name:provider`` or ``org/name:fastest`` (``cheapest``, ``preferred``). ``timeout`` is
-    in seconds, 0 for no limit. ``output`` is a file, or a folder when it is one or ends in a slash. ``extra_body`` goes
+    ``model`` is ``org/name``, ``org/name:provider`` or ``org/name:fastest`` (``cheapest``, ``preferred``). ``timeout``
+    is in seconds, 0 for no limit. ``output`` is a file, or a folder when it is one or ends in a slash. ``extra_body`` goes
     into the provider's own JSON as it stands.
     """
 
@@ -189,7 +189,8 @@ class MediaClient:
         wish, plan = await self._planned(prompt, task, image, options)
         timeouts = Timeouts.of(options["timeout"]) if options.get("timeout") is not None else self.timeouts
         place = self._place(options.get("output"), wish.prompt or wish.task)
-        told = self.engine.generate(wish, plan.routes, place=place, n=n, timeouts=timeouts, notes=plan.notes)
+        notes = (*self.catalog.warnings, *plan.notes)
+        told = self.engine.generate(wish, plan.routes, place=place, n=n, timeouts=timeouts, notes=notes)
         async with aclosing(told):
             async for event in told:
                 yield event

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from email.utils import formatdate
 
 import pytest
@@ -149,8 +148,6 @@ def test_a_result_is_seen_soon_after_it_is_there(ready: float) -> None:
     """At most an eighth of its age late, and never more than the slowest pace; a young job within a quarter second."""
     _, seen = polls(ready)
     assert seen - ready <= min(POLL_SLOWEST, max(POLL_FIRST, ready / 8)) + 1e-9
-    if math.isclose(ready, 2):
-        assert seen - ready <= 2 * 0.125 + 0.25
 
 
 @pytest.mark.parametrize("ready", [0.1, 0.5, 2.0, 2.01, 5.0, 60.0, 3600.0])

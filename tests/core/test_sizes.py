@@ -145,7 +145,7 @@ PIXELS = [
     (FREE, SQUARE, {"width": 1023, "height": 767}, 1023, 767, []),
     (FREE, SQUARE, {"aspect_ratio": "1:1"}, 1024, 1024, []),
     (FREE, WIDE, {"resolution": "720p"}, 1280, 720, []),
-    (FREE, WIDE, {"resolution": "480p", "aspect_ratio": "9:16"}, 480, 853, []),
+    (FREE, WIDE, {"resolution": "480p", "aspect_ratio": "9:16"}, 480, 848, []),
     (FREE, SQUARE, {"width": 512}, 512, 512, []),
     (FREE, WIDE, {"height": 720}, 1280, 720, []),
     (FREE, SQUARE, {"width": 1280, "aspect_ratio": "16:9"}, 1280, 720, []),

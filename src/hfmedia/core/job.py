@@ -53,7 +53,7 @@ class Accepted(Fact, frozen=True, kw_only=True, tag="accepted"):
 
 
 class Refused(Fact, frozen=True, kw_only=True, tag="refused"):
-    """This attempt was certainly not accepted."""
+    """This attempt was certainly not accepted; ``message`` names the provider."""
 
     kind: FailureKind
     message: str
@@ -230,8 +230,7 @@ def _changes(job: Job, fact: Fact) -> dict[str, Any]:
         case Accepted():
             return {"handle": fact.handle}
         case Refused():
-            provider = job.route.provider if job.route else "nobody"
-            return {"refusals": (*job.refusals, f"{provider}: {fact.message}"), "error": fact.message}
+            return {"refusals": (*job.refusals, fact.message), "error": fact.message}
         case Made():
             told = {"outputs": fact.outputs, "seed": fact.seed, "cost": fact.cost, "timings": fact.timings}
             warnings = tuple(dict.fromkeys((*job.warnings, *fact.warnings)))  # a result may be asked for twice

@@ -15,6 +15,7 @@ from msgspec import Struct
 from .errors import InvalidRequestError
 
 LARGEST_SIDE = 16_384  # pixels; no provider makes a larger side, and Pillow refuses to read much more
+GRAIN = 16  # pixels; latent models work on blocks of 8 or 16, codecs on blocks of 16
 SMALLEST_SIDE = 16  # pixels; below one block of every codec in use
 RATIO_LIMIT = 8  # no model on the Hub takes a picture longer than this times its other side
 RESOLUTIONS = {"240p": 240, "360p": 360, "480p": 480, "540p": 540, "580p": 580, "720p": 720, "768p": 768,
@@ -206,8 +207,13 @@ def _pixels_asked(wanted: Sizing, rule: SizeRule, default: Ratio) -> tuple[float
         return wanted.height * ratio, wanted.height
     if wanted.resolution:
         short = RESOLUTIONS[wanted.resolution]
-        return (short * ratio, short) if ratio >= 1 else (short, short / ratio)
-    return math.sqrt(rule.area * ratio), math.sqrt(rule.area / ratio)
+        return (_grained(short * ratio), short) if ratio >= 1 else (short, _grained(short / ratio))
+    return _grained(math.sqrt(rule.area * ratio)), _grained(math.sqrt(rule.area / ratio))
+
+
+def _grained(side: float) -> int:
+    """A side that nobody stated, on the grid that models and codecs like best."""
+    return max(GRAIN, round(side / GRAIN) * GRAIN)
 
 
 def _legal(width: float, height: float, rule: SizeRule) -> Size:

@@ -84,7 +84,7 @@ class Credential(Struct, frozen=True, kw_only=True):
 
         Spelled exactly as the base URL: what two parsers might read differently is refused.
         """
-        if not url.isprintable() or "\\" in url or url != url.strip():
+        if not url.isprintable() or "\\" in url or url[:1].isspace():
             return False
         try:
             mine, theirs = urlsplit(self.base_url), urlsplit(url)

@@ -52,6 +52,9 @@ UNREADABLE_CHECKS = 2  # of a status that makes no sense: once may be a hiccup, 
 TELL_EVERY = 0.1  # seconds between two progress events of a download: a terminal shows no more
 
 
+Made = tuple[tuple[Media, str | None], ...]
+
+
 class NextRouteError(Exception):
     """Inside the engine: this route certainly did not accept the job, and another may be asked."""
 
@@ -74,7 +77,7 @@ class Carrier:
 
     # -- the whole way ------------------------------------------------------------------------------------------
 
-    async def carry(self, wish: Request, routes: Sequence[Route]) -> tuple[Media, ...]:
+    async def carry(self, wish: Request, routes: Sequence[Route]) -> Made:
         """From a wish to its files. Raises a typed error, with the job's id, when that cannot be."""
         try:
             route, answer = await self._buy_somewhere(wish, routes)
@@ -89,7 +92,7 @@ class Carrier:
         finally:
             await self._free_slot()
 
-    async def resume(self, job: life.Job) -> tuple[Media, ...]:
+    async def resume(self, job: life.Job) -> Made:
         """From where the ledger says the job stands; nothing is ever bought here."""
         if job.route is None:
             raise InvalidRequestError(f"job {job.id} was never sent anywhere; ask for it again", job_id=job.id)
@@ -103,7 +106,7 @@ class Carrier:
             raise
         raise InvalidRequestError(f"job {job.id} is {job.state}; there is nothing to resume", job_id=job.id)
 
-    async def _to_the_end(self, route: Route, answer: Pending | Finished) -> tuple[Media, ...]:
+    async def _to_the_end(self, route: Route, answer: Pending | Finished) -> Made:
         outputs = answer.outputs if isinstance(answer, Finished) else await self._watch_in_time(route, answer)
         job = await self.world.ledger.job(self.job_id)
         if job is None:
@@ -313,7 +316,7 @@ class Carrier:
 
     # -- keep: the bytes ------------------------------------------------------------------------------------------
 
-    async def _keep(self, route: Route, job: life.Job, outputs: tuple[Output, ...]) -> tuple[Media, ...]:
+    async def _keep(self, route: Route, job: life.Job, outputs: tuple[Output, ...]) -> Made:
         def progress(received: int, total: int | None) -> None:
             now = asyncio.get_running_loop().time()
             if now - self._told >= TELL_EVERY or received == total:
@@ -330,7 +333,7 @@ class Carrier:
             if isinstance(error, ExpiredError):
                 await self._write(life.Broken, kind="gone", message=error.message, status=error.status)
             raise
-        await self._write(life.Stored, media={"files": [str(media.path) for media in kept]})
+        await self._write(life.Stored, media={"files": [str(media.path) for media, _ in kept]})
         return kept
 
     # -- letting go -------------------------------------------------------------------------------------------------

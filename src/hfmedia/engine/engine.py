@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import structs
 
@@ -102,8 +103,11 @@ class Engine:
             fact = life.Stopped(job=job_id, at=self.world.clock(), reached=reached, message=message)
             await self.world.ledger.append(fact)
         elif not job.ended and job.state not in ("sending", "doubt"):
-            reached = None if job.state in ("new", "ready") else False
-            await self.world.ledger.append(life.Stopped(job=job_id, at=self.world.clock(), reached=reached))
+            sent = job.state not in ("new", "ready")
+            message = "the provider was already done; it may be billed" if sent else "nothing was sent"
+            at = self.world.clock()
+            fact = life.Stopped(job=job_id, at=at, reached=False if sent else None, message=message)
+            await self.world.ledger.append(fact)
         return await self.job(job_id)
 
     async def job(self, job_id: str) -> life.Job:
@@ -136,14 +140,14 @@ class Engine:
     async def _carry(
         self, carrier: Carrier, wish: Request | None, routes: Sequence[Route], told: asyncio.Queue[Event | None]
     ) -> None:
-        about = {"job_id": carrier.job_id, "index": carrier.index}
+        about: dict[str, Any] = {"job_id": carrier.job_id, "index": carrier.index}
         try:
             if wish is None:
                 made = await carrier.resume(await self.job(carrier.job_id))
             else:
                 made = await carrier.carry(wish, routes)
-            for media in made:
-                told.put_nowait(MediaReady(**about, media=media))
+            for media, url in made:
+                told.put_nowait(MediaReady(**about, media=media, url=url))
         except HfmediaError as error:
             told.put_nowait(JobFailed(**about, error=error))
         except asyncio.CancelledError:

@@ -81,9 +81,14 @@ class Downloading(Event, frozen=True, kw_only=True):
 
 
 class MediaReady(Event, frozen=True, kw_only=True):
-    """One output lies whole on the disk."""
+    """One output lies whole on the disk.
+
+    ``url`` is where the provider still has it, None for inline media. It may be signed and expires, so it is told here
+    and written nowhere.
+    """
 
     media: Media
+    url: str | None = None
 
 
 class JobFailed(Event, frozen=True, kw_only=True):

@@ -24,16 +24,16 @@ async def keep_outputs(
     outputs: tuple[Output, ...],
     place: Place,
     progress: Callable[[int, int | None], None],
-) -> tuple[Media, ...]:
-    """Every output of a job as a file with its facts beside it. Nearly always there is one; none is an error."""
+) -> tuple[tuple[Media, str | None], ...]:
+    """Every output as a file with its facts beside it, and its URL. Nearly always there is one; none is an error."""
     if not outputs:
         raise UnreadableReplyError(f"{route.provider} says it is done, but names no output", job_id=job.id)
-    made: list[Media] = []
+    made: list[tuple[Media, str | None]] = []
     for output in outputs:
         kept = await world.keeper.keep(output, place, makes=job.request.makes, fetch=world.fetch, progress=progress)
         media = _media(job, route, output, kept, place, world.clock())
         await world.keeper.describe(kept, media.facts())
-        made.append(media)
+        made.append((media, None if (output.url or "").startswith("data:") else output.url))
     return tuple(made)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .credentials import keyring
+from .credentials import check_credential, keyring
 from .memory import Health, Observed, Slots
 from .routes import Plan, routes
 
-__all__ = ["Health", "Observed", "Plan", "Slots", "keyring", "routes"]
+__all__ = ["Health", "Observed", "Plan", "Slots", "check_credential", "keyring", "routes"]

@@ -12,8 +12,9 @@ from msgspec import Struct
 
 from hfmedia.core.answers import Route
 from hfmedia.core.errors import MissingAuthError
-from hfmedia.core.request import Task
+from hfmedia.core.request import Choice, Task
 from hfmedia.core.wire import Credential, Secret, redact
+from hfmedia.providers import PROVIDERS
 from hfmedia.providers import provider as provider_named
 from hfmedia.settings import Settings
 
@@ -95,6 +96,16 @@ def _own_key(settings: Settings, route: Route) -> Secret | None:
     )
 
 
+def check_credential(choice: Choice, settings: Settings) -> None:
+    """MissingAuthError when no answer of the Hub could help: there is no credential, or nobody knows whose it is."""
+    if settings.token is None and not settings.keys:
+        named = provider_named(choice.provider) if choice.provider else None
+        names = [(named.name, key) for named in ([named] if named else PROVIDERS.values()) for key in named.key_names]
+        raise _nothing(settings, choice.model, names, choice.provider)
+    if settings.token and settings.token.foreign and choice.provider is None:
+        raise unnamed(choice.model, [name for name, known in PROVIDERS.items() if known.key_names])
+
+
 def missing(settings: Settings, model: str, providers: Sequence[str], task: Task) -> MissingAuthError:
     """The error when nothing opens any way to these providers: what would, and how to get it."""
     alone = providers[0] if len(providers) == 1 else None
@@ -108,11 +119,14 @@ def missing(settings: Settings, model: str, providers: Sequence[str], task: Task
             f"reached with another key for {task}. "
         )
         return MissingAuthError(words + _how([]), model=model, provider=alone)
-    for_whom = f"{alone} " if alone else ""
+    return _nothing(settings, model, keys, alone)
+
+
+def _nothing(settings: Settings, model: str, keys: Sequence[tuple[str, str]], alone: str | None) -> MissingAuthError:
+    where = f" at {alone}" if alone else ""
     unused = f" ({settings.unused})" if settings.unused else ""
-    return MissingAuthError(
-        f"there is no credential for {for_whom}{model}{unused}. {_how(keys)}", model=model, provider=alone
-    )
+    words = f"there is no credential for {model}{where}{unused}. {_how(keys)}"
+    return MissingAuthError(words, model=model or None, provider=alone)
 
 
 def unnamed(model: str, providers: Sequence[str]) -> MissingAuthError:

@@ -122,7 +122,9 @@ class Fal(Service):
         if task.endswith("video"):
             width, height = _video_size(body)
             frames = body.whole("num_frames", 33, 9, 241) or 33
-            seconds = body.number("duration", frames / 16, 1, 12) if "duration" in body else frames / 16
+            if isinstance(body.values.get("duration"), str):  # text with a number in it is read as one
+                body.values["duration"] = _number(body.text("duration"))
+            seconds = body.number("duration", frames / 16, 1, 12)
             return self._taken(call, offer, Ask(task, prompt, width, height, seed, seconds, source=source))
         width, height = _image_size(body)
         form = LYING_TYPES.get(model) or body.choice("output_format", "jpeg", "jpeg", "png")
@@ -281,6 +283,13 @@ def _video_size(body: Fields) -> tuple[int, int]:
     if across >= down:
         return round(lines * across / down / 2) * 2, lines
     return lines, round(lines * down / across / 2) * 2
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _logs(job: Job) -> list[dict[str, str]]:

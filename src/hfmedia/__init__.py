@@ -1,0 +1,123 @@
+"""hfmedia: images and videos from every model on Hugging Face Inference Providers.
+
+Everything public is listed here, once, and imported when it is first used: ``import hfmedia`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from ._version import __version__ as __version__
+
+TYPE_CHECKING = False  # type checkers take any name spelled so for true; typing itself would be most of our import time
+if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read a table; a test holds them together
+    from .client import MediaClient as MediaClient
+    from .client import Options as Options
+    from .client import TargetSize as TargetSize
+    from .client import VideoOptions as VideoOptions
+    from .core.answers import Cost as Cost
+    from .core.errors import BusyError as BusyError
+    from .core.errors import ContentRefusedError as ContentRefusedError
+    from .core.errors import CredentialError as CredentialError
+    from .core.errors import CreditError as CreditError
+    from .core.errors import DownloadError as DownloadError
+    from .core.errors import ExpiredError as ExpiredError
+    from .core.errors import FailedError as FailedError
+    from .core.errors import ForbiddenError as ForbiddenError
+    from .core.errors import HfmediaError as HfmediaError
+    from .core.errors import HubError as HubError
+    from .core.errors import InDoubtError as InDoubtError
+    from .core.errors import InvalidRequestError as InvalidRequestError
+    from .core.errors import JobCancelledError as JobCancelledError
+    from .core.errors import MissingAuthError as MissingAuthError
+    from .core.errors import ModelNotFoundError as ModelNotFoundError
+    from .core.errors import ModelNotSupportedError as ModelNotSupportedError
+    from .core.errors import OutOfTimeError as OutOfTimeError
+    from .core.errors import ProviderError as ProviderError
+    from .core.errors import RefusedError as RefusedError
+    from .core.errors import ServerError as ServerError
+    from .core.errors import StoreError as StoreError
+    from .core.errors import UnreachableError as UnreachableError
+    from .core.errors import UnreadableReplyError as UnreadableReplyError
+    from .core.errors import UnsafeAddressError as UnsafeAddressError
+    from .core.job import Job as Job
+    from .core.job import State as State
+    from .core.mapping import Mapping as Mapping
+    from .core.mapping import Model as Model
+    from .core.request import InputImage as InputImage
+    from .core.request import Task as Task
+    from .doors import cancel as cancel
+    from .doors import close as close
+    from .doors import generate as generate
+    from .doors import image_to_image as image_to_image
+    from .doors import image_to_video as image_to_video
+    from .doors import jobs as jobs
+    from .doors import mapping as mapping
+    from .doors import models as models
+    from .doors import resume as resume
+    from .doors import text_to_image as text_to_image
+    from .doors import text_to_video as text_to_video
+    from .engine import Accepted as Accepted
+    from .engine import Downloading as Downloading
+    from .engine import Event as Event
+    from .engine import JobFailed as JobFailed
+    from .engine import MediaReady as MediaReady
+    from .engine import Moved as Moved
+    from .engine import Queued as Queued
+    from .engine import Retrying as Retrying
+    from .engine import Running as Running
+    from .engine import Started as Started
+    from .engine import Submitting as Submitting
+    from .engine import Timeouts as Timeouts
+    from .ledger import Ledger as Ledger
+    from .ledger import MemoryLedger as MemoryLedger
+    from .published import AsyncGeneratorProvider as AsyncGeneratorProvider
+    from .published import HuggingFaceMedia as HuggingFaceMedia
+    from .published import ImageResponse as ImageResponse
+    from .published import Messages as Messages
+    from .published import ProviderInfo as ProviderInfo
+    from .published import ProviderModelMixin as ProviderModelMixin
+    from .published import Reasoning as Reasoning
+    from .published import StreamSession as StreamSession
+    from .published import VideoResponse as VideoResponse
+    from .published import save_response_media as save_response_media
+    from .store import Media as Media
+    from .store import Store as Store
+else:
+    _ERRORS = """
+        BusyError ContentRefusedError CredentialError CreditError DownloadError ExpiredError FailedError ForbiddenError
+        HfmediaError HubError InDoubtError InvalidRequestError JobCancelledError MissingAuthError ModelNotFoundError
+        ModelNotSupportedError OutOfTimeError ProviderError RefusedError ServerError StoreError UnreachableError
+        UnreadableReplyError UnsafeAddressError"""
+    _DOORS = """
+        cancel close generate image_to_image image_to_video jobs mapping models resume text_to_image text_to_video"""
+    _EVENTS = """
+        Accepted Downloading Event JobFailed MediaReady Moved Queued Retrying Running Started Submitting"""
+    _PUBLISHED = """
+        AsyncGeneratorProvider HuggingFaceMedia ImageResponse Messages ProviderInfo ProviderModelMixin Reasoning
+        StreamSession VideoResponse save_response_media"""
+    _PUBLIC = {
+        "client": "MediaClient Options TargetSize VideoOptions",
+        "core.answers": "Cost",
+        "core.errors": _ERRORS,
+        "core.job": "Job State",
+        "core.mapping": "Mapping Model",
+        "core.request": "InputImage Task",
+        "doors": _DOORS,
+        "engine": _EVENTS + " Timeouts",
+        "ledger": "Ledger MemoryLedger",
+        "published": _PUBLISHED,
+        "store": "Media Store",
+    }
+    _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
+    __all__ = ["__version__", *sorted(_HOME)]
+
+    def __getattr__(name):
+        """The public name, imported now and kept."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        found = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

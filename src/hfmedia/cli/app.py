@@ -1,0 +1,145 @@
+"""The commands by name, and the rule that bare text is a picture to make.
+
+``hfmedia "a red fox"`` means ``hfmedia generate "a red fox"``; a word that is nearly a command is asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hfmedia._version import __version__
+
+from .doctor import doctor
+from .generate import generate
+from .look import models, providers
+from .pages import Page, SandboxPage
+from .sandbox import sandbox
+
+BARE = "generate"  # what text that names no command means
+ALIKE = 0.8  # of 1; "modles" and "models" are 0.83 alike, "noodles" and "models" 0.77
+
+HELP = """
+Images and videos from every model on Hugging Face Inference Providers.
+
+\b
+Make something:
+  hfmedia "a red fox in the snow"
+  hfmedia "a red fox" -m black-forest-labs/FLUX.1-schnell:fal-ai -n 4 -o out/
+  hfmedia "waves at dusk" --task text-to-video -o waves.mp4
+No account yet? Add --sandbox, and a simulated world draws for you:
+  hfmedia "a red fox" --sandbox
+
+\b
+Bare text means `hfmedia generate`; see `hfmedia generate --help` for every option.
+Results go to stdout, everything else to stderr.
+
+\b
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 credential, 4 credit, 5 model or task not
+supported, 6 refused or failed, 7 out of time, 8 in doubt, 130 interrupted.
+"""
+
+
+def spoken(
+    args: Sequence[str], commands: Collection[str], *, own: Collection[str], takers: Collection[str]
+) -> list[str]:
+    """The arguments with the command in front that they mean.
+
+    ``own`` are the options of ``hfmedia`` itself, ``takers`` the options of ``generate`` that are followed by a value.
+    """
+    if not args or args[0] in own:
+        return list(args)
+    first = _first_word(args, takers)
+    if first is not None and args[first] in commands:  # options may come before the command
+        return [args[first], *args[:first], *args[first + 1 :]]
+    return [BARE, *args]
+
+
+def _first_word(args: Sequence[str], takers: Collection[str]) -> int | None:
+    """Where the first argument stands that is neither an option nor the value of one."""
+    position = 0
+    while position < len(args):
+        arg = args[position]
+        if arg == "--":
+            return None  # what follows is text by the user's own word
+        if arg == "-" or not arg.startswith("-"):
+            return position
+        position += 2 if arg in takers else 1
+    return None
+
+
+def near_miss(args: Sequence[str], commands: Collection[str], takers: Collection[str]) -> tuple[str, str] | None:
+    """The first word and the command it nearly is; None for text that nobody would mistake for one."""
+    first = _first_word(args, takers)
+    if first is None or args[first] in commands or " " in args[first]:
+        return None
+    found = get_close_matches(args[first].lower(), commands, n=1, cutoff=ALIKE)
+    return (args[first], found[0]) if found else None
+
+
+class BareText(TyperGroup):
+    """A group of commands in which anything that names no command is a prompt."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.rich_markup_mode = (
+            None  # this page and usage errors are plain: rich alone takes longer to load than they do
+        )
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As any group, once the command is there."""
+        takers = {
+            name
+            for option in self.commands[BARE].params
+            if not getattr(option, "is_flag", False)
+            for name in option.opts
+            if name.startswith("-")
+        }
+        own = {name for option in self.get_params(ctx) for name in option.opts}
+        if args and args[0] not in own and (missed := near_miss(args, self.commands, takers)):
+            word, command = missed
+            ctx.fail(f"did you mean `hfmedia {command}`? To make a picture of the word, write `hfmedia {BARE} {word}`.")
+        return super().parse_args(ctx, spoken(args, self.commands, own=own, takers=takers))
+
+
+app = typer.Typer(
+    cls=BareText,
+    rich_markup_mode="rich",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hfmedia {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, help=HELP)
+def hfmedia(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version, and nothing else.")
+    ] = False,
+) -> None:
+    """Shows the help when nothing was asked for."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+SHORT: dict[Callable[..., None], str] = {  # the command's line on the first page
+    generate: "Make images or videos; bare text means this.",
+    models: "List the models that somebody serves now.",
+    providers: "Show who serves a model, and how you would reach it.",
+    sandbox: "Serve a simulated world to try things in.",
+    doctor: "Find out whether a job could run here.",
+}
+for _command, _short in SHORT.items():
+    app.command(cls=SandboxPage if _command is sandbox else Page, short_help=_short)(_command)

@@ -1,0 +1,55 @@
+"""Help pages: each command's options, then examples that run as they stand (the tests run them), never wrapped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+FLUX = "black-forest-labs/FLUX.1-schnell"
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "generate": (
+        'hfmedia "a red fox in the snow" --sandbox',
+        'hfmedia "a red fox" --sandbox -n 4 --seed 7 -o foxes/',
+        f'hfmedia "a red fox" --sandbox -m {FLUX}:together --size 1024x768 -o fox.jpg',
+        'hfmedia "waves at dusk" --sandbox --task text-to-video --aspect-ratio 16:9 -o waves.mp4',
+        'hfmedia "make it night" --sandbox --image day.png -o night.png',
+        'echo "a red fox" | hfmedia - --sandbox --json',
+    ),
+    "models": (
+        "hfmedia models --sandbox --task text-to-video",
+        "hfmedia models --sandbox --search flux --json",
+    ),
+    "providers": (f"hfmedia providers {FLUX} --sandbox",),
+    "sandbox": (
+        "hfmedia sandbox --port 8765",
+        "hfmedia sandbox --speed 4 --fault fal-ai:credit:all",
+        'eval "$(hfmedia sandbox &)"',
+    ),
+    "doctor": ("hfmedia doctor", "hfmedia doctor --sandbox --json"),
+}
+
+
+class Page(TyperCommand):
+    """A command whose help ends with its examples."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The options, then the examples, then whatever else this page tells."""
+        super().format_help(ctx, formatter)
+        typer.echo("Examples:\n\n" + "".join(f"  {line}\n" for line in EXAMPLES[self.name or ""]))
+        self.tell_more()
+
+    def tell_more(self) -> None:
+        """Nothing more, on most pages."""
+
+
+class SandboxPage(Page):
+    """The sandbox's page, which ends with the table of faults; it is read only when somebody asks for it."""
+
+    def tell_more(self) -> None:
+        """Every fault, and how to order it."""
+        from hfmedia.sandbox.faults import help_text
+
+        typer.echo(help_text())

@@ -1,0 +1,148 @@
+"""What the published class yields: where it is, who made it, and the pictures or videos themselves.
+
+``str`` of each is what a chat shows: Markdown for images, HTML for videos, nothing for what only programs read. Prompts
+and addresses come from strangers, so nothing in them can leave its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+IMAGES_START = "<!-- generated images start -->"  # by these a chat cuts pictures out of its history
+IMAGES_END = "<!-- generated images end -->"
+WEB = re.compile(r"https?://|data:(?:image|video)/", re.I)
+DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+URL_MARKS = "%/:?#@!$&*+,;=~|"  # stay as they are in an address, which is quoted already; the rest could end a link
+
+
+class Reasoning:
+    """How the work stands, for people: a ``label`` (Queued, Downloading, …) and a ``status``, a few words."""
+
+    def __init__(
+        self,
+        token: str | None = None,
+        label: str | None = None,
+        status: str | None = None,
+        is_thinking: str | None = None,
+    ) -> None:
+        self.token = token
+        self.label = label
+        self.status = status
+        self.is_thinking = is_thinking
+
+    def __str__(self) -> str:
+        for plain in (self.is_thinking, self.token):
+            if plain is not None:
+                return plain
+        if self.status is None:
+            return ""
+        return f"{self.label}: {self.status}\n" if self.label is not None else f"{self.status}\n"
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
+        return f"Reasoning({told})"
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, Reasoning) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def get_dict(self) -> dict[str, str | None]:
+        """The same for JSON: label and status where there is a label, else what there is."""
+        if self.label is not None:
+            return {"label": self.label, "status": self.status}
+        told = {"token": self.token, "status": self.status, "is_thinking": self.is_thinking}
+        return {name: value for name, value in told.items() if value is not None or name == "token"}
+
+
+class ProviderInfo:
+    """Who made the result that follows: ``name``, ``label``, ``url``, ``model``, ``provider``. Hidden from a chat."""
+
+    name: str
+    label: str
+    url: str
+    model: str
+    provider: str
+
+    def __init__(self, **told: Any) -> None:
+        vars(self).update(told)
+
+    def __str__(self) -> str:
+        return ""
+
+    def __repr__(self) -> str:
+        return f"ProviderInfo({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, ProviderInfo) else NotImplemented
+
+    def get_dict(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("__")}
+
+
+class MediaResponse:
+    """One result: its address or addresses, the prompt as ``alt``, and in ``options`` what is known of it.
+
+    An address is the provider's URL, which expires, or a path on this machine; ``options["path"]`` is always here.
+    """
+
+    def __init__(
+        self, urls: str | list[str], alt: str = "", options: Mapping[str, Any] | None = None, **more: Any
+    ) -> None:
+        self.urls = urls
+        self.alt = alt
+        self.options: dict[str, Any] = {**(options or {}), **more}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.urls!r}, {self.alt!r})"
+
+    def get(self, key: str) -> Any:
+        """One of the options, None where it is not known."""
+        return self.options.get(key)
+
+    def get_list(self) -> list[str]:
+        """The addresses, as a list even of one."""
+        return [self.urls] if isinstance(self.urls, str) else list(self.urls)
+
+
+class ImageResponse(MediaResponse):
+    """One or more images; ``str`` is Markdown, each picture a link to itself."""
+
+    def __str__(self) -> str:
+        urls = self.get_list()
+        alts = [self.alt] if len(urls) == 1 else [f"#{number} {self.alt}" for number in range(1, len(urls) + 1)]
+        links = (f"[![{_words(alt)}]({address(url)})]({address(url)})" for alt, url in zip(alts, urls, strict=True))
+        return "\n".join(["", IMAGES_START, *links, IMAGES_END, ""])
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+class VideoResponse(MediaResponse):
+    """One or more videos; ``str`` is HTML."""
+
+    def __str__(self) -> str:
+        return "\n".join(f'<video controls src="{escape(address(url))}"></video>' for url in self.get_list())
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+def address(url: str) -> str:
+    """A URL or a path as it may stand in Markdown or in an attribute: quoted, and with no scheme that runs anything."""
+    if WEB.match(url):
+        return quote(url, safe=URL_MARKS, errors="replace")
+    drive = DRIVE.match(url)
+    path = url.replace("\\", "/") if drive else url
+    return (path[:2] if drive else "") + quote(path[2:] if drive else path, safe="/", errors="surrogateescape")
+
+
+def _words(text: str) -> str:
+    """A prompt as the words of a Markdown image: on one line, without tags, brackets or code."""
+    return re.sub(r"([\\\[\]`])", r"\\\1", escape(" ".join(text.split()), quote=False))

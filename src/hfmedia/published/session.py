@@ -1,0 +1,144 @@
+"""StreamSession: HTTP for callers who fetch something themselves, in the shape they know from other providers.
+
+A thin layer over aiohttp, which hfmedia itself does not use: it has no rule about private addresses and credentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from hfmedia.transport.proxies import Proxy, read_proxy
+
+
+class StreamResponse(aiohttp.ClientResponse):
+    """A reply that can be read line by line or piece by piece."""
+
+    async def iter_lines(self) -> AsyncIterator[bytes]:
+        """The body's lines, without their ends."""
+        async for line in self.content:
+            yield line.rstrip(b"\r\n")
+
+    async def iter_content(self) -> AsyncIterator[bytes]:
+        """The body as it arrives."""
+        async for chunk in self.content.iter_any():
+            yield chunk
+
+    async def json(self, *, content_type: str | None = None, **more: Any) -> Any:
+        """The body as JSON, whatever type it claims."""
+        return await super().json(content_type=content_type, **more)
+
+
+class StreamSession:
+    """Requests that share headers, a time limit and a proxy.
+
+    Args:
+        headers: sent with every request.
+        timeout: seconds in total, ``(connect, read)`` in seconds each, or aiohttp's own; 0 and None for no limit.
+        connector: aiohttp's own, instead of the proxy.
+        proxy: ``http://``, ``https://``, ``socks5://`` … URL.
+        proxies: a proxy by scheme; the one for ``https`` or ``all`` is used.
+        impersonate: accepted for callers that have it, without effect.
+        more: as aiohttp.ClientSession takes it.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | tuple[float, float] | aiohttp.ClientTimeout | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+        proxy: str | None = None,
+        proxies: Mapping[str, str] | None = None,
+        impersonate: str | None = None,
+        **more: Any,
+    ) -> None:
+        told = proxy or (proxies or {}).get("https") or (proxies or {}).get("all")
+        self._proxy = read_proxy(told, source="the proxy given") if told and connector is None else None
+        self._options = {**more, "headers": dict(headers or {}), "timeout": _timeout(timeout), "connector": connector}
+        self._inner: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is open."""
+        return self._inner is None or self._inner.closed
+
+    async def close(self) -> None:
+        """Ends every connection."""
+        if self._inner is not None:
+            await self._inner.close()
+
+    def request(self, method: str, url: str, **options: Any) -> Any:
+        """A request: to be awaited, or entered with ``async with``; either gives a StreamResponse."""
+        if self._inner is None:  # made here, since aiohttp wants a running loop
+            self._inner = aiohttp.ClientSession(response_class=StreamResponse, **self._way())
+        return self._inner.request(method, url, **options)
+
+    def get(self, url: str, **options: Any) -> Any:
+        """A GET; see ``request``."""
+        return self.request("GET", url, **options)
+
+    def post(self, url: str, **options: Any) -> Any:
+        """A POST; see ``request``."""
+        return self.request("POST", url, **options)
+
+    def put(self, url: str, **options: Any) -> Any:
+        """A PUT; see ``request``."""
+        return self.request("PUT", url, **options)
+
+    def patch(self, url: str, **options: Any) -> Any:
+        """A PATCH; see ``request``."""
+        return self.request("PATCH", url, **options)
+
+    def delete(self, url: str, **options: Any) -> Any:
+        """A DELETE; see ``request``."""
+        return self.request("DELETE", url, **options)
+
+    def head(self, url: str, **options: Any) -> Any:
+        """A HEAD, whose redirects are not followed; see ``request``."""
+        return self.request("HEAD", url, **{"allow_redirects": False, **options})
+
+    def options(self, url: str, **options: Any) -> Any:
+        """An OPTIONS; see ``request``."""
+        return self.request("OPTIONS", url, **options)
+
+    def _way(self) -> dict[str, Any]:
+        if self._proxy is None:
+            return self._options
+        if self._proxy.socks:
+            return {**self._options, "connector": _socks(self._proxy)}
+        user, secret = self._proxy.username, self._proxy.password.reveal()
+        auth = aiohttp.BasicAuth(user, secret, encoding="utf-8") if user else None
+        return {**self._options, "proxy": self._proxy.address, "proxy_auth": auth}
+
+
+def _socks(proxy: Proxy) -> aiohttp.BaseConnector:
+    from aiohttp_socks import ProxyConnector, ProxyType
+
+    return ProxyConnector(
+        host=proxy.host,
+        port=proxy.port,
+        proxy_type=ProxyType.SOCKS5 if proxy.scheme == "socks5" else ProxyType.SOCKS4,
+        username=proxy.username or None,
+        password=proxy.password.reveal() or None,
+        rdns=True,
+    )
+
+
+def _timeout(given: float | tuple[float, float] | aiohttp.ClientTimeout | None) -> aiohttp.ClientTimeout:
+    if isinstance(given, aiohttp.ClientTimeout):
+        return given
+    if isinstance(given, tuple):
+        connect, read = given
+        return aiohttp.ClientTimeout(sock_connect=connect or None, sock_read=read or None)
+    return aiohttp.ClientTimeout(total=given or None)

@@ -1,0 +1,78 @@
+"""What the catalog's tests share: a little Hub, a real transport to it, and a clock that a test turns by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import stamina
+
+from hfmedia.catalog import Catalog
+from hfmedia.core.wire import Credential, Secret
+from hfmedia.transport import Transport
+
+from .little_hub import TOKEN, LittleHub, entry
+
+
+class Clock:
+    """Time that passes only when somebody sleeps or a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def hurried() -> Iterator[None]:
+    """Retries without their waits."""
+    with stamina.set_testing(True, attempts=100, cap=True):
+        yield
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[LittleHub]:
+    """A Hub that knows three models on two pages."""
+    async with LittleHub() as hub:
+        hub.add("acme/kite", entry("fal-ai"), entry("replicate", status="staging"))
+        hub.add("acme/sleeper", entry("together", status="error"))
+        hub.add("acme/swan", entry("replicate", adapter="lora", adapterWeightsPath="swan.safetensors"))
+        yield hub
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[Transport]:
+    async with Transport(environ={}) as transport:
+        yield transport
+
+
+Open = Callable[..., Catalog]
+
+
+@pytest.fixture
+def opened(hub: LittleHub, transport: Transport, clock: Clock, tmp_path: Path) -> Open:
+    """Opens a catalog of the little Hub; ``token`` and ``folder`` (True: one on disk) to choose."""
+
+    def open_catalog(*, token: str | None = None, folder: bool = False, ttl: float = 300) -> Catalog:
+        credential = Credential(secret=Secret(token), base_url=hub.url) if token else None
+        where = tmp_path / "cache" if folder else None
+        return Catalog(
+            transport, endpoint=hub.url, credential=credential, folder=where, clock=clock, sleep=clock.sleep, ttl=ttl
+        )
+
+    return open_catalog
+
+
+__all__ = ["TOKEN", "Clock", "Open"]

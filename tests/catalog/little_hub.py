@@ -1,0 +1,147 @@
+"""A little Hub on loopback that does what a test orders: pages, ETags, refusals, limits, nonsense.
+
+Every request it gets is kept, so that a test can see what was sent and how often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+
+TOKEN = "hf_littleHubTokenForTests"
+
+
+@dataclass
+class Order:
+    """One answer to give instead of the usual one. ``hold`` is waited for before it is given."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | str = b""
+    hold: asyncio.Event | None = None
+
+
+@dataclass
+class Asked:
+    """One request as it came."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+    @property
+    def token(self) -> str | None:
+        return self.headers.get("Authorization")
+
+
+def entry(provider: str, *, task: str = "text-to-image", status: str = "live", **more: Any) -> dict[str, Any]:
+    """One mapping as the Hub tells it."""
+    return {"provider": provider, "providerId": f"{provider}/kite", "status": status, "task": task, **more}
+
+
+class LittleHub:
+    """``async with LittleHub() as hub``; ``hub.models`` is what it knows, ``hub.orders`` what it answers first."""
+
+    def __init__(self, *, page_size: int = 2) -> None:
+        self.models: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+        self.private: set[str] = set()
+        self.renamed: dict[str, str] = {}
+        self.orders: list[Order] = []
+        self.asked: list[Asked] = []
+        self.came = asyncio.Event()  # somebody asked
+        self.page_size = page_size
+        self.link: Callable[[str], str] = lambda url: f'<{url}>; rel="next"'
+        self.headers: dict[str, str] = {}
+        self.url = ""
+
+    def add(self, name: str, *mappings: dict[str, Any], task: str = "text-to-image") -> None:
+        self.models[name] = (task, list(mappings))
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", int(self.url.rpartition(":")[2] or 0))
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.asked.append(Asked(request.path, dict(request.query), dict(request.headers)))
+        self.came.set()
+        if self.orders:
+            order = self.orders.pop(0)
+            if order.hold:
+                await order.hold.wait()
+            body = order.body.encode() if isinstance(order.body, str) else order.body
+            return web.Response(status=order.status, headers=order.headers, body=body)
+        token = request.headers.get("Authorization")
+        if token not in (None, f"Bearer {TOKEN}"):
+            return self._wrong(401, "Invalid credentials in Authorization header")
+        if request.path == "/api/whoami-v2":
+            return self._json(request, WHO) if token else self._wrong(401, "Invalid username or password.")
+        if request.path == "/api/models":
+            return self._page(request)
+        name = request.path.removeprefix("/api/models/")
+        if name in self.renamed:
+            return web.Response(
+                status=307, headers={"Location": f"/api/models/{self.renamed[name]}?{request.query_string}"}
+            )
+        if name not in self.models or (name in self.private and not token):
+            return self._wrong(404 if token else 401, "Repository not found", code="RepoNotFound")
+        mappings = {one["provider"]: {k: v for k, v in one.items() if k != "provider"} for one in self.models[name][1]}
+        return self._json(request, {"id": name, "inferenceProviderMapping": mappings})
+
+    def _page(self, request: web.Request) -> web.Response:
+        names = [name for name, (task, _) in self.models.items() if task == request.query.get("pipeline_tag")]
+        start = int(request.query.get("cursor", 0))
+        items = [
+            {"id": n, "inferenceProviderMapping": self.models[n][1]} for n in names[start : start + self.page_size]
+        ]
+        further = start + self.page_size
+        if further >= len(names):
+            return self._json(request, items)
+        query = "&".join(f"{key}={value}" for key, value in request.query.items() if key != "cursor")
+        return self._json(request, items, {"Link": self.link(f"{self.url}/api/models?{query}&cursor={further}")})
+
+    def _json(self, request: web.Request, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
+        body = json.dumps(value).encode()
+        etag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
+        told = {"ETag": etag, "Content-Type": "application/json", **self.headers, **(headers or {})}
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304, headers=told)
+        return web.Response(body=body, headers=told)
+
+    def _wrong(self, status: int, words: str, *, code: str | None = None) -> web.Response:
+        headers = {"X-Error-Message": words, **({"X-Error-Code": code} if code else {})}
+        return web.json_response({"error": words}, status=status, headers=headers)
+
+
+WHO = {
+    "type": "user",
+    "id": "1",
+    "name": "kite",
+    "fullname": "Kite Flyer",
+    "email": "kite@example.com",
+    "canPay": True,
+    "isPro": False,
+    "orgs": [{"type": "org", "name": "acme"}],
+    "auth": {
+        "type": "access_token",
+        "accessToken": {
+            "displayName": "tests",
+            "role": "fineGrained",
+            "fineGrained": {"global": [], "scoped": [{"entity": {}, "permissions": ["inference.serverless.write"]}]},
+        },
+    },
+}

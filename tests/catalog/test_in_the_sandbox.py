@@ -1,0 +1,77 @@
+"""The catalog in the simulated world: the whole way from the environment to a model and its providers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hfmedia.catalog import Catalog
+from hfmedia.core.errors import HubError, ModelNotFoundError
+from hfmedia.core.request import TASKS, Task, parse_choice
+from hfmedia.core.wire import Credential
+from hfmedia.routing import keyring, routes
+from hfmedia.sandbox import Sandbox
+from hfmedia.settings import Settings, read_settings
+from hfmedia.transport import Transport
+
+SCHNELL = "black-forest-labs/FLUX.1-schnell"
+
+
+@pytest.fixture
+def settings(environ: dict[str, str]) -> Settings:
+    return read_settings(environ)
+
+
+@pytest.fixture
+async def catalog(settings: Settings, transport: Transport) -> AsyncIterator[Catalog]:
+    assert settings.hub_token is not None
+    credential = Credential(secret=settings.hub_token, base_url=settings.endpoint)
+    yield Catalog(transport, endpoint=settings.endpoint, credential=credential, folder=settings.home / "cache")
+
+
+@pytest.mark.parametrize("task", TASKS)
+async def test_every_task_has_models_and_each_has_a_plan(catalog: Catalog, settings: Settings, task: Task) -> None:
+    """What is listed can be routed, and each route's credential opens its address."""
+    models = await catalog.models(task)
+    assert len(models) >= 5
+    for model in models:
+        one = await catalog.mapping(model.id)
+        assert one.live(task)
+        for route in routes(parse_choice(model.id), task, one, settings).routes:
+            assert keyring(settings)(route).opens(route.base_url + "/x")
+
+
+async def test_providers_come_in_the_hubs_order(catalog: Catalog) -> None:
+    """It is the user's own preference."""
+    names = [one.provider for one in (await catalog.mapping(SCHNELL)).mappings]
+    assert names == ["fal-ai", "replicate", "together", "nscale", "wavespeed", "zai-org", "hf-inference", "acme-images"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["server", "gateway", "busy", "garbage", "half", "null", "empty", "cut", "disconnect", "bomb"]
+)
+async def test_a_passing_trouble_of_the_hub_never_shows_where_an_answer_is_known(
+    catalog: Catalog, world: Sandbox, kind: str
+) -> None:
+    """Whatever comes over the wire, the older answer serves, or the next attempt brings one."""
+    kite = await catalog.mapping(SCHNELL)
+    world.fault("hub", kind)
+    assert await catalog.mapping(SCHNELL, fresh=True) == kite
+
+
+@pytest.mark.parametrize("kind", ["server", "garbage", "half", "null", "empty", "cut", "bomb"])
+async def test_a_lasting_trouble_of_the_hub_is_an_error_of_the_hub(catalog: Catalog, world: Sandbox, kind: str) -> None:
+    """And of no other class."""
+    world.fault("hub", kind, times=None)
+    with pytest.raises(HubError):
+        await catalog.mapping(SCHNELL)
+
+
+async def test_whoami_and_an_unknown_model(catalog: Catalog) -> None:
+    """With the sandbox's own token."""
+    who = await catalog.whoami()
+    assert (who.name, who.may_infer) == ("sandbox", True)
+    await catalog.models("text-to-image")
+    with pytest.raises(ModelNotFoundError, match=r"Did you mean black-forest-labs/FLUX[.]1-schnell"):
+        await catalog.mapping("black-forest-lab/FLUX.1-schnel")

@@ -1,0 +1,129 @@
+"""A simulated world in a thread of its own, so that the command under test owns the main thread and its signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hfmedia.cli.app import app
+from hfmedia.sandbox import Sandbox
+
+FLUX = "black-forest-labs/FLUX.1-schnell"
+KEPT = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "PYTHONPATH", "TMPDIR", "COVERAGE_PROCESS_START")
+
+
+class Beside:
+    """A sandbox served by another thread; everything done to it happens there."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    async def _open(self, speed: float) -> Sandbox:
+        return await Sandbox(port=0, speed=speed).__aenter__()
+
+    def open(self, speed: float) -> None:
+        """Starts to serve."""
+        self.world = asyncio.run_coroutine_threadsafe(self._open(speed), self.loop).result(20)
+
+    def do(self, deed: Callable[[], Any]) -> Any:
+        """The deed's result, done in the sandbox's thread."""
+
+        async def done() -> Any:
+            return deed()
+
+        return asyncio.run_coroutine_threadsafe(done(), self.loop).result(20)
+
+    def fault(self, provider: str, kind: str, **order: Any) -> None:
+        """Orders a fault."""
+        self.do(lambda: self.world.fault(provider, kind, **order))
+
+    def asked(self, kind: str) -> int:
+        """How many requests of a kind have arrived."""
+        return int(self.do(lambda: sum(seen.kind == kind for seen in self.world.requests)))
+
+    def close(self) -> None:
+        """Ends it and its thread."""
+        asyncio.run_coroutine_threadsafe(self.world.__aexit__(None, None, None), self.loop).result(20)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(20)
+        self.loop.close()
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Beside]:
+    """One sandbox for all tests of the command, fifty times as fast as life."""
+    beside = Beside()
+    beside.open(speed=50)
+    yield beside
+    beside.close()
+
+
+@pytest.fixture
+def sandbox(served: Beside) -> Beside:
+    """The sandbox with nothing asked and nothing ordered yet."""
+    served.do(served.world.clear)
+    return served
+
+
+@pytest.fixture
+def environ(sandbox: Beside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """The whole environment of a command: the sandbox's, a home of its own, and nothing of the tester's."""
+    home = tmp_path / "home"
+    home.mkdir()
+    made = {name: os.environ[name] for name in KEPT if name in os.environ}
+    made |= {**sandbox.world.environment, "HOME": str(home), "HFMEDIA_HOME": str(home / "hfmedia")}
+    for name in list(os.environ):
+        if name not in made and not name.startswith("PYTEST"):
+            monkeypatch.delenv(name)
+    for name, value in made.items():
+        monkeypatch.setenv(name, value)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return made
+
+
+Hfmedia = Callable[..., Result]
+
+
+@pytest.fixture
+def hfmedia(environ: Mapping[str, str]) -> Hfmedia:
+    """The command inside this process: arguments in, exit code, stdout and stderr out."""
+    runner = CliRunner()
+
+    def run(*args: str, given: str | None = None, env: Mapping[str, str | None] | None = None) -> Result:
+        return runner.invoke(app, list(args), input=given, env=env, prog_name="hfmedia")
+
+    return run
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(environ: Mapping[str, str]) -> Iterator[Start]:
+    """The command as a process of its own."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def run(*args: str, **options: Any) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+        process = subprocess.Popen([sys.executable, "-m", "hfmedia", *args], **pipes)
+        begun.append(process)
+        return process
+
+    yield run
+    for process in begun:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,0 +1,298 @@
+"""Making: what lies on stdout, what on stderr, and which exit code, whatever comes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from .conftest import FLUX, Beside, Hfmedia
+
+FAL, TOGETHER = f"{FLUX}:fal-ai", f"{FLUX}:together"
+
+
+def picture(path: Path) -> tuple[int, int]:
+    """The size of a picture that can be read whole."""
+    with Image.open(path) as image:
+        image.load()
+        return image.size
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Whatever is there that is neither a picture, a video nor its facts."""
+    return [
+        p.name for p in folder.rglob("*") if p.is_file() and p.suffix not in (".png", ".jpg", ".mp4", ".json", ".webp")
+    ]
+
+
+def test_a_prompt_becomes_a_picture_and_stdout_its_path(hfmedia: Hfmedia) -> None:
+    """One line on stdout, nothing on stderr when it is no terminal."""
+    result = hfmedia("a red fox", "-m", FAL)
+    assert (result.exit_code, result.stderr) == (0, "")
+    (line,) = result.stdout.splitlines()
+    assert "red-fox" in line
+    assert picture(Path(line))[0] > 0
+    assert leftovers(Path()) == []
+
+
+def test_several_words_need_no_quotes_and_a_model_need_not_be_named(hfmedia: Hfmedia) -> None:
+    """The words are joined, and a well-known live model is taken."""
+    result = hfmedia("a", "red", "fox", "--json")
+    assert result.exit_code == 0, result.stderr
+    (told,) = map(json.loads, result.stdout.splitlines())
+    assert told["prompt"] == "a red fox"
+    assert told["model"] == FLUX
+
+
+def test_json_tells_everything_known_of_each_result(hfmedia: Hfmedia) -> None:
+    """One object a line, as the design promises its fields."""
+    result = hfmedia("a fox", "-m", FAL, "-n", "3", "--seed", "5", "--size", "512x512", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    fields = {"path", "mime", "width", "height", "bytes", "provider", "model", "seed", "cost", "job_id", "warnings"}
+    assert len(told) == 3
+    assert all(fields <= set(one) for one in told)
+    assert sorted(one["seed"] for one in told) == [5, 6, 7]
+    assert {(one["width"], one["height"], one["provider"]) for one in told} == {(512, 512, "fal-ai")}
+    for one in told:
+        assert Path(one["path"]).stat().st_size == one["bytes"]
+
+
+OUTPUTS = (
+    ("fox.jpg", 1, {"fox.jpg"}),
+    ("fox.jpg", 3, {"fox-1.jpg", "fox-2.jpg", "fox-3.jpg"}),
+    ("sub/dir/fox.jpg", 1, {"sub/dir/fox.jpg"}),
+)
+
+
+@pytest.mark.parametrize(("output", "n", "files"), OUTPUTS)
+def test_a_file_is_written_where_it_was_asked_for(hfmedia: Hfmedia, output: str, n: int, files: set[str]) -> None:
+    """Several outputs of one name are numbered."""
+    result = hfmedia("a fox", "-m", FAL, "-n", str(n), "-o", output)
+    assert result.exit_code == 0, result.stderr
+    assert set(result.stdout.splitlines()) == files
+    assert all(picture(Path(name)) for name in files)
+
+
+@pytest.mark.parametrize("there_already", [False, True])
+def test_a_folder_is_one_that_is_there_or_ends_in_a_slash(hfmedia: Hfmedia, there_already: bool) -> None:
+    """Names in it are made of the prompt."""
+    if there_already:
+        Path("out").mkdir()
+    result = hfmedia("a fox", "-m", FAL, "-n", "2", "-o", "out" if there_already else "out/")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(set(lines)) == 2
+    assert all(Path(line).parent == Path("out") and "fox" in line for line in lines)
+
+
+def test_the_prompt_may_come_on_stdin(hfmedia: Hfmedia) -> None:
+    """A lone - reads it, without its last line break."""
+    result = hfmedia("-", "-m", FAL, "--json", given="a blue fox\n")
+    assert json.loads(result.stdout)["prompt"] == "a blue fox"
+
+
+def test_an_image_can_be_begun_with(hfmedia: Hfmedia) -> None:
+    """The model's own task for an image is found without --task."""
+    Image.new("RGB", (64, 64), "orange").save("day.png")
+    result = hfmedia("make it night", "--image", "day.png", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["task"] == "image-to-image"
+
+
+def test_params_reach_the_provider_as_json_or_text(hfmedia: Hfmedia, sandbox: Beside) -> None:
+    """What the library knows by name is its own, anything else goes into the provider's JSON as it stands."""
+    pairs = ("num_inference_steps=3", "enable_safety_checker=false", "output_format=png", "acceleration=regular")
+    result = hfmedia("a fox", "-m", FAL, *(word for pair in pairs for word in ("-p", pair)))
+    assert result.exit_code == 0, result.stderr
+    sent = sandbox.do(lambda: next(seen.json() for seen in sandbox.world.requests if seen.kind == "submit"))
+    assert sent["num_inference_steps"] == 3
+    assert sent["enable_safety_checker"] is False
+    assert (sent["output_format"], sent["acceleration"]) == ("png", "regular")
+
+
+def test_what_was_changed_is_warned_of_on_stderr(hfmedia: Hfmedia) -> None:
+    """Once, and not in the way of the results; in JSON it belongs to its result; quiet says nothing."""
+    odd = ("a fox", "-m", TOGETHER, "--size", "1001x777", "-n", "2")
+    result = hfmedia(*odd)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+    assert result.stderr.count("1001x777") >= 1
+    assert all(line.startswith("warning: ") for line in result.stderr.splitlines())
+    assert len(set(result.stderr.splitlines())) == len(result.stderr.splitlines())
+    as_json = hfmedia(*odd, "--json")
+    assert as_json.stderr == ""
+    assert all("1001x777" in str(json.loads(line)["warnings"]) for line in as_json.stdout.splitlines())
+    assert hfmedia(*odd, "--quiet").stderr == ""
+
+
+BAD: tuple[tuple[tuple[str, ...], int, str], ...] = (
+    (("",), 2, "prompt is empty"),
+    (("   ",), 2, "prompt is empty"),
+    (("generate",), 2, "prompt is empty"),
+    (("x" * 32_001,), 2, "32000"),
+    (("a fox", "--task", "text-to-music"), 2, "text-to-video"),
+    (("a fox", "-m", "nobody/nothing-at-all"), 5, "nobody/nothing-at-all"),
+    (("a fox", "-m", "a b"), 2, "org/name"),
+    (("a fox", "-m", f"{FLUX}:nobody"), 5, "fal-ai"),
+    (("a fox", "-m", f"{FLUX}:"), 2, "org/name:provider"),
+    (("a fox", "-m", FAL, "--task", "text-to-video"), 5, "text-to-image"),
+    (("a fox", "-n", "0"), 2, "1 to 100"),
+    (("a fox", "-n", "-3"), 2, "1 to 100"),
+    (("a fox", "-n", "101"), 2, "1 to 100"),
+    (("a fox", "-n", "many"), 2, "many"),
+    (("a fox", "--size", "0x0"), 2, "width"),
+    (("a fox", "--size", "-5x512"), 2, "width"),
+    (("a fox", "--size", "999999x512"), 2, "width"),
+    (("a fox", "--size", "big"), 2, "1024x768"),
+    (("a fox", "--aspect-ratio", "16/9"), 2, "16:9"),
+    (("a fox", "--aspect-ratio", "banana"), 2, "16:9"),
+    (("a fox", "--resolution", "blurry"), 2, "480p"),
+    (("a fox", "--image", "absent.png"), 2, "absent.png"),
+    (("a fox", "--image", "words.png"), 2, "words.png"),
+    (("a fox", "--proxy", "banana://x"), 2, "proxy"),
+    (("a fox", "--proxy", "http://"), 2, "proxy"),
+    (("a fox", "--timeout", "-1"), 2, "timeout"),
+    (("a fox", "--timeout", "nan"), 2, "timeout"),
+    (("a fox", "--timeout", "soon"), 2, "soon"),
+    (("a fox", "--seed", "-1"), 2, "seed"),
+    (("a fox", "--steps", "0"), 2, "num_inference_steps"),
+    (("a fox", "--bill-to", "two words"), 2, "bill_to"),
+    (("a fox", "-p", "strength"), 2, "KEY=VALUE"),
+    (("a fox", "-p", "=1"), 2, "KEY=VALUE"),
+)
+
+
+@pytest.mark.parametrize(("args", "code", "words"), BAD, ids=[" ".join(args)[:40] for args, *_ in BAD])
+def test_bad_input_gets_one_sentence_and_nothing_is_sent(
+    hfmedia: Hfmedia, sandbox: Beside, args: tuple[str, ...], code: int, words: str
+) -> None:
+    """The right exit code, words that say what would be right, no traceback, no request that buys."""
+    Path("words.png").write_text("no picture")
+    result = hfmedia(*args)
+    assert result.exit_code == code, result.stderr
+    assert words in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert sandbox.asked("submit") == 0
+
+
+TOKENS: tuple[tuple[dict[str, str | None], int, str], ...] = (
+    ({"HF_TOKEN": None}, 3, "--sandbox"),
+    ({"HF_TOKEN": None}, 3, "https://huggingface.co/settings/tokens"),
+    ({"HF_TOKEN": "hf_two words"}, 3, "white space"),
+    ({"HF_TOKEN": "hf_thisTokenIsRefusedEverywhere0000"}, 3, "token"),
+)
+
+
+@pytest.mark.parametrize(("env", "code", "words"), TOKENS)
+def test_without_a_good_token_it_says_how_to_get_one(
+    hfmedia: Hfmedia, sandbox: Beside, env: dict[str, str | None], code: int, words: str
+) -> None:
+    """And that the sandbox needs none; the token itself is not said."""
+    result = hfmedia("a fox", "-m", FAL, env=env)
+    assert result.exit_code == code, result.stderr
+    assert words in result.stderr
+    assert "RefusedEverywhere" not in result.stderr
+    assert sandbox.do(lambda: sum(sandbox.world.submissions.values())) == 0
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing(hfmedia: Hfmedia, sandbox: Beside) -> None:
+    """It is found before anything is sent."""
+    Path("file").write_text("not a folder")
+    result = hfmedia("a fox", "-m", FAL, "-o", "file/below/")
+    assert result.exit_code in (1, 2), result.stderr
+    assert "file" in result.stderr
+    assert sandbox.asked("submit") == 0
+
+
+TROUBLES: tuple[tuple[str, dict[str, Any], int, str], ...] = (
+    ("credential", {}, 3, "CredentialError"),
+    ("credit", {}, 4, "CreditError"),
+    ("forbidden", {}, 6, "ForbiddenError"),
+    ("status", {"status": 422}, 6, "RefusedError"),
+    ("moderated", {"step": "submit"}, 6, "ContentRefusedError"),
+    ("server", {}, 6, "ServerError"),
+    ("fail", {}, 6, "FailedError"),
+    ("garbage", {}, 6, "UnreadableReplyError"),
+    ("disconnect", {}, 8, "InDoubtError"),
+    ("cut", {}, 8, "InDoubtError"),
+)
+
+
+@pytest.mark.parametrize(("kind", "order", "code", "name"), TROUBLES, ids=[kind for kind, *_ in TROUBLES])
+def test_each_failure_of_a_provider_has_its_exit_code(
+    hfmedia: Hfmedia, sandbox: Beside, kind: str, order: dict[str, Any], code: int, name: str
+) -> None:
+    """One JSON object on stderr tells class, job and provider; nothing is on stdout or left on the disk."""
+    sandbox.fault("replicate", kind, times=None, **order)
+    result = hfmedia("a fox", "-m", f"{FLUX}:replicate", "--json", "--timeout", "20")
+    assert result.exit_code == code, result.stderr
+    told = json.loads(result.stderr)
+    assert (told["error"], told["exit_code"]) == (name, code)
+    assert told["provider"] == "replicate"
+    assert told["job_id"]
+    assert result.stdout == ""
+    assert list(Path().rglob("*")) == []
+
+
+def test_out_of_time_is_told_with_the_job_s_id(hfmedia: Hfmedia, sandbox: Beside) -> None:
+    """Exit code 7: the provider is still at work."""
+    sandbox.fault("fal-ai", "cold", times=None, seconds=3000)
+    result = hfmedia("a fox", "-m", FAL, "--timeout", "0.8")
+    assert result.exit_code == 7, result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stdout == ""
+
+
+def test_what_arrives_is_kept_though_another_fails(hfmedia: Hfmedia, sandbox: Beside) -> None:
+    """Three paths, one error that names its output, and the exit code of that error."""
+    sandbox.fault("fal-ai", "fail", times=1)
+    result = hfmedia("a fox", "-m", FAL, "-n", "4")
+    assert result.exit_code == 6
+    assert len(result.stdout.splitlines()) == 3
+    assert all(picture(Path(line)) for line in result.stdout.splitlines())
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "/4: " in line
+
+
+def test_moving_to_another_provider_is_told(hfmedia: Hfmedia, sandbox: Beside) -> None:
+    """Without credit at the first, the next one makes it, and a warning says so."""
+    first = json.loads(hfmedia("a fox", "-m", FLUX, "--json").stdout)["provider"]
+    sandbox.fault(first, "credit", times=None)
+    result = hfmedia("a fox", "-m", FLUX)
+    assert result.exit_code == 0, result.stderr
+    assert f"moved from {first} to " in result.stderr
+    assert len(result.stdout.splitlines()) == 1
+
+
+def test_sandbox_needs_no_account_and_says_that_it_is_a_simulation(hfmedia: Hfmedia, sandbox: Beside) -> None:
+    """No token, no network, one line on stderr; a real key in the environment is never looked at."""
+    result = hfmedia(
+        "a fox", "--sandbox", env={"HF_TOKEN": None, "FAL_KEY": "real", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    )
+    assert result.exit_code == 0, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "simulation" in line
+    assert picture(Path(result.stdout.strip()))
+    assert sandbox.do(lambda: len(sandbox.world.requests)) == 0
+
+
+def test_a_defect_of_ours_is_one_sentence_and_a_traceback_only_on_demand(
+    hfmedia: Hfmedia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1, and how to see more."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("this should not be")
+
+    monkeypatch.setattr("hfmedia.cli.make.check", broken)
+    result = hfmedia("a fox")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: unexpected: RuntimeError: this should not be")
+    assert "HFMEDIA_DEBUG=1" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Traceback" in hfmedia("a fox", env={"HFMEDIA_DEBUG": "1"}).stderr

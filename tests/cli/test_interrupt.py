@@ -1,0 +1,103 @@
+"""Ctrl-C: told to the providers, told to the user, and no half file anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import FLUX, Beside, Start
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX knows them")
+
+STUCK = 30_000  # seconds of the sandbox's time, ten minutes of ours: no job ends by itself
+PATIENCE = 30.0
+
+
+def until(so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Waits until something is so, while the process lives."""
+    end = time.monotonic() + PATIENCE
+    while not so():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "it did not come to pass in time"
+        time.sleep(0.02)
+
+
+def accepted(sandbox: Beside, provider: str) -> int:
+    """How many jobs a provider has accepted."""
+    return int(sandbox.do(lambda: sandbox.world.submissions[provider]))
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_in_the_middle_of_four_jobs(sandbox: Beside, start: Start, number: int) -> None:
+    """Two are done and stay, two are cancelled at the provider; a line for each, and exit code 130."""
+    sandbox.fault("fal-ai", "cold", times=None, after=2, seconds=STUCK)
+    process = start("a fox", "-m", f"{FLUX}:fal-ai", "-n", "4", "-o", "out/")
+    until(lambda: accepted(sandbox, "fal-ai") == 4 and len(list(Path("out").glob("*.jp*g"))) == 2, process)
+    process.send_signal(number)
+    code, out, err = ended(process)
+    assert code == 130
+    fates = [line for line in err.splitlines() if line.startswith("interrupted: ")]
+    assert [fate.split(",")[0] for fate in fates] == [f"interrupted: {index}/4" for index in (1, 2, 3, 4)]
+    assert sum(": done, out/" in fate for fate in fates) == 2
+    assert sum("cancelled at fal-ai (fal-ai's id for it: " in fate for fate in fates) == 2
+    assert "Traceback" not in err
+    assert sandbox.asked("cancel") == 2
+    pictures = [path for path in Path("out").iterdir() if path.suffix != ".json"]
+    assert sorted(map(str, pictures)) == sorted(out.splitlines())
+
+
+def test_where_nobody_can_cancel_it_is_said_that_it_may_be_billed(sandbox: Beside, start: Start) -> None:
+    """With the provider's own id for the job; in JSON as well, though quiet."""
+    model = "Wan-AI/Wan2.2-T2V-A14B:novita"
+    sandbox.fault("novita", "cold", times=None, seconds=STUCK)
+    process = start("a fox", "--task", "text-to-video", "-m", model, "--json", "--quiet")
+    until(lambda: accepted(sandbox, "novita") == 1 and sandbox.asked("poll") > 0, process)
+    process.send_signal(signal.SIGINT)
+    code, out, err = ended(process)
+    assert (code, out) == (130, "")
+    told = json.loads(err)
+    job = sandbox.do(lambda: list(sandbox.world.jobs)[-1])
+    assert told["job_id"]
+    assert "may still be billed" in told["fate"]
+    assert job in told["fate"]
+
+
+def test_an_interrupt_before_anything_was_sent(sandbox: Beside, start: Start) -> None:
+    """While the Hub is asked there is nothing to cancel and nothing to pay."""
+    sandbox.fault("hub", "hang", times=None)
+    process = start("a fox", "-m", f"{FLUX}:fal-ai")
+    until(lambda: sandbox.asked("hub") > 0, process)
+    process.send_signal(signal.SIGINT)
+    code, out, err = ended(process)
+    assert (code, out) == (130, "")
+    assert err == "error: interrupted before anything was sent; there is nothing to pay\n"
+
+
+def test_a_second_interrupt_leaves_at_once(sandbox: Beside, start: Start) -> None:
+    """Though the provider does not answer the cancel; and it says what that means."""
+    sandbox.fault("fal-ai", "cold", times=None, seconds=STUCK)
+    sandbox.fault("fal-ai", "hang", step="cancel", times=None)
+    process = start("a fox", "-m", f"{FLUX}:fal-ai")
+    until(lambda: accepted(sandbox, "fal-ai") == 1 and sandbox.asked("poll") > 0, process)
+    process.send_signal(signal.SIGINT)
+    until(lambda: sandbox.asked("cancel") > 0, process)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    assert code == 130
+    assert time.monotonic() - began < 3
+    assert "may be billed" in err
+    assert list(Path().rglob("*")) == []

@@ -1,0 +1,209 @@
+"""The synchronous doors: the client's methods by the same names, over the sandbox, from every kind of program."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import inspect
+import os
+import subprocess
+import sys
+import threading
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+import hfmedia
+from hfmedia.sandbox import Sandbox
+
+IMAGE = "black-forest-labs/FLUX.1-schnell"
+VIDEO = "Wan-AI/Wan2.2-T2V-A14B"
+SLOW = f"{IMAGE}:fal-ai"
+MAKING = ("text_to_image", "text_to_video", "image_to_image", "image_to_video", "generate")
+DOORS = (*MAKING, "models", "mapping", "jobs", "resume", "cancel")
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_takes_what_the_method_takes(name: str) -> None:
+    """Same parameters, same order, same defaults, same types; only the word ``async`` is missing."""
+    method = inspect.signature(getattr(hfmedia.MediaClient, name), eval_str=True)
+    door = inspect.signature(getattr(hfmedia, name), eval_str=True)
+    assert list(door.parameters.values()) == list(method.parameters.values())[1:]
+    if name != "generate":
+        assert door.return_annotation == method.return_annotation
+
+
+def test_an_image_is_made_and_kept(town: Sandbox) -> None:
+    """The first door a newcomer opens."""
+    media = hfmedia.text_to_image("a red fox", model=IMAGE, seed=7, width=256, height=256)
+    assert (media.width, media.height, media.seed) == (256, 256, 7)
+    assert media.path.stat().st_size == media.bytes
+    assert town.submissions[media.provider] == 1
+
+
+def test_every_making_door_makes(town: Sandbox, tmp_path: Path) -> None:
+    """Image and video, from words and from a picture, to the file that was named."""
+    picture = BytesIO()
+    from PIL import Image
+
+    Image.new("RGB", (64, 64), "orange").save(picture, "PNG")
+    made = [
+        hfmedia.text_to_video("waves", model=VIDEO, output=tmp_path / "waves.mp4"),
+        hfmedia.image_to_image(
+            picture.getvalue(), "autumn", model="black-forest-labs/FLUX.1-Kontext-dev", output=tmp_path / "autumn.jpg"
+        ),
+        hfmedia.image_to_video(
+            picture.getvalue(), "it moves", model="Wan-AI/Wan2.2-I2V-A14B", output=tmp_path / "moves.mp4"
+        ),
+    ]
+    assert [media.path.name for media in made] == ["waves.mp4", "autumn.jpg", "moves.mp4"]
+    assert [media.mime.partition("/")[0] for media in made] == ["video", "image", "video"]
+
+
+def test_events_arrive_and_one_client_remembers_all_jobs(town: Sandbox) -> None:
+    """The doors share one client: what one of them made, another lists."""
+    events = list(hfmedia.generate("a fox", model=IMAGE, n=2, width=64, height=64))
+    ready = [event for event in events if isinstance(event, hfmedia.MediaReady)]
+    assert {event.index for event in ready} == {0, 1}
+    assert isinstance(events[0], hfmedia.Started)
+    assert {job.id for job in hfmedia.jobs()} == {event.job_id for event in ready}
+    assert {job.state for job in hfmedia.jobs()} == {"stored"}
+
+
+def test_a_stored_job_is_resumed_without_paying_again(town: Sandbox) -> None:
+    """Its media comes again, from where it lies at the provider."""
+    media = hfmedia.text_to_image("a fox", model=SLOW, width=64, height=64)
+    again = hfmedia.resume(media.job_id)
+    assert again.data == media.data
+    assert town.submissions == {"fal-ai": 1}
+
+
+def test_models_and_mapping_are_looked_up(town: Sandbox) -> None:
+    """Nothing is submitted for that."""
+    assert VIDEO in {model.id for model in hfmedia.models("text-to-video")}
+    assert hfmedia.mapping(VIDEO).mappings[0].provider == "fal-ai"
+    assert not town.submissions
+
+
+def test_errors_come_out_typed(town: Sandbox) -> None:
+    """As from the client, from a call and from a generator alike."""
+    with pytest.raises(hfmedia.InvalidRequestError, match="prompt is empty"):
+        hfmedia.text_to_image(" ")
+    with pytest.raises(hfmedia.ModelNotFoundError):
+        hfmedia.text_to_image("a fox", model="nobody/nothing")
+    with pytest.raises(hfmedia.InvalidRequestError, match="n is 0"):
+        list(hfmedia.generate("a fox", model=IMAGE, n=0))
+
+
+async def test_doors_open_beside_a_running_loop(town: Sandbox) -> None:
+    """In a notebook the cell's own loop is running already."""
+    assert asyncio.get_running_loop().is_running()
+    assert hfmedia.text_to_image("a fox", model=IMAGE, width=64, height=64).width == 64
+
+
+def test_an_interrupt_cancels_the_job_at_the_provider(town: Sandbox) -> None:
+    """Ctrl-C while waiting: KeyboardInterrupt here, and a cancelled job there."""
+    town.fault("fal-ai", "cold", seconds=3000)
+    threading.Thread(target=_interrupt_when_accepted, args=(town,), daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        hfmedia.text_to_video("waves", model=f"{VIDEO}:fal-ai")
+    assert [job.state for job in hfmedia.jobs()] == ["cancelled"]
+    assert [job.cancelled for job in town.jobs.values()] == [True]
+
+
+def _interrupt_when_accepted(town: Sandbox) -> None:
+    while not any(seen.kind == "poll" for seen in town.requests):
+        threading.Event().wait(0.01)
+    _thread.interrupt_main()
+
+
+def test_leaving_a_generator_cancels_what_is_under_way(town: Sandbox) -> None:
+    """``break`` is enough."""
+    town.fault("fal-ai", "cold", seconds=3000)
+    events = hfmedia.generate("waves", model=f"{VIDEO}:fal-ai")
+    for event in events:
+        if isinstance(event, hfmedia.Queued):
+            break
+    events.close()
+    assert [job.cancelled for job in town.jobs.values()] == [True]
+
+
+def test_a_job_is_cancelled_from_another_thread(town: Sandbox) -> None:
+    """The thread that waits for it is told by a typed error."""
+    town.fault("fal-ai", "cold", seconds=3000)
+    told: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            hfmedia.text_to_video("waves", model=f"{VIDEO}:fal-ai")
+        except hfmedia.JobCancelledError as error:
+            told.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while not [job for job in hfmedia.jobs() if job.state == "running"]:
+        threading.Event().wait(0.01)
+    job = hfmedia.cancel(hfmedia.jobs()[0].id)
+    waiting.join(20)
+    assert job.state == "cancelled"
+    assert [type(error) for error in told] == [hfmedia.JobCancelledError]
+
+
+def test_close_makes_the_doors_read_the_environment_anew(town: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next door opens with what the environment says then."""
+    hfmedia.text_to_image("a fox", model=IMAGE, width=64, height=64)
+    monkeypatch.delenv("HF_TOKEN")
+    hfmedia.close()
+    hfmedia.close()
+    assert hfmedia.jobs() == []
+    with pytest.raises(hfmedia.MissingAuthError):
+        hfmedia.text_to_image("a fox", model=IMAGE)
+
+
+PROGRAMS = {
+    "one image": "import hfmedia; print(hfmedia.text_to_image('a fox', model=M, width=64, height=64).width)",
+    "left running": (
+        "import hfmedia\nevents = hfmedia.generate('a fox', model=M, n=3)\nprint(type(next(events)).__name__)"
+    ),
+    "thread left waiting": (
+        "import hfmedia, threading, time\n"
+        "threading.Thread(target=lambda: list(hfmedia.generate('waves', model=V)), daemon=True).start()\n"
+        "while not [j for j in hfmedia.jobs() if j.state == 'running']: time.sleep(0.01)\n"
+        "print('bye')"
+    ),
+    "opened at the very end": ("import atexit, hfmedia\natexit.register(lambda: print(hfmedia.mapping(M).id))"),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=list(PROGRAMS))
+def test_a_program_ends_by_itself_without_a_warning(program: str, town: Sandbox) -> None:
+    """Nobody has to close anything; nothing hangs, and nothing is complained of."""
+    town.fault("fal-ai", "slow", times=None, step="poll", seconds=0.1)
+    done = _run(f"M, V = {IMAGE!r}, {VIDEO + ':fal-ai'!r}\n{program}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_opens_doors_of_its_own(town: Sandbox) -> None:
+    """The parent's connections are the parent's: both go on working, and neither complains."""
+    done = _run(
+        "import hfmedia, os, sys\n"
+        f"make = lambda: hfmedia.text_to_image('a fox', model={IMAGE!r}, width=64, height=64)\n"
+        "make()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    make(); print('child', len(hfmedia.jobs()), flush=True); sys.exit(0)\n"
+        "print(os.waitpid(child, 0)[1], flush=True)\n"
+        "make(); print('parent', len(hfmedia.jobs()))",
+        "-W",
+        "ignore:This process:DeprecationWarning",  # Python's own word on forking beside threads
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n") == ["child 1", "0", "parent 2", ""]
+
+
+def _run(program: str, *more: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-X", "dev", "-W", "error", *more, "-c", program]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

@@ -1,0 +1,184 @@
+"""What the environment and the caller say becomes settings, or one clear sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hfmedia.core.errors import CredentialError, InvalidRequestError
+from hfmedia.core.wire import Secret
+from hfmedia.settings import Settings, clean_url, read_settings
+
+HOME = {"HOME": "/nowhere/at/all"}
+
+
+def test_an_empty_environment_has_sensible_settings() -> None:
+    """The public Hub and router, a home of this system's own, no secrets."""
+    settings = read_settings(HOME)
+    assert (settings.endpoint, settings.router) == ("https://huggingface.co", "https://router.huggingface.co")
+    assert settings.home.is_absolute()
+    assert settings.home.name == "hfmedia"
+    assert (settings.token, settings.hub_token, settings.keys, settings.direct) == (None, None, {}, frozenset())
+
+
+def test_every_variable_is_read() -> None:
+    """One environment with everything in it."""
+    settings = read_settings(
+        {
+            **HOME,
+            "HF_TOKEN": " hf_abc\n",
+            "HF_ENDPOINT": "http://127.0.0.1:8000/",
+            "HFMEDIA_ROUTER": "http://127.0.0.1:8000/router/",
+            "HFMEDIA_HOME": "~/media",
+            "HFMEDIA_TRUSTED_HOSTS": "127.0.0.1:8000, cdn.intranet ,",
+            "HFMEDIA_BASE_URLS": "https://fal.run=http://127.0.0.1:1/x,https://API.replicate.com:443/=http://127.0.0.1:2",
+            "HFMEDIA_DIRECT": "fal-ai, replicate",
+            "FAL_KEY": " id:secret ",
+            "ZAI_API_KEY": "",
+            "NOVITA_API_KEY": "n",
+        }
+    )
+    assert settings == Settings(
+        endpoint="http://127.0.0.1:8000",
+        router="http://127.0.0.1:8000/router",
+        home=Path("/nowhere/at/all/media"),
+        trusted_hosts=("127.0.0.1:8000", "cdn.intranet"),
+        base_urls={"https://fal.run": "http://127.0.0.1:1/x", "https://api.replicate.com": "http://127.0.0.1:2"},
+        direct=frozenset({"fal-ai", "replicate"}),
+        keys={"FAL_KEY": Secret("id:secret"), "NOVITA_API_KEY": Secret("n")},
+        token=settings.token,
+    )
+    assert settings.hub_token == Secret("hf_abc")
+
+
+def test_the_caller_goes_before_the_environment() -> None:
+    """Arguments replace variables; lists are joined."""
+    environ = {
+        **HOME,
+        "HF_TOKEN": "hf_environment",
+        "HF_ENDPOINT": "https://one.example",
+        "HFMEDIA_HOME": "/one",
+        "FAL_KEY": "one",
+        "HFMEDIA_TRUSTED_HOSTS": "one.example",
+        "HFMEDIA_BASE_URLS": "https://fal.run=https://one.example",
+    }
+    settings = read_settings(
+        environ,
+        token="hf_argument",
+        endpoint="https://two.example",
+        router="https://three.example/",
+        home="/two",
+        provider_keys={"fal-ai": "two"},
+        trusted_hosts=["two.example"],
+        base_urls={"https://fal.run": "https://two.example/"},
+        direct=["replicate"],
+        bill_to="acme",
+    )
+    assert settings.token is not None
+    assert (settings.token.secret.reveal(), settings.token.found) == ("hf_argument", "the token given")
+    assert (settings.endpoint, settings.router, settings.home) == (
+        "https://two.example",
+        "https://three.example",
+        Path("/two"),
+    )
+    assert settings.keys == {"FAL_KEY": Secret("two")}
+    assert settings.direct == {"fal-ai", "replicate"}
+    assert settings.trusted_hosts == ("one.example", "two.example")
+    assert settings.base_urls == {"https://fal.run": "https://two.example"}
+    assert settings.bill_to == "acme"
+
+
+def test_settings_show_no_secret() -> None:
+    """Whoever prints them by mistake."""
+    settings = read_settings({**HOME, "HF_TOKEN": "hf_verysecret", "FAL_KEY": "alsosecret"})
+    assert "verysecret" not in repr(settings)
+    assert "alsosecret" not in repr(settings)
+
+
+BAD_ADDRESSES = [
+    "huggingface.co",
+    "ftp://huggingface.co",
+    "https://",
+    "https://user:word@huggingface.co",
+    "https://huggingface.co?token=x",
+    "https://hugging face.co",
+    "https://huggingface.co:banana",
+    "https://huggingface.co/../x",
+]
+
+
+@pytest.mark.parametrize("name", ["HF_ENDPOINT", "HFMEDIA_ROUTER"])
+@pytest.mark.parametrize("text", BAD_ADDRESSES)
+def test_a_bad_address_is_refused_by_the_name_of_its_variable(name: str, text: str) -> None:
+    """With an example, and without the password in it."""
+    with pytest.raises(InvalidRequestError, match=f"{name} is .*must be an address such as https://") as caught:
+        read_settings({**HOME, name: text})
+    assert caught.value.exit_code == 2
+    assert "word@" not in str(caught.value)
+
+
+BAD_LISTS = [
+    ({"HFMEDIA_BASE_URLS": "https://fal.run"}, {}, "HFMEDIA_BASE_URLS holds"),
+    ({"HFMEDIA_BASE_URLS": "https://fal.run="}, {}, "HFMEDIA_BASE_URLS holds an empty address"),
+    ({"HFMEDIA_BASE_URLS": "fal.run=http://127.0.0.1"}, {}, "HFMEDIA_BASE_URLS is 'fal.run'"),
+    ({}, {"base_urls": {"https://fal.run": "banana"}}, "base_urls is 'banana'"),
+    ({"HFMEDIA_DIRECT": "fal"}, {}, "HFMEDIA_DIRECT names 'fal', but only these .*fal-ai"),
+    ({"HFMEDIA_DIRECT": "hf-inference"}, {}, "HFMEDIA_DIRECT names 'hf-inference'"),
+    ({}, {"provider_keys": {"acme": "x"}}, "provider_keys names 'acme'"),
+    ({}, {"bill_to": "acme\r\nX-Evil: 1"}, "bill_to is"),
+    ({}, {"bill_to": "a b"}, "bill_to is"),
+    ({}, {"endpoint": "banana"}, "endpoint is 'banana'"),
+]
+
+
+@pytest.mark.parametrize(("environ", "given", "words"), BAD_LISTS)
+def test_what_cannot_be_used_is_told(environ: dict[str, str], given: dict[str, object], words: str) -> None:
+    """One sentence with the name of what is wrong."""
+    with pytest.raises(InvalidRequestError, match=words):
+        read_settings({**HOME, **environ}, **given)  # type: ignore[arg-type]
+
+
+def test_a_damaged_key_is_told_without_showing_it() -> None:
+    """The name of its variable or its provider is enough."""
+    with pytest.raises(CredentialError, match="the key in FAL_KEY has a line break") as caught:
+        read_settings({**HOME, "FAL_KEY": "abc\ndef"})
+    assert "abc" not in str(caught.value)
+    with pytest.raises(CredentialError, match="the key given for fal-ai is empty"):
+        read_settings(HOME, provider_keys={"fal-ai": " "})
+
+
+URLS = [
+    ("https://Huggingface.CO:443/", "https://huggingface.co"),
+    ("http://h:80/a/b/", "http://h/a/b"),
+    ("http://h:443", "http://h:443"),
+    ("http://[::1]:8000/", "http://[::1]:8000"),
+    ("  https://h  ", "https://h"),
+    ("https://h:0", None),
+    ("https://h\\@evil", None),
+    ("", None),
+    ("//h", None),
+]
+
+
+@pytest.mark.parametrize(("text", "url"), URLS)
+def test_an_address_has_one_spelling(text: str, url: str | None) -> None:
+    """Two spellings of one origin would look like two."""
+    assert clean_url(text) == url
+
+
+OWN = [
+    ("fal-ai", "text-to-image", "http://127.0.0.1:1/x"),
+    ("fal-ai", "text-to-video", "https://queue.fal.run"),
+    ("replicate", "text-to-image", "https://api.replicate.com"),
+    ("replicate", "image-to-video", None),
+    ("hf-inference", "text-to-image", None),
+    ("acme-images", "text-to-image", None),
+]
+
+
+@pytest.mark.parametrize(("provider", "task", "address"), OWN)
+def test_a_providers_own_address_can_be_replaced(provider: str, task: str, address: str | None) -> None:
+    """By origin; a provider that lives behind the router only has none."""
+    settings = read_settings(HOME, base_urls={"https://fal.run": "http://127.0.0.1:1/x"})
+    assert settings.own_address(provider, task) == address

@@ -1,0 +1,266 @@
+"""Where the token is found: as the Hub's own client finds it, which is asked the same questions."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from hfmedia.core.errors import CredentialError, MissingAuthError
+from hfmedia.core.wire import Secret
+from hfmedia.settings import read_settings
+
+FILES = {
+    "home/.cache/huggingface/token": "hf_home_file",
+    "hf/token": "hf_hf_home_file\n",
+    "xdg/huggingface/token": "  hf_xdg_file  ",
+    "elsewhere/my-token": "hf_path_file",
+    "blank/token": "\n",
+}
+
+# Each environment, and where the token is found in it. {root} is a folder with the files above.
+PLACES: list[tuple[dict[str, str], str | None]] = [
+    ({}, "hf_home_file"),
+    ({"HF_TOKEN": "hf_one"}, "hf_one"),
+    ({"HF_TOKEN": "hf_one", "HUGGING_FACE_HUB_TOKEN": "hf_two"}, "hf_one"),
+    ({"HUGGING_FACE_HUB_TOKEN": "hf_two"}, "hf_two"),
+    ({"HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": "hf_two"}, "hf_two"),
+    ({"HF_TOKEN": "  hf_one \r\n"}, "hf_one"),
+    ({"HF_TOKEN": " \n"}, "hf_home_file"),
+    ({"HF_TOKEN": " ", "HUGGING_FACE_HUB_TOKEN": "hf_two"}, "hf_home_file"),
+    ({"HF_HOME": "{root}/hf"}, "hf_hf_home_file"),
+    ({"HF_HOME": "{root}/hf", "HF_TOKEN": "hf_one"}, "hf_one"),
+    ({"HF_HOME": "$HOME/../hf"}, "hf_hf_home_file"),
+    ({"HF_HOME": "${HOME}/../hf"}, "hf_hf_home_file"),
+    ({"HF_HOME": "~/.cache/huggingface"}, "hf_home_file"),
+    ({"HF_HOME": "$UNKNOWN/hf"}, None),
+    ({"XDG_CACHE_HOME": "{root}/xdg"}, "hf_xdg_file"),
+    ({"XDG_CACHE_HOME": "{root}/xdg", "HF_HOME": "{root}/hf"}, "hf_hf_home_file"),
+    ({"HF_TOKEN_PATH": "{root}/elsewhere/my-token"}, "hf_path_file"),
+    ({"HF_TOKEN_PATH": "{root}/elsewhere/my-token", "HF_HOME": "{root}/hf"}, "hf_path_file"),
+    ({"HF_TOKEN_PATH": "~/../elsewhere/my-token"}, "hf_path_file"),
+    ({"HF_TOKEN_PATH": "{root}/absent"}, None),
+    ({"HF_HOME": "{root}/blank"}, None),
+    ({"HF_HOME": "{root}/absent", "XDG_CACHE_HOME": "{root}/xdg"}, None),
+]
+
+ORACLE = """
+import json, os, sys
+from pathlib import Path
+from unittest import mock
+cases = json.load(sys.stdin)
+answers = []
+for environ in cases:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+        del sys.modules[name]  # its constants are read from the environment once
+    with mock.patch.dict(os.environ, environ, clear=True):
+        from huggingface_hub.utils._auth import get_token
+        answers.append(get_token())
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokens")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def placed(environ: dict[str, str], root: Path) -> dict[str, str]:
+    """The environment with its folders in place."""
+    return {"HOME": f"{root}/home", **{name: text.replace("{root}", str(root)) for name, text in environ.items()}}
+
+
+@pytest.mark.parametrize(("environ", "token"), PLACES)
+def test_the_token_is_found_in_the_hubs_own_order(root: Path, environ: dict[str, str], token: str | None) -> None:
+    """Variables, then the file that ``hf auth login`` leaves, wherever the variables say that it lies."""
+    assert read_settings(placed(environ, root)).hub_token == (Secret(token) if token else None)
+
+
+def test_the_hubs_own_client_finds_the_same(root: Path) -> None:
+    """The table above, asked of huggingface_hub itself."""
+    cases = json.dumps([placed(environ, root) for environ, _ in PLACES])
+    environ = {name: text for name, text in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    ran = subprocess.run(
+        [sys.executable, "-c", ORACLE],
+        input=cases,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=environ,
+        check=True,
+    )
+    assert json.loads(ran.stdout) == [token for _, token in PLACES]
+
+
+@pytest.mark.parametrize(
+    ("environ", "found"),
+    [
+        ({"HF_TOKEN": "hf_one"}, "HF_TOKEN"),
+        ({"HUGGING_FACE_HUB_TOKEN": "hf_two"}, "HUGGING_FACE_HUB_TOKEN"),
+        ({"HF_HOME": "{root}/hf"}, "the file {root}/hf/token"),
+    ],
+)
+def test_it_is_told_where_the_token_was_found(root: Path, environ: dict[str, str], found: str) -> None:
+    """Whoever wonders why the wrong account is billed needs to know."""
+    token = read_settings(placed(environ, root)).token
+    assert token is not None
+    assert token.found == found.replace("{root}", str(root))
+
+
+@pytest.mark.parametrize("switch", ["1", "true", "YES", "on"])
+def test_a_token_is_not_used_unasked_when_that_is_forbidden(root: Path, switch: str) -> None:
+    """HF_HUB_DISABLE_IMPLICIT_TOKEN: only a token that the caller gives is used, and it is told why."""
+    environ = placed({"HF_TOKEN": "hf_one", "HF_HUB_DISABLE_IMPLICIT_TOKEN": switch}, root)
+    settings = read_settings(environ)
+    assert settings.token is None
+    assert settings.unused is not None
+    assert "HF_TOKEN" in settings.unused
+    assert read_settings(environ, token="hf_given").hub_token == Secret("hf_given")
+
+
+def test_that_switch_may_be_off(root: Path) -> None:
+    """``0`` forbids nothing."""
+    assert read_settings(placed({"HF_TOKEN": "hf_one", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"}, root)).token is not None
+
+
+DAMAGES = [
+    ("hf_abc\ndef", "a line break"),
+    ("hf_abc\r\nX-Evil: 1", "a line break"),
+    ("hf_abc def", "white space"),
+    ("hf_abc\tdef", "white space"),
+    ("hf_abc\x00def", "a control character"),
+    ("hf_abc\x1bdef", "a control character"),
+    ("hf_ábc", "not ASCII"),
+    ("hf_abc…", "not ASCII"),
+    ('"hf_abc"', "quotation marks"),
+    ("hf_" + "a" * 5000, "more than 4096 characters"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), DAMAGES)
+@pytest.mark.parametrize("place", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "argument", "file"])
+def test_a_damaged_token_is_told_and_never_shown(tmp_path: Path, place: str, text: str, words: str) -> None:
+    """Nothing is sent with it, wherever it lies."""
+    environ = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path)}
+    if place == "file":
+        (tmp_path / "token").write_text(text, encoding="utf-8")
+    elif place != "argument":
+        environ[place] = text
+    with pytest.raises(CredentialError, match=words) as caught:
+        read_settings(environ, token=text if place == "argument" else None)
+    assert caught.value.exit_code == 3
+    where = {"argument": "the token given", "file": str(tmp_path / "token")}.get(place, place)
+    assert where in str(caught.value)
+    assert text[:8].strip('"') not in str(caught.value)
+
+
+@pytest.mark.parametrize("empty", ["", "  ", "\n"])
+def test_an_empty_argument_is_no_argument(root: Path, empty: str) -> None:
+    """As with every variable: empty is absent."""
+    assert read_settings(placed({"HF_TOKEN": "hf_one"}, root), token=empty).hub_token == Secret("hf_one")
+
+
+def test_another_kind_of_token_that_the_caller_gives_is_a_providers_own() -> None:
+    """It never goes to the Hub or the router."""
+    settings = read_settings({"HOME": "/nowhere"}, token="r8_abc")
+    assert settings.token is not None
+    assert settings.token.foreign
+    assert settings.hub_token is None
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than to go on as if nobody had logged in."""
+
+    def refuse(self: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CredentialError, match="cannot be read: permission denied"):
+        read_settings({"HF_HOME": str(tmp_path)})
+
+
+def test_a_folder_or_bytes_in_place_of_the_file_are_told(tmp_path: Path) -> None:
+    """Whatever lies there, the sentence names it."""
+    (tmp_path / "a" / "token").mkdir(parents=True)
+    with pytest.raises(CredentialError, match=r"a/token cannot be read: is a directory"):
+        read_settings({"HF_HOME": str(tmp_path / "a")})
+    (tmp_path / "token").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CredentialError, match="holds no text"):
+        read_settings({"HF_HOME": str(tmp_path)})
+
+
+class _Colab(types.ModuleType):
+    """As much of google.colab as a notebook's secrets need."""
+
+    class SecretNotFoundError(Exception): ...
+
+    class NotebookAccessError(Exception): ...
+
+    class Error(Exception): ...
+
+    answer: str | Exception = "hf_colab"
+
+    def get(self, name: str) -> str:
+        assert name == "HF_TOKEN"
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def colab(monkeypatch: pytest.MonkeyPatch) -> _Colab:
+    module = _Colab("google.colab")
+    for name in ("google.colab", "google.colab.userdata", "google.colab.errors"):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+    return module
+
+
+def test_in_colab_the_notebooks_secret_comes_last(colab: _Colab, tmp_path: Path) -> None:
+    """After variables and file, and not in Colab Enterprise."""
+    environ = {"HF_HOME": str(tmp_path)}
+    token = read_settings(environ).token
+    assert token is not None
+    assert (token.secret, token.found) == (Secret("hf_colab"), "the Colab secret HF_TOKEN")
+    assert read_settings({**environ, "HF_TOKEN": "hf_one"}).hub_token == Secret("hf_one")
+    assert read_settings({**environ, "VERTEX_PRODUCT": "COLAB_ENTERPRISE"}).token is None
+
+
+@pytest.mark.parametrize("error", [_Colab.SecretNotFoundError, _Colab.NotebookAccessError, _Colab.Error])
+def test_a_secret_that_colab_does_not_show_is_absent(colab: _Colab, tmp_path: Path, error: type[Exception]) -> None:
+    """The user said no, or there is none."""
+    colab.answer = error("no")
+    assert read_settings({"HF_HOME": str(tmp_path)}).token is None
+
+
+def test_a_trusted_publishers_token_is_got_by_the_hubs_own_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes before HF_TOKEN; without that client, or without success, it is told what to do."""
+    environ = {"HF_OIDC_RESOURCE": "acme/kite", "HF_TOKEN": "hf_one"}
+    client = types.ModuleType("huggingface_hub")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", client)
+    client.get_token = lambda: "hf_exchanged"  # type: ignore[attr-defined]
+    assert read_settings(environ).hub_token == Secret("hf_exchanged")
+    assert read_settings(environ, token="hf_given").hub_token == Secret("hf_given")
+
+    def fail() -> str:
+        raise RuntimeError("no identity for hf_secrettoken")
+
+    client.get_token = fail  # type: ignore[attr-defined]
+    with pytest.raises(MissingAuthError, match="no token came of it: no identity") as caught:
+        read_settings(environ)
+    assert "secrettoken" not in str(caught.value)
+    client.get_token = lambda: None  # type: ignore[attr-defined]
+    with pytest.raises(MissingAuthError, match="no token came of it"):
+        read_settings(environ)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingAuthError, match="pip install huggingface_hub"):
+        read_settings(environ)

@@ -1,0 +1,1 @@
+"""Tests of the transport: real sockets on loopback, nothing pretended."""
