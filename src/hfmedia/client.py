@@ -5,27 +5,28 @@ It only chooses the defaults and introduces the parts to each other; what they d
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 from .catalog import Catalog
-from .core.errors import InvalidRequestError, ModelNotSupportedError
+from .core.errors import InvalidRequestError, ModelNotFoundError, ModelNotSupportedError
 from .core.job import Job
 from .core.mapping import Model
 from .core.ports import Place
-from .core.request import TASKS, Choice, Request, Task, parse_choice, parse_task, request
+from .core.request import TASKS, Choice, Request, Task, check_outputs, parse_choice, parse_task, request
 from .core.wire import Credential
 from .engine import Engine, Event, JobFailed, MediaReady, Timeouts, World
 from .engine.images import input_image
 from .ledger import Ledger, MemoryLedger
 from .providers import provider
-from .routing import Health, Observed, Plan, Slots, keyring, routes
+from .routing import Health, Observed, Plan, Slots, check_credential, keyring, routes
 from .settings import Settings, read_settings
-from .store import Media, Store
+from .store import Media, Store, check_writable
 from .transport import Transport
 
 # Well-known models that several providers serve, tried in this order when the user names none.
@@ -48,8 +49,8 @@ class Options(TypedDict, total=False):
     """What may be asked for with any task; the names are those of the Hub's own client.
 
     ``model`` is ``org/name``, ``org/name:provider`` or ``org/name:fastest`` (``cheapest``, ``preferred``). ``timeout``
-    is in seconds, 0 for no limit. ``output`` is a file, or a folder when it is one or ends in a slash. ``extra_body`` goes
-    into the provider's own JSON as it stands.
+    is in seconds, 0 for no limit. ``output`` is a file, or a folder when it is one or ends in a slash. ``extra_body``
+    goes into the provider's own JSON as it stands.
     """
 
     model: str | None
@@ -186,9 +187,11 @@ class MediaClient:
         Without ``task`` it is what the model does. One output's failure never costs another's result. What is wrong
         before anything is sent (bad input, no credential, no such model) is raised.
         """
-        wish, plan = await self._planned(prompt, task, image, options)
+        check_outputs(n)
         timeouts = Timeouts.of(options["timeout"]) if options.get("timeout") is not None else self.timeouts
+        wish, plan = await self._planned(prompt, task, image, options)
         place = self._place(options.get("output"), wish.prompt or wish.task)
+        await asyncio.to_thread(check_writable, place)
         notes = (*self.catalog.warnings, *plan.notes)
         told = self.engine.generate(wish, plan.routes, place=place, n=n, timeouts=timeouts, notes=notes)
         async with aclosing(told):
@@ -213,9 +216,9 @@ class MediaClient:
         """Every job in the ledger, oldest first."""
         return [job async for job in self.ledger.jobs()]
 
-    async def resume(self, job_id: str) -> Media:
+    async def resume(self, job_id: str, *, output: str | os.PathLike[str] | None = None) -> Media:
         """The media of a job that was let go of (out of time, a broken download), without paying again."""
-        told = self.engine.resume(job_id, place=self._place(None, ""), timeouts=self.timeouts)
+        told = self.engine.resume(job_id, place=self._place(output, ""), timeouts=self.timeouts)
         return await _only(told)
 
     async def cancel(self, job_id: str) -> Job:
@@ -262,6 +265,7 @@ class MediaClient:
             extra=dict(extra) if extra else None,
             **given,
         )
+        check_credential(choice or Choice(""), self.settings)
         if choice is None:
             known = known or draft.task
             choice = Choice(await self.default_model(known))
@@ -272,14 +276,15 @@ class MediaClient:
         return wish, plan
 
     async def default_model(self, task: Task) -> str:
-        """A well-known model that is live for this task, or else the first one that is."""
-        live = {model.id for model in await self.catalog.models(task)}
+        """A well-known model that is live for this task, or else the first one that the Hub lists."""
         for name in DEFAULT_MODELS[task]:
-            if name in live:
-                return name
-        if not live:
+            with suppress(ModelNotFoundError):
+                if (await self.catalog.mapping(name)).live(task):
+                    return name
+        listed = await self.catalog.models(task, limit=1)
+        if not listed:
             raise ModelNotSupportedError(f"the Hub lists no live model for {task}; name one with its provider")
-        return min(live)
+        return listed[0].id
 
     def _place(self, output: str | os.PathLike[str] | None, words: str) -> Place:
         now = self.engine.world.clock()

@@ -10,10 +10,10 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from asyncio import AbstractEventLoop, Runner, Task, get_running_loop
+from asyncio import AbstractEventLoop, Runner, Task, gather, get_running_loop
 from asyncio import Event as Signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeVar, Unpack
@@ -40,7 +40,9 @@ class Portal:
 
     def __init__(self) -> None:
         ready: Future[tuple[AbstractEventLoop, Signal]] = Future()
-        self._thread = threading.Thread(target=_live, args=(ready,), name="hfmedia", daemon=True)
+        self._tasks: set[Task[Any]] = set()
+        self._streams: set[AsyncGenerator[Any, None]] = set()
+        self._thread = threading.Thread(target=self._live, args=(ready,), name="hfmedia", daemon=True)
         self._thread.start()
         self._loop, self._closing = ready.result()
 
@@ -59,38 +61,56 @@ class Portal:
             raise RuntimeError("this is hfmedia's own event loop; use MediaClient and await here")
         answer: Future[T] = Future()
         running: list[Task[T]] = []
+        settled = threading.Lock()  # the one thing to wait for that an interrupt cannot leave in disorder
+        settled.acquire()
 
         async def do() -> T:
             return await deed()
 
+        def settle(task: Task[T]) -> None:
+            self._tasks.discard(task)
+            _settle(answer, task)
+            settled.release()
+
         def begin() -> None:
-            running.append(self._loop.create_task(do()))
-            running[0].add_done_callback(lambda task: _settle(answer, task))
+            task = self._loop.create_task(do())
+            running.append(task)
+            self._tasks.add(task)
+            task.add_done_callback(settle)
 
         def stop() -> None:
-            running[0].cancel()
+            if not running:  # the interrupt came before it began, so it never will
+                answer.cancel()
+                settled.release()
+            for task in running:
+                task.cancel()
 
-        self._soon(begin)
         try:
-            while not wait((answer,), SLICE).done:
+            self._soon(begin)
+            while not settled.acquire(timeout=SLICE):
                 if not self._thread.is_alive():
                     raise _closed()
         except BaseException:
             with suppress(JobCancelledError):
                 self._soon(stop)
-                wait((answer,), GRACE)
+                if not answer.done():
+                    settled.acquire(timeout=GRACE)
             raise
         return answer.result()
 
     def events(self, stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """What an asynchronous generator yields, one at a time; closing this one closes that one, in its loop."""
+        self._streams.add(stream)
         try:
             while (item := self.call(lambda: anext(stream, _END))) is not _END:
                 yield item  # type: ignore[misc]  # mypy does not narrow by a sentinel
         finally:
+            self._streams.discard(stream)
             with suppress(JobCancelledError):
                 if threading.current_thread() is self._thread:  # the garbage collector may come by there
-                    self._loop.create_task(_close(stream))
+                    closing = self._loop.create_task(_close(stream))
+                    self._tasks.add(closing)
+                    closing.add_done_callback(self._tasks.discard)
                 else:
                     self.call(stream.aclose)
 
@@ -106,15 +126,20 @@ class Portal:
         except RuntimeError:  # the loop is closed
             raise _closed() from None
 
+    def _live(self, ready: Future[tuple[AbstractEventLoop, Signal]]) -> None:
+        with Runner() as runner:  # at its end it cancels every other task, and closes executor and loop
+            runner.run(self._until_closed(ready))
 
-def _live(ready: Future[tuple[AbstractEventLoop, Signal]]) -> None:
-    async def until_closed() -> None:
+    async def _until_closed(self, ready: Future[tuple[AbstractEventLoop, Signal]]) -> None:
         closing = Signal()
         ready.set_result((get_running_loop(), closing))
         await closing.wait()
-
-    with Runner() as runner:  # at its end it cancels every task, and closes generators, executor and loop
-        runner.run(until_closed())
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await gather(*tasks, return_exceptions=True)
+        # From the outermost: the loop itself would close a generator and the one inside it at the same time.
+        await gather(*(stream.aclose() for stream in list(self._streams)), return_exceptions=True)
 
 
 def _settle(answer: Future[T], task: Task[T]) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
+
+from hfmedia.cli.look import table
+from hfmedia.cli.voice import Voice
 
 from .conftest import FLUX, Beside, Hfmedia
 
@@ -84,6 +88,24 @@ def test_the_hub_out_of_reach_is_told(hfmedia: Hfmedia, sandbox: Beside) -> None
     assert result.exit_code == 6
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_refused_token_is_warned_of_where_the_hub_answers_without(hfmedia: Hfmedia) -> None:
+    """The list is public: it comes all the same."""
+    result = hfmedia("models", env={"HF_TOKEN": "hf_thisTokenIsRefusedEverywhere0000"})
+    assert result.exit_code == 0
+    assert FLUX in result.stdout
+    assert result.stderr.startswith("warning: the Hub at ")
+    assert "RefusedEverywhere" not in result.stderr
+
+
+def test_a_terminal_gets_a_heading_and_straight_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No tabs there; nothing is cut."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    table(Voice(), ("model", "tasks"), [("a/b", "text-to-image"), ("long/name", "x")])
+    assert capsys.readouterr().out == "MODEL      TASKS\na/b        text-to-image\nlong/name  x\n"
 
 
 def test_sandbox_looks_at_the_simulated_world(hfmedia: Hfmedia, sandbox: Beside) -> None:

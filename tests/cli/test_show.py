@@ -7,7 +7,7 @@ import pytest
 from hfmedia.cli.show import costs, megabytes, ordinal, words
 from hfmedia.cli.voice import Voice, plain
 from hfmedia.core.answers import Cost
-from hfmedia.core.errors import CreditError, HfmediaError
+from hfmedia.core.errors import CreditError, HfmediaError, OutOfTimeError
 from hfmedia.engine import (
     Accepted,
     Downloading,
@@ -24,8 +24,8 @@ from hfmedia.engine import (
 AT = {"job_id": "1", "provider": "fal-ai"}
 WORDS: tuple[tuple[Event, str], ...] = (
     (Started(job_id="1", model="a/b"), "waiting"),
-    (Submitting(**AT), "asking"),
-    (Submitting(**AT, attempt=2), "asking again (2)"),
+    (Submitting(**AT), "asked, waiting for the answer"),
+    (Submitting(**AT, attempt=2), "asked again (2), waiting for the answer"),
     (Accepted(**AT, provider_job="x"), "accepted"),
     (Queued(**AT), "queued"),
     (Queued(**AT, position=3), "queued, 3rd"),
@@ -37,7 +37,9 @@ WORDS: tuple[tuple[Event, str], ...] = (
     (Moved(**AT, before="novita", reason="no credit"), "moved here from novita"),
     (Downloading(**AT, received=1_200_000, total=3_400_000), "downloading 1.2 of 3.4 MB"),
     (Downloading(**AT, received=1_200_000), "downloading 1.2 MB"),
-    (JobFailed(job_id="1", error=CreditError("no credit")), "failed: no credit"),
+    (JobFailed(job_id="1", error=CreditError("none left")), "credit"),
+    (JobFailed(job_id="1", error=OutOfTimeError("too late")), "out of time"),
+    (JobFailed(job_id="1", error=HfmediaError("a defect")), "failed"),
 )
 
 

@@ -180,7 +180,7 @@ def test_a_doubt_can_be_dropped() -> None:
 def test_a_job_is_the_fold_of_its_facts() -> None:
     """Every field comes from a fact."""
     job = fold([*story(Routed, Sending, Refused, Routed, Sending, Accepted, Made, Stored)])
-    assert (job.state, job.attempts, job.refusals) == ("stored", 2, ("fal-ai: too many",))
+    assert (job.state, job.attempts, job.refusals) == ("stored", 2, ("too many",))
     assert (job.index, job.created, job.updated, job.sent) == (2, 0.0, 8.0, 5.0)
     assert (job.request, job.route, job.handle) == (WISH, ROUTE, Handle("r1"))
     assert (job.outputs, job.seed, job.cost) == (OUTPUTS, 9, Cost(0.01))

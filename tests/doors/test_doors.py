@@ -205,5 +205,5 @@ def test_a_forked_child_opens_doors_of_its_own(town: Sandbox) -> None:
 
 
 def _run(program: str, *more: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-X", "dev", "-W", "error", *more, "-c", program]
+    words = [sys.executable, "-W", "error", *more, "-c", program]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

@@ -48,7 +48,7 @@ TROUBLE = [
     ("gone", "router", 1, 1, "stored"),
     ("gateway", "direct", 1, 0, "doubt"),
     ("lost", "direct", 1, 0, "doubt"),
-    ("server", "direct", 2, 1, "stored"),
+    ("server", "direct", 1, 1, "stored"),
     ("busy", "direct", 1, 1, "stored"),
 ]
 

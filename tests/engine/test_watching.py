@@ -16,6 +16,7 @@ from hfmedia.core.errors import (
     JobCancelledError,
     LostError,
     OutOfTimeError,
+    StoreError,
     UnreadableReplyError,
 )
 from hfmedia.core.ports import Place
@@ -206,7 +207,7 @@ async def test_an_answer_lost_to_a_cancel_is_a_doubt(
     scene: Scene, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the provider does not answer in time, nobody claims that nothing was bought."""
-    monkeypatch.setattr("hfmedia.engine.carry.CANCEL_GRACE", 0.01)
+    monkeypatch.setattr("hfmedia.engine.buy.CANCEL_GRACE", 0.01)
     script.says("one", _forever)
     async for event in scene.engine.generate(WISH, [route("one")], place=Place(folder=Path("/nowhere"))):
         if isinstance(event, Submitting):
@@ -251,12 +252,58 @@ def test_a_timeout_that_is_none_is_refused(bad: object) -> None:
 
 async def test_a_defect_of_ours_in_one_job_does_not_cost_the_others(scene: Scene, script: Script) -> None:
     """An unexpected exception becomes that job's error; its neighbours arrive."""
-    script.says("one", RuntimeError("a bug"), DONE)
+    script.says("one", DONE)
+    script.keep = [RuntimeError("a bug")]
     events = await scene.run(route("one"), n=2)
     assert sum(isinstance(event, MediaReady) for event in events) == 1
     wrong = next(event.error for event in events if isinstance(event, JobFailed))
     assert wrong.exit_code == 1
     assert wrong.job_id
+
+
+async def test_a_defect_of_ours_while_sending_is_a_doubt(scene: Scene, script: Script) -> None:
+    """Where our own code fails in the middle of a submission, nobody claims that nothing was bought."""
+    script.says("one", RuntimeError("a bug"))
+    script.says("two", DONE)
+    events = await scene.run(route("one"), route("two"))
+    assert events[-1].error.exit_code == 8  # type: ignore[attr-defined]
+    assert ((await scene.job()).state, script.asked("two")) == ("doubt", 0)
+
+
+async def test_inline_media_that_could_not_be_stored_is_not_thrown_away(scene: Scene, script: Script) -> None:
+    """What came inside a reply cannot be fetched again, so it waits in memory for a better place."""
+    seen: list[Output] = []
+    keep = script.keep_file
+
+    async def watched(output: Output, place: Place, **more: object) -> object:
+        seen.append(output)
+        return await keep(output, place, **more)
+
+    script.keep_file = watched  # type: ignore[method-assign, assignment]
+    script.says("one", Finished(outputs=(Output(data=b"pixels"),)))
+    script.keep = [StoreError("the disk is full")]
+    events = await scene.run(route("one"))
+    assert isinstance(events[-1].error, StoreError)  # type: ignore[attr-defined]
+    again = [event async for event in scene.engine.resume("job1", place=Place(folder=Path("/elsewhere")))]
+    assert isinstance(again[-1], MediaReady)
+    assert [output.data for output in seen] == [b"pixels", b"pixels"]
+    assert script.asked("one") == 1
+
+
+async def test_cancelling_while_the_media_is_on_its_way_leaves_it_to_be_fetched(scene: Scene, script: Script) -> None:
+    """The provider is done and paid; a cancel here does not throw that away."""
+    script.says("one", DONE)
+    script.keep = [_forever]
+    told = scene.engine.generate(WISH, [route("one")], place=Place(folder=Path("/nowhere")))
+    async for event in told:
+        if isinstance(event, Submitting):
+            await asyncio.sleep(0.01)
+            canceller = asyncio.create_task(scene.engine.cancel("job1"))
+        elif isinstance(event, JobFailed):
+            assert "resuming" in str(event.error)
+    assert (await canceller).state == "finished"
+    again = [event async for event in scene.engine.resume("job1", place=Place(folder=Path("/nowhere")))]
+    assert isinstance(again[-1], MediaReady)
 
 
 async def _forever() -> None:

@@ -3,21 +3,19 @@
 A line that a checker would accept fails the test, since its ignore would be unused.
 """
 
-from typing import Any
-
 import hfmedia
 
 
-async def wrong(client: hfmedia.MediaClient) -> Any:
+async def wrong(client: hfmedia.MediaClient) -> None:
     await client.text_to_image("a fox", sed=7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await client.text_to_image("a fox", num_frames=81)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    await client.text_to_image("a fox", "a/b")  # type: ignore[misc]  # pyright: ignore[reportCallIssue]
+    await client.text_to_image("a fox", "a/b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await client.text_to_image("a fox", seed="7")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.text_to_image()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     hfmedia.text_to_image("a fox", sed=7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     hfmedia.text_to_video("waves", width="640")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     hfmedia.generate("a fox", n="4")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    hfmedia.MediaClient("hf_x")  # type: ignore[misc]  # pyright: ignore[reportCallIssue]
+    hfmedia.MediaClient("hf_x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     hfmedia.MediaClient(tokn="hf_x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    hfmedia.text_to_imgae("a fox")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    return hfmedia.mapping("a/b").providers  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    _ = hfmedia.text_to_imgae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    _ = hfmedia.mapping("a/b").providers  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]

@@ -86,18 +86,20 @@ def generate(
         str | None, typer.Option(metavar="ORG", help="Bill this organisation instead of you.", rich_help_panel=WAY)
     ] = None,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Use a simulated world: no account, no cost.", rich_help_panel=WAY)
+        bool,
+        typer.Option("--sandbox", metavar="", help="Use a simulated world: no account, no cost.", rich_help_panel=WAY),
     ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
             "--json",
+            metavar="",
             help="One JSON object a line: results on stdout, errors and notes on stderr.",
             rich_help_panel=SAID,
         ),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Only results and errors.", rich_help_panel=SAID)
+        bool, typer.Option("-q", "--quiet", metavar="", help="Only results and errors.", rich_help_panel=SAID)
     ] = False,
 ) -> None:
     """Make images or videos from a prompt, and print where they lie, one path a line."""

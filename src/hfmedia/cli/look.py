@@ -6,7 +6,7 @@ On a terminal an aligned table with a heading; piped, the same columns with tabs
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from .voice import Voice
 
-SANDBOX = Annotated[bool, typer.Option("--sandbox", help="Ask a simulated world: no account, no cost.")]
-AS_JSON = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+SANDBOX = Annotated[bool, typer.Option("--sandbox", metavar="", help="Ask a simulated world: no account, no cost.")]
+AS_JSON = Annotated[bool, typer.Option("--json", metavar="", help="One JSON object a line.")]
 PROXY = Annotated[
     str | None, typer.Option(metavar="URL", help="http://… or socks5://…; absent: as in the environment.")
 ]
@@ -46,11 +46,13 @@ def models(
 
         async with environment(sandbox, voice) as environ, MediaClient(proxy=proxy, environ=environ) as client:
             found = await client.models(task, provider=provider, search=search)
+            warnings = client.catalog.warnings
         if as_json:
             for model in found:
                 voice.result(_told(model))
         else:
             table(voice, ("model", "tasks", "providers"), [_row(model) for model in found])
+        _warn(voice, warnings)
         if not found:
             voice.note("no live model fits; leave out --search, --provider or --task to see more")
         return 0
@@ -76,17 +78,24 @@ def providers(
         async with environment(sandbox, voice) as environ, MediaClient(proxy=proxy, environ=environ) as client:
             found = await client.mapping(model)
             rows = [_entry(found, mapping, client) for mapping in found.mappings]
+            warnings = client.catalog.warnings
         if as_json:
             for row in rows:
                 voice.result(row)
         else:
             columns = ("provider", "task", "status", "id", "reached")
             table(voice, columns, [tuple(row[name] for name in columns) for row in rows])
+        _warn(voice, warnings)
         if not rows:
             voice.note(f"nobody serves {found.id}; `hfmedia models` lists what is served")
         return 0
 
     run(work, voice)
+
+
+def _warn(voice: Voice, warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        voice.warning(warning)
 
 
 def table(voice: Voice, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

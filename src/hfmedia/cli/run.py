@@ -6,6 +6,7 @@ The first Ctrl-C (or SIGTERM) is gentle, the second is at once. A traceback is s
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -63,6 +64,7 @@ Work = Callable[[Stop], Coroutine[Any, Any, int]]
 
 def run(work: Work, voice: Voice) -> NoReturn:
     """Runs the work to its end and leaves with the exit code that it, or its error, says."""
+    _hush()
     try:
         with asyncio.Runner() as runner:
             code = runner.run(_heard(work))
@@ -90,8 +92,20 @@ async def _heard(work: Work) -> int:
     return await task
 
 
+def _hush() -> None:
+    """What libraries log is for whoever debugs; without a handler Python would print it between our lines."""
+    if _debugging():
+        logging.basicConfig(level=logging.DEBUG)
+    elif not logging.getLogger().handlers:
+        logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _debugging() -> bool:
+    return os.environ.get("HFMEDIA_DEBUG") == "1"
+
+
 def _failed(error: HfmediaError, voice: Voice) -> int:
-    if os.environ.get("HFMEDIA_DEBUG") == "1":
+    if _debugging():
         traceback.print_exception(error)
     voice.error(error)
     return error.exit_code

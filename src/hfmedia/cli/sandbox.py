@@ -21,7 +21,7 @@ def sandbox(
         list[str] | None,
         typer.Option(metavar="ORDER", help="PROVIDER:KIND[:TIMES][;detail=value…]; may be repeated. See below."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the export lines and errors.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar="", help="Only the export lines and errors.")] = False,
 ) -> None:
     """Serve a simulated Hub, router and all providers on this machine: no account, no cost, nothing leaves it."""
     import asyncio

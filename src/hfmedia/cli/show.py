@@ -6,6 +6,7 @@ It only listens to events and counts what came of them; it decides nothing.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -46,7 +47,7 @@ def words(event: Event) -> str:
         case Started():
             return "waiting"
         case Submitting(attempt=attempt):
-            return "asking" if attempt == 1 else f"asking again ({attempt})"
+            return f"asked{'' if attempt == 1 else f' again ({attempt})'}, waiting for the answer"
         case Accepted():
             return "accepted"
         case Queued(position=position):
@@ -62,9 +63,15 @@ def words(event: Event) -> str:
         case MediaReady(media=media):
             return f"done: {media.path.name}"
         case JobFailed(error=error):
-            return f"failed: {error.message}"
+            return fault(error)
         case _:
             return ""
+
+
+def fault(error: HfmediaError) -> str:
+    """The sort of an error in two words, by its class: ``content refused``, ``out of time``."""
+    name = type(error).__name__.removesuffix("Error").removeprefix("Hfmedia")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower() or "failed"
 
 
 def _percent(fraction: float | None) -> tuple[str, ...]:

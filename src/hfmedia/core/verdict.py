@@ -63,7 +63,11 @@ SUBMITTED: dict[FailureKind, Verdict] = {
 
 # A 502 or 504 that a provider's own front sends says nothing of what stands behind it. Through the router the same
 # status means refused: Hugging Face bills 2xx and 3xx alone (hub-docs, register-as-a-provider).
-DIRECT: dict[FailureKind, Verdict] = {"gateway": Verdict("doubt")}
+# Any other 5xx of the provider's own is its word that it failed, but no invitation to knock again.
+DIRECT: dict[FailureKind, Verdict] = {
+    "gateway": Verdict("doubt"),
+    "server": Verdict("refused", onward="yes", rest=30),
+}
 
 Checked = Literal["again", "over", "detach"]
 

@@ -6,6 +6,7 @@ It owns the tasks that carry jobs; everything they touch is in the World it was 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from msgspec import structs
 
 from hfmedia.core import job as life
-from hfmedia.core.answers import Route
+from hfmedia.core.answers import Output, Route
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError
 from hfmedia.core.ports import Place
 from hfmedia.core.request import Request, check_outputs, with_seed
@@ -22,6 +23,7 @@ from .carry import Carrier
 from .events import Event, JobFailed, MediaReady, Started
 from .world import Timeouts, World
 
+MOST_HELD = 16  # jobs whose inline media waits in memory for another try; each may be tens of MB
 RANDOM_SEEDS = 2**31  # models take at least that many; the whole range of 64 bits is refused by some
 
 
@@ -31,6 +33,7 @@ class Engine:
     def __init__(self, world: World) -> None:
         self.world = world
         self._carried: dict[str, asyncio.Task[None]] = {}
+        self._inline: OrderedDict[str, tuple[Output, ...]] = OrderedDict()
 
     async def generate(
         self,
@@ -90,7 +93,10 @@ class Engine:
             await asyncio.gather(task, return_exceptions=True)
 
     async def cancel(self, job_id: str) -> life.Job:
-        """The job after it was told to stop: here if it is carried here, and at the provider where that is possible."""
+        """The job after it was told to stop: here if it is carried here, and at the provider where that is possible.
+
+        A job that the provider finished already stays as it is: paid for, and there to be fetched.
+        """
         job = await self.job(job_id)
         task = self._carried.get(job_id)
         if task is not None:
@@ -102,11 +108,8 @@ class Engine:
             reached, message = await carrier.ask_to_stop(job.route, job.handle)
             fact = life.Stopped(job=job_id, at=self.world.clock(), reached=reached, message=message)
             await self.world.ledger.append(fact)
-        elif not job.ended and job.state not in ("sending", "doubt"):
-            sent = job.state not in ("new", "ready")
-            message = "the provider was already done; it may be billed" if sent else "nothing was sent"
-            at = self.world.clock()
-            fact = life.Stopped(job=job_id, at=at, reached=False if sent else None, message=message)
+        elif job.state in ("new", "ready"):
+            fact = life.Stopped(job=job_id, at=self.world.clock(), reached=None, message="nothing was sent")
             await self.world.ledger.append(fact)
         return await self.job(job_id)
 
@@ -143,12 +146,14 @@ class Engine:
         about: dict[str, Any] = {"job_id": carrier.job_id, "index": carrier.index}
         try:
             if wish is None:
-                made = await carrier.resume(await self.job(carrier.job_id))
+                made = await carrier.resume(await self.job(carrier.job_id), self._inline.get(carrier.job_id, ()))
             else:
                 made = await carrier.carry(wish, routes)
+            self._inline.pop(carrier.job_id, None)
             for media, url in made:
                 told.put_nowait(MediaReady(**about, media=media, url=url))
         except HfmediaError as error:
+            self._hold(carrier)
             told.put_nowait(JobFailed(**about, error=error))
         except asyncio.CancelledError:
             told.put_nowait(JobFailed(**about, error=await self._cancelled(carrier.job_id)))
@@ -158,10 +163,19 @@ class Engine:
             wrong.__cause__ = error
             told.put_nowait(JobFailed(**about, error=wrong))
 
+    def _hold(self, carrier: Carrier) -> None:
+        """Keeps inline media that could not be stored (a full disk, say), so that resuming need not pay again."""
+        if carrier.inline:
+            self._inline[carrier.job_id] = carrier.inline
+            while len(self._inline) > MOST_HELD:
+                self._inline.popitem(last=False)
+
     async def _cancelled(self, job_id: str) -> JobCancelledError:
         job = await self.job(job_id)
         provider = job.route.provider if job.route else None
-        what = f"job {job_id} was cancelled: {job.error or 'nothing was sent'}"
+        done = "the provider was already done, and it may be billed; resuming fetches it"
+        why = done if job.state == "finished" else job.error or "nothing was sent"
+        what = f"job {job_id} was cancelled: {why}"
         return JobCancelledError(what, provider=provider, model=job.request.model, job_id=job_id)
 
     def _seeds(self, wish: Request, n: int) -> list[int | None]:

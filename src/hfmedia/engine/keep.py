@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hfmedia.core.answers import Output, Route
-from hfmedia.core.errors import UnreadableReplyError
+from hfmedia.core.errors import DownloadError, UnreadableReplyError
 from hfmedia.core.job import Job
 from hfmedia.core.ports import Kept, Place
 from hfmedia.core.request import Request
@@ -30,6 +30,9 @@ async def keep_outputs(
         raise UnreadableReplyError(f"{route.provider} says it is done, but names no output", job_id=job.id)
     made: list[tuple[Media, str | None]] = []
     for output in outputs:
+        if output.url is None and output.data is None:
+            words = f"the media of job {job.id} came inside {route.provider}'s answer and could not be stored then"
+            raise DownloadError(f"{words}; it can only be made again", job_id=job.id)
         kept = await world.keeper.keep(output, place, makes=job.request.makes, fetch=world.fetch, progress=progress)
         media = _media(job, route, output, kept, place, world.clock())
         await world.keeper.describe(kept, media.facts())

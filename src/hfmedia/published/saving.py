@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
+from msgspec import Struct
+
 from hfmedia.core.answers import Output
 from hfmedia.core.errors import DownloadError, InvalidRequestError
 from hfmedia.core.ports import Body, Place
@@ -23,8 +25,17 @@ from hfmedia.store import Store
 
 from .responses import ImageResponse, VideoResponse
 
-VIDEO_MARKS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"), (8, b"AVI "))  # MP4 and QuickTime, WebM and Matroska, AVI
+VIDEO_MARKS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))  # MP4 and QuickTime, WebM and Matroska
 PICTURES_IN_FTYP = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # the same box opens these images
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """Media as it was handed in: its bytes or a stream of them, the type it claims, and where it came from."""
+
+    stream: AsyncIterator[bytes]
+    mime: str | None
+    length: str | None = None
+    url: str | None = None
 
 
 async def save_response_media(
@@ -40,86 +51,101 @@ async def save_response_media(
     dict with ``data`` and ``mimeType``. ``tags`` go into the name of the file, ``transcript`` into the options.
 
     Raises:
-        DownloadError: it is no image and no video, or it broke off; nothing was kept.
+        DownloadError: it is no image and no video, an error, or it broke off; nothing was kept.
         StoreError: it could not be written.
     """
-    body, mime = _body(response, content_type)
-    chunks = body.chunks()
-    first = await anext(chunks, b"")
-    makes = _kind(mime, first)
-    read = False
-
-    async def whole() -> AsyncIterator[bytes]:
-        yield first
-        async for chunk in chunks:
-            yield chunk
-
-    @asynccontextmanager
-    async def fetch(url: str, *, headers: Mapping[str, str]) -> AsyncGenerator[Body, None]:
-        nonlocal read
-        if read:
-            raise DownloadError("the reply broke off, and can be read only once")
-        read = True
-        yield _Reply(status=body.status, headers=body.headers, url=body.url, stream=whole())
-
+    given = _given(response, content_type)
+    first = await anext(given.stream, b"")
     store = Store(read_settings(os.environ).home / "media")
     words = " ".join([*(str(tag) for tag in tags if tag), prompt])
     place = Place(folder=store.folder, words=words, at=time.time(), job_id=uuid.uuid4().hex)
-    output = Output(url=body.url, mime=mime)
-    kept = await store.keep(output, place, makes=makes, fetch=fetch, progress=lambda received, total: None)
-    facts = {"prompt": prompt, "mime": kept.mime, "width": kept.width, "height": kept.height, "bytes": kept.bytes}
-    await store.describe(kept, {**facts, "sha256": kept.sha256, "source": _bare(body.url), "created": place.at})
-    shape: type[ImageResponse | VideoResponse] = VideoResponse if kept.mime.startswith("video/") else ImageResponse
-    told = {"path": str(kept.path), "mime": kept.mime, "width": kept.width, "height": kept.height}
-    source = {"source_url": body.url} if getattr(response, "method", None) == "GET" else {}
-    yield shape(str(kept.path), prompt, told | source | ({"transcript": transcript} if transcript else {}))
+    kept = await store.keep(
+        Output(url=given.url or "inline", mime=given.mime),
+        place,
+        makes=_kind(given.mime, first),
+        fetch=_once(given, first),
+        progress=lambda received, total: None,
+    )
+    facts = {"mime": kept.mime, "width": kept.width, "height": kept.height}
+    beside = {"prompt": prompt, **facts, "bytes": kept.bytes, "sha256": kept.sha256, "created": place.at}
+    await store.describe(kept, {**beside, "source": given.url and _bare(given.url)})
+    options: dict[str, Any] = {"path": str(kept.path), **facts}
+    if given.url and getattr(response, "method", None) == "GET":
+        options["source_url"] = given.url
+    if transcript:
+        options["transcript"] = transcript
+    kind = VideoResponse if kept.mime.startswith("video/") else ImageResponse
+    yield kind(str(kept.path), prompt, options)
 
 
 class _Reply:
-    """A reply as the store reads it."""
+    """A reply as the store reads it: a success, and all of it."""
 
-    def __init__(self, *, status: int, headers: Mapping[str, str], url: str, stream: AsyncIterator[bytes]) -> None:
-        self.status, self.headers, self.url, self._stream = status, headers, url, stream
+    status = 200
+
+    def __init__(self, url: str, headers: Mapping[str, str], stream: AsyncIterator[bytes]) -> None:
+        self.url, self.headers, self._stream = url, headers, stream
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self._stream
 
 
-NOWHERE = "https://localhost/"  # where inline media is said to come from; it is never asked
+def _once(given: Given, first: bytes) -> Any:
+    """What is given, as a download; it can be read only once, so a broken one is not tried again."""
+    opened: list[str] = []
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in given.stream:
+            yield piece
+
+    @asynccontextmanager
+    async def fetch(url: str, *, headers: Mapping[str, str]) -> AsyncGenerator[Body, None]:
+        if opened:
+            raise _final("the reply broke off")
+        opened.append(url)
+        yield _Reply(url, {"content-length": given.length} if given.length else {}, whole())
+
+    return fetch
 
 
-def _body(response: Any, content_type: str | None) -> tuple[_Reply, str | None]:
-    """Whatever was handed in, as one reply, and the media type it claims."""
+def _given(response: Any, content_type: str | None) -> Given:
+    """Whatever was handed in, in one form."""
     if isinstance(response, Mapping):
         told = cast("Mapping[str, Any]", response)
-        return _body(told.get("data"), told.get("mimeType") or content_type)
+        return _given(told.get("data"), told.get("mimeType") or content_type)
     if isinstance(response, str):
         head, comma, rest = response.partition(",")
         inline = head[:5].lower() == "data:" and bool(comma)
-        mime = head[5:].partition(";")[0] if inline else content_type
-        return _body(_decoded(rest if inline else response), mime or content_type)
-    if isinstance(response, bytes | bytearray | memoryview):
-        return _Reply(status=200, headers={}, url=NOWHERE, stream=_once(bytes(response))), content_type  # pyright: ignore[reportUnknownArgumentType]
-    if not hasattr(response, "headers"):
+        mime = head[5:].partition(";")[0] if inline else None
+        return Given(stream=_pieces(_decoded(rest if inline else response)), mime=mime or content_type)
+    if isinstance(response, bytes | bytearray):
+        return Given(stream=_pieces(bytes(response)), mime=content_type)
+    if not hasattr(response, "headers") or not hasattr(response, "status"):
         raise InvalidRequestError(f"media is a reply, bytes or base64 text, not {type(response).__name__}")
+    if response.status != 200:
+        raise _final(f"the reply is no media, but HTTP {response.status}", response.status)
     headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
-    mime = headers.get("content-type", content_type or "").partition(";")[0].strip().lower() or None
-    status: int = getattr(response, "status", None) or getattr(response, "status_code", None) or 200
-    return _Reply(status=status, headers=headers, url=str(response.url), stream=_stream(response)), mime
+    packed = "content-encoding" in headers  # its length is that of the packed body, and what is read is unpacked
+    return Given(
+        stream=_read(response),
+        mime=headers.get("content-type", content_type or "").partition(";")[0].strip().lower() or None,
+        length=None if packed else headers.get("content-length"),
+        url=str(response.url),
+    )
 
 
-async def _stream(response: Any) -> AsyncIterator[bytes]:
+async def _read(response: Any) -> AsyncIterator[bytes]:
     import aiohttp
 
-    pieces = response.iter_content() if hasattr(response, "iter_content") else response.content.iter_any()
     try:
-        async for piece in pieces:
+        async for piece in response.content.iter_any():
             yield piece
     except (aiohttp.ClientError, OSError) as error:
-        raise DownloadError(f"the reply broke off: {type(error).__name__}") from None
+        raise _final(f"the reply broke off ({type(error).__name__})") from None
 
 
-async def _once(data: bytes) -> AsyncIterator[bytes]:
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
@@ -127,7 +153,7 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DownloadError(f"the media is not base64: {error}") from None
+        raise _final(f"the media is not base64: {error}") from None
 
 
 def _kind(mime: str | None, first: bytes) -> Literal["image", "video"]:
@@ -135,9 +161,16 @@ def _kind(mime: str | None, first: bytes) -> Literal["image", "video"]:
     if first[4:8] == b"ftyp" and first[8:12] in PICTURES_IN_FTYP:
         return "image"
     marked = any(first[at : at + len(mark)] == mark for at, mark in VIDEO_MARKS)
-    return "video" if marked or (mime or "").startswith("video/") else "image"
+    return "video" if marked else "video" if not first and (mime or "").startswith("video/") else "image"
 
 
-def _bare(url: str) -> str | None:
-    """The address without its query, which may be a signature; None for inline media."""
-    return None if url == NOWHERE else urlunsplit(urlsplit(url)._replace(query="", fragment=""))
+def _final(words: str, status: int | None = None) -> DownloadError:
+    error = DownloadError(words, status=status)
+    error.retryable = False
+    return error
+
+
+def _bare(url: str) -> str:
+    """The address without its query, which may be a signature, and without a user."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

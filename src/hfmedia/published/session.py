@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+from yarl import URL
 
 from hfmedia.transport.proxies import Proxy, read_proxy
 
@@ -117,9 +118,8 @@ class StreamSession:
             return self._options
         if self._proxy.socks:
             return {**self._options, "connector": _socks(self._proxy)}
-        user, secret = self._proxy.username, self._proxy.password.reveal()
-        auth = aiohttp.BasicAuth(user, secret, encoding="utf-8") if user else None
-        return {**self._options, "proxy": self._proxy.address, "proxy_auth": auth}
+        user, secret = self._proxy.username or None, self._proxy.password.reveal() or None
+        return {**self._options, "proxy": URL(self._proxy.address).with_user(user).with_password(secret)}
 
 
 def _socks(proxy: Proxy) -> aiohttp.BaseConnector:

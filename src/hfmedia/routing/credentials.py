@@ -123,9 +123,10 @@ def missing(settings: Settings, model: str, providers: Sequence[str], task: Task
 
 
 def _nothing(settings: Settings, model: str, keys: Sequence[tuple[str, str]], alone: str | None) -> MissingAuthError:
-    where = f" at {alone}" if alone else ""
+    where = f" for {model}" if model else ""
+    where += f" at {alone}" if alone else ""
     unused = f" ({settings.unused})" if settings.unused else ""
-    words = f"there is no credential for {model}{where}{unused}. {_how(keys)}"
+    words = f"there is no credential{where}{unused}. {_how(keys)}"
     return MissingAuthError(words, model=model or None, provider=alone)
 
 

@@ -1,50 +1,41 @@
 """The store: streams media to a temporary file beside its place, looks at its bytes, and only then gives it its name.
 
-A file is whole or absent, at any moment; nothing that was there before is overwritten.
+A file is whole or absent, at any moment, and nothing that was there before is overwritten. The event loop only ever
+writes small pieces; opening, looking, syncing and naming happen in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import json
-import os
-import tempfile
-from base64 import b64decode
-from binascii import Error as Base64Error
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
-from urllib.parse import unquote_to_bytes, urlsplit
+from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from ..core.answers import Output
-from ..core.errors import DownloadError, StoreError
+from ..core.errors import DownloadError
 from ..core.ports import Fetch, Kept, Place
-from .download import Download
+from .download import Download, plain_url
+from .facts import plain
+from .inline import pieces_of_bytes, pieces_of_uri
 from .kinds import Kind, inspect
-from .names import made_name, numbered, part_name
+from .names import made_name, sidecar_of
+from .part import Part, open_part, write_whole
 
-MOST_BYTES = 4 * 1024**3  # of one file: an hour of video at 8 Mbit/s
-MOST_NAMES = 100_000  # tried before something else must be wrong
-OFTEN = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EACCES: "this is not allowed here",
-    errno.EPERM: "this is not allowed here",
-    errno.EROFS: "the disk is read-only",
-    errno.ENAMETOOLONG: "the name is too long",
-    errno.ENOTDIR: "a part of the path is a file",
-    errno.EISDIR: "there is a folder of that name",
-    errno.EFBIG: "the file would be too large for this disk",
-}
+T = TypeVar("T")
+MOST_BYTES = 4 * 1024**3  # of one file: over an hour of video at 8 Mbit/s
+SMALL = 256 * 1024  # bytes written and hashed on the event loop itself, in about half a millisecond
+OWN_FACTS = frozenset({"job_id", "sha256"})  # by these we know a JSON file as one that we wrote
 
 
 class Store:
-    """A folder of media. ``most_bytes`` bounds each file.
+    """A folder of media; ``most_bytes`` bounds each file. It keeps what a provider made (core.ports.Keeper).
 
-    ``sleep`` waits between the tries of a download.
+    ``sleep`` waits, in seconds, between the tries of a download.
     """
 
     def __init__(
@@ -57,6 +48,9 @@ class Store:
         self.folder = folder
         self._most, self._sleep = most_bytes, sleep
 
+    def __repr__(self) -> str:
+        return f"Store({str(self.folder)!r})"
+
     async def keep(
         self,
         output: Output,
@@ -66,7 +60,9 @@ class Store:
         fetch: Fetch,
         progress: Callable[[int, int | None], None],
     ) -> Kept:
-        """The output as a whole file at its place.
+        """The output as a whole file at its place, or at the next free name there (``fox-2.png``).
+
+        Cancelled or failed, it leaves nothing behind.
 
         Raises:
             DownloadError: it did not arrive whole, or it is no media of the sort asked for.
@@ -74,156 +70,124 @@ class Store:
             StoreError: the disk or the place refuses it.
             UnsafeAddressError: its address leads into a private network.
         """
-        async with _part(place) as (file, path):
-            if output.data is not None or (output.url or "")[:5].lower() == "data:":
-                sha256 = await asyncio.to_thread(_write_inline, output, file, self._most)
-                source, tries = None, 1
-            else:
-                url = output.url or ""
+        url = output.url or ""
+        inline = output.data is not None or url[:5].lower() == "data:"
+        if not inline and url.partition(":")[0].lower() not in ("http", "https"):
+            raise DownloadError("the result has neither bytes nor an address on the web")
+        target = place.file or place.folder / made_name(datetime.fromtimestamp(place.at), place.words, "")
+        part = await in_thread(partial(open_part, target, place.job_id), undo=Part.discard)
+        tries = 1
+        try:
+            if not inline:
                 download = Download(
-                    url, file, fetch, most_bytes=self._most, progress=progress, sleep=self._sleep
+                    url, _Tap(part), fetch, most_bytes=self._most, progress=progress, sleep=self._sleep
                 )  # fmt: skip
                 await download.run()
-                sha256, source, tries = download.sha256, _plain(url), download.tries
-            kind, size, name = await asyncio.to_thread(_finish, file, path, place, makes)
+                tries = download.tries
+            finish = partial(_finish, part, target, makes, named=place.file is not None)
+            if inline:
+                finish = partial(_pour_in, part, output, self._most, finish)
+            kind, path = await in_thread(finish, undo=_remove)
+        except GeneratorExit:  # the loop is gone, and its threads with it
+            part.discard()
+            raise
+        except BaseException:
+            await in_thread(part.discard)
+            raise
+        if inline:
+            progress(part.size, part.size)
         return Kept(
-            path=name,
+            path=path,
             mime=kind.mime,
-            bytes=size,
-            sha256=sha256,
+            bytes=part.size,
+            sha256=part.sha256,
             width=kind.width,
             height=kind.height,
-            source=source,
+            source=None if inline else plain_url(url),
             tries=tries,
         )
 
     async def describe(self, kept: Kept, facts: Mapping[str, Any]) -> Path:
-        """Writes the facts as JSON beside the file, ``fox.png.json`` for ``fox.png``; whole or absent, too."""
-        return await asyncio.to_thread(_describe, kept.path, dict(facts))
+        """Writes the facts as JSON beside the file, ``fox.png.json`` for ``fox.png``; whole or absent, too.
+
+        Facts of an earlier file of that name are replaced; a JSON file that is not ours is left alone. StoreError
+        when the disk refuses it.
+        """
+        return await in_thread(partial(_describe, kept.path, facts))
 
 
-@asynccontextmanager
-async def _part(place: Place) -> AsyncGenerator[tuple[BinaryIO, Path]]:
-    """A temporary file beside the place, gone afterwards unless it was given its name."""
-    folder = place.file.parent if place.file else place.folder
-    file, path = await asyncio.to_thread(_open_part, folder, place)
-    try:
-        yield file, path
-    finally:
-        with suppress(OSError):  # closing flushes, and a full disk has been told already
-            file.close()
-        with suppress(FileNotFoundError):
-            path.unlink()
+class _Tap:
+    """The temporary file as a download fills it: small pieces at once, large ones in a thread."""
 
+    def __init__(self, part: Part) -> None:
+        self._part = part
 
-def _open_part(folder: Path, place: Place) -> tuple[BinaryIO, Path]:
-    stem = place.file.stem if place.file else place.words or "media"
-    try:
-        if place.file is not None and place.file.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a directory")
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in range(1, MOST_NAMES):
-            path = folder / part_name(stem.replace("/", "-").replace("\0", "-"), place.job_id or "media", number)
-            with suppress(FileExistsError):
-                return cast("BinaryIO", path.open("xb+", buffering=0)), path
-    except (OSError, ValueError) as error:
-        raise _trouble(place.file or folder, error) from error
-    raise StoreError(f"no temporary file could be made in {folder}")
+    @property
+    def size(self) -> int:
+        return self._part.size
 
-
-def _write_inline(output: Output, file: BinaryIO, most: int) -> str:
-    """Writes media that came inside a reply; its digest in hex."""
-    import hashlib
-
-    data = output.data if output.data is not None else _from_data_uri(output.url or "")
-    if len(data) > most:
-        raise DownloadError(f"the result has {len(data):,} bytes, more than the limit of {most:,}")
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
-    except OSError as error:
-        raise StoreError(f"the media could not be written: {_reason(error)}") from error
-    return hashlib.sha256(data).hexdigest()
-
-
-def _from_data_uri(uri: str) -> bytes:
-    head, comma, text = uri.partition(",")
-    if not comma:
-        raise DownloadError("the result is a data: URI without data")
-    if not head.lower().endswith(";base64"):
-        return unquote_to_bytes(text)
-    try:
-        return b64decode(text, validate=True)
-    except (Base64Error, ValueError) as error:
-        raise DownloadError(f"the result is a data: URI whose base64 is broken: {error}") from None
-
-
-def _finish(file: BinaryIO, path: Path, place: Place, makes: Literal["image", "video"]) -> tuple[Kind, int, Path]:
-    """Looks at the bytes, puts them onto the disk, and gives the file its name."""
-    kind = inspect(file, makes)
-    try:
-        os.fsync(file.fileno())
-        size = os.fstat(file.fileno()).st_size
-        if place.file is not None:
-            name, folder = place.file.name, place.file.parent
+    async def write(self, data: bytes) -> None:
+        if len(data) <= SMALL:
+            self._part.write(data)
         else:
-            when = datetime.fromtimestamp(place.at)  # a name for a person: in the person's own time
-            name, folder = made_name(when, place.words, kind.suffix), place.folder
-        return kind, size, _named(path, folder, name)
-    except OSError as error:
-        raise _trouble(place.file or place.folder, error) from error
+            await in_thread(partial(self._part.write, data))
+
+    async def begin_again(self) -> None:
+        await in_thread(self._part.begin_again)
 
 
-def _named(part: Path, folder: Path, name: str) -> Path:
-    """Gives the file the first free name; atomic, and never over another file."""
-    for number in range(1, MOST_NAMES):
-        path = folder / numbered(name, number)
-        try:
-            os.link(part, path)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-                raise
-            # a file system without links (FAT, some shares): claim the name, then move over the claim
-            with suppress(FileExistsError):
-                path.open("xb").close()
-                part.replace(path)
-                return path
-            continue
-        return path
-    raise StoreError(f"no free name for {name} in {folder}")
+async def in_thread(work: Callable[[], T], *, undo: Callable[[T], None] | None = None) -> T:
+    """What ``work`` returns, done in a thread. Cancelled, it waits for the thread, then undoes what that has done.
 
-
-def _describe(path: Path, facts: dict[str, Any]) -> Path:
-    beside = path.with_name(path.name + ".json")
-    text = json.dumps(facts, indent=2, ensure_ascii=False, default=str)
+    Without that wait a thread could still write to a file that is closed and removed already.
+    """
+    future = asyncio.get_running_loop().run_in_executor(None, work)
     try:
-        handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-            Path(part).replace(beside)
-        finally:
-            Path(part).unlink(missing_ok=True)
-    except OSError as error:
-        raise _trouble(beside, error) from error
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({future})
+        if future.exception() is None and undo is not None:
+            undo(future.result())
+        raise
+
+
+def _pour_in(
+    part: Part, output: Output, most: int, finish: Callable[[], tuple[Kind, Path]]
+) -> tuple[Kind, Path]:  # fmt: skip
+    """Writes what came inside a reply, then finishes."""
+    for piece in pieces_of_bytes(output.data) if output.data is not None else pieces_of_uri(output.url or ""):
+        if part.size + len(piece) > most:
+            raise DownloadError(f"the result has more bytes than the limit of {most:,}")
+        part.write(piece)
+    return finish()
+
+
+def _finish(part: Part, target: Path, makes: Literal["image", "video"], *, named: bool) -> tuple[Kind, Path]:
+    """Looks at the bytes, puts them onto the disk, and gives the file its name, with a suffix unless it was chosen."""
+    kind = inspect(part.file, makes)
+    return kind, part.settle(target if named else target.with_name(target.name + kind.suffix))
+
+
+def _remove(done: tuple[Kind, Path]) -> None:
+    done[1].unlink(missing_ok=True)
+
+
+def _describe(path: Path, facts: Mapping[str, Any]) -> Path:
+    text = msgspec.json.format(msgspec.json.encode(plain(facts)), indent=2)
+    beside = sidecar_of(path)
+    if not _is_ours(beside):
+        beside = path.with_name(path.name + ".hfmedia.json")
+    write_whole(beside, text + b"\n", like=path)
     return beside
 
 
-def _plain(url: str) -> str:
-    """A URL without its query: that may hold a signature, which is a secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _reason(error: OSError) -> str:
-    return OFTEN.get(error.errno or 0) or (error.strerror or str(error)).lower()
-
-
-def _trouble(where: Path, error: OSError | ValueError) -> StoreError:
-    reason = _reason(error) if isinstance(error, OSError) else str(error)
-    return StoreError(f"{where} cannot be written: {reason}. Choose another place, or make room there.")
+def _is_ours(path: Path) -> bool:
+    """Whether that name is free, or has facts that we wrote."""
+    try:
+        return OWN_FACTS <= msgspec.json.decode(path.read_bytes(), type=dict[str, Any]).keys()
+    except FileNotFoundError:
+        return True
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return False

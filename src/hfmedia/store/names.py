@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 LONGEST_SLUG = 60  # bytes of UTF-8: about ten words, and far from the 255 that file systems allow a name
 LONGEST_PART = 60  # bytes of either half of a temporary file's name
@@ -47,6 +47,11 @@ def numbered(name: str, number: int) -> str:
     return name if number < 2 else f"{path.stem}-{number}{path.suffix}"
 
 
+def sidecar_of(path: Path) -> Path:
+    """Where the facts of a file lie: ``fox.png.json`` beside ``fox.png``."""
+    return path.with_name(path.name + ".json")
+
+
 def part_name(stem: str, job_id: str, number: int) -> str:
     """The name of the temporary file that becomes ``stem``: hidden, and telling whose it is."""
     owner = "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "-" for char in job_id)
@@ -57,11 +62,6 @@ def part_name(stem: str, job_id: str, number: int) -> str:
 def cut(text: str, most: int) -> str:
     """At most ``most`` bytes of UTF-8 of a text, no letter torn in two."""
     return text.encode(errors="ignore")[:most].decode(errors="ignore")
-
-
-def _begun(word: str) -> str:
-    """The word without marks in front: they would sit on whatever stands before it."""
-    return word.lstrip("".join(char for char in set(word) if unicodedata.combining(char)))
 
 
 def _plain(char: str) -> str:

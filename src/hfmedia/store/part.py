@@ -1,0 +1,241 @@
+"""A file on its way: hidden and temporary beside its place until it is whole, then given its name in one step.
+
+A name that exists is never taken, by whomever and however fast; what went wrong becomes a StoreError that says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from ..core.errors import StoreError
+from .names import numbered, part_name, sidecar_of
+
+MOST_NAMES = 100_000  # tried before something else must be wrong
+# What a disk says, in words and with what to do about it.
+REASONS = {
+    errno.ENOSPC: "the disk is full; make room there or choose another place",
+    errno.EDQUOT: "your quota of the disk is used up; make room there or choose another place",
+    errno.EACCES: "you may not write there; choose another place",
+    errno.EPERM: "you may not write there; choose another place",
+    errno.EROFS: "that disk is read-only; choose another place",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ENOTDIR: "a part of that path is a file, not a directory",
+    errno.EEXIST: "a part of that path is a file, not a directory",
+    errno.EISDIR: "that is a directory; name a file in it, or end the name with a slash",
+    errno.EFBIG: "the file is larger than that disk or your limits allow",
+}
+NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
+
+
+def cannot_write(where: Path, error: OSError | ValueError) -> StoreError:
+    """A StoreError that says what the disk said, and what to do."""
+    code = error.errno if isinstance(error, OSError) else None
+    reason = REASONS.get(code or 0) or (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return StoreError(f"cannot write {where}: {reason}")
+
+
+class Part:
+    """A temporary file, open and locked, with the digest of what was written so far. Everything here blocks."""
+
+    def __init__(self, path: Path, file: FileIO) -> None:
+        self.path = path
+        self.size = 0
+        self._file = file
+        self._temporary = True
+        self._digest = _sha256()
+
+    @property
+    def file(self) -> BinaryIO:
+        """The open file, to be read."""
+        return cast("BinaryIO", self._file)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of what has been written, in hex."""
+        return str(self._digest.hexdigest())
+
+    def write(self, data: bytes) -> None:
+        """Appends; StoreError when the disk will not have it."""
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise cannot_write(self.path.parent, error) from error
+        self._digest.update(data)
+        self.size += len(data)
+
+    def begin_again(self) -> None:
+        """Forgets what was written."""
+        try:
+            self._file.seek(0)
+            self._file.truncate()
+        except OSError as error:
+            raise cannot_write(self.path.parent, error) from error
+        self.size, self._digest = 0, _sha256()
+
+    def settle(self, target: Path) -> Path:
+        """Gives the file its name, or the next one that is free (``fox-2.png``); it is on the disk by then."""
+        return self._become(target, _claim)
+
+    def replace(self, target: Path) -> Path:
+        """Gives the file that name, in place of the file that has it."""
+        return self._become(target, Path.replace)
+
+    def discard(self) -> None:
+        """Closes the file, and removes it if it was not given a name; never raises what cannot be helped."""
+        if sys.platform == "win32":  # where an open file cannot be removed; elsewhere its lock guards it until the end
+            self._file.close()
+        with suppress(OSError):
+            if self._temporary:
+                self.path.unlink()
+        with suppress(OSError):
+            self._file.close()
+
+    def _become(self, target: Path, rename: Callable[[Path, Path], Path]) -> Path:
+        try:
+            os.fsync(self._file.fileno())
+            if sys.platform == "win32":
+                self._file.close()
+            path = rename(self.path, target)
+            self._temporary = False
+            self._file.close()
+            _sync_directory(path.parent)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        return path
+
+
+def open_part(target: Path, job_id: str) -> Part:
+    """A new temporary file beside ``target``, whose directory is made; StoreError when that place will not do.
+
+    What the same job left behind when it was killed is removed on the way.
+    """
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a directory")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            sidecar_of(target).lstat()  # a name that is too long is told now, not after the download
+        for number in range(1, MOST_NAMES):
+            path = target.parent / part_name(target.stem, job_id, number)
+            _remove_left_over(path)
+            with suppress(FileExistsError):
+                file = FileIO(path, "xb+")
+                if _lock(file) is not False and _is_at(file, path):
+                    return Part(path, file)
+                file.close()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise cannot_write(target, error) from error
+    raise StoreError(f"cannot write {target}: no temporary name is free there")
+
+
+def write_whole(path: Path, data: bytes, *, like: Path) -> None:
+    """Writes a small file whole or not at all, over the one that was there; its mode is that of ``like``."""
+    part = open_part(path, "")
+    try:
+        part.write(data)
+        part.path.chmod(like.stat().st_mode & 0o777)
+        part.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        part.discard()
+
+
+def _claim(part: Path, target: Path) -> Path:
+    """Renames to the first free name. A link fails where a file is; so does renaming on Windows."""
+    for number in range(1, MOST_NAMES):
+        path = target.with_name(numbered(target.name, number))
+        try:
+            if sys.platform == "win32":
+                return part.rename(path)
+            os.link(part, path)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            if _rename_politely(part, path):
+                return path
+            continue
+        part.unlink()
+        return path
+    raise StoreError(f"cannot write {target}: no name like it is free there")
+
+
+def _rename_politely(part: Path, path: Path) -> bool:
+    """Renames where links do not exist (FAT, some shares), unless the name is taken.
+
+    A file of its own reserves the name among all hfmedia processes, so that the name itself never stands for an
+    empty file; only a stranger who makes that very name in the same microsecond would be overwritten.
+    """
+    reserved = path.with_name(f".{path.name}.reserved")
+    try:
+        FileIO(reserved, "x").close()
+    except FileExistsError:
+        return False
+    try:
+        if os.path.lexists(path):
+            return False
+        part.rename(path)
+        return True
+    finally:
+        reserved.unlink()
+
+
+def _sync_directory(path: Path) -> None:
+    """Makes the name durable, not only the bytes, where the system can do that."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some shares cannot sync a directory, and the bytes are safe already
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Removes a temporary file that nobody holds: its process was killed."""
+    if sys.platform == "win32" or not path.exists():
+        return
+    with suppress(OSError), FileIO(path, "rb+") as file:
+        if _lock(file) and _is_at(file, path):
+            path.unlink()
+
+
+def _lock(file: FileIO) -> bool | None:
+    """Locks the file until it is closed; False when somebody else holds it, None where there are no locks."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_at(file: FileIO, path: Path) -> bool:
+    """Whether that path still leads to this file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sha256() -> Any:
+    import hashlib
+
+    return hashlib.sha256()
