@@ -48,7 +48,7 @@ async def test_the_main_job_runs_from_the_installed_wheel(wheel: Path, tmp_path:
         "a red fox",
         "--sandbox",
         "-o",
-        "fox.png",
+        "fox.jpg",
         env={**os.environ, "PYTHONPATH": str(target)},
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,
@@ -56,5 +56,5 @@ async def test_the_main_job_runs_from_the_installed_wheel(wheel: Path, tmp_path:
     )
     out, err = await asyncio.wait_for(child.communicate(), 60)
     assert child.returncode == 0, err.decode()
-    assert out.decode().strip() == "fox.png"
-    assert (tmp_path / "fox.png").read_bytes().startswith(b"\x89PNG")
+    assert out.decode().strip() == "fox.jpg"
+    assert (tmp_path / "fox.jpg").read_bytes().startswith(b"\xff\xd8\xff")

@@ -188,7 +188,8 @@ class MediaClient:
         before anything is sent (bad input, no credential, no such model) is raised.
         """
         check_outputs(n)
-        timeouts = Timeouts.of(options["timeout"]) if options.get("timeout") is not None else self.timeouts
+        limit = options.get("timeout")
+        timeouts = self.timeouts if limit is None else Timeouts.of(limit)
         wish, plan = await self._planned(prompt, task, image, options)
         place = self._place(options.get("output"), wish.prompt or wish.task)
         await asyncio.to_thread(check_writable, place)
@@ -251,7 +252,8 @@ class MediaClient:
         given = dict(options)
         named, size = given.pop("model", None), given.pop("target_size", None)
         extra = given.pop("extra_body", None)
-        given.pop("timeout", None), given.pop("output", None)
+        for elsewhere in ("timeout", "output"):
+            given.pop(elsewhere, None)
         if size is not None:
             given["width"], given["height"] = size["width"], size["height"]
         choice = parse_choice(named) if named else None

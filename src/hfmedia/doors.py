@@ -267,9 +267,9 @@ def jobs() -> list[Job]:
     return _ask(lambda client: client.jobs())
 
 
-def resume(job_id: str) -> Media:
+def resume(job_id: str, *, output: str | os.PathLike[str] | None = None) -> Media:
     """The media of a job that was let go of, without paying again; see MediaClient.resume."""
-    return _ask(lambda client: client.resume(job_id))
+    return _ask(lambda client: client.resume(job_id, output=output))
 
 
 def cancel(job_id: str) -> Job:

@@ -281,6 +281,15 @@ def test_sandbox_needs_no_account_and_says_that_it_is_a_simulation(hfmedia: Hfme
     assert sandbox.do(lambda: len(sandbox.world.requests)) == 0
 
 
+def test_faults_of_the_environment_strike_the_sandbox_inside(hfmedia: Hfmedia) -> None:
+    """As its help says; an order that makes no sense is a usage error."""
+    args = ("a fox", "--sandbox", "-m", FAL)
+    assert hfmedia(*args, env={"HFMEDIA_SANDBOX_FAULTS": "fal-ai:credit:all"}).exit_code == 4
+    senseless = hfmedia(*args, env={"HFMEDIA_SANDBOX_FAULTS": "fal-ai:earthquake"})
+    assert senseless.exit_code == 2
+    assert "earthquake" in senseless.stderr
+
+
 def test_a_defect_of_ours_is_one_sentence_and_a_traceback_only_on_demand(
     hfmedia: Hfmedia, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,8 @@ PROMISES: list[tuple[FailureKind, Via | None, str, str, str]] = [
     ("credit", None, "refused", "no", "yes"),  # 402 and its disguises
     ("forbidden", None, "refused", "no", "yes"),  # 403
     ("busy", None, "refused", "bounded", "yes"),  # 408, 425, 429
-    ("server", None, "refused", "once", "yes"),  # 5xx
+    ("server", "router", "refused", "once", "yes"),  # 5xx
+    ("server", "direct", "refused", "no", "yes"),  # a provider that says itself that it failed is not asked again
     ("gateway", "router", "refused", "once", "yes"),  # 502, 504: the router bills 2xx and 3xx alone
     ("gateway", "direct", "doubt", "no", "no"),  # 502, 504 of a provider's own front
     ("failed", None, "failed", "no", "no"),  # accepted, then failed

@@ -30,12 +30,13 @@ PICTURES_IN_FTYP = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # the same box
 
 
 class Given(Struct, frozen=True, kw_only=True):
-    """Media as it was handed in: its bytes or a stream of them, the type it claims, and where it came from."""
+    """Media as it was handed in: its bytes, or a stream of them and where it comes from."""
 
-    stream: AsyncIterator[bytes]
-    mime: str | None
+    data: bytes | None = None
+    stream: AsyncIterator[bytes] | None = None
     length: str | None = None
     url: str | None = None
+    mime: str | None = None
 
 
 async def save_response_media(
@@ -55,15 +56,15 @@ async def save_response_media(
         StoreError: it could not be written.
     """
     given = _given(response, content_type)
-    first = await anext(given.stream, b"")
+    first = given.data if given.stream is None else await anext(given.stream, b"")
     store = Store(read_settings(os.environ).home / "media")
     words = " ".join([*(str(tag) for tag in tags if tag), prompt])
     place = Place(folder=store.folder, words=words, at=time.time(), job_id=uuid.uuid4().hex)
     kept = await store.keep(
-        Output(url=given.url or "inline", mime=given.mime),
+        Output(url=given.url, data=given.data, mime=given.mime),
         place,
-        makes=_kind(given.mime, first),
-        fetch=_once(given, first),
+        makes=_kind(given.mime, first or b""),
+        fetch=_once(given, first or b""),
         progress=lambda received, total: None,
     )
     facts = {"mime": kept.mime, "width": kept.width, "height": kept.height}
@@ -96,8 +97,9 @@ def _once(given: Given, first: bytes) -> Any:
 
     async def whole() -> AsyncIterator[bytes]:
         yield first
-        async for piece in given.stream:
-            yield piece
+        if given.stream is not None:
+            async for piece in given.stream:
+                yield piece
 
     @asynccontextmanager
     async def fetch(url: str, *, headers: Mapping[str, str]) -> AsyncGenerator[Body, None]:
@@ -118,9 +120,9 @@ def _given(response: Any, content_type: str | None) -> Given:
         head, comma, rest = response.partition(",")
         inline = head[:5].lower() == "data:" and bool(comma)
         mime = head[5:].partition(";")[0] if inline else None
-        return Given(stream=_pieces(_decoded(rest if inline else response)), mime=mime or content_type)
+        return Given(data=_decoded(rest if inline else response), mime=mime or content_type)
     if isinstance(response, bytes | bytearray):
-        return Given(stream=_pieces(bytes(response)), mime=content_type)
+        return Given(data=bytes(response), mime=content_type)
     if not hasattr(response, "headers") or not hasattr(response, "status"):
         raise InvalidRequestError(f"media is a reply, bytes or base64 text, not {type(response).__name__}")
     if response.status != 200:
@@ -145,10 +147,6 @@ async def _read(response: Any) -> AsyncIterator[bytes]:
         raise _final(f"the reply broke off ({type(error).__name__})") from None
 
 
-async def _pieces(data: bytes) -> AsyncIterator[bytes]:
-    yield data
-
-
 def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
@@ -161,7 +159,7 @@ def _kind(mime: str | None, first: bytes) -> Literal["image", "video"]:
     if first[4:8] == b"ftyp" and first[8:12] in PICTURES_IN_FTYP:
         return "image"
     marked = any(first[at : at + len(mark)] == mark for at, mark in VIDEO_MARKS)
-    return "video" if marked else "video" if not first and (mime or "").startswith("video/") else "image"
+    return "video" if marked or (not first and (mime or "").startswith("video/")) else "image"
 
 
 def _final(words: str, status: int | None = None) -> DownloadError:

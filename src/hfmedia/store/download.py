@@ -118,7 +118,7 @@ class Download:
         return True
 
     async def _go_on(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Checks that the answer to a Range goes on with the same file at the same byte; BrokenError, and back to 0, if not.
+        """Checks that the answer to a Range goes on with the same file at the same byte; if not, back to byte 0.
 
         Some servers ignore If-Range, so what they say of the file must match, too. 416 at the very end means that
         nothing is missing.

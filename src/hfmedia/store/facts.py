@@ -6,7 +6,7 @@ Pure. What is long or secret is named, not kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -16,6 +16,7 @@ from ..core.wire import redact
 from .download import plain_url
 
 LONGEST_TEXT = LONGEST_PROMPT  # characters; what is longer is no prompt but media in disguise
+NOTED = " characters)"  # how a note of ours ends
 SECRET_NAME = re.compile(r"(?i)(secret|password|credential|authorization|api[_-]?key|access[_-]?key|token)$")
 
 
@@ -23,18 +24,18 @@ def plain(value: Any, name: str = "") -> Any:
     """The value as JSON can hold it. Inline media become a note of their length; URLs lose their query."""
     if isinstance(value, str):
         return _words(value, name)
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, bytes | bytearray):
         return f"({len(value):,} bytes)"
     if isinstance(value, Mapping):
-        return {str(key): plain(item, str(key)) for key, item in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, Sequence):
-        return [plain(item, name) for item in cast("Sequence[Any]", value)]
+        return {str(key): plain(item, str(key)) for key, item in cast("Any", value).items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, name) for item in cast("Any", value)]
     if value is None or isinstance(value, bool | int | float):
         return value
     return plain(msgspec.to_builtins(value, enc_hook=str), name)
 
 
-def told(text: str | None) -> str | None:
+def cleaned(text: str | None) -> str | None:
     """Words that came from somewhere else, without what looks like a secret."""
     return None if text is None else redact(text)
 
@@ -42,8 +43,9 @@ def told(text: str | None) -> str | None:
 def _words(text: str, name: str) -> str:
     if SECRET_NAME.search(name):
         return "***"
-    if text[:5].lower() == "data:":
-        return f"{text[:64].partition(',')[0]},... ({len(text):,} characters)"
+    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
+    if text[:5].lower() == "data:" and not text.endswith(NOTED):
+        return f"{text[:64].partition(',')[0]},... ({len(text):,}{NOTED}"
     if re.match(r"(?i)https?://\S+$", text):
         return redact(plain_url(text))
-    return text if len(text) <= LONGEST_TEXT else f"{text[:64]}... ({len(text):,} characters)"
+    return text if len(text) <= LONGEST_TEXT else f"{text[:64]}... ({len(text):,}{NOTED}"

@@ -186,7 +186,8 @@ def _describe(path: Path, facts: Mapping[str, Any]) -> Path:
 def _is_ours(path: Path) -> bool:
     """Whether that name is free, or has facts that we wrote."""
     try:
-        return OWN_FACTS <= msgspec.json.decode(path.read_bytes(), type=dict[str, Any]).keys()
+        facts = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        return facts.keys() >= OWN_FACTS
     except FileNotFoundError:
         return True
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):

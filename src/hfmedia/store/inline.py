@@ -43,20 +43,17 @@ def _unescaped(text: str, at: int) -> Iterator[bytes]:
 
 
 def _from_base64(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    left = b""
+    left, padded = b"", False
     try:
         for piece in pieces:
             text = left + b"".join(piece.split()).translate(URL_SAFE)
-            whole = len(text) // 4 * 4
-            left = text[whole:]
-            if b"=" in text[: whole - 4] or (b"=" in text[:whole] and left):
+            if text and padded:
                 raise Error("something follows its padding")
+            whole = len(text) // 4 * 4
+            left, padded = text[whole:], text[:whole].endswith(b"=")
             yield a2b_base64(text[:whole], strict_mode=True)
-            if text[:whole].endswith(b"="):
-                pieces = iter(pieces)
-                if left or any(rest.strip() for rest in pieces):
-                    raise Error("something follows its padding")
-        if left:
-            yield a2b_base64(left + b"=" * (-len(left) % 4), strict_mode=True)
+        if left and padded:
+            raise Error("something follows its padding")
+        yield a2b_base64(left + b"=" * (-len(left) % 4), strict_mode=True)  # some leave the padding out
     except Error as error:
         raise DownloadError(f"the result is a data: URI whose base64 is broken: {error}") from None

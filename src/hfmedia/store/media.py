@@ -1,6 +1,6 @@
 """Media: one finished file and what is known of it. This is what users hold in their hands.
 
-The file on the disk is the truth; everything else here was told by the provider or measured.
+The file on the disk is the truth; everything else here was measured, or told by the provider.
 """
 
 from __future__ import annotations
@@ -8,25 +8,25 @@ from __future__ import annotations
 import builtins
 import os
 import shutil
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 from msgspec import Struct, field
 
 from ..core.answers import Cost
 from ..core.errors import StoreError
+from .facts import cleaned, plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SHOWN_INLINE = 16 * 1024 * 1024  # bytes of a video that a notebook may carry inside itself
+SHOWN_INLINE = 16 * 1024 * 1024  # bytes; a notebook that carries more inside itself becomes slow to open
+NATIVE = frozenset({"image/png", "image/jpeg"})  # what every notebook shows by itself
 
 
 class Media(Struct, frozen=True, kw_only=True):
-    """One finished image or video.
+    """One finished image or video. Wherever a path is wanted (``open``, Pillow, ``shutil``), it is one.
 
     Attributes:
         path: where the file lies.
@@ -35,12 +35,12 @@ class Media(Struct, frozen=True, kw_only=True):
         bytes: its length.
         sha256: the digest of its bytes, in hex.
         provider, model, task, prompt: who made it, with what, for what.
-        seed: the seed it was made with; None when the provider did not tell.
+        seed: the seed it was made with; None when nobody told one.
         cost: what the provider reported; None is unknown, never nothing.
         job_id: the job that made it.
         index: which of several outputs it is, from 0.
         warnings: a sentence for whatever was dropped, rounded or replaced on the way.
-        parameters: what was asked for, as the provider took it.
+        parameters: what was asked for, as it was sent.
         attempts: a sentence for each provider that refused before.
         source: where it was fetched from, without the query; None for inline media.
         nsfw: whether the provider marked it as unsafe.
@@ -81,80 +81,87 @@ class Media(Struct, frozen=True, kw_only=True):
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise StoreError(
-                f"{self.path} cannot be read: {(error.strerror or '').lower()}", job_id=self.job_id
-            ) from error
+            raise self._trouble(f"cannot read {self.path}", error) from error
 
     def image(self) -> Image:
-        """The picture as a Pillow image, loaded. StoreError for a video, or when the file is gone."""
+        """The picture as a Pillow image, loaded; a copy in memory. StoreError for a video, or when the file is gone."""
         from PIL import Image as Pillow
 
         if self.kind == "video":
-            raise StoreError(f"{self.path.name} is a video; .image() is for pictures", job_id=self.job_id)
+            raise StoreError(f"{self.path} is a video; open it with a video library, or read .data", job_id=self.job_id)
         try:
             with Pillow.open(self.path) as picture:
                 picture.load()
-                return picture
+                return picture.copy()
         except OSError as error:
-            raise StoreError(f"{self.path} cannot be read: {error}", job_id=self.job_id) from error
+            raise self._trouble(f"cannot open {self.path} as a picture", error) from error
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Copies the file there and tells where; a folder keeps the name, a file of that name is replaced.
+        """Copies the file there and tells where. A directory keeps the name; a file of that name is replaced.
 
-        Whole or absent, as everything here. StoreError when it cannot be written.
+        The copy is whole or absent; missing directories are made. StoreError when it cannot be written.
         """
-        target = Path(path).expanduser()
+        from .part import open_part
+
+        target = Path(path)
         if target.is_dir() or os.fspath(path).endswith(("/", os.sep)):
             target = target / self.path.name
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists() and target.samefile(self.path):
                 return target
-            handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
+            part = open_part(target, self.job_id)
             try:
-                os.close(handle)
-                shutil.copyfile(self.path, part)
-                Path(part).chmod(self.path.stat().st_mode & 0o777)
-                Path(part).replace(target)
+                with self.path.open("rb") as original:
+                    shutil.copyfileobj(original, part.file, 1024 * 1024)
+                return part.replace(target)
             finally:
-                Path(part).unlink(missing_ok=True)
+                part.discard()
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise StoreError(f"{target} cannot be written: {reason}", job_id=self.job_id) from error
-        return target
+            raise self._trouble(f"cannot copy {self.path} to {target}", error) from error
 
     def facts(self) -> dict[str, Any]:
-        """Everything known, as plain data: what lies beside the file, and what the command prints as JSON."""
-        told: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
+        """Everything known, as plain JSON data without secrets: what lies beside the file, what ``--json`` prints."""
+        known: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
         created = datetime.fromtimestamp(self.created, UTC).isoformat(timespec="seconds")
-        return {**told, "path": str(self.path), "created": created}
+        heard = {name: [cleaned(words) for words in known[name]] for name in ("warnings", "attempts")}
+        facts: dict[str, Any] = plain({**known, **heard, "created": created.replace("+00:00", "Z")})
+        return {**facts, "prompt": self.prompt}
 
     def __fspath__(self) -> str:
         return os.fspath(self.path)
 
     def __repr__(self) -> str:
         size = f" {self.width}x{self.height}" if self.width else ""
-        return f"<Media {self.kind}{size} by {self.provider} at {self.path}>"
-
-    # -- in a notebook ------------------------------------------------------------------------------------------
+        maker = f" by {self.provider}" if self.provider else ""
+        return f"<Media {self.kind}{size}{maker}: {self.path}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """A picture as itself, a video in a player; and a line of text for everything else."""
-        shown: dict[str, Any] = {"text/plain": repr(self)}
-        if self.mime in ("image/png", "image/jpeg"):
-            shown[self.mime] = self.data
-        else:
-            shown["text/html"] = self._repr_html_()
-        return shown
+        """What a notebook shows: a picture as itself, a video in a player, and a line of text elsewhere."""
+        from base64 import b64encode
 
-    def _repr_html_(self) -> str:
+        shown = {"text/plain": repr(self)}
+        if not self.path.exists():
+            return shown
+        if self.mime in NATIVE and self.bytes <= SHOWN_INLINE:
+            return {**shown, self.mime: b64encode(self.data).decode("ascii")}
+        return {**shown, "text/html": self._html()}
+
+    def _repr_html_(self) -> str | None:
+        """The same as HTML; None where the picture is shown as itself, so that a notebook does not carry it twice."""
+        return self._repr_mimebundle_().get("text/html")
+
+    def _html(self) -> str:
         from base64 import b64encode
         from html import escape
 
-        name = escape(self.prompt or self.path.name, quote=True)
+        name = escape(self.prompt or self.path.name)
         if self.bytes > SHOWN_INLINE:
-            return f'<a href="{escape(self.path.absolute().as_uri(), quote=True)}">{name}</a>'
-        source = f"data:{self.mime};base64,{b64encode(self.data).decode('ascii')}"
+            return f'<a href="{escape(self.path.absolute().as_uri())}">{name}</a>'
+        source = f"data:{escape(self.mime)};base64,{b64encode(self.data).decode('ascii')}"
         if self.kind == "video":
-            return f'<video controls loop title="{name}" src="{source}"></video>'
-        return f'<img alt="{name}" src="{source}">'
+            return f'<video controls loop src="{source}" title="{name}"></video>'
+        return f'<img src="{source}" alt="{name}">'
+
+    def _trouble(self, words: str, error: OSError) -> StoreError:
+        reason = "it is no longer there" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        return StoreError(f"{words}: {reason}", job_id=self.job_id)

@@ -61,7 +61,7 @@ class Part:
         """The digest of what has been written, in hex."""
         return str(self._digest.hexdigest())
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Appends; StoreError when the disk will not have it."""
         left = memoryview(data)
         try:

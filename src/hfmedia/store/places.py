@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from pathlib import Path
 from tempfile import TemporaryFile
 
 from ..core.errors import StoreError
