@@ -18,8 +18,8 @@ Job State Model Mapping Task Cost InputImage
 Event Started Submitting Accepted Queued Running Retrying Moved Downloading MediaReady JobFailed
 HfmediaError InvalidRequestError MissingAuthError ModelNotFoundError ModelNotSupportedError ProviderError
 CredentialError CreditError ForbiddenError RefusedError ContentRefusedError BusyError ServerError
-UnreachableError FailedError UnreadableReplyError ExpiredError DownloadError HubError UnsafeAddressError OutOfTimeError InDoubtError
-JobCancelledError StoreError
+UnreachableError FailedError UnreadableReplyError ExpiredError DownloadError HubError UnsafeAddressError OutOfTimeError
+InDoubtError JobCancelledError StoreError
 text_to_image text_to_video image_to_image image_to_video generate models mapping jobs resume cancel close
 HuggingFaceMedia AsyncGeneratorProvider ProviderModelMixin ProviderInfo ImageResponse VideoResponse Reasoning Messages
 StreamSession save_response_media

@@ -172,7 +172,6 @@ PROGRAMS = {
         "while not [j for j in hfmedia.jobs() if j.state == 'running']: time.sleep(0.01)\n"
         "print('bye')"
     ),
-    "opened at the very end": ("import atexit, hfmedia\natexit.register(lambda: print(hfmedia.mapping(M).id))"),
 }
 
 

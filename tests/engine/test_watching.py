@@ -309,3 +309,28 @@ async def test_cancelling_while_the_media_is_on_its_way_leaves_it_to_be_fetched(
 async def _forever() -> None:
     await asyncio.sleep(3600)
     raise LostError("woken too late")
+
+
+async def test_a_result_that_comes_after_the_cancel_is_kept(scene: Scene, script: Script) -> None:
+    """What was paid for and is already in our hands becomes a file, although nobody waits for it any more."""
+    sent, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> Finished:
+        sent.set()
+        await answer.wait()
+        return Finished(outputs=(Output(data=b"pixels"),))
+
+    script.says("one", slow)
+
+    async def interrupt() -> None:
+        await sent.wait()
+        task = asyncio.create_task(scene.engine.cancel("job1"))
+        await asyncio.sleep(0.01)
+        answer.set()
+        await task
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(interrupt())
+        events = await scene.run(route("one"))
+    assert (await scene.job()).state == "stored"
+    assert "kept" in str(events[-1].error)  # type: ignore[attr-defined]

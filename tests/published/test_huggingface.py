@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from hfmedia import (
     RefusedError,
     VideoResponse,
 )
+from hfmedia.published import telling
 from hfmedia.published.huggingface import _live
 from hfmedia.sandbox import Sandbox
 
@@ -214,6 +216,16 @@ async def test_an_image_comes_with_its_provider_before_it(town: Sandbox) -> None
     assert f"]({image.get_list()[0]})" in str(image)
 
 
+async def test_silence_is_told_too(town: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that answers late, and says nothing meanwhile, does not leave a chat without a word."""
+    monkeypatch.setattr(telling, "PULSE", 0.05)
+    town.fault("fal-ai", "slow", step="submit", seconds=0.5)
+    chunks = await collect(f"{IMAGE}:fal-ai", **SMALL)
+    pulses = [str(chunk) for chunk in chunks if isinstance(chunk, Reasoning) and chunk.label == "Generating"]
+    assert len([text for text in pulses if re.fullmatch(r"Generating: \d+\.\d\ds\n", text)]) >= 3
+    assert isinstance(chunks[-1], ImageResponse)
+
+
 async def test_inline_media_is_shown_by_its_path(town: Sandbox) -> None:
     """hf-inference answers with the bytes themselves: there is no other address than the file's."""
     image = (await collect(f"{IMAGE}:hf-inference", **SMALL))[-1]
@@ -285,7 +297,7 @@ REFUSALS = [
     ("credit", {}, CreditError),
     ("credential", {}, CredentialError),
     ("status", {"status": 400}, RefusedError),
-    ("status", {"status": 404}, RefusedError),
+    ("status", {"status": 404}, ModelNotSupportedError),
 ]
 
 
@@ -293,7 +305,7 @@ REFUSALS = [
 async def test_a_refusal_by_everybody_is_raised_typed(
     town: Sandbox, kind: str, details: dict[str, Any], error: type[Exception]
 ) -> None:
-    """400, 401 and 402 move on, and are raised when nobody is left."""
+    """400, 401 and 402 move on, and are raised when nobody is left; 404 says that they do not have the model."""
     for provider in ("fal-ai", "replicate", "together", "wavespeed", "hf-inference"):
         town.fault(provider, kind, times=None, step="submit", **details)
     with pytest.raises(error):

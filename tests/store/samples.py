@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import random
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
-import numpy
 from PIL import Image, ImageDraw
 
 WIDTH, HEIGHT = 62, 46  # not square, not a power of two, both even as video wants them
@@ -34,25 +36,29 @@ def image(form: str) -> bytes:
 def film(form: str) -> bytes:
     """A video of a few frames in one of the forms of ``FILMS``."""
     container, codec, options = FILMS[form]
-    out = io.BytesIO()
-    with av.open(out, "w", format=container, options=dict(options)) as file:
+    with TemporaryDirectory() as folder:  # an index can be moved to the front of a file only, not of a stream
+        path = Path(folder) / "film"
+        _shoot(path, container, codec, dict(options))
+        return path.read_bytes()
+
+
+def _shoot(path: Path, container: str, codec: str, options: dict[str, str]) -> None:
+    with av.open(str(path), "w", format=container, options=options) as file:
         stream = file.add_stream(codec, rate=8)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for shift in range(8):
-            frame = av.VideoFrame.from_ndarray(numpy.asarray(picture(shift)), format="rgb24")
-            for packet in stream.encode(frame):
+            for packet in stream.encode(av.VideoFrame.from_image(picture(shift))):
                 file.mux(packet)
         for packet in stream.encode():
             file.mux(packet)
-    return out.getvalue()
 
 
 def noise(length: int) -> bytes:
     """A whole PNG of about that many bytes, which no compression makes smaller."""
     side = max(8, int((length / 3) ** 0.5))
     out = io.BytesIO()
-    pixels = numpy.random.default_rng(7).integers(0, 256, (side, side, 3), dtype=numpy.uint8)
-    Image.fromarray(pixels).save(out, "PNG", compress_level=0)
+    pixels = random.Random(7).randbytes(side * side * 3)
+    Image.frombytes("RGB", (side, side), pixels).save(out, "PNG", compress_level=0)
     return out.getvalue()
 
 
@@ -76,6 +82,7 @@ IMAGES: dict[str, tuple[str, dict[str, object]]] = {
 FILMS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
     "mp4": ("mp4", "libx264", ()),
     "mp4-faststart": ("mp4", "libx264", (("movflags", "faststart"),)),
+    "mp4-fragmented": ("mp4", "libx264", (("movflags", "frag_keyframe+empty_moov"), ("g", "4"))),
     "mov": ("mov", "mpeg4", ()),
     "webm": ("webm", "libvpx-vp9", ()),
     "mkv": ("matroska", "libx264", ()),
@@ -86,6 +93,7 @@ MIMES = {
     "jpeg-with-thumbnail": "image/jpeg", "gif": "image/gif", "gif-moving": "image/gif", "webp": "image/webp",
     "webp-lossless": "image/webp", "webp-moving": "image/webp", "avif": "image/avif", "bmp": "image/bmp",
     "tiff": "image/tiff", "tiff-packed": "image/tiff", "mp4": "video/mp4", "mp4-faststart": "video/mp4",
+    "mp4-fragmented": "video/mp4",
     "mov": "video/quicktime", "webm": "video/webm", "mkv": "video/x-matroska", "avi": "video/x-msvideo",
 }  # fmt: skip
 MOVING = ("apng", "gif-moving", "webp-moving", *FILMS)

@@ -42,6 +42,7 @@ class Buyer:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.finished: Finished | None = None  # what was bought, even when nobody waits for it any more
 
     async def somewhere(self, wish: Request, routes: Sequence[Route]) -> tuple[Route, Pending | Finished]:
         """The first route that accepts, and its answer. Goes on only while nobody can have accepted."""
@@ -172,6 +173,7 @@ class Buyer:
             self.desk.tell(Accepted, provider=route.provider, provider_job=answer.handle.id)
             return
         if isinstance(answer, Finished):
+            self.finished = answer
             await self.desk.made(route, answer)
             return
         fate = judge(answer.kind, via=route.via).fate

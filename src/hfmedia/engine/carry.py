@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from hfmedia.core import job as life
 from hfmedia.core.answers import Cancel, Cancelled, Failed, Finished, Handle, Output, Pending, Route
@@ -42,11 +43,12 @@ class Carrier:
 
     async def carry(self, wish: Request, routes: Sequence[Route]) -> Made:
         """From a wish to its files. Raises a typed error, with the job's id, when that cannot be."""
+        buyer = Buyer(self.desk)
         try:
-            route, answer = await Buyer(self.desk).somewhere(wish, routes)
+            route, answer = await buyer.somewhere(wish, routes)
             return await self._to_the_end(route, answer)
         except asyncio.CancelledError:
-            await whole(self._stop())
+            await whole(self._stop(buyer.finished))
             raise
         except HfmediaError as error:
             error.job_id = self.job_id
@@ -100,7 +102,7 @@ class Carrier:
         await self.desk.write(life.Stored, media={"files": [str(media.path) for media, _ in kept]})
         return kept
 
-    async def _stop(self) -> None:
+    async def _stop(self, finished: Finished | None = None) -> None:
         """The job was cancelled here: tell the provider where it can be told, and write down what it said."""
         job = await self.desk.job()
         if job.state in ("new", "ready"):
@@ -108,7 +110,10 @@ class Carrier:
         elif job.state == "running" and job.route and job.handle:
             reached, message = await self.ask_to_stop(job.route, job.handle)
             await self.desk.write(life.Stopped, reached=reached, message=message)
-        # a finished job stays finished: it is paid for, and its media can still be fetched
+        elif job.state == "finished" and job.route and finished and any(map(_is_inline, finished.outputs)):
+            with suppress(HfmediaError):  # paid for and in our hands: it needs no more than a file
+                await self._keep(job.route, job, finished.outputs)
+        # any other finished job stays as it is: paid for, and its media can still be fetched
 
     async def ask_to_stop(self, route: Route, handle: Handle) -> tuple[bool, str]:
         """Whether the provider agreed to stop, and its words. Bounded; never raises for trouble on the way."""

@@ -17,7 +17,7 @@ from hfmedia.core import job as life
 from hfmedia.core.answers import Output, Route
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError
 from hfmedia.core.ports import Place
-from hfmedia.core.request import Request, check_outputs, with_seed
+from hfmedia.core.request import LARGEST_SEED, Request, check_outputs, with_seed
 
 from .carry import Carrier
 from .events import Event, JobFailed, MediaReady, Started
@@ -53,17 +53,17 @@ class Engine:
         wishes = [with_seed(wish, seed) for seed in self._seeds(wish, check_outputs(n))]
         told: asyncio.Queue[Event | None] = asyncio.Queue()
         tasks: list[asyncio.Task[None]] = []
-        for index, one in enumerate(wishes):
-            job_id = self.world.new_id()
-            fact = life.Created(job=job_id, at=self.world.clock(), request=life.without_media(one), index=index)
-            await self.world.ledger.append(fact)
-            told.put_nowait(Started(job_id=job_id, index=index, model=one.model, seed=one.seed, notes=tuple(notes)))
-            there = structs.replace(place, job_id=job_id, file=_numbered(place, index, n))
-            carrier = Carrier(
-                self.world, job_id, index, tell=told.put_nowait, place=there, timeouts=timeouts or Timeouts()
-            )
-            tasks.append(self._start(carrier, one, routes, told))
         try:
+            for index, one in enumerate(wishes):
+                job_id = self.world.new_id()
+                fact = life.Created(job=job_id, at=self.world.clock(), request=life.without_media(one), index=index)
+                await self.world.ledger.append(fact)
+                told.put_nowait(Started(job_id=job_id, index=index, model=one.model, seed=one.seed, notes=tuple(notes)))
+                there = structs.replace(place, job_id=job_id, file=_numbered(place, index, n))
+                carrier = Carrier(
+                    self.world, job_id, index, tell=told.put_nowait, place=there, timeouts=timeouts or Timeouts()
+                )
+                tasks.append(self._start(carrier, one, routes, told))
             for _ in tasks:
                 while (event := await told.get()) is not None:
                     yield event
@@ -156,6 +156,7 @@ class Engine:
             self._hold(carrier)
             told.put_nowait(JobFailed(**about, error=error))
         except asyncio.CancelledError:
+            self._hold(carrier)
             told.put_nowait(JobFailed(**about, error=await self._cancelled(carrier.job_id)))
             raise
         except Exception as error:  # a defect of ours: the other jobs go on, and this one keeps its id
@@ -174,7 +175,9 @@ class Engine:
         job = await self.job(job_id)
         provider = job.route.provider if job.route else None
         done = "the provider was already done, and it may be billed; resuming fetches it"
-        why = done if job.state == "finished" else job.error or "nothing was sent"
+        why = {"finished": done, "stored": f"the provider was already done; its media is kept ({_files(job)})"}.get(
+            job.state, job.error or "nothing was sent"
+        )
         what = f"job {job_id} was cancelled: {why}"
         return JobCancelledError(what, provider=provider, model=job.request.model, job_id=job_id)
 
@@ -182,7 +185,7 @@ class Engine:
         if n == 1:
             return [wish.seed]
         first = wish.seed if wish.seed is not None else int(self.world.dice() * RANDOM_SEEDS)
-        return [first + number for number in range(n)]
+        return [(first + number) % (LARGEST_SEED + 1) for number in range(n)]
 
 
 def _numbered(place: Place, index: int, n: int) -> Path | None:
@@ -190,6 +193,10 @@ def _numbered(place: Place, index: int, n: int) -> Path | None:
     if place.file is None or n == 1:
         return place.file
     return place.file.with_name(f"{place.file.stem}-{index + 1}{place.file.suffix}")
+
+
+def _files(job: life.Job) -> str:
+    return ", ".join((job.media or {}).get("files", ()))
 
 
 def _unheard(event: Event) -> None:

@@ -6,13 +6,14 @@ Its names, arguments, yields and errors are kept; what happens behind them is Me
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from hfmedia.client import MediaClient, VideoOptions
-from hfmedia.core.errors import HfmediaError, MissingAuthError, ModelNotSupportedError
+from hfmedia.core.errors import HfmediaError, MissingAuthError, ModelNotSupportedError, RefusedError
 from hfmedia.core.mapping import Mapping as Offer
 from hfmedia.core.mapping import Model
 from hfmedia.core.request import Choice, Task, check_outputs, parse_choice, parse_task, request
@@ -22,8 +23,8 @@ from hfmedia.store import Media
 from .asking import RESOLUTION, options_of, with_defaults
 from .bases import AsyncGeneratorProvider, Chunk, ProviderModelMixin
 from .messages import Messages, prompt_of
-from .responses import ImageResponse, ProviderInfo, VideoResponse
-from .telling import reasoning
+from .responses import ImageResponse, ProviderInfo, Reasoning, VideoResponse
+from .telling import reasoning, with_pulse
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -116,7 +117,8 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
         Raises:
             MissingAuthError: there is no credential; nothing was sent.
             InvalidRequestError: bad input; nothing was sent.
-            ModelNotFoundError, ModelNotSupportedError: no such model, or nobody serves it, or not for these tasks.
+            ModelNotFoundError: the Hub does not know the model.
+            ModelNotSupportedError: nobody serves it, or not for these tasks; or who serves it answered 404.
             HfmediaError: none of the results came; this is what the last of them failed with.
         """
         words = prompt_of(messages, prompt)
@@ -141,12 +143,16 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
     ) -> AsyncGenerator[Chunk, None]:
         made: dict[str, int] = {}
         failed: list[HfmediaError] = []
-        async with aclosing(client.generate(words, task=task, n=n, **options)) as events:
+        began = time.monotonic()
+        async with aclosing(with_pulse(client.generate(words, task=task, n=n, **options))) as events:
             async for event in events:
+                if event is None:
+                    yield Reasoning(label="Generating", status=f"{time.monotonic() - began:.2f}s")
+                    continue
                 if isinstance(event, JobFailed):
                     failed.append(event.error)
                     if len(failed) == n:
-                        raise event.error
+                        raise _as_published(event.error)
                 told = reasoning(event, n)
                 if told is not None:
                     yield told
@@ -253,6 +259,23 @@ def _task_of(choice: Choice, live: dict[str, dict[str, Any]], tasks: list[str]) 
             f"{choice} does {' and '.join(sorted(set(able)))}, and this class {' and '.join(tasks)}", model=choice.model
         )
     return parse_task(fitting[0] if fitting else tasks[0])
+
+
+def _as_published(error: HfmediaError) -> HfmediaError:
+    """The error as callers know it: a 404 of a provider means that it does not have the model."""
+    if not isinstance(error, RefusedError) or error.status != 404:
+        return error
+    told = ModelNotSupportedError(
+        error.message,
+        provider=error.provider,
+        model=error.model,
+        job_id=error.job_id,
+        status=error.status,
+        code=error.code,
+        attempts=error.attempts,
+    )
+    told.__cause__ = error
+    return told
 
 
 async def _response(client: MediaClient, media: Media, nth: int) -> ImageResponse | VideoResponse:

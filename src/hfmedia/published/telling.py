@@ -5,7 +5,8 @@ A table, one line for each kind of event; what has no line is not told.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from hfmedia.engine import (
@@ -25,6 +26,7 @@ from hfmedia.engine import (
 from .responses import Reasoning
 
 MEGABYTE = 1_000_000
+PULSE = 1.0  # seconds of silence after which a chat is told that the work goes on, so that nothing cuts its connection
 
 
 def _started(event: Started) -> str | None:
@@ -79,3 +81,28 @@ def reasoning(event: Event, n: int) -> Reasoning | None:
     if status is None:
         return None
     return Reasoning(label=label, status=f"{event.index + 1}/{n}: {status}" if n > 1 else status)
+
+
+async def with_pulse(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event | None, None]:
+    """The events, and None after each second in which nothing was heard. Closing it stops the events."""
+    following: asyncio.Task[Event | None] | None = None
+    try:
+        while True:
+            following = following or asyncio.create_task(_next(events))
+            done, _ = await asyncio.wait({following}, timeout=PULSE)
+            if not done:
+                yield None
+                continue
+            event, following = following.result(), None
+            if event is None:
+                return
+            yield event
+    finally:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        await events.aclose()
+
+
+async def _next(events: AsyncGenerator[Event, None]) -> Event | None:
+    return await anext(events, None)

@@ -222,7 +222,7 @@ class Service:
 
     def place(self, call: Call) -> str:
         """The direct host that a call is for."""
-        return call.host or self.hosts[0]
+        return call.host or next(iter(self.hosts), "")
 
     def absent(self, call: Call) -> Answer:
         """An address that does not exist."""
