@@ -123,7 +123,8 @@ def check_tiff(file: BinaryIO, size: int) -> Shape:
     ends = [start + length for start, length in zip(places, lengths, strict=False)]
     if not ends or max(ends) > size or len(places) != len(lengths):
         raise CutError("its pixels are not all there")
-    return Shape(sum(told.get(256, [])), sum(told.get(257, [])))
+    width, height = (next(iter(told.get(tag, ())), 0) for tag in (256, 257))
+    return Shape(width, height)
 
 
 def _walk_gif(file: BinaryIO) -> Shape:
