@@ -76,7 +76,14 @@ class Cancel(Struct, frozen=True):
     handle: Handle
 
 
-Ask = Submit | Check | Cancel
+class Find(Struct, frozen=True):
+    """Ask a provider whether it has a job for this request, sent after ``since`` (unix seconds): free."""
+
+    request: Request
+    since: float
+
+
+Ask = Submit | Check | Cancel | Find
 
 
 class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -30,7 +30,8 @@ WHAT: dict[FailureKind, str] = {
 
 NEXT: dict[FailureKind, str] = {
     "unsent": "Check the network and the proxy with `hfmedia doctor`, then try again.",
-    "lost": "It is never sent again by itself. Look at the provider's own dashboard before you repeat it.",
+    "lost": "It is never sent again by itself. Look at the provider's own dashboard, then decide: "
+    "`hfmedia jobs resolve {job} --resend` or `--drop`.",
     "unreadable": "The raw answer is kept with this error. Look at the provider's dashboard before you repeat it.",
     "refused": "Change the parameters, or choose another provider with MODEL:PROVIDER.",
     "content": "Change the prompt or the image; another provider is not asked, since this was a decision.",
@@ -43,6 +44,8 @@ NEXT: dict[FailureKind, str] = {
     "failed": "It may be billed. Try again, or choose another provider with MODEL:PROVIDER.",
     "gone": "It can only be made again.",
 }
+
+STANDS = "Job {job} still stands: `hfmedia jobs resume {job}` carries it on, without paying again."
 
 # While a job runs, the same kinds of trouble are about asking for it, not about buying it.
 ASKING: dict[FailureKind, str] = {
@@ -67,7 +70,7 @@ def complaint(
 ) -> HfmediaError:
     """The error to raise for a failure, typed and worded. ``asking``: it met a job that runs, and that still runs."""
     words = sentence(failed, route.provider, asking=asking)
-    follow = f"Job {job_id} still stands and can be resumed." if asking else NEXT[failed.kind]
+    follow = (STANDS if asking else NEXT[failed.kind]).replace("{job}", job_id)
     error = ERRORS[failed.kind](
         f"{words}. {follow}",
         provider=route.provider,

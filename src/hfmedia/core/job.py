@@ -26,10 +26,18 @@ class Fact(Struct, frozen=True, kw_only=True, tag_field="fact"):
 
 
 class Created(Fact, frozen=True, kw_only=True, tag="created"):
-    """A wish became a job. The request carries no inline media here; ``index`` tells which of several outputs it is."""
+    """A wish became a job. The request carries no inline media here; ``index`` tells which of several outputs it is.
+
+    ``key`` is the caller's idempotency key. ``choice`` is the model as the user named it, with provider or policy.
+    ``folder`` and ``file`` tell where the media shall lie, so that whoever carries the job on puts it there.
+    """
 
     request: Request
     index: int = 0
+    key: str | None = None
+    choice: str | None = None
+    folder: str | None = None
+    file: str | None = None
 
 
 class Routed(Fact, frozen=True, kw_only=True, tag="routed"):
@@ -134,6 +142,10 @@ class Job(Struct, frozen=True, kw_only=True):
     request: Request
     state: State = "new"
     index: int = 0
+    key: str | None = None
+    choice: str | None = None
+    folder: str | None = None
+    file: str | None = None
     created: float = 0.0
     updated: float = 0.0
     sent: float | None = None
@@ -162,7 +174,8 @@ class ImpossibleError(Exception):
 
 def begin(fact: Created) -> Job:
     """The job that this fact creates."""
-    return Job(id=fact.job, request=fact.request, index=fact.index, created=fact.at, updated=fact.at)
+    told = {name: getattr(fact, name) for name in ("request", "index", "key", "choice", "folder", "file")}
+    return Job(id=fact.job, created=fact.at, updated=fact.at, **told)
 
 
 def follow(job: Job, fact: Fact) -> Job:

@@ -49,7 +49,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     """One provider: its name on the Hub, its own addresses and credential, its abilities, and its two functions.
 
     ``hosts`` maps each task to the base URL of its own API (empty where it has none and lives behind the router only).
-    ``cancels`` tells whether an accepted job can be cancelled there.
+    ``cancels`` tells whether an accepted job can be cancelled there, ``finds`` whether it lists the jobs it has.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     key_names: tuple[str, ...] = ()
     scheme: Literal["Bearer", "Key"] = "Bearer"
     cancels: bool = False
+    finds: bool = False
 
 
 class Fitted(Struct, frozen=True):

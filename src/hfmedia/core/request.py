@@ -192,6 +192,13 @@ def check_outputs(n: int) -> int:
     return int(_check_number("n", n, 1, MOST_OUTPUTS, whole=True))
 
 
+def retasked(wish: Request, task: Task, model: str) -> Request:
+    """The same request for another task and model, checked again."""
+    made = structs.replace(wish, task=task, model=model)
+    check(made)
+    return made
+
+
 def with_seed(wish: Request, seed: int | None) -> Request:
     """The same request with another seed."""
     return structs.replace(wish, seed=seed)

@@ -1,7 +1,24 @@
-"""The ledger: every fact of every job, appended and never changed. A job is what its facts add up to."""
+"""The ledger: every fact of every job, appended and never changed. A job is what its facts add up to.
+
+The one on disk is imported when it is first named: who keeps jobs in memory needs no database.
+"""
 
 from __future__ import annotations
 
-from .memory import Ledger, MemoryLedger
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Ledger", "MemoryLedger"]
+from .memory import MemoryLedger
+from .port import KeyTakenError, Ledger
+
+if TYPE_CHECKING:
+    from .sqlite import SqliteLedger
+
+__all__ = ["KeyTakenError", "Ledger", "MemoryLedger", "SqliteLedger"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SqliteLedger":
+        from .sqlite import SqliteLedger
+
+        return SqliteLedger
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,166 @@
+"""The ledger's file: opened, brought up to date, and what SQLite says of it in plain words.
+
+Everything here blocks, and belongs to one thread. The file is never opened by other means while SQLite has it: closing
+it would drop SQLite's own locks.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+from hfmedia.core.errors import StoreError
+
+from .migrations import STEPS
+
+APPLICATION = 0x68666D6C  # "hfml", so that no other program's database is taken for a ledger
+PAUSE = 0.01  # seconds between two tries where SQLite does not wait by itself
+
+# What SQLite says, by the primary code of its error, and what to do about it.
+REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full; make room there",
+    sqlite3.SQLITE_IOERR: "the disk failed to read or write it, or a limit on the size of files was met",
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only; make it writable or choose another place",
+    sqlite3.SQLITE_PERM: "you may not read or write it; choose another place",
+    sqlite3.SQLITE_AUTH: "you may not read or write it; choose another place",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at the rights of the file and its folder",
+    sqlite3.SQLITE_BUSY: "another process has kept it locked for too long; try again when that one is done",
+    sqlite3.SQLITE_LOCKED: "another process has kept it locked for too long; try again when that one is done",
+    sqlite3.SQLITE_NOTADB: "it is not a database; move it away or choose another place",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; copy it and its -wal file, then try the sqlite3 shell's .recover",
+    sqlite3.SQLITE_NOMEM: "there is not enough memory",
+    sqlite3.SQLITE_TOOBIG: "that is too large for it",
+}
+
+
+def explained(path: Path, error: sqlite3.Error | OSError | ValueError) -> StoreError:
+    """A StoreError that says what happened to the ledger and what to do."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None) or 0
+        words = REASONS.get(code & 0xFF, "")
+        told = f"{words} (SQLite: {error})" if words else f"SQLite says: {error}"
+    else:
+        told = getattr(error, "strerror", None) or str(error)
+    return StoreError(f"the ledger {path} cannot be used: {told}")
+
+
+def connect(path: Path, patience: float) -> sqlite3.Connection:
+    """A connection to the ledger, of the newest version; the file and its folder are made if they are not there.
+
+    Raises sqlite3.Error, OSError or ValueError for what ``explained`` puts into words, and StoreError for a file that
+    is something else. ``patience`` is for waiting for other processes, in seconds.
+    """
+    if path.is_dir():
+        raise StoreError(f"the ledger {path} cannot be used: it is a folder; name a file in it")
+    _make(path)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    try:
+        _refuse_strangers(path, connection)
+        version = _version(path, connection)
+        _use_wal(connection, patience)
+        connection.execute("PRAGMA synchronous = FULL")  # a commit returns when it is on the disk
+        connection.execute("PRAGMA fullfsync = ON")  # macOS needs more than fsync for that; elsewhere nothing changes
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if version < len(STEPS):
+            _migrate(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make(path: Path) -> None:
+    """An empty file that only its owner can read; SQLite gives its side files the same rights."""
+    for folder in reversed([folder for folder in path.parents if not folder.exists()]):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _refuse_strangers(path: Path, connection: sqlite3.Connection) -> None:
+    """StoreError for another program's database, before anything is written into it."""
+    (tables,) = connection.execute(
+        "SELECT count(*) FROM sqlite_master"
+    ).fetchone()  # first: a neighbour may be making it
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION and (application or tables):
+        raise StoreError(f"the ledger {path} cannot be used: it is another program's database; choose another place")
+
+
+def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
+    """Lets readers and a writer work side by side. A disk that cannot do that stays slower and as safe."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:  # SQLite does not wait here when two processes begin at once
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
+
+
+def _version(path: Path, connection: sqlite3.Connection) -> int:
+    """The version of the tables, 0 for none yet; StoreError when it is newer than this program."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        return 0
+    row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+    version = row[0] if row else None
+    if not isinstance(version, int) or version < 0:
+        raise StoreError(f"the ledger {path} cannot be used: it does not say which version it is of")
+    if version > len(STEPS):
+        raise StoreError(
+            f"the ledger {path} is of version {version}, newer than this hfmedia, which knows {len(STEPS)}; "
+            "upgrade hfmedia, or choose another place"
+        )
+    return version
+
+
+def _migrate(path: Path, connection: sqlite3.Connection) -> None:
+    """Takes every step that is missing, all or none of them, while no other process does."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(path, connection)  # again: somebody else may have been quicker
+        if version == 0:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
+        for step in STEPS[version:]:
+            for statement in statements(step):
+                connection.execute(statement)
+        connection.execute("REPLACE INTO meta (name, value) VALUES ('version', ?)", (len(STEPS),))
+        connection.execute("COMMIT")
+    except BaseException:
+        rollback(connection)
+        raise
+
+
+def statements(script: str) -> list[str]:
+    """The statements of a script; sqlite3's own way of running one would commit before it."""
+    found: list[str] = []
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            found.append(text.strip())
+            text = ""
+    return found
+
+
+def rollback(connection: sqlite3.Connection) -> bool:
+    """Undoes what was begun; False when not even that is possible, and the connection is good for nothing more."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def close(connection: sqlite3.Connection) -> None:
+    """Closes the connection; a disk that fails now took nothing that was promised."""
+    with suppress(sqlite3.Error), closing(connection):
+        pass

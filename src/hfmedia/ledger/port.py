@@ -1,0 +1,147 @@
+"""What a ledger is: every fact of every job in the order of its appending, and who carries which job.
+
+``append`` returns when the fact is as durable as this ledger makes facts; nothing that costs money happens before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from typing import Protocol
+
+from msgspec import Struct
+
+from hfmedia.core.errors import HfmediaError, InvalidRequestError
+from hfmedia.core.job import ENDED, Created, Fact, ImpossibleError, Job, State, begin, follow
+
+
+class KeyTakenError(HfmediaError):
+    """The idempotency key already belongs to a job: join that one, its id is ``job_id``; nothing was written."""
+
+    job_id: str
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"that idempotency key already belongs to job {job_id}", job_id=job_id)
+
+
+class Ledger(Protocol):
+    """Remembers facts, in the order in which they were appended. What it cannot keep or read is a StoreError."""
+
+    async def append(self, fact: Fact) -> Job:
+        """The job after this fact, once the fact is durable; cancelling waits for that, so that no fact is half told.
+
+        Whoever appends a job's creation carries it; with the fact that ends it nobody does.
+
+        Raises:
+            ImpossibleError: the table of life forbids it, whoever else moved the job; nothing was written.
+            KeyTakenError: its idempotency key belongs to another job; nothing was written.
+            StoreError: it could not be made durable, so act as if it never happened.
+        """
+        ...
+
+    async def job(self, job_id: str) -> Job | None:
+        """The job of that id, or None."""
+        ...
+
+    async def find(self, key: str) -> Job | None:
+        """The job that was created under that idempotency key, or None."""
+        ...
+
+    async def facts(self, job_id: str) -> list[Fact]:
+        """Everything that happened to the job, oldest first; empty for an unknown one."""
+        ...
+
+    def jobs(
+        self,
+        *,
+        states: Collection[State] | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        since: float | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> AsyncIterator[Job]:
+        """The jobs there were when asked, by the order of their creation, a page at a time; None means any.
+
+        ``since`` is in unix seconds: created then or later.
+        """
+        ...
+
+    async def claim(self, job_id: str) -> bool:
+        """True when this ledger's process now carries the job, False when another living one does.
+
+        A job may be claimed again by its carrier, and before it is created. The claim of a process that died is
+        taken over, however it died.
+        """
+        ...
+
+    async def release(self, job_id: str) -> None:
+        """Carries the job no longer; nothing happens if it was not carried here."""
+        ...
+
+    async def owner(self, job_id: str) -> str | None:
+        """The living process that carries the job as ``PID-random``, or None; equal to ``me()`` when it is this one."""
+        ...
+
+    async def carried(self) -> dict[str, str]:
+        """Every job that somebody living carries, with who."""
+        ...
+
+    async def me(self) -> str:
+        """The name under which this ledger claims jobs."""
+        ...
+
+    async def prune(self, before: float, states: Collection[State] = ENDED) -> int:
+        """Forgets jobs in these states whose last fact is older than ``before`` (unix seconds); tells how many.
+
+        A job that somebody carries stays. InvalidRequestError when a state is not one of an ended job.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Lets go of what the ledger holds, once everything begun is written; what was appended stays."""
+        ...
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which jobs a reader wants; None means any."""
+
+    states: frozenset[str] | None = None
+    provider: str | None = None
+    model: str | None = None
+    since: float | None = None
+
+    def holds(self, job: Job) -> bool:
+        """Whether this is one of them."""
+        return (
+            (self.states is None or job.state in self.states)
+            and (self.provider is None or (job.route is not None and job.route.provider == self.provider))
+            and (self.model is None or job.request.model == self.model)
+            and (self.since is None or job.created >= self.since)
+        )
+
+
+def wanted(states: Collection[State] | None, provider: str | None, model: str | None, since: float | None) -> Wanted:
+    """The filters of ``Ledger.jobs`` as one value."""
+    return Wanted(states=None if states is None else frozenset(states), provider=provider, model=model, since=since)
+
+
+def after(before: Job | None, fact: Fact) -> Job:
+    """The job after one more fact, or its creation; ImpossibleError when the table does not allow it."""
+    if before is not None:
+        return follow(before, fact)
+    if isinstance(fact, Created):
+        return begin(fact)
+    raise ImpossibleError(f"job {fact.job} was never created")
+
+
+def key_of(fact: Fact) -> str | None:
+    """The idempotency key under which a job is created, if there is one."""
+    return getattr(fact, "key", None)
+
+
+def ended_only(states: Collection[State]) -> frozenset[str]:
+    """The states, when jobs in them may be forgotten."""
+    live = sorted(set(states) - ENDED)
+    if live:
+        raise InvalidRequestError(f"jobs that are {live[0]} may still be paid for; only {', '.join(sorted(ENDED))} go")
+    return frozenset(states)

@@ -1,0 +1,106 @@
+"""Sums of what providers told: by unit, by name, and never a zero for what nobody told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hfmedia.core.answers import Cost, Route
+from hfmedia.core.costs import BYS, NOBODY, Sum, bought, standing, sums, total
+from hfmedia.core.job import Job, State
+from hfmedia.core.request import Request
+
+DAY = 86_400.0
+
+
+def job(provider: str | None = "fal-ai", model: str = "a/b", *, cost: Cost | None = None, **told: Any) -> Job:
+    """A job that was sent once, unless told otherwise."""
+    route = provider and Route(
+        provider=provider, provider_id="x", model=model, task="text-to-image", base_url="https://x", credential="K"
+    )
+    request = Request(task="text-to-image", model=model, prompt="a fox")
+    return Job(id="1", request=request, route=route or None, cost=cost, **{"attempts": 1, "state": "stored", **told})
+
+
+USD = Cost(0.25)
+REFUSED = ("fal-ai is busy",)
+
+STANDINGS: tuple[tuple[Job, int, str], ...] = (
+    (job(attempts=0, state="new"), 0, "free"),
+    (job(attempts=0, state="cancelled"), 0, "free"),
+    (job(cost=USD), 1, "known"),
+    (job(cost=Cost(0.0)), 1, "known"),
+    (job(), 1, "unknown"),
+    (job(state="running"), 1, "unknown"),
+    (job(state="doubt"), 1, "unknown"),
+    (job(state="failed"), 1, "unknown"),
+    (job(state="failed", refusals=REFUSED), 0, "free"),
+    (job(cost=USD, attempts=2, refusals=REFUSED), 1, "known"),
+    (job(attempts=2, refusals=REFUSED), 1, "unknown"),
+    (job(cost=USD, attempts=2), 2, "unknown"),  # a doubt, sent again: nobody knows of the first
+    (job(attempts=0, state="failed", refusals=REFUSED), 0, "free"),
+)
+
+
+@pytest.mark.parametrize(("one", "times", "known"), STANDINGS)
+def test_a_cost_is_known_or_unknown_or_there_is_nothing_to_pay(one: Job, times: int, known: str) -> None:
+    """What was certainly refused costs nothing; what may have been accepted costs something."""
+    assert (bought(one), standing(one)) == (times, known)
+
+
+SHELF = [
+    job("fal-ai", "a/b", cost=Cost(2.0, "fal-units"), sent=1.0),
+    job("fal-ai", "a/c", cost=Cost(0.5, "fal-units"), sent=DAY + 1),
+    job("fal-ai", "a/b", sent=DAY + 2),
+    job("together", "a/b", cost=Cost(0.1), sent=2.0),
+    job("together", "a/b", cost=Cost(0.2), sent=3.0),
+    job("replicate", "a/c", sent=4.0),
+    job(None, "a/c", attempts=0, state="failed", created=DAY + 3),
+]
+
+SUMS: dict[str, list[Sum]] = {
+    "provider": [
+        Sum(name=NOBODY, jobs=1, free=1),
+        Sum(name="fal-ai", jobs=3, told={"fal-units": 2.5}, known=2, unknown=1),
+        Sum(name="replicate", jobs=1, unknown=1),
+        Sum(name="together", jobs=2, told={"USD": 0.3}, known=2),
+    ],
+    "model": [
+        Sum(name="a/b", jobs=4, told={"USD": 0.3, "fal-units": 2.0}, known=3, unknown=1),
+        Sum(name="a/c", jobs=3, told={"fal-units": 0.5}, known=1, unknown=1, free=1),
+    ],
+    "day": [
+        Sum(name="1970-01-01", jobs=4, told={"USD": 0.3, "fal-units": 2.0}, known=3, unknown=1),
+        Sum(name="1970-01-02", jobs=3, told={"fal-units": 0.5}, known=1, unknown=1, free=1),
+    ],
+}
+
+
+@pytest.mark.parametrize("by", BYS)
+def test_sums_are_kept_apart_by_unit(by: Any) -> None:
+    """Each row adds what was told and counts what was not; the rows are in the order of their names."""
+    found = sums(SHELF, by)
+    assert [(row.name, row.jobs, row.known, row.unknown, row.free) for row in found] == [
+        (row.name, row.jobs, row.known, row.unknown, row.free) for row in SUMS[by]
+    ]
+    assert [row.told for row in found] == [pytest.approx(row.told) for row in SUMS[by]]
+
+
+def test_an_unknown_cost_has_no_unit_and_no_amount() -> None:
+    """Where nobody told anything, there is no zero to be read."""
+    assert sums([job(), job()], "provider") == [Sum(name="fal-ai", jobs=2, told={}, unknown=2)]
+    assert sums([], "day") == []
+
+
+def test_the_day_is_the_caller_s() -> None:
+    """What a day is called depends on where one lives."""
+    assert [row.name for row in sums(SHELF, "day", day=lambda at: f"day {at // DAY:.0f}")] == ["day 0", "day 1"]
+
+
+def test_every_job_is_counted_once_whatever_its_state() -> None:
+    """The three counts add up."""
+    states: tuple[State, ...] = ("new", "ready", "sending", "doubt", "running", "finished", "stored", "failed")
+    made = total([job(state=state, cost=USD if state == "stored" else None) for state in states])
+    assert made.jobs == made.known + made.unknown + made.free == len(states)
+    assert made.told == {"USD": 0.25}

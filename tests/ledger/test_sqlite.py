@@ -1,0 +1,367 @@
+"""The ledger on disk: durable when it says so, shared commits, a free loop, bounded memory, a file for people."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfmedia.core.answers import Cost, Output
+from hfmedia.core.errors import StoreError
+from hfmedia.core.job import ImpossibleError, Made, Sending
+from hfmedia.core.request import InputImage, Request
+from hfmedia.ledger import KeyTakenError, SqliteLedger
+from hfmedia.ledger.database import APPLICATION, connect, statements
+from hfmedia.ledger.migrations import STEPS
+from hfmedia.ledger.rows import LARGEST_FACT
+
+from .wishes import FULL, WISH, KeyedCreated, created, life
+
+
+def ask(path: Path, sql: str, *values: Any) -> list[Any]:
+    """What another program reads in the file, or writes into it."""
+    with closing(sqlite3.connect(path)) as other, other:
+        return other.execute(sql, values).fetchall()
+
+
+async def test_what_was_appended_is_there_after_reopening(path: Path) -> None:
+    """Facts, jobs and their order."""
+    first = SqliteLedger(path)
+    jobs = [[await first.append(fact) for fact in life(name)][-1] for name in ("a", "b")]
+    facts = await first.facts("a")
+    await first.aclose()
+    second = SqliteLedger(path)
+    assert [job async for job in second.jobs()] == jobs
+    assert await second.facts("a") == facts
+    await second.aclose()
+
+
+async def test_a_commit_waits_for_the_disk(disk: SqliteLedger, path: Path) -> None:
+    """The settings on which durability rests, as SQLite itself tells them."""
+    await disk.append(created("a"))
+    with closing(connect(path, 1.0)) as connection:
+        told = {name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("journal_mode", "synchronous", "application_id")}  # fmt: skip
+    assert told == {"journal_mode": "wal", "synchronous": 2, "application_id": APPLICATION}
+
+
+async def test_the_file_is_for_its_owner_alone(disk: SqliteLedger, path: Path) -> None:
+    """So are its side files and the folders that were made for it."""
+    await disk.append(created("a"))
+    files = [path, *path.parent.glob("ledger.sqlite3-*"), *path.parent.glob("*.owners/*.lock")]
+    assert len(files) == 4
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (path.parent, *path.parent.glob("*.owners"))} == {0o700}
+
+
+async def test_closing_leaves_one_file(disk: SqliteLedger, path: Path) -> None:
+    """Nothing beside it, when nobody else uses it."""
+    await disk.append(created("a"))
+    assert await disk.job("a")
+    await disk.aclose()
+    await disk.aclose()
+    assert list(path.parent.iterdir()) == [path]
+
+
+async def test_facts_appended_side_by_side_share_commits(path: Path) -> None:
+    """A hundred at once need a few; one after the other each has its own."""
+    commits: list[int] = []
+    ledger = SqliteLedger(path, on_commit=commits.append)
+    await ledger.append(created("first"))
+    commits.clear()
+    for number in range(5):
+        await ledger.append(created(f"alone{number}"))
+    assert commits == [1] * 5
+    commits.clear()
+
+    async def live(job: str) -> None:
+        for fact in life(job):
+            await ledger.append(fact)
+
+    await asyncio.gather(*(live(f"j{number}") for number in range(100)))
+    assert sum(commits) == 600
+    assert len(commits) < 60
+    await ledger.aclose()
+
+
+async def test_each_in_a_shared_commit_gets_its_own_answer(disk: SqliteLedger, path: Path) -> None:
+    """What is impossible, taken, too large or damaged spoils nothing for the others."""
+    await disk.append(KeyedCreated(job="keyed", at=0.0, request=WISH, key="k"))
+    await disk.append(created("damaged"))
+    ask(path, "UPDATE jobs SET body = '{' WHERE id = 'damaged'")
+    fates: list[tuple[Any, type[Exception] | None]] = [
+        (created("a"), None),
+        (Sending(job="a", at=0.0, attempt=1), ImpossibleError),
+        (Sending(job="unknown", at=0.0, attempt=1), ImpossibleError),
+        (KeyedCreated(job="b", at=0.0, request=WISH, key="k"), KeyTakenError),
+        (Sending(job="damaged", at=0.0, attempt=1), StoreError),
+        (created("c", request=Request(task="text-to-image", model="a/b", prompt="x" * LARGEST_FACT)), StoreError),
+        (created("a"), ImpossibleError),
+        (created("d"), None),
+    ]
+    results = await asyncio.gather(*(disk.append(fact) for fact, _ in fates), return_exceptions=True)
+    for (_, error), result in zip(fates, results, strict=True):
+        assert error is None or isinstance(result, error), result
+        assert error is not None or not isinstance(result, BaseException), result
+    assert ask(path, "SELECT job, count(*) FROM facts GROUP BY job ORDER BY job") == [
+        ("a", 1), ("d", 1), ("damaged", 1), ("keyed", 1)]  # fmt: skip
+
+
+async def test_what_sqlite_itself_refuses_is_taken_out_of_the_round(disk: SqliteLedger, path: Path) -> None:
+    """One deed in a round breaks off half-way; it leaves no trace, and the others are written."""
+    await disk.append(created("first"))
+    ask(path, "CREATE TRIGGER bad BEFORE INSERT ON jobs WHEN NEW.id = 'bad' BEGIN SELECT RAISE(ABORT, 'bad job'); END")
+    names = ["a", "bad", "b", "c"]
+    results = await asyncio.gather(*(disk.append(created(name)) for name in names), return_exceptions=True)
+    assert [isinstance(result, StoreError) for result in results] == [False, True, False, False]
+    assert "bad job" in str(results[1])
+    assert await disk.facts("bad") == []
+    assert [job.id async for job in disk.jobs()] == ["first", "a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        (
+            created("a", request=Request(task="image-to-image", model="a/b", image=InputImage(data=b"x"))),
+            "inline media",
+        ),
+        (Made(job="a", at=0.0, outputs=(Output(data=b"x"),)), "inline media"),
+        (created("a", request=Request(task="text-to-image", model="a/b", extra={"image": "x" * LARGEST_FACT})), "URL"),
+        (Made(job="a", at=0.0, outputs=(), cost=Cost(float("nan"))), "JSON"),
+        (created("a", request=Request(task="text-to-image", model="a/b", prompt="\ud800")), "JSON"),
+        (created("a", request=Request(task="text-to-image", model="a/b", extra={"x": object()})), "JSON"),
+    ],
+)
+async def test_what_cannot_be_kept_is_refused(disk: SqliteLedger, fact: Any, words: str) -> None:
+    """Media, what is too long, and what JSON cannot hold; nothing is written."""
+    with pytest.raises(StoreError, match=words):
+        await disk.append(fact)
+    assert await disk.job("a") is None
+
+
+async def test_a_cancelled_append_runs_to_its_end(disk: SqliteLedger, path: Path) -> None:
+    """Cancelled thrice while another program holds the file, it ends as cancelled, but not before it is written."""
+    await disk.append(created("a"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        append = asyncio.create_task(disk.append(created("b")))
+        refused = asyncio.create_task(disk.append(created("a")))
+        for _ in range(3):
+            await asyncio.sleep(0.02)
+            append.cancel()
+            refused.cancel()
+        await asyncio.sleep(0.05)
+        assert not append.done()
+        assert not refused.done()
+        other.execute("COMMIT")
+    for task in (append, refused):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert len(await disk.facts("b")) == 1
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await disk.append(created("c"))
+    assert [job.id async for job in disk.jobs()] in (["a", "b"], ["a", "b", "c"])
+
+
+async def test_closing_waits_for_what_is_being_written(path: Path) -> None:
+    """Everything that was begun is answered; whatever comes after is told that it is closed."""
+    ledger = SqliteLedger(path)
+    begun = [asyncio.create_task(ledger.append(created(f"j{number}"))) for number in range(50)]
+    await asyncio.sleep(0)
+    await asyncio.gather(ledger.aclose(), ledger.aclose())
+    assert [(await task).id for task in begun] == [f"j{number}" for number in range(50)]
+    for deed in (ledger.append(created("x")), ledger.job("x"), ledger.claim("x"), ledger.prune(0.0)):
+        with pytest.raises(StoreError, match="closed"):
+            await deed
+    assert ask(path, "SELECT count(*) FROM facts") == [(50,)]
+
+
+async def test_a_ledger_that_was_never_used_touches_nothing(path: Path) -> None:
+    """No file, no thread; it can be closed all the same."""
+    before = threading.active_count()
+    ledger = SqliteLedger(path)
+    assert str(path) in repr(ledger)
+    await ledger.aclose()
+    assert threading.active_count() == before
+    assert not path.parent.exists()
+
+
+async def test_a_ledger_that_is_dropped_lets_go(path: Path) -> None:
+    """Its threads end and its claims are free, though nobody closed it."""
+    ledger = SqliteLedger(path)
+    await ledger.append(created("a"))
+    assert await ledger.job("a")
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("hfmedia-ledger")]
+    assert len(threads) == 2
+    del ledger
+    gc.collect()
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+    other = SqliteLedger(path)
+    assert await other.owner("a") is None
+    await other.aclose()
+
+
+def test_several_loops_share_a_ledger(path: Path) -> None:
+    """One after the other and side by side: each answer goes where it was asked."""
+    ledger = SqliteLedger(path)
+
+    async def some(name: str) -> list[str]:
+        made = await asyncio.gather(*(ledger.append(created(f"{name}{number}")) for number in range(20)))
+        return [job.id for job in made]
+
+    told: dict[str, list[str]] = {}
+    threads = [
+        threading.Thread(target=lambda name=name: told.update({name: asyncio.run(some(name))})) for name in "abc"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == {name: [f"{name}{number}" for number in range(20)] for name in "abc"}
+    asyncio.run(ledger.aclose())
+
+
+def test_a_loop_that_is_gone_stops_nobody(path: Path) -> None:
+    """A process that ends without closing: its answers go nowhere, the facts stay, the next loop works."""
+    ledger = SqliteLedger(path)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(ledger.append(created("a")))
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+
+    async def after() -> list[str]:
+        await ledger.append(created("b"))
+        await ledger.aclose()
+        return []
+
+    asyncio.run(after())
+    assert ask(path, "SELECT id FROM jobs ORDER BY seq") == [("a",), ("b",)]
+    task._log_destroy_pending = False  # type: ignore[attr-defined] # it was left behind on purpose
+
+
+async def test_the_loop_is_free_while_ten_thousand_facts_are_written(disk: SqliteLedger) -> None:
+    """A bystander is never kept waiting for long; the bound is gross, machines differ."""
+    longest = 0.0
+    done = False
+
+    async def bystander() -> None:
+        nonlocal longest
+        while not done:
+            then = time.perf_counter()
+            await asyncio.sleep(0)
+            longest = max(longest, time.perf_counter() - then)
+
+    async def line(number: int) -> None:
+        for turn in range(17):
+            for fact in life(f"j{number}-{turn}"):
+                await disk.append(fact)
+
+    watching = asyncio.create_task(bystander())
+    await asyncio.gather(*(line(number) for number in range(100)))
+    done = True
+    await watching
+    assert longest < 0.5
+
+
+async def test_fifty_thousand_jobs_are_listed_in_little_memory(disk: SqliteLedger, path: Path) -> None:
+    """A page at a time, however many there are."""
+    await disk.append(created("j0"))
+    ask(
+        path,
+        """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 49999)
+        INSERT INTO jobs SELECT seq + i, 'j' || i, NULL, state, ended, created, updated, task, model, provider,
+        attempts, cost, unit, replace(body, '"j0"', '"j' || i || '"') FROM jobs, n WHERE id = 'j0'""",
+    )
+    count = 0
+    tracemalloc.start()
+    try:
+        async for job in disk.jobs():
+            assert job.id == f"j{count}"
+            count += 1
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 50_000
+    assert peak < 2_000_000
+
+
+async def test_live_jobs_are_found_without_walking_the_ended_ones(disk: SqliteLedger, path: Path) -> None:
+    """SQLite says itself that it takes the short index."""
+    await disk.append(created("a"))
+    plan = ask(
+        path, "EXPLAIN QUERY PLAN SELECT body FROM jobs WHERE seq BETWEEN 0 AND 9 AND state IN ('new') AND ended = 0"
+        " ORDER BY seq LIMIT 5"
+    )  # fmt: skip
+    assert "jobs_that_go_on" in plan[0][-1]
+    assert len(plan) == 1
+
+
+async def test_people_can_read_the_story(disk: SqliteLedger, path: Path) -> None:
+    """Two views: what happened, and how the jobs stand; every kind of fact has words."""
+    for fact in FULL:
+        await disk.append(fact)
+    story = ask(path, "SELECT kind, what FROM story")
+    assert [kind for kind, _ in story] == [type(fact).__struct_config__.tag for fact in FULL]
+    assert all(what for _, what in story)
+    assert dict(story)["made"] == "2 output(s), cost 0.125 fal-units"
+    (row,) = ask(path, "SELECT id, state, provider, model, attempts, cost, unit, file FROM overview")
+    assert row == ("j", "stored", "replicate", "a/b", 3, 0.125, "fal-units", "x.png")
+    with pytest.raises(sqlite3.IntegrityError, match="never changed"):
+        ask(path, "UPDATE facts SET at = 0")
+
+
+@pytest.mark.parametrize("version", range(len(STEPS)))
+async def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path, version: int) -> None:
+    """From every version there was, with what was in it."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
+        old.execute("INSERT INTO meta VALUES ('version', ?)", (version,))
+        old.execute(f"PRAGMA application_id = {APPLICATION}")
+        for statement in (statement for step in STEPS[:version] for statement in statements(step)):
+            old.execute(statement)
+        if version:
+            old.execute(
+                "INSERT INTO facts VALUES (7, 'old', 1.5, 'created', "
+                """'{"fact":"created","job":"old","at":1.5,"request":{"task":"text-to-image","model":"a/b"}}')"""
+            )
+            job = '{"id":"old","request":{"task":"text-to-image","model":"a/b"},"created":1.5}'
+            old.execute(
+                "INSERT INTO jobs (seq, id, key, state, ended, created, updated, task, model, attempts, body) "
+                "VALUES (7, 'old', 'k', 'new', 0, 1.5, 1.5, 'text-to-image', 'a/b', 0, ?)",
+                (job,),
+            )
+    ledger = SqliteLedger(path)
+    for fact in life("young"):
+        await ledger.append(fact)
+    if version:
+        assert [fact.at for fact in await ledger.facts("old")] == [1.5]
+        assert await ledger.find("k") == await ledger.job("old")
+        assert await ledger.claim("old")
+    assert [job.id async for job in ledger.jobs()] == ["old", "young"][not version :]
+    await ledger.aclose()
+    assert ask(path, "SELECT value FROM meta WHERE name = 'version'") == [(len(STEPS),)]
+    assert len(ask(path, "SELECT * FROM story")) == 6 + bool(version)
+
+
+def test_memory_alone_imports_no_database() -> None:
+    """Whoever never names the ledger on disk pays nothing for it."""
+    code = "import sys, hfmedia.ledger; print('sqlite3' in sys.modules); hfmedia.ledger.SqliteLedger"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
