@@ -24,6 +24,10 @@ CONTENT_WORDS = re.compile(
     rf"(?i){CONTENT_CODES}|\bnsfw\b|content polic|moderat(?:ion|ed)|safety (?:filter|checker|system|polic)"
     r"|sensitive content|flagged as|unsafe content|illegal_(?:prompt|image)"
 )
+# How a provider without a code for it says at once that it will not: short phrases that no other refusal uses.
+ON_PURPOSE = re.compile(
+    rf"{CONTENT_CODES}|(?i:\bflagged (?:by|as)\b|\b(?:content|safety) (?:filter|policy|checker|system)\b)"
+)
 LATER: frozenset[FailureKind] = frozenset({"busy", "server", "gateway"})  # where a time to come back means something
 
 
@@ -116,7 +120,7 @@ def unmask(evidence: str, status: int, disguises: Sequence[Disguise]) -> Failure
     for known in disguises:
         if known.status in (None, status) and re.search(known.pattern, evidence):
             return known.kind
-    return "content" if 400 <= status < 500 and re.search(CONTENT_CODES, evidence) else None
+    return "content" if 400 <= status < 500 and ON_PURPOSE.search(evidence) else None
 
 
 def complaint(reply: HttpReply) -> Complaint:

@@ -94,6 +94,8 @@ def encode(ask: Ask, route: Route) -> HttpRequest:
             return get(_url(route, _place(handle, route) + "/status", "&".join(filter(None, (queue, "logs=1")))))
         case Cancel(handle):
             return HttpRequest(method="PUT", url=_url(route, _place(handle, route) + "/cancel", queue))
+        case _:
+            raise ValueError("fal-ai does not list its jobs")
 
 
 def _url(route: Route, path: str, query: str) -> str:
@@ -140,7 +142,7 @@ def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
         return unreadable(reply, "it holds neither a status nor an output")
     if body.status not in (None, "COMPLETED") and body.status not in WAITING:
         return unknown_status(reply, body.status)
-    handle = _handle(body, route) if isinstance(ask, Submit) else ask.handle
+    handle = ask.handle if isinstance(ask, Check) else _handle(body, route)
     if body.status == "COMPLETED":
         return Pending(handle=structs.replace(handle, stage="result"), after=0)
     said = [line.message for item in items(body.logs) if (line := as_type(item, _Line))]

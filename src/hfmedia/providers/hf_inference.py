@@ -21,6 +21,7 @@ from ._refusals import complaint, refusal
 # A diffusion model halves its picture three times, and the library that runs them here refuses any other size.
 SIZE = SizeRule(form="pixels", multiple=8)
 NAMES = {name: name for name in ("negative_prompt", "seed", "num_inference_steps", "guidance_scale", "scheduler")}
+SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")  # PNG, JPEG, WebP, GIF; an mp4 says ftyp at byte 4
 ACCEPT = {"Accept": "image/png"}  # lossless; the Hub's own client asks for the same
 
 
@@ -71,12 +72,17 @@ def _bytes(request: Request, route: Route) -> bytes:
 
 
 def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    if "json" in reply.mime or (not reply.mime and reply.body[:1] == b"{"):
+    if ("json" in reply.mime and not reply.body.startswith(SIGNATURES)) or (not reply.mime and reply.body[:1] == b"{"):
         return _read_json(route, reply)
-    media = reply.mime.startswith(("image/", "video/")) or reply.mime in ("", "application/octet-stream")
-    if not media or not reply.body:
+    if not _is_media(reply):
         raise ValueError(f"{len(reply.body)} bytes of {reply.mime or 'no type'} are no media")
     return _timed(finished([Output(data=reply.body, mime=text(reply.mime))], route), reply)
+
+
+def _is_media(reply: HttpReply) -> bool:
+    """Whether there are bytes that may be media: by their type or, since types lie, by their own first bytes."""
+    told = reply.mime.startswith(("image/", "video/")) or reply.mime in ("", "application/octet-stream")
+    return bool(reply.body) and (told or reply.body.startswith(SIGNATURES) or reply.body[4:8] == b"ftyp")
 
 
 def _read_json(route: Route, reply: HttpReply) -> Answer:

@@ -8,11 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct, structs
 
-from ..core.answers import Answer, Ask, Cancel, Cancelled, Check, Cost, Handle, Output, Pending, Route, Submit
+from ..core.answers import (
+    Answer,
+    Ask,
+    Cancel,
+    Cancelled,
+    Check,
+    Cost,
+    Failed,
+    Find,
+    Handle,
+    Output,
+    Pending,
+    Route,
+    Submit,
+)
 from ..core.provider import Abilities, ImageRule, Provider
 from ..core.request import Request
 from ..core.sizes import SizeRule
@@ -38,6 +54,11 @@ class _Prediction(Struct):
     logs: Any = None
     metrics: Any = None
     input: Any = None
+    created_at: Any = None
+
+
+class _Page(Struct):
+    results: list[_Prediction]
 
 
 class _Input(Struct):
@@ -55,8 +76,12 @@ def encode(ask: Ask, route: Route) -> HttpRequest:
             return _submit(request, route)
         case Check(handle):
             return get(f"{route.base_url}/v1/predictions/{id_path(handle.id)}")
+        case Find():
+            return get(f"{route.base_url}/v1/predictions")
         case Cancel(handle):
             return HttpRequest(method="POST", url=f"{route.base_url}/v1/predictions/{id_path(handle.id)}/cancel")
+        case _:
+            raise ValueError("replicate cannot be asked that")
 
 
 def _submit(request: Request, route: Route) -> HttpRequest:
@@ -85,8 +110,32 @@ def _input(request: Request, route: Route) -> dict[str, Any]:
 def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
     if isinstance(ask, Cancel):
         return _canceled(reply)
+    if isinstance(ask, Find):
+        return _found(ask, route, reply)
     prediction = reply.read(_Prediction)
-    known = ask.handle.id if isinstance(ask, Check) else job_id(prediction.id)
+    return _told(prediction, ask.handle.id if isinstance(ask, Check) else job_id(prediction.id), route, reply)
+
+
+def _found(ask: Find, route: Route, reply: HttpReply) -> Answer:
+    """The one prediction of the first page that was made of this very input, after the request was sent."""
+    wanted = msgspec.to_builtins(_input(ask.request, route))
+    page = reply.read(_Page).results
+    fits = [one for one in page if one.id and one.input == wanted and _made_at(one) >= ask.since]
+    if len(fits) == 1:
+        return _told(fits[0], job_id(fits[0].id), route, reply)
+    which = "no prediction" if not fits else f"{len(fits)} predictions"
+    return Failed(kind="gone", message=f"it lists {which} for this request", status=reply.status)
+
+
+def _made_at(prediction: _Prediction) -> float:
+    """When a prediction was made, in unix seconds; 0 when it does not tell."""
+    try:
+        return datetime.fromisoformat(str(prediction.created_at)).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _told(prediction: _Prediction, known: str, route: Route, reply: HttpReply) -> Answer:
     if prediction.status in LOST:
         return failure(prediction.error, fallback=f"the prediction is {prediction.status}", disguises=DISGUISES)
     logs = prediction.logs[-LOG_TAIL:] if isinstance(prediction.logs, str) else ""
@@ -146,4 +195,5 @@ REPLICATE = Provider(
     hosts=dict.fromkeys(("text-to-image", "text-to-video", "image-to-image"), "https://api.replicate.com"),
     key_names=("REPLICATE_API_TOKEN",),
     cancels=True,
+    finds=True,
 )
