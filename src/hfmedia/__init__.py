@@ -10,9 +10,6 @@ from ._version import __version__ as __version__
 TYPE_CHECKING = False  # type checkers take any name spelled so for true; typing itself would be most of our import time
 if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read a table; a test holds them together
     from .client import MediaClient as MediaClient
-    from .client import Options as Options
-    from .client import TargetSize as TargetSize
-    from .client import VideoOptions as VideoOptions
     from .core.answers import Cost as Cost
     from .core.errors import BusyError as BusyError
     from .core.errors import ContentRefusedError as ContentRefusedError
@@ -69,6 +66,9 @@ if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read 
     from .engine import Timeouts as Timeouts
     from .ledger import Ledger as Ledger
     from .ledger import MemoryLedger as MemoryLedger
+    from .options import Options as Options
+    from .options import TargetSize as TargetSize
+    from .options import VideoOptions as VideoOptions
     from .published import AsyncGeneratorProvider as AsyncGeneratorProvider
     from .published import HuggingFaceMedia as HuggingFaceMedia
     from .published import ImageResponse as ImageResponse
@@ -95,7 +95,8 @@ else:
         AsyncGeneratorProvider HuggingFaceMedia ImageResponse Messages ProviderInfo ProviderModelMixin Reasoning
         StreamSession VideoResponse save_response_media"""
     _PUBLIC = {
-        "client": "MediaClient Options TargetSize VideoOptions",
+        "client": "MediaClient",
+        "options": "Options TargetSize VideoOptions",
         "core.answers": "Cost",
         "core.errors": _ERRORS,
         "core.job": "Job State",

@@ -7,74 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from .catalog import Catalog
+from .core.answers import Route
 from .core.errors import InvalidRequestError, ModelNotFoundError, ModelNotSupportedError
-from .core.job import Job
+from .core.job import Fact, Job, State
 from .core.mapping import Model
 from .core.ports import Place
-from .core.request import TASKS, Choice, Request, Task, check_outputs, parse_choice, parse_task, request
+from .core.request import Choice, Request, Task, check_outputs, parse_choice, parse_task, request, retasked
 from .core.wire import Credential
 from .engine import Engine, Event, JobFailed, MediaReady, Timeouts, World
 from .engine.images import input_image
-from .ledger import Ledger, MemoryLedger
+from .ledger import Ledger, MemoryLedger, SqliteLedger
+from .options import DEFAULT_MODELS, Options, VideoOptions
 from .providers import provider
-from .routing import Health, Observed, Plan, Slots, check_credential, keyring, routes
+from .routing import Health, Observed, Plan, Slots, check_credential, keyring, routes, task_of
 from .settings import Settings, read_settings
-from .store import Media, Store, check_writable
+from .store import Media, Store, check_writable, place_at
 from .transport import Transport
 
-# Well-known models that several providers serve, tried in this order when the user names none.
-DEFAULT_MODELS: dict[Task, tuple[str, ...]] = {
-    "text-to-image": ("black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev", "Qwen/Qwen-Image"),
-    "text-to-video": ("Wan-AI/Wan2.2-T2V-A14B", "Lightricks/LTX-Video", "tencent/HunyuanVideo"),
-    "image-to-image": ("black-forest-labs/FLUX.1-Kontext-dev", "Qwen/Qwen-Image-Edit"),
-    "image-to-video": ("Wan-AI/Wan2.2-I2V-A14B", "Lightricks/LTX-Video"),
-}
-
-
-class TargetSize(TypedDict):
-    """A size in pixels, as the Hub's own client takes it."""
-
-    width: int
-    height: int
-
-
-class Options(TypedDict, total=False):
-    """What may be asked for with any task; the names are those of the Hub's own client.
-
-    ``model`` is ``org/name``, ``org/name:provider`` or ``org/name:fastest`` (``cheapest``, ``preferred``). ``timeout``
-    is in seconds, 0 for no limit. ``output`` is a file, or a folder when it is one or ends in a slash. ``extra_body``
-    goes into the provider's own JSON as it stands.
-    """
-
-    model: str | None
-    negative_prompt: str | list[str] | None
-    num_inference_steps: int | None
-    guidance_scale: float | None
-    seed: int | None
-    width: int | None
-    height: int | None
-    target_size: TargetSize | None
-    aspect_ratio: str | None
-    resolution: str | None
-    scheduler: str | None
-    extra_body: Mapping[str, Any] | None
-    timeout: float | Timeouts | None
-    output: str | os.PathLike[str] | None
-
-
-class VideoOptions(Options, total=False):
-    """What may be asked for with a video besides: its length in frames or in seconds, and frames a second."""
-
-    num_frames: int | None
-    seconds: float | None
-    fps: int | None
+CARRIABLE: tuple[State, ...] = ("new", "ready", "running", "finished")
 
 
 class MediaClient:
@@ -86,7 +43,7 @@ class MediaClient:
         bill_to: the organisation to bill instead of the user (``X-HF-Bill-To``).
         proxy: an ``http://``, ``https://``, ``socks5://`` … URL. Absent: the usual environment variables.
         timeout: seconds in total for each call, 0 for no limit; or Timeouts for each step.
-        ledger: where the facts of jobs are kept; None keeps them in memory.
+        ledger: where the facts of jobs are kept: ``"disk"`` is a file under HFMEDIA_HOME, None only in memory.
         store: where media is kept: a Store, or a folder. Absent: ``media`` under HFMEDIA_HOME.
         concurrency: how many jobs may be at a provider at once: a number, or one for each name.
         provider_keys: providers' own keys by provider name; such a provider is asked directly.
@@ -106,7 +63,7 @@ class MediaClient:
         bill_to: str | None = None,
         proxy: str | None = None,
         timeout: float | Timeouts | None = 0,
-        ledger: Ledger | None = None,
+        ledger: Ledger | Literal["disk"] | None = "disk",
         store: Store | str | os.PathLike[str] | None = None,
         concurrency: int | Mapping[str, int] | None = None,
         provider_keys: Mapping[str, str] | None = None,
@@ -130,7 +87,8 @@ class MediaClient:
         self.timeouts = Timeouts.of(timeout)
         folder = self.settings.home / "media" if store is None or isinstance(store, Store) else Path(store)
         self.store = store if isinstance(store, Store) else Store(folder)
-        self.ledger: Ledger = ledger if ledger is not None else MemoryLedger()
+        on_disk = self.settings.home / "ledger.sqlite3"
+        self.ledger: Ledger = SqliteLedger(on_disk) if ledger == "disk" else ledger or MemoryLedger()
         self.transport = Transport(proxy=proxy, environ=environ, trusted_hosts=self.settings.trusted_hosts)
         self.health, self.observed, slots = Health(), Observed(), Slots(concurrency)
         hub = self.settings.hub_token
@@ -180,21 +138,34 @@ class MediaClient:
         task: str | None = None,
         image: Any = None,
         n: int = 1,
+        idempotency_key: str | None = None,
         **options: Unpack[VideoOptions],
     ) -> AsyncGenerator[Event, None]:
         """The events of ``n`` outputs made side by side, as they happen; each output ends in MediaReady or JobFailed.
 
         Without ``task`` it is what the model does. One output's failure never costs another's result. What is wrong
         before anything is sent (bad input, no credential, no such model) is raised.
+
+        With an ``idempotency_key`` of the caller's, a job that has it already is joined, carried on, or returned, also
+        across processes that share a ledger; one that failed or was cancelled is tried anew.
         """
         check_outputs(n)
         limit = options.get("timeout")
         timeouts = self.timeouts if limit is None else Timeouts.of(limit)
-        wish, plan = await self._planned(prompt, task, image, options)
+        wish, plan, choice = await self._planned(prompt, task, image, options)
         place = self._place(options.get("output"), wish.prompt or wish.task)
         await asyncio.to_thread(check_writable, place)
         notes = (*self.catalog.warnings, *plan.notes)
-        told = self.engine.generate(wish, plan.routes, place=place, n=n, timeouts=timeouts, notes=notes)
+        told = self.engine.generate(
+            wish,
+            plan.routes,
+            place=place,
+            n=n,
+            timeouts=timeouts,
+            notes=notes,
+            key=idempotency_key,
+            choice=str(choice),
+        )
         async with aclosing(told):
             async for event in told:
                 yield event
@@ -213,18 +184,70 @@ class MediaClient:
 
     # -- jobs -----------------------------------------------------------------------------------------------------
 
-    async def jobs(self) -> list[Job]:
-        """Every job in the ledger, oldest first."""
-        return [job async for job in self.ledger.jobs()]
+    async def jobs(
+        self,
+        *,
+        states: Collection[State] | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        since: float | None = None,
+        limit: int | None = None,
+    ) -> list[Job]:
+        """The jobs in the ledger that fit, oldest first; with ``limit`` the latest so many. ``since``: unix seconds.
+
+        A job whose process died while its request was on its way is in doubt from here on.
+        """
+        await self.engine.settle()
+        found = self.ledger.jobs(
+            states=states, provider=provider, model=model, since=since, newest_first=True, limit=limit
+        )
+        return [job async for job in found][::-1]
+
+    async def unfinished(self) -> list[Job]:
+        """The jobs that can be carried on: not ended, not in doubt, and carried by no process that lives."""
+        waiting = await self.jobs(states=CARRIABLE)
+        carried = await self.ledger.carried()
+        return [job for job in waiting if job.id not in carried]
+
+    async def story(self, job_id: str) -> list[Fact]:
+        """Everything that happened to a job, each fact with its time (``at``, in unix seconds), oldest first."""
+        await self.engine.job(job_id)
+        return await self.ledger.facts(job_id)
 
     async def resume(self, job_id: str, *, output: str | os.PathLike[str] | None = None) -> Media:
-        """The media of a job that was let go of (out of time, a broken download), without paying again."""
-        told = self.engine.resume(job_id, place=self._place(output, ""), timeouts=self.timeouts)
-        return await _only(told)
+        """The media of a job that was let go of (out of time, a crash, a broken download), without paying again."""
+        return await _only(self.resume_events(job_id, output=output))
+
+    async def resume_events(
+        self, job_id: str, *, output: str | os.PathLike[str] | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """The events of a job carried on from where it stands; it lands where it was to land unless ``output`` says."""
+        job = await self.engine.job(job_id)
+        place = self._place(output, "") if output is not None else self._place_of(job)
+        await self.store.tidy(place.folder if place.file is None else place.file.parent)
+        told = self.engine.resume(job_id, place=place, timeouts=self.timeouts, replan=self._replanned)
+        async with aclosing(told):
+            async for event in told:
+                yield event
+
+    async def resolve(self, job_id: str, decision: Literal["resend", "drop", "ask"]) -> Job:
+        """The job after its doubt was settled: made ready to be sent again, dropped, or looked up at the provider.
+
+        InvalidRequestError when it is not in doubt, or when the provider cannot be asked or does not know it.
+        """
+        return await self.engine.resolve(job_id, decision)
+
+    async def prune(self, before: float) -> int:
+        """Forgets the ended jobs last touched before then (unix seconds), and tells how many. Files stay."""
+        return await self.ledger.prune(before)
 
     async def cancel(self, job_id: str) -> Job:
         """The job after it was told to stop, at the provider too where that is possible."""
         return await self.engine.cancel(job_id)
+
+    async def detach(self, job_id: str) -> Job:
+        """The job after it was let go of here: what a provider accepted goes on there, and ``resume`` brings it."""
+        return await self.engine.detach(job_id)
 
     async def aclose(self) -> None:
         """Cancels what is still under way and lets go of every connection."""
@@ -247,8 +270,8 @@ class MediaClient:
 
     async def _planned(
         self, prompt: str | None, task: str | None, image: Any, options: Mapping[str, Any]
-    ) -> tuple[Request, Plan]:
-        """The checked request and the routes to try; everything that can be wrong is found before the Hub is asked."""
+    ) -> tuple[Request, Plan, Choice]:
+        """The checked request, the routes to try, the model as chosen; bad input is told before the Hub is asked."""
         given = dict(options)
         named, size = given.pop("model", None), given.pop("target_size", None)
         extra = given.pop("extra_body", None)
@@ -272,10 +295,18 @@ class MediaClient:
             known = known or draft.task
             choice = Choice(await self.default_model(known))
         model = await self.catalog.mapping(choice.model)
-        final = known or _task_of(model, choice, with_image=picture is not None)
-        wish = _retasked(draft, final, choice.model)
+        final = known or task_of(model, choice, with_image=picture is not None)
+        wish = retasked(draft, final, choice.model)
         plan = routes(choice, final, model, self.settings, health=self.health, known=self.observed)
-        return wish, plan
+        return wish, plan, choice
+
+    async def _replanned(self, job: Job) -> tuple[Route, ...]:
+        """The routes for a job that was never sent, as they are now."""
+        choice = parse_choice(job.choice or job.request.model)
+        check_credential(choice, self.settings)
+        model = await self.catalog.mapping(choice.model)
+        plan = routes(choice, job.request.task, model, self.settings, health=self.health, known=self.observed)
+        return plan.routes
 
     async def default_model(self, task: Task) -> str:
         """A well-known model that is live for this task, or else the first one that the Hub lists."""
@@ -288,35 +319,13 @@ class MediaClient:
             raise ModelNotSupportedError(f"the Hub lists no live model for {task}; name one with its provider")
         return listed[0].id
 
+    def _place_of(self, job: Job) -> Place:
+        """Where a job's media was to lie when it was made."""
+        folder, file = Path(job.folder or self.store.folder), Path(job.file) if job.file else None
+        return Place(folder=folder, file=file, words=job.request.prompt or job.request.task, at=job.created)
+
     def _place(self, output: str | os.PathLike[str] | None, words: str) -> Place:
-        now = self.engine.world.clock()
-        if output is None:
-            return Place(folder=self.store.folder, words=words, at=now)
-        text = os.fspath(output)
-        path = Path(text).expanduser()
-        if text.endswith(("/", os.sep)) or path.is_dir():
-            return Place(folder=path, words=words, at=now)
-        return Place(folder=path.parent, file=path, words=words, at=now)
-
-
-def _task_of(model: Model, choice: Choice, *, with_image: bool) -> Task:
-    """What a model does, when the user did not say: the first live task that fits the input."""
-    able = [m.task for m in model.live() if choice.provider in (None, m.provider)] or [m.task for m in model.mappings]
-    wanted = "image-to" if with_image else "text-to"
-    for task in TASKS:
-        if task in able and task.startswith(wanted):
-            return task
-    return "image-to-image" if with_image else "text-to-image"
-
-
-def _retasked(draft: Request, task: Task, model: str) -> Request:
-    from msgspec import structs
-
-    from .core.request import check
-
-    wish = structs.replace(draft, task=task, model=model)
-    check(wish)
-    return wish
+        return place_at(output, self.store.folder, words=words, at=self.engine.world.clock())
 
 
 async def _only(told: AsyncGenerator[Event, None]) -> Media:

@@ -12,17 +12,18 @@ import os
 import threading
 from asyncio import AbstractEventLoop, Runner, Task, gather, get_running_loop
 from asyncio import Event as Signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeVar, Unpack
 
-from .client import MediaClient, Options, VideoOptions
+from .client import MediaClient
 from .core.errors import JobCancelledError
-from .core.job import Job
+from .core.job import Job, State
 from .core.mapping import Model
 from .engine import Event
+from .options import Options, VideoOptions
 from .store import Media
 
 T = TypeVar("T")
@@ -245,11 +246,13 @@ def generate(
     task: str | None = None,
     image: Any = None,
     n: int = 1,
+    idempotency_key: str | None = None,
     **options: Unpack[VideoOptions],
 ) -> Generator[Event, None, None]:
     """The events of ``n`` outputs, as they happen; see MediaClient.generate. Closing it cancels what is under way."""
     portal, client = _enter()
-    yield from portal.events(client.generate(prompt, task=task, image=image, n=n, **options))
+    told = client.generate(prompt, task=task, image=image, n=n, idempotency_key=idempotency_key, **options)
+    yield from portal.events(told)
 
 
 def models(task: str | None = None, *, provider: str | None = None, search: str | None = None) -> list[Model]:
@@ -262,9 +265,16 @@ def mapping(model: str) -> Model:
     return _ask(lambda client: client.mapping(model))
 
 
-def jobs() -> list[Job]:
-    """Every job in the ledger; see MediaClient.jobs."""
-    return _ask(lambda client: client.jobs())
+def jobs(
+    *,
+    states: Collection[State] | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    since: float | None = None,
+    limit: int | None = None,
+) -> list[Job]:
+    """The jobs in the ledger that fit; see MediaClient.jobs."""
+    return _ask(lambda client: client.jobs(states=states, provider=provider, model=model, since=since, limit=limit))
 
 
 def resume(job_id: str, *, output: str | os.PathLike[str] | None = None) -> Media:

@@ -150,10 +150,13 @@ def test_a_job_is_cancelled_from_another_thread(town: Sandbox) -> None:
     assert [type(error) for error in told] == [hfmedia.JobCancelledError]
 
 
-def test_close_makes_the_doors_read_the_environment_anew(town: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_makes_the_doors_read_the_environment_anew(
+    town: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The next door opens with what the environment says then."""
     hfmedia.text_to_image("a fox", model=IMAGE, width=64, height=64)
     monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setenv("HFMEDIA_HOME", str(tmp_path / "another"))
     hfmedia.close()
     hfmedia.close()
     assert hfmedia.jobs() == []
@@ -200,7 +203,7 @@ def test_a_forked_child_opens_doors_of_its_own(town: Sandbox) -> None:
         "ignore:This process:DeprecationWarning",  # Python's own word on forking beside threads
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split("\n") == ["child 1", "0", "parent 2", ""]
+    assert done.stdout.split("\n") == ["child 2", "0", "parent 3", ""]  # one ledger for both
 
 
 def _run(program: str, *more: str) -> subprocess.CompletedProcess[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hfmedia.core import job as life
 from hfmedia.core.answers import Cancelled, Finished, Handle, Output, Pending, Progress
 from hfmedia.core.errors import (
     CredentialError,
@@ -68,7 +69,7 @@ async def test_trouble_that_stays_lets_go_of_the_job_without_ending_it(
     assert isinstance(events[-1], JobFailed)
     assert script.asked("one", "check") == polls
     assert (await scene.job()).state == "running"
-    assert "resumed" in str(events[-1].error)
+    assert "`hfmedia jobs resume job1`" in str(events[-1].error)
     assert events[-1].error.retryable
     assert error is None or isinstance(events[-1].error, error)
 
@@ -203,6 +204,22 @@ async def test_cancelling_during_a_submission_learns_what_became_of_it(scene: Sc
     assert script.log.index("write accepted") < script.log.index("cancel one") < script.log.index("write stopped")
 
 
+async def test_letting_go_stops_nothing_at_the_provider(scene: Scene, script: Script) -> None:
+    """A detached job goes on there, is told as such, and is resumed without paying again."""
+    script.says("one", RUNNING, _forever)
+    events = []
+    async for event in scene.engine.generate(WISH, [route("one")], place=Place(folder=Path("/nowhere"))):
+        events.append(event)
+        if isinstance(event, Running):
+            letting_go = asyncio.create_task(scene.engine.detach("job1"))
+    assert (await letting_go).state == "running"
+    assert "goes on at one" in str(events[-1].error)
+    script.says("one", DONE)
+    again = [event async for event in scene.engine.resume("job1", place=Place(folder=Path("/nowhere")))]
+    assert isinstance(again[-1], MediaReady)
+    assert (script.asked("one"), script.asked("one", "cancel")) == (1, 0)
+
+
 async def test_an_answer_lost_to_a_cancel_is_a_doubt(
     scene: Scene, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,3 +351,24 @@ async def test_a_result_that_comes_after_the_cancel_is_kept(scene: Scene, script
         events = await scene.run(route("one"))
     assert (await scene.job()).state == "stored"
     assert "kept" in str(events[-1].error)  # type: ignore[attr-defined]
+
+
+async def test_a_cancel_between_announcing_and_sending_is_no_doubt(
+    scene: Scene, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The intent is in the ledger, the request is not out: that is known, and told as such."""
+    ledger, canceller = scene.engine.world.ledger, []
+    append = ledger.append
+
+    async def watched(fact: life.Fact) -> life.Job:
+        job = await append(fact)
+        if isinstance(fact, life.Sending):
+            canceller.append(asyncio.create_task(scene.engine.cancel("job1")))
+            await asyncio.sleep(0.05)
+        return job
+
+    monkeypatch.setattr(ledger, "append", watched)
+    script.says("one", DONE)
+    await scene.run(route("one"))
+    await canceller[0]
+    assert ((await scene.job()).state, script.asked("one")) == ("cancelled", 0)

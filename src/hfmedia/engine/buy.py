@@ -128,7 +128,11 @@ class Buyer:
             raise await self.desk.out_of_time("before anything was sent", over=True)
         credential = self.desk.world.credential(route)
         self.desk.tell(Submitting, provider=route.provider, attempt=attempt)
-        await self.desk.write(life.Sending, attempt=(await self.desk.job()).attempts + 1)
+        try:
+            await self.desk.write(life.Sending, attempt=(await self.desk.job()).attempts + 1)
+        except asyncio.CancelledError:  # it may be written all the same, but nothing was sent yet
+            await whole(self._taken_back(route))
+            raise
         send = asyncio.ensure_future(self.desk.world.sender.send(request, credential=credential, timeout=limit))
         try:
             await asyncio.wait({send})  # which leaves it running when this is cancelled
@@ -138,6 +142,12 @@ class Buyer:
         answer = self._understood(send, route, fitted)
         await self._written(answer, route)
         return answer
+
+    async def _taken_back(self, route: Route) -> None:
+        """A submission that was announced and is not begun: no doubt about that one."""
+        if (await self.desk.job()).state == "sending":
+            words = f"cancelled before anything was sent to {route.provider}"
+            await self.desk.write(life.Refused, kind="unsent", message=words)
 
     async def _last_words(self, send: asyncio.Future[HttpReply], route: Route, fitted: Fitted) -> None:
         """What came of a submission whose job was cancelled meanwhile, written down; bounded."""

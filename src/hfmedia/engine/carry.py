@@ -8,11 +8,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from hfmedia.core import job as life
 from hfmedia.core.answers import Cancel, Cancelled, Failed, Finished, Handle, Output, Pending, Route
 from hfmedia.core.complaint import sentence
-from hfmedia.core.errors import ExpiredError, HfmediaError, InvalidRequestError, LostError, UnsentError
+from hfmedia.core.errors import (
+    ExpiredError,
+    FailedError,
+    HfmediaError,
+    InDoubtError,
+    InvalidRequestError,
+    JobCancelledError,
+    LostError,
+    UnsentError,
+)
 from hfmedia.core.ports import Place
 from hfmedia.core.request import Request
 from hfmedia.store import Media
@@ -25,6 +35,10 @@ from .watch import Watcher
 from .world import Timeouts, World
 
 CANCEL_PATIENCE = 5.0  # seconds for telling a provider to stop; beyond that the caller's own wish comes first
+DOUBT = (
+    "Look at the provider's own dashboard, then decide: `hfmedia jobs resolve {job} --resend` or `--drop`. It is never "
+    "sent again by itself"
+)
 TELL_EVERY = 0.1  # seconds between two progress events of a download: a terminal shows no more
 
 Made = tuple[tuple[Media, str | None], ...]
@@ -39,6 +53,7 @@ class Carrier:
         self.desk = Desk(world, job_id, index, tell=tell, timeouts=timeouts)
         self.job_id, self.index, self.place = job_id, index, place
         self.inline: tuple[Output, ...] = ()  # media that came inside a reply and is not stored yet
+        self.detached = False  # let go of here, while the provider goes on
         self._told = 0.0
 
     async def carry(self, wish: Request, routes: Sequence[Route]) -> Made:
@@ -57,21 +72,28 @@ class Carrier:
         finally:
             await self.desk.free_slot()
 
-    async def resume(self, job: life.Job, outputs: tuple[Output, ...] = ()) -> Made:
-        """From where the ledger says the job stands; nothing is ever bought here. ``outputs`` holds inline media."""
-        if job.route is None:
-            raise InvalidRequestError(f"job {job.id} was never sent anywhere; ask for it again", job_id=job.id)
+    async def resume(self, job: life.Job, *, routes: Sequence[Route] = (), outputs: tuple[Output, ...] = ()) -> Made:
+        """From where the ledger says the job stands. What may have been bought is never bought again.
+
+        ``routes`` are for a job that was never sent; ``outputs`` holds inline media that waits for a place.
+        """
+        if job.state in ("new", "ready"):
+            return await self.carry(_kept_whole(job), routes)
+        if job.state == "sending":  # whoever sent it is gone, and took the answer along
+            job = await self.desk.write(life.Doubted, message="the process ended while the request was on its way")
+        if job.state == "stored" and (there := _files(job)):
+            return there
         try:
-            if job.state in ("finished", "stored"):
+            if job.route and job.state in ("finished", "stored"):
                 return await self._keep(job.route, job, outputs or job.outputs)
-            if job.state == "running" and job.handle:
+            if job.route and job.handle and job.state == "running":
                 return await self._to_the_end(job.route, Pending(handle=job.handle, after=0))
         except asyncio.CancelledError:
             await whole(self._stop())
             raise
         finally:
             await self.desk.free_slot()
-        raise InvalidRequestError(f"job {job.id} is {job.state}; there is nothing to resume", job_id=job.id)
+        raise _over(job)
 
     async def _to_the_end(self, route: Route, answer: Pending | Finished) -> Made:
         if isinstance(answer, Finished):
@@ -96,10 +118,10 @@ class Carrier:
         except HfmediaError as error:
             self.inline = tuple(outputs) if any(_is_inline(output) for output in outputs) else ()
             error.job_id, error.provider, error.model = self.desk.job_id, route.provider, route.model
-            if isinstance(error, ExpiredError):
+            if isinstance(error, ExpiredError) and job.state != "stored":  # that one was done, whatever became of it
                 await self.desk.write(life.Broken, kind="gone", message=error.message, status=error.status)
             raise
-        await self.desk.write(life.Stored, media={"files": [str(media.path) for media, _ in kept]})
+        await self.desk.write(life.Stored, media={"files": [media.facts() for media, _ in kept]})
         return kept
 
     async def _stop(self, finished: Finished | None = None) -> None:
@@ -107,13 +129,13 @@ class Carrier:
         job = await self.desk.job()
         if job.state in ("new", "ready"):
             await self.desk.write(life.Stopped, reached=None, message="nothing was sent")
-        elif job.state == "running" and job.route and job.handle:
+        elif job.state == "running" and job.route and job.handle and not self.detached:
             reached, message = await self.ask_to_stop(job.route, job.handle)
             await self.desk.write(life.Stopped, reached=reached, message=message)
         elif job.state == "finished" and job.route and finished and any(map(_is_inline, finished.outputs)):
             with suppress(HfmediaError):  # paid for and in our hands: it needs no more than a file
                 await self._keep(job.route, job, finished.outputs)
-        # any other finished job stays as it is: paid for, and its media can still be fetched
+        # any other job stays as it is: running where it is let go of, or finished, paid for, and still to be fetched
 
     async def ask_to_stop(self, route: Route, handle: Handle) -> tuple[bool, str]:
         """Whether the provider agreed to stop, and its words. Bounded; never raises for trouble on the way."""
@@ -138,6 +160,34 @@ class Carrier:
         """The end of a job that no provider ever had, where nobody has written it down yet."""
         if (await self.desk.job()).state in ("new", "ready"):
             await self.desk.write(life.Broken, kind="refused", message=error.message, status=error.status)
+
+
+def _kept_whole(job: life.Job) -> Request:
+    """The request of a job that was never sent; InvalidRequestError when its input image was not kept."""
+    image = job.request.image
+    if image is not None and image.url is None:
+        raise InvalidRequestError(
+            f"job {job.id} was never sent, and its input image is not kept in the ledger; ask for it again",
+            job_id=job.id,
+        )
+    return job.request
+
+
+def _files(job: life.Job) -> Made:
+    """The media of a stored job, when every file of it is where it was put."""
+    told = [Media.of(facts) for facts in (job.media or {}).get("files", ())]
+    return tuple((media, None) for media in told) if all(media.path.exists() for media in told) else ()
+
+
+def _over(job: life.Job) -> HfmediaError:
+    """Why a job cannot be carried on."""
+    provider = job.route.provider if job.route else None
+    where: dict[str, Any] = {"provider": provider, "model": job.request.model, "job_id": job.id}
+    if job.state == "doubt":
+        return InDoubtError(f"job {job.id} is in doubt: {job.error}. {DOUBT.replace('{job}', job.id)}", **where)
+    if job.state == "cancelled":
+        return JobCancelledError(f"job {job.id} was cancelled: {job.error}", **where)
+    return FailedError(f"job {job.id} is over: {job.error or job.state}", **where)
 
 
 def _is_inline(output: Output) -> bool:

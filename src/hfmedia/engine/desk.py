@@ -102,7 +102,8 @@ class Desk:
             await self.write(life.Broken, kind="time", message=f"out of time {when}")
             follow = "Nothing was bought."
         else:
-            follow = f"Job {self.job_id} is detached, not lost: it can be resumed without paying again."
+            how = f"`hfmedia jobs resume {self.job_id}` carries it on, without paying again"
+            follow = f"Job {self.job_id} is detached, not lost: {how}."
         return OutOfTimeError(
             f"the time limit passed {when}. {follow}",
             provider=route.provider if route else None,

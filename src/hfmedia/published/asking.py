@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from hfmedia.client import VideoOptions
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.provider import OPTIONAL
 from hfmedia.core.request import Task
 from hfmedia.core.sizes import shown
+from hfmedia.options import VideoOptions
 
 RESOLUTION = "480p"  # the published default, for videos alone: an image has no resolution unless somebody asks for one
 RATIOS = {"image": "1:1", "video": "16:9"}

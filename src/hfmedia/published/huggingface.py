@@ -12,12 +12,13 @@ from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from hfmedia.client import MediaClient, VideoOptions
+from hfmedia.client import MediaClient
 from hfmedia.core.errors import HfmediaError, MissingAuthError, ModelNotSupportedError, RefusedError
 from hfmedia.core.mapping import Mapping as Offer
 from hfmedia.core.mapping import Model
 from hfmedia.core.request import Choice, Task, check_outputs, parse_choice, parse_task, request
 from hfmedia.engine import JobFailed, MediaReady
+from hfmedia.options import VideoOptions
 from hfmedia.store import Media
 
 from .asking import RESOLUTION, options_of, with_defaults

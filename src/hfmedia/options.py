@@ -1,0 +1,57 @@
+"""What may be asked for with each task, as types, and the models asked for when the user names none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from .core.request import Task
+from .engine import Timeouts
+
+# Well-known models that several providers serve, tried in this order when the user names none.
+DEFAULT_MODELS: dict[Task, tuple[str, ...]] = {
+    "text-to-image": ("black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev", "Qwen/Qwen-Image"),
+    "text-to-video": ("Wan-AI/Wan2.2-T2V-A14B", "Lightricks/LTX-Video", "tencent/HunyuanVideo"),
+    "image-to-image": ("black-forest-labs/FLUX.1-Kontext-dev", "Qwen/Qwen-Image-Edit"),
+    "image-to-video": ("Wan-AI/Wan2.2-I2V-A14B", "Lightricks/LTX-Video"),
+}
+
+
+class TargetSize(TypedDict):
+    """A size in pixels, as the Hub's own client takes it."""
+
+    width: int
+    height: int
+
+
+class Options(TypedDict, total=False):
+    """What may be asked for with any task; the names are those of the Hub's own client.
+
+    ``model`` is ``org/name``, ``org/name:provider`` or ``org/name:fastest`` (``cheapest``, ``preferred``). ``timeout``
+    is in seconds, 0 for no limit. ``output`` is a file, or a folder when it is one or ends in a slash. ``extra_body``
+    goes into the provider's own JSON as it stands.
+    """
+
+    model: str | None
+    negative_prompt: str | list[str] | None
+    num_inference_steps: int | None
+    guidance_scale: float | None
+    seed: int | None
+    width: int | None
+    height: int | None
+    target_size: TargetSize | None
+    aspect_ratio: str | None
+    resolution: str | None
+    scheduler: str | None
+    extra_body: Mapping[str, Any] | None
+    timeout: float | Timeouts | None
+    output: str | os.PathLike[str] | None
+
+
+class VideoOptions(Options, total=False):
+    """What may be asked for with a video besides: its length in frames or in seconds, and frames a second."""
+
+    num_frames: int | None
+    seconds: float | None
+    fps: int | None
