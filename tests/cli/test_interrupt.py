@@ -47,7 +47,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_in_the_middle_of_four_jobs(sandbox: Beside, start: Start, number: int) -> None:
-    """Two are done and stay, two are cancelled at the provider; a line for each, and exit code 130."""
+    """Two are done and stay, two go on at the provider and can be resumed; a line for each, and exit code 130."""
     sandbox.fault("replicate", "cold", times=None, after=2, seconds=STUCK)
     process = start("a fox", "-m", f"{FLUX}:replicate", "-n", "4", "-o", "out/")
     until(lambda: len(polled(sandbox)) >= 2 and len(list(Path("out").glob("*.json"))) == 2, process)
@@ -57,9 +57,10 @@ def test_an_interrupt_in_the_middle_of_four_jobs(sandbox: Beside, start: Start, 
     fates = [line for line in err.splitlines() if line.startswith("interrupted: ")]
     assert [fate.split(",")[0] for fate in fates] == [f"interrupted: {index}/4" for index in (1, 2, 3, 4)]
     assert sum(": done, out/" in fate for fate in fates) == 2
-    assert sum("cancelled at replicate (replicate's id for it: " in fate for fate in fates) == 2
+    assert sum("it goes on at replicate (replicate's id for it: " in fate for fate in fates) == 2
+    assert sum("`hfmedia jobs resume " in fate for fate in fates) == 2
     assert "Traceback" not in err
-    assert sandbox.asked("cancel") == 2
+    assert sandbox.asked("cancel") == 0
     pictures = [path for path in Path("out").iterdir() if path.suffix != ".json"]
     assert sorted(map(str, pictures)) == sorted(out.splitlines())
 

@@ -8,12 +8,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NoReturn
 
 from hfmedia.client import MediaClient
-from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError
+from hfmedia.core.errors import (
+    HfmediaError,
+    InDoubtError,
+    InvalidRequestError,
+    JobCancelledError,
+    OutOfTimeError,
+)
 from hfmedia.core.job import Job, Stopped
 from hfmedia.core.request import check_outputs, parse_choice, parse_task
 from hfmedia.core.sizes import parse_ratio, parse_resolution, parse_size
@@ -22,6 +28,7 @@ from hfmedia.engine import Event, JobFailed, MediaReady, Moved, Started
 from . import INTERRUPTED
 from .run import Stop, environment, run
 from .show import Tally, Unseen, progress, relative
+from .story import Standing, next_step
 from .voice import Voice, is_terminal
 
 # What the library knows by name and has no option of its own here; anything else in --param goes to the provider.
@@ -29,6 +36,7 @@ KNOWN = frozenset(
     {"negative_prompt", "num_inference_steps", "guidance_scale", "seed", "width", "height", "aspect_ratio",
      "resolution", "scheduler", "num_frames", "seconds", "fps"}
 )  # fmt: skip
+LEFT = (OutOfTimeError.exit_code, InDoubtError.exit_code, INTERRUPTED)  # ends that leave something to do
 
 
 def carry_out(
@@ -50,7 +58,10 @@ def carry_out(
         wish = with_params({**options, **sized}, params)
         check(wish)
         async with environment(sandbox, voice) as environ, MediaClient(**client, environ=environ) as made:
-            return await make(made, prompt, wish, stop=stop, voice=voice)
+            code = await make(made, prompt, wish, keep=not sandbox, stop=stop, voice=voice)
+        if sandbox and code in LEFT:
+            voice.note("the simulation has ended, and its jobs with it: here there is nothing to resume or to resolve")
+        return code
 
     run(work, voice)
 
@@ -105,18 +116,37 @@ def check(wish: Mapping[str, Any]) -> None:
             parse(given)
 
 
-async def make(client: MediaClient, prompt: str | None, wish: Mapping[str, Any], *, stop: Stop, voice: Voice) -> int:
+async def make(
+    client: MediaClient, prompt: str | None, wish: Mapping[str, Any], *, keep: bool = True, stop: Stop, voice: Voice
+) -> int:
     """Makes what was asked for and says it; the exit code is 0 only when all of it arrived."""
-    tally, n = Tally(), wish["n"]
-    show = progress(voice, n, watched=is_terminal())
+    return await see_through(client, client.generate(prompt, **wish), wish["n"], keep=keep, stop=stop, voice=voice)
+
+
+async def see_through(
+    client: MediaClient,
+    told: AsyncGenerator[Event, None],
+    n: int,
+    *,
+    begun: Mapping[int, str] | None = None,
+    keep: bool = True,
+    stop: Stop,
+    voice: Voice,
+) -> int:
+    """Says the events of n outputs until the last one ended; the exit code is 0 only when all of them arrived.
+
+    ``begun`` are the jobs, by output, that had begun before. An interrupt lets go of all jobs, so that they can be
+    resumed; without ``keep`` (a world that ends with this process) it cancels them.
+    """
+    tally, show = Tally(), progress(voice, n, watched=is_terminal())
     try:
-        under_way = UnderWay(client, stop)
-        async with aclosing(client.generate(prompt, **wish)) as told:
+        under_way = UnderWay(client, stop, begun or {}, keep=keep)
+        async with aclosing(told):
             async for event in told:
                 under_way.hear(event)
                 tally.hear(event)
                 show.hear(event)
-                _say(event, n, show, voice)
+                _say(event, n, show, voice, interrupted=stop.asked)
         if stop.asked:
             await _say_fates(under_way, tally, n, voice)
     except BaseException:
@@ -128,8 +158,8 @@ async def make(client: MediaClient, prompt: str | None, wish: Mapping[str, Any],
     return next((error.exit_code for _, error in sorted(tally.failed.items())), 0)
 
 
-def _say(event: Event, n: int, show: Unseen, voice: Voice) -> None:
-    """What is said of an event beside the progress: results, warnings, and the errors that are no interrupt."""
+def _say(event: Event, n: int, show: Unseen, voice: Voice, *, interrupted: bool) -> None:
+    """What is said of an event beside the progress: results, warnings, and the errors that no interrupt explains."""
     about = f"{event.index + 1}/{n}: " if n > 1 else ""
     match event:
         case Started(notes=notes):
@@ -141,7 +171,7 @@ def _say(event: Event, n: int, show: Unseen, voice: Voice) -> None:
             show.result(media.facts() if voice.as_json else relative(media.path))
             for warning in media.warnings:
                 _warn(voice, warning, about)
-        case JobFailed(error=error) if not isinstance(error, JobCancelledError):
+        case JobFailed(error=error) if not (interrupted and isinstance(error, JobCancelledError)):
             voice.error(error, about)
         case _:
             pass
@@ -153,12 +183,16 @@ def _warn(voice: Voice, text: str, about: str = "") -> None:
 
 
 class UnderWay:
-    """The jobs that have begun and not ended, and what an interrupt does with them: each is cancelled by its id."""
+    """The jobs that have begun and not ended, and what an interrupt does with them.
 
-    def __init__(self, client: MediaClient, stop: Stop) -> None:
+    What a provider accepted is let go of, not cancelled: it is paid for, and the ledger knows how to go on.
+    """
+
+    def __init__(self, client: MediaClient, stop: Stop, begun: Mapping[int, str], *, keep: bool) -> None:
         self.client, self._stop, self._at_once = client, stop, stop.gently
-        self.ids: dict[int, str] = {}
-        self._open: set[str] = set()
+        self._end = client.detach if keep else client.cancel
+        self.ids: dict[int, str] = dict(begun)
+        self._open: set[str] = set(begun.values())
         self._cancelling: dict[str, asyncio.Task[Job]] = {}
         stop.gently = self.cancel
 
@@ -173,26 +207,39 @@ class UnderWay:
             self._open.discard(event.job_id)
 
     def cancel(self) -> None:
-        """Tells every job under way to stop; before the first one there is only the asking to stop."""
+        """Lets go of every job under way; before the first one there is only the asking to stop."""
         if not self.ids:
             self._at_once()
             return
         for job_id in self._open - self._cancelling.keys():
-            self._cancelling[job_id] = asyncio.create_task(self.client.cancel(job_id))
+            self._cancelling[job_id] = asyncio.create_task(self._end(job_id))
 
     async def fate(self, job_id: str) -> str:
         """What became of a job that was told to stop, in one sentence."""
         if cancelling := self._cancelling.get(job_id):
             await asyncio.wait({cancelling})
         job = await self.client.engine.job(job_id)
-        stopped = next((f for f in reversed(await self.client.ledger.facts(job_id)) if isinstance(f, Stopped)), None)
-        if stopped is None:
-            return job.error or job.state
-        provider = job.route.provider if job.route else "nobody"
-        named = f" ({provider}'s id for it: {job.handle.id})" if job.handle else ""
-        if stopped.reached is None:
+        stopped = next((f for f in reversed(await self.client.story(job_id)) if isinstance(f, Stopped)), None)
+        named = f" ({job.route.provider}'s id for it: {job.handle.id})" if job.handle and job.route else ""
+        if stopped is not None and stopped.reached is None:
             return "not sent; there is nothing to pay"
-        return f"cancelled at {provider}{named}" if stopped.reached else f"{stopped.message}{named}"
+        if stopped is not None and stopped.reached and job.route:
+            return f"cancelled at {job.route.provider}{named}"
+        if stopped is not None:
+            return f"{stopped.message}{named}"
+        return _left(job, named)
+
+
+def _left(job: Job, named: str) -> str:
+    """How a job stands that could not be cancelled, and what to do."""
+    provider = job.route.provider if job.route else "the provider"
+    what = {
+        "doubt": f"in doubt: {job.error}",
+        "running": f"it goes on at {provider}{named}, and may still be billed",
+        "finished": f"{provider} was already done{named}, and it may be billed",
+    }.get(job.state, job.error or job.state)
+    step = next_step(Standing(job=job))
+    return f"{what}; {step}" if step else what
 
 
 async def _say_fates(under_way: UnderWay, tally: Tally, n: int, voice: Voice) -> None:
