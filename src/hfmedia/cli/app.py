@@ -14,8 +14,10 @@ from typer.core import TyperGroup
 
 from hfmedia._version import __version__
 
+from .batch import batch
 from .doctor import doctor
 from .generate import generate
+from .jobs import jobs
 from .look import models, providers
 from .pages import Page, SandboxPage
 from .sandbox import sandbox
@@ -31,6 +33,9 @@ Make something:
   hfmedia "a red fox in the snow"
   hfmedia "a red fox" -m black-forest-labs/FLUX.1-schnell:fal-ai -n 4 -o out/
   hfmedia "waves at dusk" --task text-to-video -o waves.mp4
+Left off half-way (a crash, Ctrl-C, a time limit)? Nothing paid for is lost:
+  hfmedia jobs
+  hfmedia jobs resume --all
 No account yet? Add --sandbox, and a simulated world draws for you:
   hfmedia "a red fox" --sandbox
 
@@ -136,6 +141,7 @@ def hfmedia(
 
 SHORT: dict[Callable[..., None], str] = {  # the command's line on the first page
     generate: "Make images or videos; bare text means this.",
+    batch: "Make one for each line of a file, and go on where it stopped.",
     models: "List the models that somebody serves now.",
     providers: "Show who serves a model, and how you would reach it.",
     sandbox: "Serve a simulated world to try things in.",
@@ -143,3 +149,4 @@ SHORT: dict[Callable[..., None], str] = {  # the command's line on the first pag
 }
 for _command, _short in SHORT.items():
     app.command(cls=SandboxPage if _command is sandbox else Page, short_help=_short)(_command)
+app.add_typer(jobs, name="jobs", short_help="See what became of jobs; resume, cancel, resolve them.")

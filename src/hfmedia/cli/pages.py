@@ -18,6 +18,12 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         'hfmedia "make it night" --sandbox --image day.png -o night.png',
         'echo "a red fox" | hfmedia - --sandbox --json',
     ),
+    "batch": (
+        "hfmedia batch prompts.txt -o out/ --sandbox",
+        f"hfmedia batch requests.csv -o out/ --sandbox -m {FLUX} --concurrency 16 --max-failures 5",
+        "hfmedia batch requests.jsonl -o out/ --sandbox --dry-run",
+        "hfmedia batch - -o out/ --sandbox --json < prompts.txt",
+    ),
     "models": (
         "hfmedia models --sandbox --task text-to-video",
         "hfmedia models --sandbox --search flux --json",
@@ -28,6 +34,22 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hfmedia sandbox --speed 4 --fault fal-ai:credit:all",
         'eval "$(hfmedia sandbox &)"',
     ),
+    "jobs list": (
+        "hfmedia jobs",
+        "hfmedia jobs list --state doubt --state failed --since 2d",
+        "hfmedia jobs list --all --json",
+        "hfmedia jobs list --watch",
+    ),
+    "jobs show": ("hfmedia jobs show ID", "hfmedia jobs show ID --json", "hfmedia jobs show ID --watch"),
+    "jobs resume": ("hfmedia jobs resume --all", "hfmedia jobs resume ID -o fox.png"),
+    "jobs cancel": ("hfmedia jobs cancel ID",),
+    "jobs resolve": (
+        "hfmedia jobs resolve ID --ask",
+        "hfmedia jobs resolve ID --drop",
+        "hfmedia jobs resolve ID --resend",
+    ),
+    "jobs costs": ("hfmedia jobs costs", "hfmedia jobs costs --by day --since 4w --json"),
+    "jobs prune": ("hfmedia jobs prune --before 30d",),
     "doctor": ("hfmedia doctor", "hfmedia doctor --sandbox --json"),
 }
 
@@ -38,7 +60,8 @@ class Page(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The options, then the examples, then whatever else this page tells."""
         super().format_help(ctx, formatter)
-        typer.echo("Examples:\n\n" + "".join(f"  {line}\n" for line in EXAMPLES[self.name or ""]))
+        name = ctx.command_path.partition(" ")[2]  # without the program's: ``jobs show``
+        typer.echo("Examples:\n\n" + "".join(f"  {line}\n" for line in EXAMPLES[name]))
         self.tell_more()
 
     def tell_more(self) -> None:

@@ -1,0 +1,180 @@
+"""The index of a batch: ``index.jsonl`` in its folder, one line for each result, and the folder's own guard.
+
+A line is appended whole or not at all. The index is made again at each start, so that whatever ended the last one
+never leaves it wrong; what tells of other sheets in the same folder is kept as long as their files are there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from hfmedia.core.errors import HfmediaError, InvalidRequestError, StoreError
+from hfmedia.core.wire import redact
+from hfmedia.store import Media
+
+from .keys import Order
+from .lines import INDEX
+
+MADE_ANEW = f".{INDEX}.part"
+HALF = re.compile(r"\.[0-9a-f]{20}(-\d+)?\.part$")  # a half file's name ends with the id of its job
+TOLD = (
+    "job_id", "path", "mime", "width", "height", "bytes", "provider", "model", "task", "prompt", "seed", "cost",
+    "warnings",
+)  # fmt: skip
+
+
+def result_line(order: Order, media: Media, folder: Path) -> dict[str, Any]:
+    """What the index says of a result; its path is told from the folder, so that the folder can be moved."""
+    facts = media.facts()
+    path = Path(facts["path"])
+    with suppress(ValueError):
+        facts["path"] = path.absolute().relative_to(folder).as_posix()
+    return {"line": order.line, "key": order.key, **{name: facts[name] for name in TOLD}}
+
+
+def failure_line(order: Order, error: HfmediaError) -> dict[str, Any]:
+    """What the index says of an output that did not come."""
+    told = {"job_id": error.job_id, "provider": error.provider, "model": error.model or order.wish.get("model")}
+    about = {"error": type(error).__name__, "message": redact(error.message)}
+    return {"line": order.line, "key": order.key, **told, **about}
+
+
+def media_of(body: Mapping[str, Any], folder: Path) -> Path | None:
+    """Where an index line says that its result lies; None when it tells of none, or of none that is there."""
+    path = body.get("path")
+    if not isinstance(path, str):
+        return None
+    place = folder / path
+    try:
+        return place if place.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+class Folder:
+    """The folder of a batch while the batch runs: locked against a second one, and known again when it is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self.path, os.O_RDONLY) if sys.platform != "win32" else None
+        except (OSError, ValueError) as error:
+            raise _cannot(self.path, error) from error
+        self._lock()
+
+    def check(self) -> None:
+        """StoreError when the folder is gone, or another one lies in its place."""
+        try:
+            there = self.path.stat()
+            same = self._handle is None or os.path.samestat(there, os.fstat(self._handle))
+        except OSError:
+            same = False
+        if not same:
+            words = f"the folder {self.path} is gone; nothing new is begun. Bring it back and start again: it goes on"
+            raise StoreError(words)
+
+    def sweep(self) -> None:
+        """Removes half files whose process was killed; what somebody still writes is locked, and stays."""
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        for path in self.path.rglob(".*.part"):
+            if not HALF.search(path.name):
+                continue
+            with suppress(OSError), path.open("rb+") as file:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+    def close(self) -> None:
+        """Lets the folder go."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _lock(self) -> None:
+        if sys.platform == "win32" or self._handle is None:
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            words = f"another batch works in {self.path} now; wait until it ends, or choose another folder"
+            raise InvalidRequestError(words) from None
+        except OSError:  # some shares have no locks; jobs are still carried by one process at a time
+            return
+
+
+class Index:
+    """The index, open for more lines. Everything here blocks; one thread at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / INDEX
+        self._file: BinaryIO | None = None
+
+    def old(self) -> Iterator[dict[str, Any]]:
+        """What the index of an earlier start says, without lines that were torn by a power cut."""
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                        yield msgspec.json.decode(line, type=dict[str, Any])
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _cannot(self.path, error) from error
+
+    def begin(self) -> None:
+        """A new index, beside the old one until ``settle``."""
+        try:
+            self._file = (self.folder / MADE_ANEW).open("wb", buffering=0)
+        except OSError as error:
+            raise _cannot(self.path, error) from error
+
+    def settle(self) -> None:
+        """The new index takes the place of the old one."""
+        try:
+            if self._file is not None:
+                os.fsync(self._file.fileno())
+            (self.folder / MADE_ANEW).replace(self.path)
+        except OSError as error:
+            raise _cannot(self.path, error) from error
+
+    def add(self, *bodies: Mapping[str, Any]) -> None:
+        """Some more lines, whole or not at all; StoreError when the disk will not have them."""
+        if self._file is None or not bodies:
+            return
+        data = b"".join(msgspec.json.encode(body, enc_hook=str) + b"\n" for body in bodies)
+        end = self._file.tell()
+        try:
+            written = self._file.write(data)
+            if written != len(data):
+                raise OSError(28, "No space left on device")
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(end)
+                self._file.seek(end)
+            raise _cannot(self.path, error) from error
+
+    def close(self) -> None:
+        """No more lines."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _cannot(path: Path, error: OSError | ValueError) -> StoreError:
+    reason = ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
+    return StoreError(f"{path} cannot be written: {reason}")

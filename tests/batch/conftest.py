@@ -1,0 +1,80 @@
+"""A client for batches that does as it is told: it writes to a real ledger, and its media are empty files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfmedia.client import MediaClient
+from hfmedia.core.answers import Cost
+from hfmedia.core.errors import HfmediaError
+from hfmedia.engine import Accepted, Event, JobFailed, MediaReady, Started, Submitting
+from hfmedia.ledger import MemoryLedger
+from hfmedia.sandbox import Sandbox
+from hfmedia.store import Media
+
+
+def drawn(place: str, job: str) -> Path:
+    """An empty picture, in the place that was asked for."""
+    path = Path(f"{place}{job}.png" if place.endswith("/") else place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
+
+
+class Stand:
+    """In a client's place: each prompt ends as ``endings`` says, else in a file."""
+
+    def __init__(self) -> None:
+        self.ledger = MemoryLedger()
+        self.endings: dict[str, HfmediaError | Exception | Cost | Callable[[], None]] = {}
+        self.cost: Cost | None = None
+        self.asked: list[dict[str, Any]] = []
+        self.at_once = self.most_at_once = self.waiting = 0
+        self.gate: asyncio.Event | None = None
+        self.pause = 0.0
+
+    async def generate(self, prompt: str, **options: Any) -> AsyncIterator[Event]:
+        """One output."""
+        self.asked.append({"prompt": prompt, **options})
+        job = f"{len(self.asked):020x}"
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            yield Started(job_id=job, model="a/b")
+            yield Submitting(job_id=job, provider="p")
+            await asyncio.sleep(self.pause)
+            yield Accepted(job_id=job, provider="p", provider_job="1")
+            if self.gate is not None:
+                self.waiting += 1
+                await self.gate.wait()
+            ending = self.endings.get(prompt)
+            if callable(ending):
+                ending()
+            if isinstance(ending, HfmediaError):
+                yield JobFailed(job_id=job, error=ending)
+                return
+            if isinstance(ending, Exception):
+                raise ending
+            path = drawn(options["output"], job)
+            cost = ending if isinstance(ending, Cost) else self.cost
+            yield MediaReady(job_id=job, media=Media(path=path, mime="image/png", cost=cost, job_id=job))
+        finally:
+            self.at_once -= 1
+
+
+@pytest.fixture
+def stand() -> Any:
+    """Typed as anything, since a batch asks for a MediaClient."""
+    return Stand()
+
+
+@pytest.fixture
+async def client(world: Sandbox, environ: dict[str, str]) -> AsyncIterator[MediaClient]:
+    """A real client in a simulated world."""
+    async with MediaClient(environ=environ) as made:
+        yield made

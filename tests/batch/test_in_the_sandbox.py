@@ -1,0 +1,134 @@
+"""Batches with the real client and its ledger, in a simulated world."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfmedia.batch import Batch, BrokenSheetError
+from hfmedia.client import MediaClient
+from hfmedia.core.errors import ContentRefusedError, InDoubtError
+from hfmedia.engine import JobFailed, MediaReady
+from hfmedia.sandbox import Sandbox
+
+FLUX = "black-forest-labs/FLUX.1-schnell"
+
+
+async def through(batch: Batch) -> Batch:
+    """The batch once it is over."""
+    async with batch:
+        async for _ in batch.run():
+            pass
+    return batch
+
+
+async def test_a_second_start_does_only_what_is_missing(client: MediaClient, world: Sandbox, tmp_path: Path) -> None:
+    """A line more is a job more, a changed line is a new job, another order changes nothing."""
+    sheet = tmp_path / "a.jsonl"
+    lines = ['{"prompt": "a fox"}', '{"prompt": "a whale", "seed": 7}', '{"prompt": "a fox"}']
+    defaults = {"model": f"{FLUX}:together"}
+    starts = [(lines, 3), (lines, 3), (lines[::-1], 3), ([*lines, '{"prompt": "a bear"}'], 4)]
+    starts.append((['{"prompt": "a fox"}', '{"prompt": "a whale", "seed": 8}', '{"prompt": "a fox"}'], 5))
+    for told, submissions in starts:
+        sheet.write_text("\n".join(told))
+        batch = await through(Batch(client, sheet, tmp_path / "out", defaults=defaults))
+        assert batch.tally.there == len(told)
+        assert world.submissions.total() == submissions
+    index = [json.loads(line) for line in (tmp_path / "out" / "index.jsonl").read_text().splitlines()]
+    assert len({line["key"] for line in index}) == len(index) == 5
+
+
+async def test_what_failed_is_tried_anew_and_what_was_removed_is_fetched_again(
+    client: MediaClient, world: Sandbox, tmp_path: Path
+) -> None:
+    """The one is bought, the other is not."""
+    rows = [{"prompt": f"fox {number}"} for number in range(4)]
+    options: dict[str, Any] = {"defaults": {"model": f"{FLUX}:replicate"}, "concurrency": 1}
+    world.fault("replicate", "fail", times=1)
+    first = await through(Batch(client, rows, tmp_path / "out", **options))
+    assert (first.tally.made, first.tally.failed) == (3, 1)
+    pictures = [path for path in (tmp_path / "out").iterdir() if path.suffix in (".jpg", ".png", ".webp")]
+    pictures[0].unlink()
+    second = await through(Batch(client, rows, tmp_path / "out", **options))
+    assert (second.tally.earlier, second.tally.made, second.tally.failed) == (2, 2, 0)
+    assert world.submissions["replicate"] == 5
+
+
+async def test_a_doubt_is_told_and_never_sent_again(client: MediaClient, world: Sandbox, tmp_path: Path) -> None:
+    """However often it is started; the plan says so as well."""
+    rows = [{"prompt": f"fox {number}", "model": f"{FLUX}:fal-ai"} for number in range(3)]
+    world.fault("fal-ai", "cut", times=1, step="submit")
+    for _ in range(3):
+        batch = await through(Batch(client, rows, tmp_path / "out", concurrency=1))
+        assert (batch.tally.there, batch.tally.in_doubt) == (2, 1)
+        assert world.submissions["fal-ai"] <= 3
+    async with Batch(client, rows, tmp_path / "out") as batch:
+        assert (await batch.plan()).stands["in doubt"] == 1
+
+
+async def test_errors_of_one_line_are_typed(client: MediaClient, world: Sandbox, tmp_path: Path) -> None:
+    """As the client tells them, each with its line."""
+    world.fault("fal-ai", "moderated", times=1)
+    rows = [{"prompt": "a", "model": f"{FLUX}:fal-ai"}, {"prompt": "b", "model": "nobody/knows-this"}]
+    async with Batch(client, rows, tmp_path / "out") as batch:
+        told = [one async for one in batch.run() if isinstance(one.event, JobFailed | MediaReady)]
+    kinds = {one.order.line: type(one.event.error).__name__ for one in told if isinstance(one.event, JobFailed)}
+    assert kinds[1] == ContentRefusedError.__name__
+    assert kinds[2] == "ModelNotFoundError"
+    assert InDoubtError.__name__ not in kinds.values()
+
+
+async def test_a_broken_line_sends_nothing(client: MediaClient, world: Sandbox, tmp_path: Path) -> None:
+    """Not even a question to the Hub; the folder is not made."""
+    rows = [{"prompt": "a", "model": FLUX}] * 5 + [{"prompt": ""}]
+    with pytest.raises(BrokenSheetError):
+        await through(Batch(client, rows, tmp_path / "out"))
+    assert world.requests == []
+    assert not (tmp_path / "out").exists()
+
+
+async def test_a_plan_tells_what_would_be_done_and_sends_nothing(
+    client: MediaClient, world: Sandbox, tmp_path: Path
+) -> None:
+    """Who would be asked, what is there, and what it cost before: one look at the Hub for each model."""
+    known = [{"prompt": f"fox {number}", "model": f"{FLUX}:wavespeed"} for number in range(2)]
+    await through(Batch(client, known, tmp_path / "out"))
+    world.clear()
+    more = [{"prompt": f"bear {number}", "model": f"{FLUX}:wavespeed"} for number in range(10)]
+    others: list[dict[str, Any]] = [{"prompt": "a", "model": "Lightricks/LTX-Video", "task": "text-to-video"}]
+    wrong = [{"prompt": "a", "model": "nobody/knows-this"}]
+    async with Batch(client, [*known, *more, *others, *wrong], tmp_path / "out") as batch:
+        plan = await batch.plan()
+    assert (plan.lines, plan.outputs, plan.stands["done"], plan.stands["to do"]) == (14, 14, 2, 12)
+    groups = {group.model: group for group in plan.groups}
+    flux = groups[f"{FLUX}:wavespeed"]
+    assert (flux.outputs, flux.provider, flux.task, flux.samples) == (
+        10,
+        "wavespeed",
+        "text-to-image",
+        len(flux.each) * 2,
+    )
+    assert groups["Lightricks/LTX-Video"].provider
+    assert groups["Lightricks/LTX-Video"].each == {}
+    assert groups["nobody/knows-this"].wrong
+    assert plan.unknown() == sum(group.outputs for group in plan.groups if not group.each)
+    assert {seen.kind for seen in world.requests} <= {"hub"}
+    assert len(world.requests) <= 3
+
+
+async def test_without_a_model_the_one_of_the_first_start_is_kept(client: MediaClient, tmp_path: Path) -> None:
+    """Another default tomorrow makes no other job of it."""
+    rows = [{"prompt": "a fox"}]
+    await through(Batch(client, rows, tmp_path / "out"))
+    picture = next((tmp_path / "out").glob("*.jpg"))
+    picture.unlink()
+
+    async def other(task: str) -> str:
+        return "black-forest-labs/FLUX.1-dev"
+
+    client.default_model = other  # type: ignore[method-assign]
+    batch = await through(Batch(client, rows, tmp_path / "out"))
+    assert (batch.tally.made, batch.tally.failed) == (1, 0)
