@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,8 +23,8 @@ DATE = "Sun, 22 Nov 2026 19:00:00 GMT"
 class Cdn:
     """One file on a server, and what goes wrong with it: each request takes the next of ``plan``, then all is well.
 
-    A plan's step is a status to answer, ``("cut", n)``: break off after n bytes, ``("lie", header)``: a false
-    Content-Range on a 206, or ``("change", data)``: the file becomes another one.
+    A plan's step is a status to answer, ``("cut", n)``: break off after n bytes, ``("short", n)``: end as if n bytes
+    were all, ``("lie", header)``: a false Content-Range on a 206, or ``("change", data)``: the file becomes another.
     """
 
     def __init__(self) -> None:
@@ -60,7 +61,7 @@ class Cdn:
         else:
             answer.content_length = len(self.data) - start
         await answer.prepare(request)
-        end = len(self.data) if what != "cut" else start + value
+        end = start + value if what in ("cut", "short") else len(self.data)
         for at in range(start, end, 16_384):
             await answer.write(self.data[at : min(end, at + 16_384)])
         if what == "cut":
@@ -140,6 +141,7 @@ class Keeping:
         self.folder = folder
         self.waits: list[float] = []
         self.told: list[tuple[int, int | None]] = []
+        self.begun = asyncio.Event()
         self.store = Store(folder, sleep=self._sleep)
         self.fetch = fetch
 
@@ -156,8 +158,12 @@ class Keeping:
             spot,
             makes=makes,  # type: ignore[arg-type]
             fetch=self.fetch,
-            progress=lambda done, total: self.told.append((done, total)),
+            progress=self._progress,
         )
+
+    def _progress(self, done: int, total: int | None) -> None:
+        self.told.append((done, total))
+        self.begun.set()
 
     def files(self) -> list[str]:
         """Every file below the folder, hidden ones too."""

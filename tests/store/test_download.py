@@ -20,7 +20,7 @@ from .samples import noise, sample
 
 DATA = noise(200_000)
 LONGER = noise(260_000)
-EQUAL = DATA[:60_000] + bytes(8) + DATA[60_008:]
+EQUAL = DATA[:30_000] + bytes(8) + DATA[30_008:]  # another picture, of the same length
 
 
 def ranges(cdn: Cdn) -> list[str | None]:
@@ -95,13 +95,31 @@ async def test_a_file_that_changed_is_never_glued_to_its_old_half(
     assert kept.sha256 == hashlib.sha256(changed).hexdigest()
 
 
-@pytest.mark.parametrize("lie", ["bytes 0-9/200000", "bytes 50001-/*", "bytes 50000-99999/7", "rubbish", ""])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        f"bytes 0-{len(DATA) - 1}/{len(DATA)}",
+        f"bytes 50001-{len(DATA) - 1}/{len(DATA)}",
+        f"bytes 50000-{len(DATA) - 1}/{len(DATA) + 7}",
+        f"bytes */{len(DATA)}",
+        "rubbish",
+        "",
+    ],
+)
 async def test_a_206_that_does_not_fit_is_not_believed(cdn: Cdn, keeping: Keeping, lie: str) -> None:
     """A part from another place, or of a file of another length, begins the download again."""
     cdn.data, cdn.plan = DATA, [("cut", 50_000), ("lie", lie)]
     kept = await keeping.keep(cdn.url)
     assert kept.path.read_bytes() == DATA
     assert ranges(cdn) == [None, "bytes=50000-", None]
+
+
+async def test_the_length_that_a_206_tells_is_held_to(cdn: Cdn, keeping: Keeping) -> None:
+    """A file of unknown length has one as soon as a part of it is told; an answer that ends before is broken."""
+    cdn.data, cdn.chunked, cdn.plan = DATA, True, [("cut", 50_000), ("short", 60_000)]
+    kept = await keeping.keep(cdn.url)
+    assert kept.path.read_bytes() == DATA
+    assert ranges(cdn) == [None, "bytes=50000-", "bytes=110000-"]
 
 
 async def test_a_cut_at_the_very_end_of_a_file_of_unknown_length_is_found_whole(cdn: Cdn, keeping: Keeping) -> None:

@@ -89,6 +89,16 @@ def test_a_few_zeros_after_the_end_do_no_harm(form: str) -> None:
     look(sample(form) + b"\0" * 16, "video" if form in FILMS else "image")
 
 
+@pytest.mark.parametrize("form", ["jpeg", "jpeg-progressive", "jpeg-with-thumbnail"])
+@pytest.mark.parametrize(
+    "tail", [b"made by nobody\n", b"\xff\xd8\xff\xe0 a second one, cut", bytes(60_000), b"\xff" * 9], ids=len
+)
+def test_what_stands_behind_a_whole_jpeg_does_no_harm(form: str, tail: bytes) -> None:
+    """Cameras and encoders leave notes there; what comes before them is whole all the same."""
+    kind = inspect(io.BytesIO(sample(form) + tail), "image")
+    assert (kind.mime, kind.width, kind.height) == ("image/jpeg", WIDTH, HEIGHT)
+
+
 @pytest.mark.parametrize(
     ("form", "makes", "passes"),
     [

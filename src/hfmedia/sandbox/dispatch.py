@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -17,7 +17,7 @@ from .hf_inference import HfInference
 from .novita import Novita
 from .openai_images import Nscale, OpenAIImages
 from .replicate import Replicate
-from .service import TROUBLES, Answer, Call, Refused, Route, Service, Wrong, plain, told
+from .service import TROUBLES, Answer, Call, RefusedError, Route, Service, WrongError, plain, told
 from .together import Together
 from .wavespeed import Wavespeed
 from .zai import Zai
@@ -73,6 +73,15 @@ class Providers:
         """The job that a call asks for, if it names one."""
         return next((call.found[name] for name in IDS if name in call.found), None)
 
+    def steps(self, service: Service, route: Route | None, job: str | None) -> set[str]:
+        """The steps that a request is. Where one address tells both, asking for a finished job is its result too."""
+        if route is None:
+            return set()
+        known = self.world.jobs.get(job or "")
+        ended = known is not None and known.state not in ("queued", "running")
+        apart = any(other.step == "result" for other in service.routes)
+        return {route.step, "result"} if route.step == "poll" and ended and not apart else {route.step}
+
     def may(self, service: Service, call: Call) -> Answer | None:
         """None when the credential is right; else the refusal."""
         shown = call.headers.get("Authorization")
@@ -84,7 +93,7 @@ class Providers:
 
     async def answer(self, service: Service, route: Route | None, call: Call) -> Answer:
         """What the provider answers, with the faults that change what it says."""
-        fault = call.fault
+        fault = None if call.fault is None or call.fault.later else call.fault
         if fault is not None and fault.kind in faults.REFUSALS:
             if fault.says("accepted") and route is not None:
                 await self._plainly(service, route, call)
@@ -103,11 +112,17 @@ class Providers:
     async def _plainly(self, service: Service, route: Route, call: Call) -> Answer:
         try:
             made = await route.answer(call)
-        except Refused as refused:
+        except RefusedError as refused:
             made = refused.answer
-        except Wrong as wrong:
+        except WrongError as wrong:
             made = service.wrong(wrong)
-        return msgspec.structs.replace(made, headers={**service.headers(call), **made.headers})
+        passed = self._router_headers() if call.routed else {}
+        return msgspec.structs.replace(made, headers={**passed, **service.headers(call), **made.headers})
+
+    def _router_headers(self) -> dict[str, str]:
+        """What the router adds to what passes through it."""
+        mark = f"{self.world.chance.getrandbits(96):024x}"
+        return {"x-request-id": f"Root=1-sandbox-{mark}", "Inference-Id": mark}
 
 
 def refusal(service: Service, call: Call, fault: Fault) -> Answer:
@@ -130,13 +145,13 @@ def refusal(service: Service, call: Call, fault: Fault) -> Answer:
 
 def _restated(made: Answer, path: tuple[str, ...], fault: Fault) -> Answer:
     """The same answer with its status word replaced, or taken out."""
-    said = msgspec.json.decode(made.body)
-    place = said
+    said: Any = msgspec.json.decode(made.body)
+    place: Any = said
     for name in path[:-1]:
-        place = place.get(name, {}) if isinstance(place, dict) else {}
+        place = cast("dict[str, Any]", place).get(name, {}) if isinstance(place, dict) else {}
     if path and isinstance(place, dict):
         if fault.kind == "no-status":
-            place.pop(path[-1], None)
+            cast("dict[str, Any]", place).pop(path[-1], None)
         else:
             place[path[-1]] = fault.text("word", "pondering")
     return msgspec.structs.replace(made, body=msgspec.json.encode(said))

@@ -9,7 +9,7 @@ import base64
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from .service import Answer, Call, Fields, Refused, Service, Wrong, plain, route, told
+from .service import Answer, Call, Fields, RefusedError, Service, WrongError, plain, route, told
 from .world import Ask
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Fal(Service):
         """An application that does not exist."""
         return told({"detail": f"Application '{provider_id.split('/', 1)[-1]}' not found"}, 404)
 
-    def wrong(self, error: Wrong) -> Answer:
+    def wrong(self, error: WrongError) -> Answer:
         """FastAPI's list of what is wrong."""
         sorts = {
             "missing": "missing",
@@ -110,6 +110,9 @@ class Fal(Service):
 
     async def accept(self, call: Call) -> Job:
         """Check a submission and take it on."""
+        if call.routed and call.found["model"] not in self.world.served[self.name]:
+            # The router knows fal's models by the path alone, and goes no further.
+            raise RefusedError(told({"error": f"Model not supported by provider {self.name}"}, 400))
         offer = self.find(call.found["model"])
         task, model = offer[1].task, offer[1].provider_id
         body = call.fields()
@@ -143,10 +146,10 @@ class Fal(Service):
         rows = body.rows("loras")
         for index, row in enumerate(rows):
             if not isinstance(row.values.get("path"), str):
-                raise Wrong(f"loras.{index}.path", "type", "str type expected")
+                raise WrongError(f"loras.{index}.path", "type", "str type expected")
             row.number("scale", 1, 0, 4)
         if adapter and model == "fal-ai/lora" and not isinstance(body.values.get("model_name"), str):
-            raise Wrong("model_name", "missing", "Field required")
+            raise WrongError("model_name", "missing", "Field required")
 
     async def _source(self, body: Fields, task: str) -> bytes | None:
         """The input picture, where the task has one."""
@@ -156,11 +159,11 @@ class Fal(Service):
         if not value:
             if task.startswith("image-text"):
                 return None
-            raise Wrong("image_url", "missing", "Field required")
+            raise WrongError("image_url", "missing", "Field required")
         if value.startswith("data:") and value[5:].partition(",")[0].split(";")[0] not in MIME_TYPES:
-            raise Wrong("image_url", "mime", "Unsupported data URL")
+            raise WrongError("image_url", "mime", "Unsupported data URL")
         if not value.startswith(("data:", "http://", "https://")):
-            raise Wrong("image_url", "image", "image_url must be a URL or a data URI")
+            raise WrongError("image_url", "image", "image_url must be a URL or a data URI")
         return await self.image(value, "image_url")
 
     async def run(self, call: Call) -> Answer:
@@ -191,7 +194,7 @@ class Fal(Service):
     def _found(self, call: Call) -> Job:
         job = self.job(call.found["id"])
         if not self._address(job).endswith(f".run/{call.found['app']}/requests/{job.id}"):
-            raise Refused(self.forgotten(job.id))
+            raise RefusedError(self.forgotten(job.id))
         return job
 
     async def status(self, call: Call) -> Answer:
@@ -267,7 +270,7 @@ def _image_size(body: Fields) -> tuple[int, int]:
         return SIZES["landscape_4_3"]
     if isinstance(value, str):
         if value not in SIZES:
-            raise Wrong("image_size", "choice", f"Input should be one of {', '.join(SIZES)} or an object")
+            raise WrongError("image_size", "choice", f"Input should be one of {', '.join(SIZES)} or an object")
         return SIZES[value]
     inner = body.inner("image_size")
     width, height = inner.whole("width", 512, 64, 4096), inner.whole("height", 512, 64, 4096)

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .catalogue import PROVIDERS, STRANGER
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 STEPS = ("submit", "poll", "result", "cancel", "cdn", "hub")
 API_STEPS = ("submit", "poll", "result", "cancel", "hub")
 ANY_STEP = STEPS
+
+
+class OrderError(ValueError):
+    """An order that cannot be carried out; the words say why."""
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -102,6 +108,7 @@ WIRE = frozenset(
 FATES = frozenset({"moderated", "nsfw", "fail", "cold"})
 SYNC_ONLY = frozenset({"nscale", "hf-inference", "acme-images"})
 PLACES = frozenset({"hub", "cdn"})
+SOMEBODY = (*PROVIDERS, STRANGER, "hub", "cdn", "*")
 
 
 class Fault(msgspec.Struct):
@@ -114,6 +121,11 @@ class Fault(msgspec.Struct):
     after: int = 0
     job: str | None = None
     details: dict[str, Any] = {}
+
+    @property
+    def later(self) -> bool:
+        """Whether it waits for the job that this submission makes, and leaves the submission itself alone."""
+        return self.job == "new"
 
     def number(self, name: str, default: float) -> float:
         """A detail as a number."""
@@ -151,19 +163,21 @@ def order(
     step: str | None = None,
     **details: Any,
 ) -> Fault:
-    """A checked order. ValueError names what is wrong with it."""
+    """A checked order. OrderError, a ValueError, names what is wrong with it."""
+    if provider not in SOMEBODY:
+        raise OrderError(f"nobody is called {provider!r}; known: {', '.join(SOMEBODY)}")
     known = KINDS.get(kind)
     if known is None:
-        raise ValueError(f"no fault is called {kind!r}; known: {', '.join(KINDS)}")
+        raise OrderError(f"no fault is called {kind!r}; known: {', '.join(KINDS)}")
     place = step or (provider if provider in PLACES else known.steps[0])
     if place not in STEPS:
-        raise ValueError(f"no step is called {place!r}; known: {', '.join(STEPS)}")
+        raise OrderError(f"no step is called {place!r}; known: {', '.join(STEPS)}")
     if place not in known.steps:
-        raise ValueError(f"{kind} cannot strike at {place}; it can at {', '.join(known.steps)}")
+        raise OrderError(f"{kind} cannot strike at {place}; it can at {', '.join(known.steps)}")
     if provider != "*" and not possible(provider, kind):
-        raise ValueError(f"{provider} has no jobs, so {kind} cannot happen there")
+        raise OrderError(f"{provider} has no jobs, so {kind} cannot happen there")
     if times is not None and times < 1:
-        raise ValueError("times is at least 1, or None for always")
+        raise OrderError("times is at least 1, or None for always")
     return Fault(provider, kind, place, times, after, None, details)
 
 
@@ -171,18 +185,28 @@ def read(text: str) -> Fault:
     """An order written as PROVIDER:KIND[:TIMES][;detail=value…], where TIMES is a number or `all`."""
     head, *rest = text.split(";")
     provider, _, tail = head.strip().partition(":")
+    if not tail:
+        raise OrderError(f"{text!r} orders no fault; write PROVIDER:KIND[:TIMES][;detail=value…]")
     kind, _, times = tail.partition(":")
     details = dict(part.strip().split("=", 1) for part in rest if "=" in part)
     step = details.pop("step", None)
-    after = int(details.pop("after", "0"))
-    count = None if times == "all" else int(times or 1)
+    try:
+        after = int(details.pop("after", "0"))
+        count = None if times == "all" else int(times or 1)
+    except ValueError as error:
+        raise OrderError(f"{text!r}: TIMES and after= are whole numbers, or TIMES is `all`") from error
     return order(provider, kind, times=count, after=after, step=step, **details)
 
 
-def read_header(text: str, provider: str) -> Fault:
-    """The order in an `x-sandbox-fault: KIND[;detail=value…]` header, for this request alone."""
+def read_header(text: str, provider: str, steps: Collection[str]) -> Fault:
+    """The order in an `x-sandbox-fault: KIND[;detail=value…]` header, for this request alone.
+
+    Without `step=` it strikes this request where the kind can, and else a later step of the job it starts.
+    """
     kind, _, rest = text.partition(";")
-    return read(f"{provider}:{kind.strip()}" + (f";{rest}" if rest else ""))
+    here = next((step for step in KINDS[kind.strip()].steps if step in steps), None) if kind.strip() in KINDS else None
+    place = f";step={here}" if here and "step=" not in rest else ""
+    return read(f"{provider}:{kind.strip()}" + place + (f";{rest}" if rest else ""))
 
 
 class FaultBook:
@@ -202,7 +226,7 @@ class FaultBook:
     def take(self, provider: str, steps: Collection[str], job: str | None = None) -> Fault | None:
         """The first order that strikes this request, counted down; orders still waiting are counted down too."""
         for fault in self.orders:
-            names = {provider, "*"} | ({"cdn"} if fault.step == "cdn" else set())
+            names = {provider, "*", "cdn"} if fault.step == "cdn" else {provider, "*"}
             if fault.provider not in names or fault.step not in steps:
                 continue
             if fault.job is not None and fault.job != job:

@@ -3,6 +3,8 @@
 The same prompt, seed, size and length give the same film. Heavy: call it in a thread.
 """
 
+# pyright: reportUnknownMemberType=false
+# Pillow's own types name numpy, which is not installed here.
 from __future__ import annotations
 
 import io
@@ -16,6 +18,7 @@ from .service import NoEncoderError
 
 MOST_FRAMES = 96  # a longer film shows fewer frames a second instead
 WIDER = 1.35  # how much wider than the picture the moving layers are drawn
+LIGHT = (255, 244, 214)
 ZOOM = 0.14  # how far a film that starts from a picture moves into it
 
 
@@ -57,12 +60,17 @@ def _drifting(prompt: str, seed: int, width: int, height: int, count: int) -> It
 
 
 def _into(source: bytes, prompt: str, seed: int, width: int, height: int, count: int) -> Iterator[Image.Image]:
-    """A slow move into the given picture; its first frame is the whole of it."""
+    """A slow move into the given picture while a light passes; its first frame is the whole of it."""
     whole = pictures.recoloured(source, prompt, seed, width, height)
     for number in range(count):
         near = ZOOM * number / (count - 1)
         box = (near * width / 2, near * height / 2, width - near * width / 2, height - near * height / 2)
-        yield whole.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        image = whole.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        if number:  # a light passes from left to right
+            reach = max(width, height)
+            light = scene.glow(reach, 1.6, 0.4 * min(1.0, 4 * number / count))
+            image.paste(LIGHT, (round(width * 1.2 * number / count) - reach // 2, -reach // 3), light)
+        yield image
 
 
 def _encoded(

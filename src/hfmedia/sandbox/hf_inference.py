@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .service import Answer, Call, Fields, Service, Wrong, route, told
+from .service import Answer, Call, Fields, Service, WrongError, route, told
 from .world import Ask
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class HfInference(Service):
             return told({"error": text, "estimated_time": WAIT}, 503)
         return told({"error": text}, status)
 
-    def wrong(self, error: Wrong) -> Answer:
+    def wrong(self, error: WrongError) -> Answer:
         """422 with a type for what cannot be read, 400 for the rest."""
         if error.sort in ("image", "type", "range", "empty", "missing"):
             return told({"error": f"{error.field}: {error.message}", "error_type": "ValidationError"}, 422)
@@ -46,7 +46,7 @@ class HfInference(Service):
         offer = self.find(call.found["model"])
         task = offer[1].task
         source = None
-        if call.headers.get("Content-Type", "application/json").startswith("application/json"):
+        if _is_json(call):
             body = call.fields()
             inputs = body.text("inputs")
             wish = body.inner("parameters")
@@ -56,7 +56,7 @@ class HfInference(Service):
                 prompt = wish.text("prompt", "", empty=True)
         else:
             if task != "image-to-image":
-                raise Wrong("inputs", "type", "this model wants text")
+                raise WrongError("inputs", "type", "this model wants text")
             wish, prompt = Fields({}), ""
             source = await self.world.checked_image(call.body, "inputs")
         target = wish.inner("target_size") if "target_size" in wish else wish
@@ -82,3 +82,9 @@ class HfInference(Service):
         from . import pictures
 
         return pictures.size_of(source)
+
+
+def _is_json(call: Call) -> bool:
+    """Whether the body is JSON: by its type, or by its first letter where no type is told."""
+    said = call.headers.get("Content-Type")
+    return said.startswith("application/json") if said else call.body.lstrip()[:1] == b"{"

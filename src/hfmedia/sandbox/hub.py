@@ -81,7 +81,7 @@ class Hub:
         except ValueError:
             return _error(400, "limit and cursor must be whole numbers")
         page = [_shown(model, query, as_list=True) for model in found[start : start + limit]]
-        headers = {}
+        headers: dict[str, str] = {}
         if start + limit < len(found):
             onward = [(name, value) for name, value in query if name != "cursor"] + [("cursor", str(start + limit))]
             headers["Link"] = f'<{self.world.url}/api/models?{urlencode(onward)}>; rel="next"'
@@ -93,7 +93,11 @@ class Hub:
             for offer in model.mappings:
                 if offer.provider == provider and offer.status == status:
                     entry = {"_id": _id(model), "providerId": offer.provider_id, "status": offer.status}
-                    tasks.setdefault(offer.task, {})[model.id] = entry
+                    if offer.adapter:  # adapters are offered by a rule: any LoRA of a base model
+                        rule = {"adapterType": offer.adapter, "tags": [f"base_model:adapter:{model.base}", "lora"]}
+                        tasks.setdefault(offer.task, {})["tag-filter=" + ",".join(rule["tags"])] = entry | rule
+                    else:
+                        tasks.setdefault(offer.task, {})[model.id] = entry
         known = provider in (*catalogue.PROVIDERS, catalogue.STRANGER)
         return told(tasks) if known else _error(404, "Partner not found")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .service import Answer, Call, Service, Wrong, route, told
+from .service import Answer, Call, Service, WrongError, route, told
 from .world import Ask
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Novita(Service):
         """A task as it stands."""
         task_id = call.query.get("task_id")
         if not task_id:
-            raise Wrong("task_id", "missing", "task_id is required")
+            raise WrongError("task_id", "missing", "task_id is required")
         job = self.job(task_id)
         state = "FAILED" if job.fate == "nsfw" and job.state == "done" else STATES[job.state]
         reasons = {"moderated": "ILLEGAL_PROMPT", "nsfw": "ILLEGAL_PROMPT", "fail": job.fate_text or "TASK_FAILED"}

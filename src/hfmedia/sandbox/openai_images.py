@@ -9,7 +9,7 @@ import base64
 import time
 from typing import TYPE_CHECKING, Any
 
-from .service import Answer, Call, Service, Wrong, route, told
+from .service import Answer, Call, Service, WrongError, route, told
 from .world import Ask
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class OpenAIImages(Service):
         codes = {"moderated": "content_policy_violation", "credit": "insufficient_quota", "model": "model_not_found"}
         return openai_error(status, text, code=codes.get(sort))
 
-    def wrong(self, error: Wrong) -> Answer:
+    def wrong(self, error: WrongError) -> Answer:
         """The dialect's error, naming the parameter."""
         return openai_error(400, error.message, error.field or None)
 

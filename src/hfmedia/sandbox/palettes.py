@@ -85,6 +85,8 @@ SUBJECTS: dict[str, str] = {
     "castle": "castle tower knight wizard fortress",
     "robot": "robot android mech",
 }
+ANYWHERE = frozenset({"fox", "cat", "whale", "house", "balloon", "castle", "robot"})  # other words choose the land
+COLOURS: dict[str, Colour] = {"fox": (216, 87, 42), "whale": (38, 66, 92)}  # whatever the landscape is
 SUBJECT_BY_WORD = {word: name for name, words in SUBJECTS.items() for word in words.split()}
 
 
@@ -96,8 +98,14 @@ def words_of(prompt: str) -> list[str]:
 def choose(prompt: str, chance: random.Random) -> Palette:
     """The palette for a prompt."""
     words = words_of(prompt)
-    names = [BY_WORD[word] for word in words if word in BY_WORD]
+    known = [word for word in words if word in BY_WORD]
+    names = [BY_WORD[word] for word in known if SUBJECT_BY_WORD.get(word) not in ANYWHERE] or [
+        BY_WORD[word] for word in known
+    ]
     chosen = PALETTES[names[0] if names else chance.choice(sorted(PALETTES))]
+    own = COLOURS.get(subject_of(prompt) or "")
+    if own is not None:
+        chosen = msgspec.structs.replace(chosen, subject=own)
     for word in words:
         switch = SWITCHES.get(word)
         if switch == "snow" and not chosen.snow:
@@ -109,7 +117,7 @@ def choose(prompt: str, chance: random.Random) -> Palette:
             dark = PALETTES["night"]
             chosen = msgspec.structs.replace(
                 chosen,
-                sky=dark.sky[:2] + (mix(dark.sky[2], chosen.sky[2], 0.35),),
+                sky=(*dark.sky[:2], mix(dark.sky[2], chosen.sky[2], 0.35)),
                 far=mix(chosen.far, dark.far, 0.65),
                 near=mix(chosen.near, dark.near, 0.7),
                 sun=dark.sun,

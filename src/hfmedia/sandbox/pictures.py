@@ -3,6 +3,8 @@
 The same prompt, seed, size and form give the same bytes.
 """
 
+# pyright: reportUnknownMemberType=false
+# Pillow's own types name numpy, which is not installed here.
 from __future__ import annotations
 
 import io
@@ -18,7 +20,7 @@ MARK = "hfmedia sandbox · simulated"
 LARGEST = 1_600_000  # pixels drawn; larger pictures are enlarged from there
 
 
-class NotAPicture(ValueError):
+class NotAPictureError(ValueError):
     """The bytes are no picture that can be read."""
 
 
@@ -49,7 +51,7 @@ def landscape(prompt: str, seed: int, width: int, height: int) -> Image.Image:
     scale = min(1.0, (LARGEST / (width * height)) ** 0.5)
     small = (max(8, round(width * scale)), max(8, round(height * scale)))
     view = scene.compose(prompt, seed, *small)
-    chance = random.Random(f"{seed}/details/{prompt}")  # noqa: S311 — pictures, not secrets
+    chance = random.Random(f"{seed}/details/{prompt}")  # pictures, not secrets
     image = view.sky.copy()
     scene.put_sun(image, view)
     scene.put_clouds(image, view)
@@ -63,7 +65,7 @@ def landscape(prompt: str, seed: int, width: int, height: int) -> Image.Image:
 
 def recoloured(source: bytes, prompt: str, seed: int, width: int, height: int) -> Image.Image:
     """The source picture, fitted to the size and tinted with the prompt's palette."""
-    chance = random.Random(f"{prompt}\x00{seed}")  # noqa: S311 — pictures, not secrets
+    chance = random.Random(f"{prompt}\x00{seed}")  # pictures, not secrets
     palette = palettes.choose(prompt, chance)
     with Image.open(io.BytesIO(source)) as opened:
         fitted = ImageOps.fit(opened.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
@@ -135,7 +137,7 @@ def encoded(image: Image.Image, form: str, prompt: str, seed: int) -> bytes:
         image.save(out, "PNG", pnginfo=facts, compress_level=1)
     elif form == "webp":
         exif = Image.Exif()
-        exif[0x0131] = said
+        exif[0x0131] = said.replace("·", "-")  # this field is ASCII
         image.save(out, "WEBP", quality=88, method=1, exif=exif)
     else:
         image.save(out, "JPEG", quality=90, comment=said.encode())
@@ -143,16 +145,16 @@ def encoded(image: Image.Image, form: str, prompt: str, seed: int) -> bytes:
 
 
 def normal(raw: bytes, side: int) -> bytes:
-    """Input bytes as a JPEG of at most `side` pixels. NotAPicture where they cannot be read."""
+    """Input bytes as a JPEG of at most `side` pixels. NotAPictureError where they cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(raw)) as opened:
                 if opened.width * opened.height > 80_000_000:
-                    raise NotAPicture("too many pixels")
+                    raise NotAPictureError("too many pixels")
                 upright = ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise NotAPicture(str(error)) from error
+        raise NotAPictureError(str(error)) from error
     upright.thumbnail((side, side), Image.Resampling.BICUBIC)
     out = io.BytesIO()
     upright.save(out, "JPEG", quality=92)
@@ -160,9 +162,9 @@ def normal(raw: bytes, side: int) -> bytes:
 
 
 def size_of(raw: bytes) -> tuple[int, int]:
-    """Width and height of picture bytes. NotAPicture where they cannot be read."""
+    """Width and height of picture bytes. NotAPictureError where they cannot be read."""
     try:
         with Image.open(io.BytesIO(raw)) as opened:
             return opened.size
     except (OSError, ValueError, SyntaxError) as error:
-        raise NotAPicture(str(error)) from error
+        raise NotAPictureError(str(error)) from error

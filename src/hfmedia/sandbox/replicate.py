@@ -5,12 +5,13 @@ Top-level keys are checked strictly, input keys are not: unknown ones are ignore
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import re
 from typing import TYPE_CHECKING, Any
 
 from .catalogue import LIGHTNING_VERSION, SDXL_VERSION
-from .service import Answer, Call, Fields, Service, Wrong, route, told
+from .service import Answer, Call, Fields, Service, WrongError, route, told
 from .world import Ask
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Replicate(Service):
             route("POST", r"/v1/models/(?P<model>[^/]+/[^/]+)/predictions", "submit", self.by_name),
             route("POST", r"/v1/predictions", "submit", self.by_version),
             route("GET", r"/v1/predictions/(?P<id>\w+)", "poll", self.get),
+            route("GET", r"/v1/predictions", "poll", self.list),
             route("POST", r"/v1/predictions/(?P<id>\w+)/cancel", "cancel", self.cancel),
         )
 
@@ -80,7 +82,7 @@ class Replicate(Service):
             said["detail"] = f"Request was throttled. {text} Your rate limit resets in ~30s."
         return told(said, status, media="application/problem+json")
 
-    def wrong(self, error: Wrong) -> Answer:
+    def wrong(self, error: WrongError) -> Answer:
         """problem+json with the invalid fields."""
         names = {"extra": "additional_property_not_allowed", "missing": "required", "type": "invalid_type"}
         said = {
@@ -123,9 +125,10 @@ class Replicate(Service):
         offer = self.find(model)
         given = body.inner("input")
         if "input" not in body:
-            raise Wrong("input", "missing", "input is required")
+            raise WrongError("input", "missing", "input is required")
         job = self.world.accept(self, offer, await self._ask(given, offer[1].task), call)
         job.notes |= {"input": given.values, "array": not ONE_STRING.search(model)}
+        _deadline(job, call.headers.get("Cancel-After", ""), self.world.speed)
         prefer = re.search(r"wait(?:=(\d+))?", call.headers.get("Prefer", ""))
         headers: dict[str, str] = {}
         held = False
@@ -147,7 +150,7 @@ class Replicate(Service):
             lists = [*given.texts("images"), *given.texts("input_images")]
             value = given.text("image", "") or given.text("input_image", "") or next(iter(lists), "")
             if not value:
-                raise Wrong("input", "missing", "image is required")
+                raise WrongError("input", "missing", "image is required")
             source = await self.image(value, "input.image")
         if video:
             width, height = VIDEO_SIDES[given.choice("resolution", "480p", *VIDEO_SIDES)]
@@ -166,6 +169,11 @@ class Replicate(Service):
         """A prediction as it stands."""
         return told(self._told(self.job(call.found["id"])))
 
+    async def list(self, call: Call) -> Answer:
+        """The latest hundred predictions, newest first."""
+        mine = [job for job in self.world.jobs.values() if job.service == self.name]
+        return told({"previous": None, "next": None, "results": [self._told(job) for job in mine[:-101:-1]]})
+
     async def cancel(self, call: Call) -> Answer:
         """Stop a prediction."""
         job = self.job(call.found["id"])
@@ -183,6 +191,7 @@ class Replicate(Service):
             "moderated": "NSFW content detected. Try running it again, or try a different prompt.",
         }
         failed = job.state == "failed"
+        state = "aborted" if job.cancelled and job.notes.get("aborted") else STATES[job.state]
         if job.fate == "nsfw" and job.state == "done":
             failed, status, errors["nsfw"] = True, None, errors["moderated"]
         return {
@@ -194,11 +203,22 @@ class Replicate(Service):
             "output": None if failed or job.state != "done" else (urls if job.notes["array"] else urls[0]),
             "data_removed": False,
             "error": errors.get(job.fate or "") if failed else None,
-            "status": "failed" if failed else status or STATES[job.state],
+            "status": "failed" if failed else status or state,
             "created_at": created.isoformat().replace("+00:00", "Z"),
             **({"metrics": {"predict_time": round(job.run, 4)}} if ended else {}),
             "urls": {"get": base, "cancel": f"{base}/cancel"},
         }
+
+
+def _deadline(job: Job, text: str, speed: float) -> None:
+    """`Cancel-After: 90s`, `5m`, `1m30s`: the job is stopped then; aborted, where it had not begun."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    if not found or not text.strip():
+        return
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    wait = (hours * 3600 + minutes * 60 + seconds) / speed
+    job.notes["aborted"] = wait < job.queue
+    asyncio.get_running_loop().call_later(wait, job.cancel)
 
 
 def _logs(job: Job) -> str:

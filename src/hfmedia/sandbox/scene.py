@@ -3,6 +3,8 @@
 Soft things are drawn small and enlarged, edges are drawn large and reduced; nothing here uses the clock.
 """
 
+# pyright: reportUnknownMemberType=false
+# Pillow's own types name numpy, which is not installed here.
 from __future__ import annotations
 
 import math
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HILLS = 5
+SHORE = 3  # where there is water, it begins at this hill
 FINE = 2  # edges are drawn this many times larger
 
 
@@ -40,12 +43,13 @@ class Scene(msgspec.Struct, frozen=True):
     clouds: Image.Image
     hills: tuple[Layer, ...]
     horizon: int
+    shore: int
     stars: bool
 
 
 def compose(prompt: str, seed: int, width: int, height: int, *, wide: float = 1.0) -> Scene:
     """The scene of a prompt and seed. `wide` widens clouds and hills for panning."""
-    chance = random.Random(f"{prompt}\x00{seed}")  # noqa: S311 — pictures, not secrets
+    chance = random.Random(f"{prompt}\x00{seed}")  # pictures, not secrets
     palette = palettes.choose(prompt, chance)
     subject = palettes.subject_of(prompt)
     horizon = round(height * chance.uniform(0.56, 0.64))
@@ -57,7 +61,8 @@ def compose(prompt: str, seed: int, width: int, height: int, *, wide: float = 1.
     span = round(width * wide)
     clouds = _clouds(chance, span, height, horizon)
     hills = tuple(_hills(palette, chance, span, width, height, horizon, subject))
-    return Scene(palette, sky, sun, clouds, hills, horizon, palette.night)
+    shore = round(_base(SHORE / (HILLS - 1), horizon, height))
+    return Scene(palette, sky, sun, clouds, hills, horizon, shore, palette.night)
 
 
 def gradient(stops: tuple[Colour, ...], width: int, height: int) -> Image.Image:
@@ -68,7 +73,8 @@ def gradient(stops: tuple[Colour, ...], width: int, height: int) -> Image.Image:
         place = row / (rows - 1) * (len(stops) - 1)
         index = min(int(place), len(stops) - 2)
         column.putpixel((0, row), mix(stops[index], stops[index + 1], place - index))
-    return column.resize((max(1, width), max(1, height)), Image.Resampling.BICUBIC)
+    tall = column.resize((1, max(1, height)), Image.Resampling.BICUBIC)
+    return tall.resize((max(1, width), max(1, height)), Image.Resampling.NEAREST)
 
 
 def glow(diameter: int, power: float, strength: float) -> Image.Image:
@@ -80,7 +86,8 @@ def glow(diameter: int, power: float, strength: float) -> Image.Image:
 def disc(diameter: int) -> Image.Image:
     """A round mask with a clean edge."""
     large = Image.new("L", (diameter * 4, diameter * 4))
-    ImageDraw.Draw(large).ellipse((4, 4, diameter * 4 - 5, diameter * 4 - 5), fill=255)
+    edge = min(4, diameter)
+    ImageDraw.Draw(large).ellipse((edge, edge, diameter * 4 - 1 - edge, diameter * 4 - 1 - edge), fill=255)
     return large.reduce(4)
 
 
@@ -137,7 +144,7 @@ def _stars(sky: Image.Image, chance: random.Random, horizon: int) -> None:
         x, y = chance.randrange(width), int(horizon * chance.random() ** 1.4)
         bright = chance.random() ** 3
         under = sky.getpixel((x, min(y, sky.height - 1)))
-        base: Colour = under if isinstance(under, tuple) and len(under) == 3 else (0, 0, 0)  # pyright: ignore
+        base: Colour = (int(under[0]), int(under[1]), int(under[2])) if isinstance(under, tuple) else (0, 0, 0)
         size = (0.5 + 1.6 * bright) * unit
         pen.ellipse((x - size, y - size, x + size, y + size), fill=mix(base, (255, 250, 240), 0.25 + 0.7 * bright))
 
@@ -161,7 +168,7 @@ def _clouds(chance: random.Random, span: int, height: int, horizon: int) -> Imag
 def _ridge(chance: random.Random, rough: float) -> Callable[[float], float]:
     """A line of hills: a height of about -1 to 1 for a place."""
     waves = [
-        (rate, chance.uniform(0, math.tau), 1 / rate ** (1.25 - rough))
+        (rate, chance.uniform(0, math.tau), float(1 / rate ** (1.25 - rough)))
         for rate in (1.1, 2.3, 4.7, 9.1, 17.3, 31.0, 57.0)[: 4 + round(rough * 6)]
     ]
     total = sum(size for _, _, size in waves) or 1
@@ -170,6 +177,11 @@ def _ridge(chance: random.Random, rough: float) -> Callable[[float], float]:
         return sum(math.sin(x * rate * math.tau / 2 + phase) * size for rate, phase, size in waves) / total * 1.6
 
     return line
+
+
+def _base(depth: float, horizon: int, height: int) -> float:
+    """The middle height of a hill's line: 0 is the farthest hill, 1 the nearest."""
+    return horizon + (height - horizon) * math.pow(depth, 1.25) * 0.74 - height * 0.02
 
 
 def _hills(
@@ -185,15 +197,13 @@ def _hills(
     pines = chance.random() < 0.75 and not palette.water
     for index in range(HILLS):
         depth = index / (HILLS - 1)
-        base = horizon + (height - horizon) * (depth**1.25) * 0.74 - height * 0.02
+        base = _base(depth, horizon, height)
         swing = height * (0.07 - 0.025 * depth)
         line = _ridge(chance, 0.42 if index < 2 else 0.12)
-        if palette.water and index >= 3:
+        if palette.water and index >= SHORE:
             swing *= 0.12
-        tops = [(x, base + swing * line(x / height)) for x in range(-4, span + 8, 4)]
+        tops = [(float(x), base + swing * line(x / height)) for x in range(-4, span + 8, 4)]
         top = max(0, int(min(y for _, y in tops) - height * (0.14 if index >= 2 else 0.02)))
-        if subject and index in (1, 3, 4):
-            top = max(0, int(top - height * 0.34))
         large = Image.new("L", (span * FINE, (height - top) * FINE))
         pen = ImageDraw.Draw(large)
         outline = [(x * FINE, (y - top) * FINE) for x, y in tops]
@@ -206,9 +216,17 @@ def _hills(
         shade = mix(colour, (8, 10, 24), 0.25 * depth) if not palette.snow else mix(colour, (90, 120, 170), 0.3)
         stops = (lit, colour, haze) if index < 3 else (lit, colour, shade)
         paint = gradient(stops, span, height - top)
-        layers.append(Layer(paint, large.reduce(FINE), top, 0.25 + 0.75 * depth))
-        if subject and _stands_on(subject) == index:
-            layers.extend(_subject(palette, chance, subject, line, base, swing, span, width, height, depth))
+        hill = Layer(paint, large.reduce(FINE), top, 0.25 + 0.75 * depth)
+        shown = (
+            _subject(palette, chance, subject, tops, span, width, height) if subject and _at(subject) == index else None
+        )
+        match shown, subject in silhouettes.FAR_AWAY:
+            case None, _:
+                layers.append(hill)
+            case Layer(), True:
+                layers += [msgspec.structs.replace(shown, depth=hill.depth), hill]
+            case Layer(), False:
+                layers += [hill, msgspec.structs.replace(shown, depth=hill.depth)]
     return layers
 
 
@@ -235,28 +253,28 @@ def _pines(
         place += 1 + int(size * (chance.random() ** 2 * 0.9 + 0.08)) if chance.random() < 0.8 else 6 + int(size)
 
 
-def _stands_on(subject: str) -> int:
-    """The hill behind which or on which a subject is."""
-    return 1 if subject in silhouettes.FAR_AWAY else 3
+def _at(subject: str) -> int:
+    """The hill that a subject stands on, or rises behind."""
+    return 2 if subject in silhouettes.FAR_AWAY else SHORE
 
 
 def _subject(
     palette: Palette,
     chance: random.Random,
     subject: str,
-    line: Callable[[float], float],
-    base: float,
-    swing: float,
+    tops: list[tuple[float, float]],
     span: int,
     width: int,
     height: int,
-    depth: float,
-) -> list[Layer]:
-    side = min(width, height) * (0.30 if subject not in silhouettes.FAR_AWAY else 0.34)
+) -> Layer:
+    """A silhouette on the line of a hill; one that is far away has its feet hidden by that hill."""
+    far = subject in silhouettes.FAR_AWAY
+    side = min(width, height) * (0.34 if far else 0.30)
     centre = width * chance.uniform(0.28, 0.42)
-    ground = base + swing * line(centre / height) + side * 0.02
+    under = [y for x, y in tops if abs(x - centre) <= 4 + side / (2 if far else 4)]
+    ground = max(under) + 2 if far else sum(under) / len(under) + side * 0.02
     if subject in silhouettes.IN_THE_SKY:
-        ground = base - height * 0.16
+        ground -= height * 0.16
     elif subject in silhouettes.IN_THE_WATER:
         ground += side * 0.1
     top = max(0, int(ground - side))
@@ -266,18 +284,16 @@ def _subject(
         points = [((centre + (x - 0.5) * side) * FINE, (ground - (1 - y) * side - top) * FINE) for x, y in outline]
         pen.polygon(points, fill=255)
     mask = large.reduce(FINE)
-    colour = palette.subject
-    if subject in silhouettes.FAR_AWAY:
-        colour = mix(mix(palette.far, palette.near, 0.45), palette.subject, 0.4)
+    colour = mix(mix(palette.far, palette.near, 0.45), palette.subject, 0.4) if far else palette.subject
     paint = gradient((mix(colour, palette.sun, 0.28), colour, mix(colour, (8, 8, 20), 0.35)), span, mask.height)
-    return [Layer(paint, mask, top, 0.25 + 0.75 * depth)]
+    return Layer(paint, mask, top, 0.0)
 
 
 def water(image: Image.Image, scene: Scene, chance: random.Random) -> None:
     """Lay the sun's path over the lower part of the picture."""
     width, height = image.size
     pen = ImageDraw.Draw(image, "RGBA")
-    start = round(scene.hills[min(3, len(scene.hills) - 1)].top + height * 0.16)
+    start = scene.shore + max(1, height // 200)
     for row in range(start, height, max(3, height // 90)):
         reach = (row - start) / max(1, height - start)
         for _ in range(3):
@@ -306,7 +322,7 @@ def birds(image: Image.Image, scene: Scene, chance: random.Random) -> None:
 
 def grain(image: Image.Image, seed: int, strength: int = 5) -> Image.Image:
     """The picture with fine, even noise: it keeps soft skies from showing steps."""
-    chance = random.Random(seed)  # noqa: S311 — pictures, not secrets
+    chance = random.Random(seed)  # pictures, not secrets
     tile = Image.frombytes("L", (128, 128), chance.randbytes(128 * 128)).point(
         [128 - strength + value * (2 * strength + 1) // 256 for value in range(256)]
     )

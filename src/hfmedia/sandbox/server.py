@@ -20,7 +20,7 @@ from . import faults, media, wire
 from .dispatch import Providers
 from .faults import Fault
 from .hub import Hub
-from .service import Answer, Call, NoEncoderError, Service, plain, told
+from .service import Answer, NoEncoderError, plain, told
 from .world import Job, Seen, World
 
 if TYPE_CHECKING:
@@ -186,6 +186,8 @@ class Sandbox:
                     return wire.reply(await self._desk(request, body))
         except NoEncoderError as error:
             return wire.reply(plain(str(error), 501))
+        except faults.OrderError as error:
+            return wire.reply(plain(f"hfmedia sandbox: {error}", 400))
         except ConnectionError:  # a fault hung up, or the client did
             from aiohttp import web
 
@@ -205,22 +207,23 @@ class Sandbox:
         if refused is not None:
             return wire.reply(refused)
         job = self._providers.job_of(call)
-        fault = self._ordered(request, service, call, step, job)
+        fault = self._ordered(request, service.name, self._providers.steps(service, route, job), job)
+        now = None if fault is None or fault.later else fault
         made = await self._providers.answer(service, route, msgspec.structs.replace(call, fault=fault))
-        if fault is not None and fault.kind in faults.WIRE:
-            return await wire.broken(request, made, fault, self.world)
+        if now is not None and now.kind in faults.WIRE:
+            return await wire.broken(request, made, now, self.world)
         return wire.reply(made)
 
-    def _ordered(self, request: web.Request, service: Service, call: Call, step: str, job: str | None) -> Fault | None:
+    def _ordered(self, request: web.Request, name: str, steps: set[str], job: str | None) -> Fault | None:
         """The fault that strikes this request: its own header's, or the first that was ordered."""
         text = request.headers.get("x-sandbox-fault")
         if text is None:
-            return self.world.faults.take(service.name, {step}, job)
-        fault = faults.read_header(text, service.name)
-        if fault.step == step:
+            return self.world.faults.take(name, steps, job)
+        fault = faults.read_header(text, name, steps)
+        if fault.step in steps:
             return fault
         fault.job = "new"  # for a later step of the job that this submission makes
-        return fault if step == "submit" else None
+        return fault if "submit" in steps else None
 
     async def _cdn(self, request: web.Request, name: str) -> web.StreamResponse:
         entry = self.world.shelf.entries.get(name)
@@ -228,14 +231,14 @@ class Sandbox:
         if "Authorization" in request.headers:
             self.world.leaks.append(self.world.requests[-1])
             return wire.reply(told({"error": "media needs no credential, and this request carried one"}, 400))
-        fault = self.world.faults.take(entry.provider, {"cdn"}, entry.job) if entry else None
+        fault = self._ordered(request, entry.provider, {"cdn"}, entry.job) if entry else None
         return await media.serve(self.world, request, name, fault)
 
     async def _api(self, request: web.Request, body: bytes) -> web.StreamResponse:
         self._see(request, body, None, "hub")
         path = request.raw_path.partition("?")[0]
         made = self._hub.answer(request.method, path, list(request.query.items()), request.headers)
-        fault = self.world.faults.take("hub", {"hub"})
+        fault = self._ordered(request, "hub", {"hub"}, None)
         if fault is None:
             return wire.reply(made)
         if fault.kind in faults.REFUSALS:
@@ -254,6 +257,8 @@ class Sandbox:
                 return plain(faults.help_text())
             case "GET", "/sandbox/state":
                 return told(self._state())
+            case "GET", "/sandbox/faults":
+                return told(self.world.faults.orders)
             case "POST", "/sandbox/faults":
                 return self._order(body)
             case "DELETE", "/sandbox/faults":

@@ -58,10 +58,10 @@ class Call(msgspec.Struct, frozen=True):
         try:
             return Fields(msgspec.json.decode(self.body, type=dict[str, Any]))
         except msgspec.DecodeError as error:
-            raise Wrong("", "json", "the body is not a JSON object") from error
+            raise WrongError("", "json", "the body is not a JSON object") from error
 
 
-class Wrong(Exception):
+class WrongError(Exception):
     """A request that the provider refuses to understand: which field, what sort of trouble, and words."""
 
     def __init__(self, field: str, sort: str, message: str, code: str | None = None) -> None:
@@ -69,7 +69,7 @@ class Wrong(Exception):
         self.field, self.sort, self.message, self.code = field, sort, message, code
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An answer given instead of the expected one."""
 
     def __init__(self, answer: Answer) -> None:
@@ -82,7 +82,7 @@ class NoEncoderError(RuntimeError):
 
 
 class Fields:
-    """A JSON object, read field by field; whatever has the wrong type is Wrong, never guessed."""
+    """A JSON object, read field by field; whatever has the wrong type is WrongError, never guessed."""
 
     def __init__(self, values: dict[str, Any], place: str = "") -> None:
         self.values, self.place = values, place
@@ -95,24 +95,24 @@ class Fields:
         return f"{self.place}.{field}" if self.place else field
 
     def only(self, *names: str) -> None:
-        """Wrong, if there is a field of another name."""
+        """WrongError, if there is a field of another name."""
         for field in self.values:
             if field not in names:
-                raise Wrong(self.name(field), "extra", f"Additional property {field} is not allowed")
+                raise WrongError(self.name(field), "extra", f"Additional property {field} is not allowed")
 
     def text(self, field: str, default: str | None = None, *, empty: bool = False) -> str:
         """A string; required when there is no default."""
         value = self.values.get(field)
         if value is None and field in self.values and default is not None and empty:
-            raise Wrong(self.name(field), "type", f"{field} must be a string")
+            raise WrongError(self.name(field), "type", f"{field} must be a string")
         if value is None:
             if default is None:
-                raise Wrong(self.name(field), "missing", f"{field} is required")
+                raise WrongError(self.name(field), "missing", f"{field} is required")
             return default
         if not isinstance(value, str):
-            raise Wrong(self.name(field), "type", f"{field} must be a string")
+            raise WrongError(self.name(field), "type", f"{field} must be a string")
         if not value.strip() and not empty:
-            raise Wrong(self.name(field), "empty", f"{field} must not be empty")
+            raise WrongError(self.name(field), "empty", f"{field} must not be empty")
         return value
 
     def whole(self, field: str, default: int | None, low: int, high: int) -> int | None:
@@ -121,9 +121,9 @@ class Fields:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int):
-            raise Wrong(self.name(field), "type", f"{field} must be an integer")
+            raise WrongError(self.name(field), "type", f"{field} must be an integer")
         if not low <= value <= high:
-            raise Wrong(self.name(field), "range", f"{field} must be between {low} and {high}")
+            raise WrongError(self.name(field), "range", f"{field} must be between {low} and {high}")
         return value
 
     def number(self, field: str, default: float, low: float, high: float) -> float:
@@ -132,23 +132,23 @@ class Fields:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Wrong(self.name(field), "type", f"{field} must be a number")
+            raise WrongError(self.name(field), "type", f"{field} must be a number")
         if not low <= value <= high:
-            raise Wrong(self.name(field), "range", f"{field} must be between {low:g} and {high:g}")
+            raise WrongError(self.name(field), "range", f"{field} must be between {low:g} and {high:g}")
         return float(value)
 
     def choice(self, field: str, default: str, *options: str) -> str:
         """One of the words."""
         value = self.text(field, default)
         if value not in options:
-            raise Wrong(self.name(field), "choice", f"{field} must be one of: {', '.join(options)}")
+            raise WrongError(self.name(field), "choice", f"{field} must be one of: {', '.join(options)}")
         return value
 
     def flag(self, field: str) -> bool:
         """A boolean, false where absent."""
         value = self.values.get(field, False)
         if not isinstance(value, bool):
-            raise Wrong(self.name(field), "type", f"{field} must be a boolean")
+            raise WrongError(self.name(field), "type", f"{field} must be a boolean")
         return value
 
     def inner(self, field: str) -> Fields:
@@ -159,21 +159,21 @@ class Fields:
         try:
             return Fields(msgspec.convert(value, dict[str, Any]), self.name(field))
         except msgspec.ValidationError as error:
-            raise Wrong(self.name(field), "type", f"{field} must be an object") from error
+            raise WrongError(self.name(field), "type", f"{field} must be an object") from error
 
     def texts(self, field: str) -> list[str]:
         """A list of strings; empty where absent."""
         try:
             return msgspec.convert(self.values.get(field) or [], list[str])
         except msgspec.ValidationError as error:
-            raise Wrong(self.name(field), "type", f"{field} must be a list of strings") from error
+            raise WrongError(self.name(field), "type", f"{field} must be a list of strings") from error
 
     def rows(self, field: str) -> list[Fields]:
         """A list of objects; empty where absent."""
         try:
             rows = msgspec.convert(self.values.get(field) or [], list[dict[str, Any]])
         except msgspec.ValidationError as error:
-            raise Wrong(self.name(field), "type", f"{field} must be a list of objects") from error
+            raise WrongError(self.name(field), "type", f"{field} must be a list of objects") from error
         return [Fields(row, f"{self.name(field)}.{index}") for index, row in enumerate(rows)]
 
     def size(
@@ -183,10 +183,10 @@ class Fields:
         text = self.text(field, f"{default[0]}{mark}{default[1]}")
         found = re.fullmatch(rf"(\d{{1,5}}){re.escape(mark)}(\d{{1,5}})", text)
         if not found:
-            raise Wrong(self.name(field), "size", f"{field} must look like 1024{mark}1024")
+            raise WrongError(self.name(field), "size", f"{field} must look like 1024{mark}1024")
         width, height = int(found[1]), int(found[2])
         if not (low <= width <= high and low <= height <= high):
-            raise Wrong(self.name(field), "range", f"{field}: each side must be between {low} and {high}")
+            raise WrongError(self.name(field), "range", f"{field}: each side must be between {low} and {high}")
         return width, height
 
 
@@ -228,7 +228,7 @@ class Service:
         """An address that does not exist."""
         return self.refuse(404, f"Not found: {call.method} {call.path}", "no-route")
 
-    def wrong(self, error: Wrong) -> Answer:
+    def wrong(self, error: WrongError) -> Answer:
         """A request not understood."""
         return self.refuse(400, error.message, "invalid")
 
@@ -244,9 +244,9 @@ class Service:
         """The model and mapping that this provider knows by this id. Refused where it has none."""
         entry = self.world.served[self.name].get(provider_id)
         if entry is None:
-            raise Refused(self.unknown(provider_id))
+            raise RefusedError(self.unknown(provider_id))
         if entry[1].status == "error":
-            raise Refused(self.refuse(500, "This model is not healthy at the moment.", "server"))
+            raise RefusedError(self.refuse(500, "This model is not healthy at the moment.", "server"))
         return entry
 
     def unknown(self, provider_id: str) -> Answer:
@@ -254,10 +254,10 @@ class Service:
         return self.refuse(404, f"Model {provider_id} does not exist", "model")
 
     def job(self, job_id: str) -> Job:
-        """A job of this provider. Refused as lost where there is none."""
+        """A job of this provider. RefusedError as lost where there is none."""
         job = self.world.jobs.get(job_id)
         if job is None or job.service != self.name:
-            raise Refused(self.forgotten(job_id))
+            raise RefusedError(self.forgotten(job_id))
         return job
 
     def forgotten(self, job_id: str) -> Answer:

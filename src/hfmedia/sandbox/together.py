@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .openai_images import openai_error
-from .service import Answer, Call, Fields, Service, Wrong, route, told
+from .service import Answer, Call, Fields, Service, WrongError, route, told
 from .world import Ask
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Together(Service):
             return openai_error(422, text, "prompt", "content_policy_violation")
         return openai_error(status, text, code={"credit": "credit_limit", "model": "model_not_available"}.get(sort))
 
-    def wrong(self, error: Wrong) -> Answer:
+    def wrong(self, error: WrongError) -> Answer:
         """400, naming the parameter."""
         return openai_error(400, error.message, error.field or None)
 
@@ -69,9 +69,9 @@ class Together(Service):
         offer = self.find(body.text("model"))
         task, model = offer[1].task, offer[1].provider_id
         if task.endswith("video"):
-            raise Wrong("model", "choice", f"{model} makes videos; use /v2/videos")
+            raise WrongError("model", "choice", f"{model} makes videos; use /v2/videos")
         if "prompt" in body.values and body.values["prompt"] is None:
-            raise Wrong("prompt", "type", "prompt must be a string")
+            raise WrongError("prompt", "type", "prompt must be a string")
         prompt = body.text("prompt", None if task == "text-to-image" else "", empty=task != "text-to-image")
         source = await self._source(body, model) if task.startswith("image") else None
         width = body.whole("width", 1024, 64, 2048) or 1024
@@ -105,7 +105,7 @@ class Together(Service):
         field = "image_url" if kontext else "reference_images"
         value = body.text("image_url", "") if kontext else next(iter(body.texts("reference_images")), "")
         if not value:
-            raise Wrong(field, "missing", f"{field} is required for {model}")
+            raise WrongError(field, "missing", f"{field} is required for {model}")
         return await self.image(value, field)
 
     async def videos(self, call: Call) -> Answer:
@@ -114,7 +114,7 @@ class Together(Service):
         offer = self.find(body.text("model"))
         task, model = offer[1].task, offer[1].provider_id
         if not task.endswith("video"):
-            raise Wrong("model", "choice", f"{model} does not make videos")
+            raise WrongError("model", "choice", f"{model} does not make videos")
         from_image = task == "image-to-video"
         prompt = body.text("prompt", "" if from_image else None, empty=from_image)
         source = await self._frame(body) if from_image else None
@@ -122,7 +122,7 @@ class Together(Service):
         height = body.whole("height", 480, 128, 1920) or 480
         seconds = body.text("seconds", "3")
         if not seconds.isdigit() or not 1 <= int(seconds) <= 12:
-            raise Wrong("seconds", "range", "seconds must be a string between '1' and '12'")
+            raise WrongError("seconds", "range", "seconds must be a string between '1' and '12'")
         fps = body.whole("fps", 16, 8, 60) or 16
         body.whole("steps", 20, 1, 50)
         seed = body.whole("seed", None, 0, 2**63 - 1)
@@ -137,11 +137,11 @@ class Together(Service):
         """The first key frame: top level, or within `media`."""
         rows = body.rows("frame_images") or body.inner("media").rows("frame_images")
         if not rows:
-            raise Wrong("frame_images", "missing", "frame_images is required for this model")
+            raise WrongError("frame_images", "missing", "frame_images is required for this model")
         value = rows[0].text("input_image")
         rows[0].choice("frame", "first", "first", "last")
         if len(value) > MAX_INPUT_IMAGE:
-            raise Wrong("frame_images", "range", f"Range of input length should be [1, {MAX_INPUT_IMAGE}]")
+            raise WrongError("frame_images", "range", f"Range of input length should be [1, {MAX_INPUT_IMAGE}]")
         return await self.image(value, "frame_images.0.input_image")
 
     async def video(self, call: Call) -> Answer:

@@ -9,7 +9,7 @@ import base64
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from .service import Answer, Call, Fields, Service, Wrong, route, told
+from .service import Answer, Call, Fields, Service, WrongError, route, told
 from .world import Ask
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Wavespeed(Service):
             return told({"code": CODES["moderated"], "message": text, "data": None})
         return told({"code": status, "message": text, "data": None}, status)
 
-    def wrong(self, error: Wrong) -> Answer:
+    def wrong(self, error: WrongError) -> Answer:
         """400 by HTTP, the finer code in the envelope."""
         code = CODES.get(error.sort, CODES["invalid"])
         return told({"code": code, "message": f"{error.field}: {error.message}", "data": None}, 400)
@@ -63,7 +63,7 @@ class Wavespeed(Service):
         for index, row in enumerate(body.rows("loras")):
             row.text("path")
             if row.number("scale", 1, 0, 4) < 0:
-                raise Wrong(f"loras.{index}.scale", "range", "scale must not be negative")
+                raise WrongError(f"loras.{index}.scale", "range", "scale must not be negative")
         source = await self._source(body, task)
         seed = body.whole("seed", None, -1, 2**63 - 1)
         seed = None if seed == -1 else seed
@@ -96,7 +96,7 @@ class Wavespeed(Service):
         if not value:
             if task.startswith("image-text"):
                 return None
-            raise Wrong("image", "missing", "property 'image' is missing")
+            raise WrongError("image", "missing", "property 'image' is missing")
         return await self.image(value, "image")
 
     async def result(self, call: Call) -> Answer:

@@ -20,7 +20,7 @@ import msgspec
 
 from . import catalogue, faults
 from .cdn import Recipe, Shelf
-from .service import Wrong
+from .service import WrongError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,7 +164,7 @@ class World:
         self.shelf = Shelf()
         self.served = {name: catalogue.served_by(name) for name in (*catalogue.PROVIDERS, catalogue.STRANGER)}
         self.closing = asyncio.Event()
-        self.chance = random.Random(20250101)  # noqa: S311 — pictures, not secrets
+        self.chance = random.Random(20250101)  # pictures, not secrets
         self._seen_bytes = 0
 
     def see(self, seen: Seen) -> None:
@@ -208,7 +208,7 @@ class World:
         model, mapping = offer
         seed = ask.seed if ask.seed is not None else self.chance.randrange(2**31)
         fault = call.fault
-        fate = fault.kind if fault and fault.kind in faults.FATES else None
+        fate = fault.kind if fault and fault.kind in faults.FATES and not fault.later else None
         queue, run = VIDEO_TIME if ask.task.endswith("video") else IMAGE_TIME
         if fault and fate == "cold":
             queue = fault.number("seconds", 65)
@@ -247,7 +247,7 @@ class World:
                 suffix=ask.suffix,
             )
             job.names.append(self.shelf.put(recipe, service.name, job_id))
-        if fault is not None and fault.job == "new":
+        if fault is not None and fault.later:
             fault.job = job_id
             self.faults.add(fault)
         self.jobs[job_id] = job
@@ -279,31 +279,31 @@ class World:
             try:
                 raw = base64.b64decode(rest, validate=True) if head.endswith(";base64") else unquote_to_bytes(rest)
             except binascii.Error as error:
-                raise Wrong(where, "image", "the data URI does not hold valid base64") from error
+                raise WrongError(where, "image", "the data URI does not hold valid base64") from error
             return await self.checked_image(raw, where)
         if value.startswith(("http://", "https://")):
             parts = urlsplit(value)
             if value.startswith(f"{self.url}/cdn/"):
                 name = unquote(parts.path.removeprefix("/cdn/"))
                 if not self.shelf.has(name):
-                    raise Wrong(where, "fetch", "could not download the image: 404")
+                    raise WrongError(where, "fetch", "could not download the image: 404")
                 return await self.checked_image((await self.shelf.fetch(name)).data, where)
             if (parts.hostname or "").endswith(".invalid"):
-                raise Wrong(where, "fetch", "could not download the image: host not found")
+                raise WrongError(where, "fetch", "could not download the image: host not found")
             recipe = Recipe(prompt=f"{parts.hostname} {parts.path}", seed=1, width=768, height=768)
             return await self.shelf.draw(recipe)
         try:
             return await self.checked_image(base64.b64decode(value, validate=True), where)
         except (binascii.Error, ValueError) as error:
-            raise Wrong(where, "image", "neither a URL, nor a data URI, nor base64") from error
+            raise WrongError(where, "image", "neither a URL, nor a data URI, nor base64") from error
 
     async def checked_image(self, raw: bytes, where: str) -> bytes:
         """The picture within limits, as PNG or JPEG. Wrong where the bytes are no picture."""
         from . import pictures
 
         if len(raw) > MAX_INPUT:
-            raise Wrong(where, "image", "the image is too large")
+            raise WrongError(where, "image", "the image is too large")
         try:
             return await asyncio.to_thread(pictures.normal, raw, INPUT_SIDE)
-        except pictures.NotAPicture as error:
-            raise Wrong(where, "image", "the bytes are not an image") from error
+        except pictures.NotAPictureError as error:
+            raise WrongError(where, "image", "the bytes are not an image") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .service import Answer, Call, Service, Wrong, route, told
+from .service import Answer, Call, Service, WrongError, route, told
 from .world import Ask
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Zai(Service):
         fixed = sort in ("credit", "moderated", "model")
         return told({"error": {"code": code, "message": text}}, own if fixed else status)
 
-    def wrong(self, error: Wrong) -> Answer:
+    def wrong(self, error: WrongError) -> Answer:
         """Parameter codes 1210 to 1214."""
         sort = error.sort if error.sort in CODES else {"range": "size", "empty": "missing"}.get(error.sort, "invalid")
         return self.refuse(400, f"{error.field}: {error.message}", sort)
@@ -94,11 +94,11 @@ def _size(text: str) -> tuple[int, int]:
     """The size, if the model can make it. Wrong otherwise."""
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if not found:
-        raise Wrong("size", "size", "size must look like 1280x1280")
+        raise WrongError("size", "size", "size must look like 1280x1280")
     width, height = int(found[1]), int(found[2])
     low, high = SIDES
     if any(not low <= side <= high or side % STEP for side in (width, height)):
-        raise Wrong("size", "size", f"each side must be {low} to {high} and a multiple of {STEP}")
+        raise WrongError("size", "size", f"each side must be {low} to {high} and a multiple of {STEP}")
     if width * height > MOST_PIXELS:
-        raise Wrong("size", "size", f"at most {MOST_PIXELS} pixels")
+        raise WrongError("size", "size", f"at most {MOST_PIXELS} pixels")
     return width, height

@@ -5,6 +5,6 @@ The bytes decide what a file is; a header, a name or a provider's word is a hint
 
 from .files import Store
 from .media import Media
-from .places import check_writable
+from .places import check_writable, place_at
 
-__all__ = ["Media", "Store", "check_writable"]
+__all__ = ["Media", "Store", "check_writable", "place_at"]

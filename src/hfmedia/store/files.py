@@ -7,6 +7,7 @@ writes small pieces; opening, looking, syncing and naming happen in a thread.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -23,13 +24,14 @@ from .download import Download, plain_url
 from .facts import plain
 from .inline import pieces_of_bytes, pieces_of_uri
 from .kinds import Kind, inspect
-from .names import made_name, sidecar_of
-from .part import Part, open_part, write_whole
+from .names import made_name, numbered, sidecar_of
+from .part import Part, open_part, sweep, write_whole
 
 T = TypeVar("T")
 MOST_BYTES = 4 * 1024**3  # of one file: over an hour of video at 8 Mbit/s
 SMALL = 256 * 1024  # bytes written and hashed on the event loop itself, in about half a millisecond
 OWN_FACTS = frozenset({"job_id", "sha256"})  # by these we know a JSON file as one that we wrote
+NAMES_LOOKED_AT = 100  # for the file of a job that was killed after it had named it
 
 
 class Store:
@@ -47,6 +49,7 @@ class Store:
     ) -> None:
         self.folder = folder
         self._most, self._sleep = most_bytes, sleep
+        self._swept: set[Path] = set()
 
     def __repr__(self) -> str:
         return f"Store({str(self.folder)!r})"
@@ -62,7 +65,8 @@ class Store:
     ) -> Kept:
         """The output as a whole file at its place, or at the next free name there (``fox-2.png``).
 
-        Cancelled or failed, it leaves nothing behind.
+        A job that was killed when it had its file and its facts gets that file again. Cancelled or failed, it leaves
+        nothing behind.
 
         Raises:
             DownloadError: it did not arrive whole, or it is no media of the sort asked for.
@@ -74,7 +78,8 @@ class Store:
         inline = output.data is not None or url[:5].lower() == "data:"
         if not inline and url.partition(":")[0].lower() not in ("http", "https"):
             raise DownloadError("the result has neither bytes nor an address on the web")
-        target = place.file or place.folder / made_name(datetime.fromtimestamp(place.at), place.words, "")
+        target = place.file or place.folder / made_name(datetime.fromtimestamp(place.at), place.words, ".part")
+        await self.tidy(target.parent)
         part = await in_thread(partial(open_part, target, place.job_id), undo=Part.discard)
         tries = 1
         try:
@@ -84,7 +89,7 @@ class Store:
                 )  # fmt: skip
                 await download.run()
                 tries = download.tries
-            finish = partial(_finish, part, target, makes, named=place.file is not None)
+            finish = partial(_finish, part, target, makes, named=place.file is not None, job_id=place.job_id)
             if inline:
                 finish = partial(_pour_in, part, output, self._most, finish)
             kind, path = await in_thread(finish, undo=_remove)
@@ -106,6 +111,12 @@ class Store:
             source=None if inline else plain_url(url),
             tries=tries,
         )
+
+    async def tidy(self, folder: Path) -> None:
+        """Removes what killed processes left half done in a folder, when this store first hears of that folder."""
+        if folder not in self._swept:
+            self._swept.add(folder)
+            await in_thread(partial(sweep, folder))
 
     async def describe(self, kept: Kept, facts: Mapping[str, Any]) -> Path:
         """Writes the facts as JSON beside the file, ``fox.png.json`` for ``fox.png``; whole or absent, too.
@@ -164,10 +175,38 @@ def _pour_in(
     return finish()
 
 
-def _finish(part: Part, target: Path, makes: Literal["image", "video"], *, named: bool) -> tuple[Kind, Path]:
+def _finish(
+    part: Part, target: Path, makes: Literal["image", "video"], *, named: bool, job_id: str
+) -> tuple[Kind, Path]:
     """Looks at the bytes, puts them onto the disk, and gives the file its name, with a suffix unless it was chosen."""
     kind = inspect(part.file, makes)
-    return kind, part.settle(target if named else target.with_name(target.name + kind.suffix))
+    path = target if named else target.with_suffix(kind.suffix)
+    already = _already(path, job_id, part.sha256)
+    if already is None:
+        return kind, part.settle(path)
+    part.discard()
+    return kind, already
+
+
+def _already(target: Path, job_id: str, sha256: str) -> Path | None:
+    """The file that this very job named before it was killed, if it has these bytes."""
+    for number in range(1, NAMES_LOOKED_AT if job_id else 1):
+        path = target.with_name(numbered(target.name, number))
+        if not path.is_file():
+            break
+        facts = _facts_of(path)
+        if facts.get("job_id") == job_id and facts.get("sha256") == sha256:
+            with suppress(OSError), path.open("rb") as file:
+                return path if hashlib.file_digest(file, "sha256").hexdigest() == sha256 else None
+    return None
+
+
+def _facts_of(path: Path) -> dict[str, Any]:
+    """The facts beside a file; none where there is no JSON file of ours."""
+    try:
+        return msgspec.json.decode(sidecar_of(path).read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
 
 
 def _remove(done: tuple[Kind, Path]) -> None:
@@ -179,7 +218,7 @@ def _describe(path: Path, facts: Mapping[str, Any]) -> Path:
     beside = sidecar_of(path)
     if not _is_ours(beside):
         beside = path.with_name(path.name + ".hfmedia.json")
-    write_whole(beside, text + b"\n", like=path)
+    write_whole(beside, text + b"\n", like=path, job_id=str(facts.get("job_id") or ""))
     return beside
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import builtins
 import os
-import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from msgspec import Struct, field
 
 from ..core.answers import Cost
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHOWN_INLINE = 16 * 1024 * 1024  # bytes; a notebook that carries more inside itself becomes slow to open
+PIECE = 1024 * 1024  # bytes copied at once
 NATIVE = frozenset({"image/png", "image/jpeg"})  # what every notebook shows by itself
 
 
@@ -112,7 +114,8 @@ class Media(Struct, frozen=True, kw_only=True):
             part = open_part(target, self.job_id)
             try:
                 with self.path.open("rb") as original:
-                    shutil.copyfileobj(original, part.file, 1024 * 1024)
+                    while piece := original.read(PIECE):
+                        part.write(piece)
                 return part.replace(target)
             finally:
                 part.discard()
@@ -126,6 +129,16 @@ class Media(Struct, frozen=True, kw_only=True):
         heard = {name: [cleaned(words) for words in known[name]] for name in ("warnings", "attempts")}
         facts: dict[str, Any] = plain({**known, **heard, "created": created.replace("+00:00", "Z")})
         return {**facts, "prompt": self.prompt}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Media:
+        """The Media that these facts tell of, as ``facts()`` told them; ValueError when they are no such facts."""
+        created = datetime.fromisoformat(str(facts["created"])).timestamp()
+        known = {name: value for name, value in facts.items() if name in cls.__struct_fields__}
+        try:
+            return msgspec.convert({**known, "created": created}, cls, dec_hook=lambda kind, value: kind(value))
+        except msgspec.ValidationError as error:
+            raise ValueError(f"these are no facts of media: {error}") from error
 
     def __fspath__(self) -> str:
         return os.fspath(self.path)

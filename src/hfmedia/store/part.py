@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +32,7 @@ REASONS = {
     errno.EISDIR: "that is a directory; name a file in it, or end the name with a slash",
     errno.EFBIG: "the file is larger than that disk or your limits allow",
 }
+LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{20}(-[0-9]+)?\.part")  # as part_name makes them, with the id of a job
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 
 
@@ -82,11 +84,13 @@ class Part:
         self.size, self._digest = 0, _sha256()
 
     def settle(self, target: Path) -> Path:
-        """Gives the file its name, or the next one that is free (``fox-2.png``); it is on the disk by then."""
-        return self._become(target, _claim)
+        """Gives the file its name, or the next one that is free (``fox-2.png``); both are on the disk by then."""
+        path = self._become(target, _claim)
+        _sync_directory(path.parent)
+        return path
 
     def replace(self, target: Path) -> Path:
-        """Gives the file that name, in place of the file that has it."""
+        """Gives the file that name, in place of the file that has it; after a power cut it may be the old one again."""
         return self._become(target, Path.replace)
 
     def discard(self) -> None:
@@ -107,7 +111,6 @@ class Part:
             path = rename(self.path, target)
             self._temporary = False
             self._file.close()
-            _sync_directory(path.parent)
         except OSError as error:
             raise cannot_write(target, error) from error
         return path
@@ -137,9 +140,17 @@ def open_part(target: Path, job_id: str) -> Part:
     raise StoreError(f"cannot write {target}: no temporary name is free there")
 
 
-def write_whole(path: Path, data: bytes, *, like: Path) -> None:
+def sweep(folder: Path) -> None:
+    """Removes the temporary files in a folder whose processes were killed; one that somebody holds stays."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if LEFT_OVER.fullmatch(entry.name):
+                _remove_left_over(folder / entry.name)
+
+
+def write_whole(path: Path, data: bytes, *, like: Path, job_id: str = "") -> None:
     """Writes a small file whole or not at all, over the one that was there; its mode is that of ``like``."""
-    part = open_part(path, "")
+    part = open_part(path, job_id)
     try:
         part.write(data)
         part.path.chmod(like.stat().st_mode & 0o777)
@@ -166,7 +177,8 @@ def _claim(part: Path, target: Path) -> Path:
             if _rename_politely(part, path):
                 return path
             continue
-        part.unlink()
+        with suppress(OSError):  # the file has its name; a second one beside it does no harm
+            part.unlink()
         return path
     raise StoreError(f"cannot write {target}: no name like it is free there")
 
@@ -192,15 +204,15 @@ def _rename_politely(part: Path, path: Path) -> bool:
 
 
 def _sync_directory(path: Path) -> None:
-    """Makes the name durable, not only the bytes, where the system can do that."""
+    """Makes a new name durable, where the system can do that; the bytes are safe already."""
     if sys.platform == "win32":
         return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some shares cannot sync a directory, and the bytes are safe already
+    with suppress(OSError):  # some shares cannot, and the file is there all the same
+        handle = os.open(path, os.O_RDONLY)
+        try:
             os.fsync(handle)
-    finally:
-        os.close(handle)
+        finally:
+            os.close(handle)
 
 
 def _remove_left_over(path: Path) -> None:
