@@ -1,0 +1,40 @@
+"""The kinds of provider that the harness tries, and the steps of a job's life at each: where a process is killed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+VIDEO: dict[str, Any] = {"task": "text-to-video", "model": "Wan-AI/Wan2.2-T2V-A14B:fal-ai"}
+PICTURE: dict[str, Any] = {"task": "text-to-image", "width": 256, "height": 256}
+FLUX = "black-forest-labs/FLUX.1-schnell"
+
+WISHES: dict[str, dict[str, Any]] = {
+    "queue": VIDEO,
+    "holding": {**PICTURE, "model": f"{FLUX}:replicate"},
+    "inline": {**PICTURE, "model": f"{FLUX}:nscale"},
+}
+
+BUYING = tuple(f"{when} {fact}" for fact in ("created", "routed", "sending") for when in ("before", "within", "after"))
+UNSENT = tuple(step for step in BUYING if step != "after sending")
+SENDING = ("before post", "amid post", "after post")
+ACCEPTED = ("before accepted", "within accepted", "after accepted")
+POLLING = ("between polls", "before poll", "amid poll", "after poll")
+MADE = ("before made", "within made", "after made")
+KEEPING = ("before keep", "with an empty part")
+FETCHING = ("before fetch", "amid fetch", "after fetch")
+NAMING = (
+    "before the name",
+    "with two names",
+    "between file and facts",
+    "with an empty part of facts",
+    "between facts and ledger",
+    "before stored",
+    "within stored",
+    "after stored",
+)
+
+STEPS: dict[str, tuple[str, ...]] = {
+    "queue": (*BUYING, *SENDING, *ACCEPTED, *POLLING, *MADE, *KEEPING, *FETCHING, *NAMING),
+    "holding": (*BUYING, *SENDING, *MADE, *KEEPING, *FETCHING, *NAMING),
+    "inline": (*BUYING, *SENDING, *MADE, *KEEPING, *NAMING),
+}
