@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+SEED ?= $(shell date +%s)
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test crash check bench clean
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
 
@@ -19,11 +20,15 @@ demo: $(STAMP)  ## the main job in the sandbox: a prompt becomes a picture, with
 test: $(STAMP)  ## every test
 	$(BIN)/python -m pytest -n 2
 
-check: $(STAMP)  ## format, lint, types
+crash: $(STAMP)  ## kill it many hundreds of times, at every step of a job's life and at random moments
+	HFMEDIA_CRASH_ROUNDS=150 HFMEDIA_CRASH_SEED=$(SEED) $(BIN)/python -m pytest -n 2 tests/crash
+
+check: $(STAMP)  ## format, lint, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 bench: $(STAMP)  ## how long the main paths take, beside the bare floor
 	$(BIN)/python -m bench

@@ -32,6 +32,12 @@ LEVELS: dict[str, int] = {
 # Siblings are strangers, but for these.
 NEIGHBOURS: dict[tuple[str, str], str] = {
     ("routing", "settings"): "the credentials of a route come out of what the environment says",
+    ("client", "options"): "what a client may be asked for is written down once",
+    ("doors", "options"): "a door takes what the client takes",
+    ("published", "options"): "the published parameters become the client's",
+    ("", "options"): "the root lists what is public",
+    ("batch", "client"): "a batch is many calls of a client",
+    ("batch", "options"): "a line of a batch may ask for what a call may",
     ("doors", "client"): "a synchronous door opens onto the one asynchronous path",
     ("published", "client"): "the published class is a client in the clothes its callers know",
     ("published", "doors"): "its synchronous methods use the same door",

@@ -43,12 +43,13 @@ async def run(*words: str, environ: dict[str, str], folder: Path) -> tuple[int, 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder to work in, with the picture that the README's later commands start from."""
+    """A folder to work in, with the picture and prompts that the README's later commands start from."""
     from PIL import Image
 
     place = tmp_path / "work"
     place.mkdir()
     Image.new("RGB", (640, 480), "orange").save(place / "fox.jpg")
+    (place / "prompts.jsonl").write_text('{"prompt": "a fox"}\n{"prompt": "a hare", "seed": 3}\n')
     return place
 
 
@@ -66,7 +67,7 @@ async def test_each_command_of_the_readme_works(
     words = [sys.executable, "-m", "hfmedia", *shlex.split(command)[1:]]
     code, out, err = await run(*words, environ=environ, folder=folder)
     assert code == 0, err
-    assert out.splitlines()
+    assert out.splitlines() or "jobs resume" in command  # where nothing was left unfinished, there is nothing to tell
     for line in out.splitlines():
         assert (folder / line).stat().st_size > 1000
 
