@@ -102,6 +102,20 @@ class Town:
         """How many jobs the providers have taken on, and would bill, by prompt."""
         return Counter(self.do(lambda: [job.prompt for job in self.world.jobs.values()]))
 
+    def known(self) -> set[str]:
+        """The prompts of jobs that somebody asked for, or whose media was fetched: their handles were written before."""
+
+        def look() -> set[str]:
+            world = self.world.world
+            found = {
+                part for seen in world.requests if seen.kind in ("poll", "result") for part in seen.path.split("/")
+            }
+            names = {seen.path.rpartition("/")[2] for seen in world.requests if seen.kind == "cdn"}
+            found |= {entry.job for name, entry in world.shelf.entries.items() if name in names}
+            return {world.jobs[job_id].prompt for job_id in found if job_id in world.jobs}
+
+        return set(self.do(look))
+
     def serve(self, data: bytes) -> None:
         """From now on every picture has these bytes."""
         self.ground.large = data
@@ -159,12 +173,13 @@ class Town:
 
     def check_jobs(self, prompts: Iterable[str], *, paid_most: int = 1) -> list[dict[str, Any]]:
         """The jobs under these prompts, once all are known to have ended in a file or in words; none is forgotten."""
-        wanted, paid = set(prompts), self.accepted()
+        wanted, paid, known = set(prompts), self.accepted(), self.known()
         jobs = self.jobs(wanted)
         assert {prompt for prompt in wanted if paid[prompt]} <= {job["prompt"] for job in jobs}, "a job is forgotten"
         assert len(jobs) == len({job["prompt"] for job in jobs}), "a wish became two jobs"
         for job in jobs:
             assert paid[job["prompt"]] <= paid_most, f"paid {paid[job['prompt']]} times: {job}"
+            assert job["state"] != "doubt" or job["prompt"] not in known, f"the provider was asked for it: {job}"
             self._check(job, paid[job["prompt"]])
         return jobs
 
