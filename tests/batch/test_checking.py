@@ -62,7 +62,7 @@ CLASHES: list[tuple[list[dict[str, Any]], dict[int, str]]] = [
     ([{"key": "a"}, {"key": "b"}, {"key": "a"}], {3: "its key 'a' is that of row 1 already"}),
     ([{"output": "a.png"}, {"output": "./a.png"}], {2: "its output 'a.png' is that of row 1 already"}),
     ([{"output": "a.png", "n": 2}, {"output": "a-2.png"}], {2: "its output 'a-2.png' is that of row 1 already"}),
-    ([{"image": "gone.png"}, {"image": "there.png"}, {"image": "http://x.test/a.png"}], {1: "gone.png' is not there"}),
+    ([{"image": "gone.png"}, {"image": "there.png"}, {"image": "http://x.test/a.png"}], {1: "is not there"}),
     ([{"output": "link/a.png"}, {"output": "sub/a.png"}], {1: "leads out of the folder, through a link"}),
 ]
 

@@ -260,9 +260,9 @@ def test_plain_words_are_left_alone(text: str) -> None:
 def test_hiding_costs_no_more_than_the_text_is_long(piece: str) -> None:
     """A hostile error page of 64 KiB must not stop the loop: gross bound only."""
     text = piece * (64 * 1024 // len(piece))
-    begun = time.perf_counter()
+    begun = time.thread_time()  # of this thread alone: the machine may be busy
     redact(text)
-    assert time.perf_counter() - begun < 2
+    assert time.thread_time() - begun < 2
 
 
 @given(

@@ -131,6 +131,26 @@ def test_no_answer_to_the_submission_within_its_time_is_a_doubt(town: Town, kind
     assert (job["state"], town.asked("submit")) == ("doubt", 1)
 
 
+@pytest.mark.parametrize("step", ["after created", "after routed", "before sending"])
+def test_an_unsent_job_whose_picture_is_not_kept_says_so(town: Town, step: str, tmp_path: Path) -> None:
+    """A picture by its address is sent now; bytes were never written down, so that job can only be asked for again."""
+    picture = tmp_path / "fox.png"
+    picture.write_bytes(noise())
+    model = {"task": "image-to-video", "model": "Wan-AI/Wan2.2-I2V-A14B:fal-ai"}
+    (kept,) = town.wishes(1, **model, image="https://example.org/fox.png")
+    (lost,) = town.wishes(1, **model, image=str(picture))
+    assert town.start("make", wishes=[kept, lost], fate=[step, 2, 0]).killed()
+    told = town.told("resume")
+    states = {job["prompt"]: job["state"] for job in town.jobs()}
+    for job in town.jobs():
+        if job["prompt"] == lost["prompt"]:
+            assert told[job["id"]]["error"] == "InvalidRequestError"
+            assert "ask for it again" in told[job["id"]]["words"]
+    assert states[kept["prompt"]] in ("stored", "doubt")
+    assert town.accepted()[lost["prompt"]] == 0
+    assert town.asked("submit") <= 1
+
+
 # -- disks ------------------------------------------------------------------------------------------------------------
 
 

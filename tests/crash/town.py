@@ -103,7 +103,7 @@ class Town:
         return Counter(self.do(lambda: [job.prompt for job in self.world.jobs.values()]))
 
     def known(self) -> set[str]:
-        """The prompts of jobs that somebody asked for, or whose media was fetched: their handles were written before."""
+        """The prompts of jobs that a child asked for or whose media it fetched, so that it had their handles."""
 
         def look() -> set[str]:
             world = self.world.world
