@@ -215,10 +215,13 @@ def test_two_processes_that_resume_at_once_share_the_jobs(town: Town, step: str)
                 assert told["error"] == "InvalidRequestError"
                 assert "carried" in told["words"]
     jobs = town.check_jobs(wish["prompt"] for wish in wishes)
-    assert {job["state"] for job in jobs} <= {"stored"}
-    assert set(paths) == {job["id"] for job in jobs} - there
+    # a job that was on its way out when its process died is in doubt, rightly: that is nobody's to resume
+    stored = [job for job in jobs if job["state"] == "stored"]
+    assert stored
+    assert {job["state"] for job in jobs} <= {"stored", "doubt"}
+    assert set(paths) == {job["id"] for job in stored} - there
     assert all(len(found) == 1 for found in paths.values())
-    assert len({name for job in jobs for name in job["files"]}) == len(jobs)
+    assert len({name for job in stored for name in job["files"]}) == len(stored)
     town.check_files()
 
 
