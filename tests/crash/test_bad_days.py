@@ -204,6 +204,7 @@ def test_two_processes_that_resume_at_once_share_the_jobs(town: Town, step: str)
     wishes = town.wishes(12, **VIDEO)
     assert town.start("make", wishes=wishes, fate=[step, 12, 0]).killed()
     there = {job["id"] for job in town.jobs() if job["state"] == "stored"}
+    on_the_way = {job["id"] for job in town.jobs() if job["state"] in ("sending", "doubt")}
     children = [town.start("resume"), town.start("resume")]
     assert [child.killed() for child in children] == [False, False]
     paths: dict[str, set[str]] = {}
@@ -219,6 +220,7 @@ def test_two_processes_that_resume_at_once_share_the_jobs(town: Town, step: str)
     stored = [job for job in jobs if job["state"] == "stored"]
     assert stored
     assert {job["state"] for job in jobs} <= {"stored", "doubt"}
+    assert {job["id"] for job in jobs if job["state"] == "doubt"} == on_the_way
     assert set(paths) == {job["id"] for job in stored} - there
     assert all(len(found) == 1 for found in paths.values())
     assert len({name for job in stored for name in job["files"]}) == len(stored)
