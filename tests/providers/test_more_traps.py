@@ -169,6 +169,13 @@ NOVITA_ERRORS = {
 }
 
 
+@pytest.mark.parametrize("known", [["t1"], True, 7, {"id": "t1"}])
+def test_an_id_of_a_task_that_is_no_text_is_unreadable(known: Any) -> None:
+    """It was accepted, so it may be billed; but nothing can be asked with it."""
+    said = reply({"task": {"task_id": known, "status": "TASK_STATUS_PROCESSING"}})
+    assert failed("novita", "text-to-video", said).kind == "unreadable"
+
+
 @pytest.mark.parametrize(("status", "reason"), NOVITA_ERRORS)
 def test_novita_is_read_by_its_reason(status: int, reason: str) -> None:
     """Its reasons tell what its statuses do not."""

@@ -57,9 +57,9 @@ def cut(words: str) -> str:
     return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
 
 
-def job_id(value: str | None) -> str:
-    """An id that can stand in a path; ValueError when it is missing or would climb."""
-    if not value or len(value) > LONGEST_ID or not value.strip(".") or not value.isprintable():
+def job_id(value: Any) -> str:
+    """An id that can stand in a path; ValueError when it is missing, no text, or would climb."""
+    if not isinstance(value, str) or len(value) > LONGEST_ID or not value.strip(".") or not value.isprintable():
         raise ValueError(f"no usable id of the job (got {str(value)[:40]!r})")
     return value
 
