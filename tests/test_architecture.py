@@ -33,6 +33,9 @@ LEVELS: dict[str, int] = {
 NEIGHBOURS: dict[tuple[str, str], str] = {
     ("routing", "settings"): "the credentials of a route come out of what the environment says",
     ("client", "options"): "what a client may be asked for is written down once",
+    ("client", "plans"): "a client plans before it lets the engine spend",
+    ("plans", "options"): "which models are asked for when none is named",
+    ("", "plans"): "the root lists what is public",
     ("doors", "options"): "a door takes what the client takes",
     ("published", "options"): "the published parameters become the client's",
     ("", "options"): "the root lists what is public",

@@ -14,7 +14,7 @@ import hfmedia
 NAMES = """
 __version__
 MediaClient Options VideoOptions TargetSize Timeouts Media Store Ledger MemoryLedger
-Job State Model Mapping Task Cost InputImage
+Job State Model Mapping Preview Task Cost InputImage
 Event Started Submitting Accepted Queued Running Retrying Moved Downloading MediaReady JobFailed
 HfmediaError InvalidRequestError MissingAuthError ModelNotFoundError ModelNotSupportedError ProviderError
 CredentialError CreditError ForbiddenError RefusedError ContentRefusedError BusyError ServerError

@@ -69,6 +69,7 @@ if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read 
     from .options import Options as Options
     from .options import TargetSize as TargetSize
     from .options import VideoOptions as VideoOptions
+    from .plans import Preview as Preview
     from .published import AsyncGeneratorProvider as AsyncGeneratorProvider
     from .published import HuggingFaceMedia as HuggingFaceMedia
     from .published import ImageResponse as ImageResponse
@@ -105,6 +106,7 @@ else:
         "doors": _DOORS,
         "engine": _EVENTS + " Timeouts",
         "ledger": "Ledger MemoryLedger",
+        "plans": "Preview",
         "published": _PUBLISHED,
         "store": "Media Store",
     }

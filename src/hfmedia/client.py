@@ -6,28 +6,28 @@ It only chooses the defaults and introduces the parts to each other; what they d
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
 from .catalog import Catalog
-from .core.answers import Route
-from .core.errors import InvalidRequestError, ModelNotFoundError, ModelNotSupportedError
+from .core.errors import InvalidRequestError
 from .core.job import Fact, Job, State
 from .core.mapping import Model
 from .core.ports import Place
-from .core.request import Choice, Request, Task, check_outputs, parse_choice, parse_task, request, retasked
+from .core.request import Task, check_outputs, parse_choice, parse_task
 from .core.wire import Credential
 from .engine import Engine, Event, JobFailed, MediaReady, Timeouts, World
-from .engine.images import input_image
 from .ledger import Ledger, MemoryLedger, SqliteLedger
-from .options import DEFAULT_MODELS, Options, VideoOptions
+from .options import Options, VideoOptions
+from .plans import Planner, Preview
 from .providers import provider
-from .routing import Health, Observed, Plan, Slots, check_credential, keyring, routes, task_of
-from .settings import Settings, read_settings
+from .routing import Health, Observed, Slots, keyring
+from .settings import Settings, read_settings, settings_of_caller
 from .store import Media, Store, check_writable, place_at
 from .transport import Transport
 
@@ -90,7 +90,12 @@ class MediaClient:
         on_disk = self.settings.home / "ledger.sqlite3"
         self.ledger: Ledger = SqliteLedger(on_disk) if ledger == "disk" else ledger or MemoryLedger()
         self.transport = Transport(proxy=proxy, environ=environ, trusted_hosts=self.settings.trusted_hosts)
-        self.health, self.observed, slots = Health(), Observed(), Slots(concurrency)
+        self.health, self.observed, self._slots = Health(), Observed(), Slots(concurrency)
+        self._shares = False
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """What depends on whose account it is: the catalog that this token sees, and the engine that spends."""
         hub = self.settings.hub_token
         self.catalog = Catalog(
             self.transport,
@@ -98,6 +103,7 @@ class MediaClient:
             credential=Credential(secret=hub, base_url=self.settings.endpoint) if hub else None,
             folder=self.settings.home / "cache" / "hub",
         )
+        self.planner = Planner(self.settings, self.catalog, health=self.health, observed=self.observed)
         self.engine = Engine(
             World(
                 sender=self.transport,
@@ -108,10 +114,22 @@ class MediaClient:
                 credential=keyring(self.settings),
                 memory=self.health,
                 headers={"X-HF-Bill-To": self.settings.bill_to} if self.settings.bill_to else {},
-                slot=slots.hold,
+                slot=self._slots.hold,
                 observe=self.observed.add,
             )
         )
+
+    def on_behalf(self, *, token: str | None = None, bill_to: str | None = None) -> Self:
+        """A client for another account that shares ledger, store, connections and memory with this one.
+
+        With a ``token`` nothing of this client's own credentials is used, providers' keys included. Closing it ends
+        its jobs alone; close it before this one.
+        """
+        made = copy.copy(self)
+        made.settings = settings_of_caller(self.settings, token=token, bill_to=bill_to)
+        made._shares = True
+        made._assemble()
+        return made
 
     # -- making ---------------------------------------------------------------------------------------------------
 
@@ -152,23 +170,32 @@ class MediaClient:
         check_outputs(n)
         limit = options.get("timeout")
         timeouts = self.timeouts if limit is None else Timeouts.of(limit)
-        wish, plan, choice = await self._planned(prompt, task, image, options)
-        place = self._place(options.get("output"), wish.prompt or wish.task)
+        planned = await self.planner.plan(prompt, task, image, options)
+        place = self._place(options.get("output"), planned.wish.prompt or planned.wish.task)
         await asyncio.to_thread(check_writable, place)
-        notes = (*self.catalog.warnings, *plan.notes)
+        notes = (*self.catalog.warnings, *planned.plan.notes)
         told = self.engine.generate(
-            wish,
-            plan.routes,
+            planned.wish,
+            planned.plan.routes,
             place=place,
             n=n,
             timeouts=timeouts,
             notes=notes,
             key=idempotency_key,
-            choice=str(choice),
+            choice=str(planned.choice),
         )
         async with aclosing(told):
             async for event in told:
                 yield event
+
+    async def preview(
+        self, prompt: str | None = None, *, task: str | None = None, image: Any = None, **options: Unpack[VideoOptions]
+    ) -> list[Preview]:
+        """What each provider would be told, in the order in which they would be asked; nothing is sent to them.
+
+        Raises what ``generate`` would raise before anything is sent.
+        """
+        return self.planner.preview(await self.planner.plan(prompt, task, image, options))
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -225,7 +252,7 @@ class MediaClient:
         job = await self.engine.job(job_id)
         place = self._place(output, "") if output is not None else self._place_of(job)
         await self.store.tidy(place.folder if place.file is None else place.file.parent)
-        told = self.engine.resume(job_id, place=place, timeouts=self.timeouts, replan=self._replanned)
+        told = self.engine.resume(job_id, place=place, timeouts=self.timeouts, replan=self.planner.routes_for)
         async with aclosing(told):
             async for event in told:
                 yield event
@@ -252,6 +279,8 @@ class MediaClient:
     async def aclose(self) -> None:
         """Cancels what is still under way and lets go of every connection."""
         await self.engine.aclose()
+        if self._shares:  # the rest belongs to the client it was made from
+            return
         await self.transport.aclose()
         await self.ledger.aclose()
 
@@ -268,56 +297,9 @@ class MediaClient:
     async def _one(self, task: Task, prompt: str | None, image: Any, options: Mapping[str, Any]) -> Media:
         return await _only(self.generate(prompt, task=task, image=image, **options))
 
-    async def _planned(
-        self, prompt: str | None, task: str | None, image: Any, options: Mapping[str, Any]
-    ) -> tuple[Request, Plan, Choice]:
-        """The checked request, the routes to try, the model as chosen; bad input is told before the Hub is asked."""
-        given = dict(options)
-        named, size = given.pop("model", None), given.pop("target_size", None)
-        extra = given.pop("extra_body", None)
-        for elsewhere in ("timeout", "output"):
-            given.pop(elsewhere, None)
-        if size is not None:
-            given["width"], given["height"] = size["width"], size["height"]
-        choice = parse_choice(named) if named else None
-        picture = await input_image(image) if image is not None else None
-        known: Task | None = parse_task(task) if task else None
-        draft = request(
-            known or ("image-to-image" if picture else "text-to-image"),
-            choice.model if choice else "",
-            prompt=prompt,
-            image=picture,
-            extra=dict(extra) if extra else None,
-            **given,
-        )
-        check_credential(choice or Choice(""), self.settings)
-        if choice is None:
-            known = known or draft.task
-            choice = Choice(await self.default_model(known))
-        model = await self.catalog.mapping(choice.model)
-        final = known or task_of(model, choice, with_image=picture is not None)
-        wish = retasked(draft, final, choice.model)
-        plan = routes(choice, final, model, self.settings, health=self.health, known=self.observed)
-        return wish, plan, choice
-
-    async def _replanned(self, job: Job) -> tuple[Route, ...]:
-        """The routes for a job that was never sent, as they are now."""
-        choice = parse_choice(job.choice or job.request.model)
-        check_credential(choice, self.settings)
-        model = await self.catalog.mapping(choice.model)
-        plan = routes(choice, job.request.task, model, self.settings, health=self.health, known=self.observed)
-        return plan.routes
-
     async def default_model(self, task: Task) -> str:
         """A well-known model that is live for this task, or else the first one that the Hub lists."""
-        for name in DEFAULT_MODELS[task]:
-            with suppress(ModelNotFoundError):
-                if (await self.catalog.mapping(name)).live(task):
-                    return name
-        listed = await self.catalog.models(task, limit=1)
-        if not listed:
-            raise ModelNotSupportedError(f"the Hub lists no live model for {task}; name one with its provider")
-        return listed[0].id
+        return await self.planner.default_model(task)
 
     def _place_of(self, job: Job) -> Place:
         """Where a job's media was to lie when it was made."""

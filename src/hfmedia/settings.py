@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from .core.errors import CredentialError, InvalidRequestError, MissingAuthError
 from .core.sizes import shown
@@ -116,6 +116,21 @@ def read_settings(
         unused=unused,
         bill_to=_organisation(bill_to),
     )
+
+
+def settings_of_caller(settings: Settings, *, token: str | None, bill_to: str | None) -> Settings:
+    """The same settings for another account. With a token of its own, no other credential of these settings is used.
+
+    Raises CredentialError or InvalidRequestError for what no server would take.
+    """
+    told = structs.replace(settings, bill_to=_organisation(bill_to))
+    if token is None:
+        return told
+    text = _cleaned(token, "the token given")
+    if text is None:
+        raise CredentialError("the token given is empty")
+    mine = Token(Secret(text), "the token given", foreign=not text.startswith("hf_"))
+    return structs.replace(told, token=mine, keys={}, direct=frozenset[str](), unused=None)
 
 
 def clean_url(text: str) -> str | None:

@@ -17,18 +17,18 @@ from hfmedia.core import job as life
 from hfmedia.core.answers import Output, Route
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError
 from hfmedia.core.ports import Place
-from hfmedia.core.request import LARGEST_SEED, Request, check_outputs, with_seed
+from hfmedia.core.request import Request, check_outputs, with_seed
 from hfmedia.ledger import KeyTakenError
 
 from .carry import Carrier, Made
 from .doubts import ask_provider
 from .events import Event, JobFailed, MediaReady, Started
+from .several import numbered, seeds
 from .world import Timeouts, World
 
 MOST_ATTEMPTS = 1000  # under one idempotency key; beyond that something else is wrong
 MOST_HELD = 16  # jobs whose inline media waits in memory for another try; each may be tens of MB
 SENDING: tuple[life.State, ...] = ("sending",)
-RANDOM_SEEDS = 2**31  # models take at least that many; the whole range of 64 bits is refused by some
 JOIN_EVERY = 0.5  # seconds between two looks at a job that another process carries
 
 Told = asyncio.Queue[Event | None]
@@ -65,13 +65,13 @@ class Engine:
         no two are the same picture. With an idempotency ``key``, a job that has it already is joined instead. Closing
         the generator cancels what is still under way.
         """
-        wishes = [with_seed(wish, seed) for seed in self._seeds(wish, check_outputs(n))]
+        wishes = [with_seed(wish, seed) for seed in seeds(wish, check_outputs(n), self.world.dice)]
         patience = timeouts or Timeouts()
         told: Told = asyncio.Queue()
         tasks: list[asyncio.Task[None]] = []
         try:
             for index, one in enumerate(wishes):
-                there = structs.replace(place, file=_numbered(place, index, n))
+                there = structs.replace(place, file=numbered(place, index, n))
                 mine = key if key is None or n == 1 else f"{key}#{index}"
                 job = await self._created(one, index, there, mine, choice, seeded=wish.seed is not None)
                 there = structs.replace(there, job_id=job.id, at=job.created)  # the same name if it is resumed
@@ -82,7 +82,7 @@ class Engine:
                 if job.state == "new" and await self.world.ledger.claim(job.id):
                     tasks.append(self._start(carrier, _buying(one, routes), told, mine=True))
                 else:
-                    tasks.append(self._start(carrier, self._joining(job.id, routes), told, mine=False))
+                    tasks.append(self._start(carrier, self._joining(job.id, one, routes), told, mine=False))
             for _ in tasks:
                 while (event := await told.get()) is not None:
                     yield event
@@ -124,8 +124,11 @@ class Engine:
             )
         return job
 
-    def _joining(self, job_id: str, routes: Sequence[Route]) -> Work:
-        """What joins a job that exists: waits for whoever carries it, or carries it on when nobody does."""
+    def _joining(self, job_id: str, wish: Request, routes: Sequence[Route]) -> Work:
+        """What joins a job that exists: waits for whoever carries it, or carries it on when nobody does.
+
+        One that was never sent is sent as this wish, which still has the input image that no ledger keeps.
+        """
 
         async def join(carrier: Carrier) -> Made:
             while True:
@@ -137,7 +140,7 @@ class Engine:
                     assert task is not None
                     self._carried[job_id], self._carriers[job_id] = task, carrier
                     try:
-                        return await self._resumed(carrier, routes)
+                        return await self._resumed(carrier, routes, wish)
                     finally:
                         self._carried.pop(job_id, None)
                         self._carriers.pop(job_id, None)
@@ -297,8 +300,10 @@ class Engine:
             if mine:
                 await self.world.ledger.release(carrier.job_id)
 
-    async def _resumed(self, carrier: Carrier, routes: Sequence[Route]) -> Made:
+    async def _resumed(self, carrier: Carrier, routes: Sequence[Route], wish: Request | None = None) -> Made:
         job = await self.job(carrier.job_id)
+        if wish is not None and job.state in ("new", "ready"):
+            return await carrier.carry(with_seed(wish, job.request.seed), routes)
         return await carrier.resume(job, routes=routes, outputs=self._inline.get(carrier.job_id, ()))
 
     def _hold(self, carrier: Carrier) -> None:
@@ -324,25 +329,12 @@ class Engine:
     async def _write(self, fact: type[life.Fact], job_id: str, /, **told: Any) -> life.Job:
         return await self.world.ledger.append(fact(job=job_id, at=self.world.clock(), **told))
 
-    def _seeds(self, wish: Request, n: int) -> list[int | None]:
-        if n == 1:
-            return [wish.seed]
-        first = wish.seed if wish.seed is not None else int(self.world.dice() * RANDOM_SEEDS)
-        return [(first + number) % (LARGEST_SEED + 1) for number in range(n)]
-
 
 def _buying(wish: Request, routes: Sequence[Route]) -> Work:
     async def buy(carrier: Carrier) -> Made:
         return await carrier.carry(wish, routes)
 
     return buy
-
-
-def _numbered(place: Place, index: int, n: int) -> Path | None:
-    """The file of one of several outputs: ``fox.png`` becomes ``fox-1.png``, ``fox-2.png``, …"""
-    if place.file is None or n == 1:
-        return place.file
-    return place.file.with_name(f"{place.file.stem}-{index + 1}{place.file.suffix}")
 
 
 def _unheard(event: Event) -> None:
