@@ -48,6 +48,7 @@ NEIGHBOURS: dict[tuple[str, str], str] = {
     ("", "doors"): "the root lists what is public",
     ("", "published"): "the root lists what is public",
     ("__main__", "cli"): "python -m hfmedia is the command",
+    ("cli", "server"): "hfmedia serve runs the gateway, hfmedia keys writes in its book",
 }
 
 # What core and providers may import beside msgspec: whole modules, or the names that know no clock and no disk.
@@ -303,7 +304,7 @@ BROKEN: list[tuple[str, str, str, str | None]] = [
     ("imports", "client.py", "from .published import x", "imports published, which lies beside client"),
     ("imports", "client.py", "from .doors import x", "imports doors, which lies beside client"),
     ("imports", "client.py", "from .cli import main", "imports cli, which lies above client"),
-    ("imports", "cli/a.py", "from hfmedia.server import app", "imports server, which lies beside cli"),
+    ("imports", "cli/a.py", "from hfmedia.server import app", None),
     ("imports", "server/a.py", "from hfmedia.cli import app", "imports cli, which lies beside server"),
     ("imports", "sandbox/a.py", "from hfmedia.core.wire import redact", "the sandbox knows nothing of the rest"),
     ("imports", "sandbox/a.py", "from ..providers import fal_ai", "the sandbox knows nothing of the rest"),

@@ -94,10 +94,10 @@ class MediaClient:
         self._shares = False
         self._assemble()
 
-    def _assemble(self) -> None:
-        """What depends on whose account it is: the catalog that this token sees, and the engine that spends."""
+    def _assemble(self, catalog: Catalog | None = None) -> None:
+        """What depends on whose account it is: the catalog that its token sees, and the engine that spends."""
         hub = self.settings.hub_token
-        self.catalog = Catalog(
+        self.catalog = catalog or Catalog(
             self.transport,
             endpoint=self.settings.endpoint,
             credential=Credential(secret=hub, base_url=self.settings.endpoint) if hub else None,
@@ -128,7 +128,7 @@ class MediaClient:
         made = copy.copy(self)
         made.settings = settings_of_caller(self.settings, token=token, bill_to=bill_to)
         made._shares = True
-        made._assemble()
+        made._assemble(self.catalog if token is None else None)
         return made
 
     # -- making ---------------------------------------------------------------------------------------------------
@@ -272,9 +272,12 @@ class MediaClient:
         """The job after it was told to stop, at the provider too where that is possible."""
         return await self.engine.cancel(job_id)
 
-    async def detach(self, job_id: str) -> Job:
-        """The job after it was let go of here: what a provider accepted goes on there, and ``resume`` brings it."""
-        return await self.engine.detach(job_id)
+    async def detach(self, job_id: str, *, keep_unsent: bool = False) -> Job:
+        """The job after it was let go of here: what a provider accepted goes on there, and ``resume`` brings it.
+
+        One that was not sent yet is cancelled, or with ``keep_unsent`` left to be sent when it is resumed.
+        """
+        return await self.engine.detach(job_id, keep_unsent=keep_unsent)
 
     async def aclose(self) -> None:
         """Cancels what is still under way and lets go of every connection."""

@@ -54,6 +54,7 @@ class Carrier:
         self.job_id, self.index, self.place = job_id, index, place
         self.inline: tuple[Output, ...] = ()  # media that came inside a reply and is not stored yet
         self.detached = False  # let go of here, while the provider goes on
+        self.keeps_unsent = False  # let go of so that it is sent later, if it was not sent yet
         self._told = 0.0
 
     async def carry(self, wish: Request, routes: Sequence[Route]) -> Made:
@@ -127,7 +128,7 @@ class Carrier:
     async def _stop(self, finished: Finished | None = None) -> None:
         """The job was cancelled here: tell the provider where it can be told, and write down what it said."""
         job = await self.desk.job()
-        if job.state in ("new", "ready"):
+        if job.state in ("new", "ready") and not self.keeps_unsent:
             await self.desk.write(life.Stopped, reached=None, message="nothing was sent")
         elif job.state == "running" and job.route and job.handle and not self.detached:
             reached, message = await self.ask_to_stop(job.route, job.handle)

@@ -204,14 +204,15 @@ class Engine:
             await self.world.ledger.release(job_id)
         return job
 
-    async def detach(self, job_id: str) -> life.Job:
+    async def detach(self, job_id: str, *, keep_unsent: bool = False) -> life.Job:
         """The job after it was let go of here: what the provider accepted goes on there, and can be resumed.
 
-        A job that was not sent yet is cancelled; one on its way out is awaited until it is known what became of it.
+        A job that was not sent yet is cancelled, or with ``keep_unsent`` left to be sent when it is resumed; one on its
+        way out is awaited until it is known what became of it.
         """
         task, carrier = self._carried.get(job_id), self._carriers.get(job_id)
         if task is not None and carrier is not None:
-            carrier.detached = True
+            carrier.detached, carrier.keeps_unsent = True, keep_unsent
             task.cancel()
             await asyncio.wait({task})
         return await self.job(job_id)
