@@ -1,0 +1,41 @@
+"""Letting go of jobs: what was accepted goes on at its provider; what was not sent is cancelled, or kept for later."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hfmedia import Event, JobFailed, MediaClient
+from hfmedia.sandbox import Sandbox
+
+WAN = "Wan-AI/Wan2.2-T2V-A14B"
+
+
+@pytest.mark.parametrize("keep_unsent", [False, True])
+async def test_a_job_that_waits_for_its_turn_is_cancelled_or_kept(environ: dict[str, str], keep_unsent: bool) -> None:
+    """With one place at the provider the second of two jobs is never sent; kept, it is made when it is resumed."""
+    async with Sandbox(port=0, speed=4) as world:  # slow enough that the first is still at work
+        there = {**environ, **world.environment}
+        async with MediaClient(environ=there, concurrency=1) as client:
+            events: list[Event] = []
+
+            async def listen() -> None:
+                events.extend([event async for event in client.generate("waves", model=f"{WAN}:wavespeed", n=2)])
+
+            listening = asyncio.create_task(listen())
+            states: dict[str, str] = {}
+            async with asyncio.timeout(20):
+                while "running" not in states.values() or len(states) < 2:
+                    await asyncio.sleep(0.02)
+                    states = {job.id: job.state for job in await client.jobs()}
+            waiting = next(job_id for job_id in states if states[job_id] != "running")
+            done = [await client.detach(job_id, keep_unsent=keep_unsent) for job_id in (waiting, *states)]
+            assert done[0].state in ({"new", "ready"} if keep_unsent else {"cancelled"})
+            await listening
+            assert sum(isinstance(event, JobFailed) for event in events) == 2
+        assert world.submissions["wavespeed"] == 1
+        if keep_unsent:
+            async with MediaClient(environ=there) as later:
+                assert (await later.resume(waiting)).path.exists()
+            assert world.submissions["wavespeed"] == 2
