@@ -26,7 +26,7 @@ from .ledger import Ledger, MemoryLedger, SqliteLedger
 from .options import Options, VideoOptions
 from .plans import Planner, Preview
 from .providers import provider
-from .routing import Health, Observed, Slots, keyring
+from .routing import Health, Observed, Slots, expecting, keyring
 from .settings import Settings, read_settings, settings_of_caller
 from .store import Media, Store, check_writable, place_at
 from .transport import Transport
@@ -91,6 +91,7 @@ class MediaClient:
         self.ledger: Ledger = SqliteLedger(on_disk) if ledger == "disk" else ledger or MemoryLedger()
         self.transport = Transport(proxy=proxy, environ=environ, trusted_hosts=self.settings.trusted_hosts)
         self.health, self.observed, self._slots = Health(), Observed(), Slots(concurrency)
+        self._expect = expecting(self.observed, self.ledger)
         self._shares = False
         self._assemble()
 
@@ -116,6 +117,7 @@ class MediaClient:
                 headers={"X-HF-Bill-To": self.settings.bill_to} if self.settings.bill_to else {},
                 slot=self._slots.hold,
                 observe=self.observed.add,
+                expect=self._expect,
             )
         )
 

@@ -15,6 +15,8 @@ from hfmedia.core.retry import (
     CHECK_RETRIES,
     LONGEST_RETRY_AFTER,
     POLL_FIRST,
+    POLL_NEAR,
+    POLL_RARELY,
     POLL_SLOWEST,
     backoff,
     pace,
@@ -150,7 +152,7 @@ def test_a_result_is_seen_soon_after_it_is_there() -> None:
     while at < 3600:
         ready = math.nextafter(at, math.inf)
         _, seen = polls(ready)
-        assert seen - ready <= min(POLL_SLOWEST, max(POLL_FIRST, ready / 8)) + 1e-9
+        assert seen - ready <= min(POLL_SLOWEST, max(POLL_FIRST, POLL_NEAR, POLL_RARELY, ready / 8)) + 1e-9
         at += pace(at)
 
 
@@ -165,3 +167,11 @@ def test_a_two_second_job_is_not_seen_two_seconds_late(ready: float) -> None:
 def test_the_pace_is_bounded_on_both_sides(elapsed: float) -> None:
     """Never a busy loop, never a silence of minutes; a clock that runs backwards changes nothing."""
     assert POLL_FIRST <= pace(elapsed) <= POLL_SLOWEST
+
+
+@given(st.floats(-10, 1e9), st.floats())
+def test_a_guess_of_the_end_moves_the_pace_within_bounds(elapsed: float, expected: float) -> None:
+    """Whatever is expected: never a busy loop, never more than a minute, never later than twice the age by much."""
+    wait = pace(elapsed, expected)
+    assert POLL_NEAR <= wait <= POLL_RARELY
+    assert wait <= max(1.0, pace(elapsed), elapsed)

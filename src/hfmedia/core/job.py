@@ -135,6 +135,8 @@ LIFE: dict[State, dict[type[Fact], State]] = {
 class Job(Struct, frozen=True, kw_only=True):
     """A job as its facts tell it. Times are unix seconds; ``attempts`` counts the submissions that were begun.
 
+    ``sent`` is when the last of them was, ``made`` when the provider was first seen to be done.
+
     ``request`` is the user's wish, ``sent_request`` the same as the chosen provider takes it.
     """
 
@@ -149,6 +151,7 @@ class Job(Struct, frozen=True, kw_only=True):
     created: float = 0.0
     updated: float = 0.0
     sent: float | None = None
+    made: float | None = None
     sent_request: Request | None = None
     route: Route | None = None
     handle: Handle | None = None
@@ -245,7 +248,8 @@ def _changes(job: Job, fact: Fact) -> dict[str, Any]:
         case Refused():
             return {"refusals": (*job.refusals, fact.message), "error": fact.message}
         case Made():
-            told = {"outputs": fact.outputs, "seed": fact.seed, "cost": fact.cost, "timings": fact.timings}
+            told: dict[str, Any] = {"outputs": fact.outputs, "seed": fact.seed, "cost": fact.cost}
+            told |= {"timings": fact.timings, "made": fact.at if job.made is None else job.made}
             warnings = tuple(dict.fromkeys((*job.warnings, *fact.warnings)))  # a result may be asked for twice
             return {**told, "warnings": warnings, "error": None}
         case Stored():

@@ -18,6 +18,8 @@ CHECK_RETRIES = 8  # in a row, of polls that failed: about a minute with the bac
 DOWNLOAD_RETRIES = 5  # of a broken download, each going on where the last one stopped
 POLL_FIRST = 0.25  # seconds; images are often ready by then
 POLL_SLOWEST = 10.0  # seconds between two polls, however long the job
+POLL_NEAR = 0.1  # seconds; nobody sees a result sooner than that, so nobody needs to ask more often
+POLL_RARELY = 60.0  # seconds between two polls far before the expected end: it may have failed, or been quicker
 
 
 def backoff(attempt: int, dice: float) -> float:
@@ -29,12 +31,21 @@ def backoff(attempt: int, dice: float) -> float:
     return min(BACKOFF_LONGEST, BACKOFF_FIRST * 2.0**doublings) * (0.75 + 0.5 * dice)
 
 
-def pace(elapsed: float) -> float:
+def pace(elapsed: float, expected: float | None = None) -> float:
     """Seconds until the next poll of a job that has run for ``elapsed`` seconds.
 
     An eighth of the age of the job: a result is seen at most that much late, and a minute costs under 40 polls.
+    Where it is known how long such jobs take (``expected``, in seconds), there are few polls before, none of them
+    later than twice the age of the job, and close ones around the expected end: a minute costs about 10.
     """
-    return min(POLL_SLOWEST, max(POLL_FIRST, elapsed / 8))
+    patient = min(POLL_SLOWEST, max(POLL_FIRST, elapsed / 8))
+    if expected is None or not expected > 0:
+        return patient
+    close = max(POLL_NEAR, expected / 32)
+    if elapsed >= expected:  # the later it is, the less was known
+        return min(patient, max(close, (elapsed - expected) / 3))
+    doubling = max(elapsed, min(1.0, expected / 4))
+    return max(POLL_NEAR, min(POLL_RARELY, doubling, max(close, (expected - elapsed) * 2 / 3)))
 
 
 def retry_after(headers: Mapping[str, str]) -> tuple[float | None, str | None]:

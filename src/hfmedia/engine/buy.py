@@ -129,7 +129,7 @@ class Buyer:
         credential = self.desk.world.credential(route)
         self.desk.tell(Submitting, provider=route.provider, attempt=attempt)
         try:
-            await self.desk.write(life.Sending, attempt=(await self.desk.job()).attempts + 1)
+            await self.desk.write(life.Sending, attempt=(await self.desk.known()).attempts + 1)
         except asyncio.CancelledError:  # it may be written all the same, but nothing was sent yet
             await whole(self._taken_back(route))
             raise

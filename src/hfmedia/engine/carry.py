@@ -101,8 +101,8 @@ class Carrier:
             await self.desk.free_slot()
             outputs = answer.outputs
         else:
-            outputs = await Watcher(self.desk).to_its_end(route, answer)
-        return await self._keep(route, await self.desk.job(), outputs)
+            outputs = await Watcher(self.desk).to_its_end(route, answer, (await self.desk.known()).sent)
+        return await self._keep(route, await self.desk.known(), outputs)
 
     async def _keep(self, route: Route, job: life.Job, outputs: tuple[Output, ...]) -> Made:
         def progress(received: int, total: int | None) -> None:

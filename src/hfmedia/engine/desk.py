@@ -31,6 +31,7 @@ class Desk:
         self._tell = tell
         self._deadline = asyncio.get_running_loop().time() + timeouts.total if timeouts.total else None
         self._slot: AbstractAsyncContextManager[object] | None = None
+        self._known: life.Job | None = None
 
     async def job(self) -> life.Job:
         """The job as the ledger knows it."""
@@ -39,9 +40,15 @@ class Desk:
             raise life.ImpossibleError(f"job {self.job_id} is not in the ledger")
         return job
 
+    async def known(self) -> life.Job:
+        """The job as it was when this desk last wrote of it, which is how it is while it is carried here."""
+        return self._known or await self.job()
+
     async def write(self, fact: type[life.Fact], /, **told: Any) -> life.Job:
         """One more fact of this job, durable when this returns."""
-        return await self.world.ledger.append(fact(job=self.job_id, at=self.world.clock(), **told))
+        self._known = None  # a write that is cancelled may be done all the same
+        self._known = await self.world.ledger.append(fact(job=self.job_id, at=self.world.clock(), **told))
+        return self._known
 
     def tell(self, event: type[Event], /, **told: Any) -> None:
         """One event of this job."""

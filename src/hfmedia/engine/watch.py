@@ -23,24 +23,28 @@ class Watcher:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
 
-    async def to_its_end(self, route: Route, pending: Pending) -> tuple[Output, ...]:
-        """What the provider made. Raises when it failed the job, or when patience ended and the job goes on there."""
+    async def to_its_end(self, route: Route, pending: Pending, sent: float | None) -> tuple[Output, ...]:
+        """What the provider made of what was ``sent`` then (unix seconds).
+
+        Raises when it failed the job, or when patience ended and the job goes on there.
+        """
         try:
             async with asyncio.timeout(least(self.desk.timeouts.run or None, self.desk.remaining())):
                 await self.desk.take_slot(route.provider)
-                return await self._watch(route, pending)
+                return await self._watch(route, pending, sent)
         except TimeoutError:
             raise await self.desk.out_of_time(f"while {route.provider} was at work", over=False) from None
         finally:
             await self.desk.free_slot()
 
-    async def _watch(self, route: Route, pending: Pending) -> tuple[Output, ...]:
-        began = asyncio.get_running_loop().time()
+    async def _watch(self, route: Route, pending: Pending, sent: float | None) -> tuple[Output, ...]:
+        clock = self.desk.world.clock
+        began = clock() if sent is None else sent
+        expected = await self.desk.world.expect(route)
         handle, after, troubles = pending.handle, pending.after, 0
         self.desk.tell_progress(route, pending)
         while True:
-            elapsed = asyncio.get_running_loop().time() - began
-            await self.desk.world.sleep(pace(elapsed) if after is None else after)
+            await self.desk.world.sleep(pace(clock() - began, expected) if after is None else after)
             answer = await self._check(route, handle)
             if isinstance(answer, Finished):
                 await self.desk.made(route, answer)

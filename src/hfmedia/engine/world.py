@@ -72,11 +72,16 @@ def _forget(route: Route, seconds: float, cost: Cost | None) -> None:
     return None
 
 
+async def _unknown(route: Route) -> float | None:
+    return None
+
+
 class World(Struct, frozen=True, kw_only=True):
     """Everything the engine reaches the world through.
 
     ``clock`` gives unix seconds, ``dice`` a number in [0, 1), ``new_id`` a fresh job id that sorts by age. ``slot``
-    holds a place at a provider while a job runs there. ``observe`` hears how long a finished job took and its cost.
+    holds a place at a provider while a job runs there. ``observe`` hears how long a finished job took and its cost;
+    ``expect`` tells how many seconds such jobs take from being sent, None where nobody knows.
     """
 
     sender: Sender
@@ -89,6 +94,7 @@ class World(Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     slot: Callable[[str], AbstractAsyncContextManager[object]] = _no_limit
     observe: Callable[[Route, float, Cost | None], None] = _forget
+    expect: Callable[[Route], Awaitable[float | None]] = _unknown
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     dice: Callable[[], float] = random.random
