@@ -5,7 +5,6 @@ It only chooses the defaults and introduces the parts to each other; what they d
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import os
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
@@ -28,7 +27,7 @@ from .plans import Planner, Preview
 from .providers import provider
 from .routing import Health, Observed, Slots, expecting, keyring
 from .settings import Settings, read_settings, settings_of_caller
-from .store import Media, Store, check_writable, place_at
+from .store import Media, Store, place_at
 from .transport import Transport
 
 CARRIABLE: tuple[State, ...] = ("new", "ready", "running", "finished")
@@ -174,7 +173,7 @@ class MediaClient:
         timeouts = self.timeouts if limit is None else Timeouts.of(limit)
         planned = await self.planner.plan(prompt, task, image, options)
         place = self._place(options.get("output"), planned.wish.prompt or planned.wish.task)
-        await asyncio.to_thread(check_writable, place)
+        await self.store.check(place)
         notes = (*self.catalog.warnings, *planned.plan.notes)
         told = self.engine.generate(
             planned.wish,

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from hfmedia.core.job import Fact, Job
 from hfmedia.ledger import SqliteLedger, writing
-from hfmedia.store import Store, files, part
+from hfmedia.store import Store, files, intake, part
 from hfmedia.transport import Transport
 
 SHORTLY = 0.03  # seconds; a submission in the sandbox takes about as long
@@ -57,16 +57,18 @@ def arm(fate: Fate) -> None:
 def _arm_ledger(fate: Fate) -> None:
     append, write = SqliteLedger.append, writing.append
 
-    async def appended(self: SqliteLedger, fact: Fact) -> Job:
-        kind = type(fact).__struct_config__.tag
-        fate.at(f"before {kind}")
-        job = await append(self, fact)
-        fate.at(f"after {kind}")
+    async def appended(self: SqliteLedger, *facts: Fact) -> Job:
+        kinds = [type(fact).__struct_config__.tag for fact in facts]
+        for kind in kinds:
+            fate.at(f"before {kind}")
+        job = await append(self, *facts)
+        fate.at(f"after {kinds[-1]}")  # facts that are appended together are durable together
         return job
 
     def written(connection: Any, owners: Any, told: Any) -> Job:
         job = write(connection, owners, told)
-        fate.at(f"within {told.kind}")  # in the transaction, which is not committed yet
+        for one in told:
+            fate.at(f"within {one.kind}")  # in the transaction, which is not committed yet
         return job
 
     SqliteLedger.append = appended  # type: ignore[method-assign]
@@ -113,17 +115,16 @@ def _arm_transport(fate: Fate) -> None:
 
 
 def _arm_store(fate: Fate) -> None:
-    keep, describe, link = Store.keep, Store.describe, os.link
-    open_media, open_facts = files.open_part, part.open_part
+    keep, describe, link = Store.keep, files._describe, os.link
+    open_media, open_facts = intake.open_part, part.open_part
 
     async def kept(self: Store, *given: Any, **options: Any) -> Any:
         fate.at("before keep")
-        done = await keep(self, *given, **options)
-        fate.at("between file and facts")
-        return done
+        return await keep(self, *given, **options)
 
-    async def described(self: Store, *given: Any) -> Any:
-        done = await describe(self, *given)
+    def described(*given: Any) -> Any:
+        fate.at("between file and facts")
+        done = describe(*given)
         fate.at("between facts and ledger")
         return done
 
@@ -142,6 +143,6 @@ def _arm_store(fate: Fate) -> None:
         link(*given)
         fate.at("with two names")
 
-    Store.keep, Store.describe = kept, described  # type: ignore[method-assign]
-    files.open_part, part.open_part = opened, opened_beside
+    Store.keep, files._describe = kept, described  # type: ignore[method-assign]
+    intake.open_part, part.open_part = opened, opened_beside
     os.link = linked  # type: ignore[assignment]

@@ -14,7 +14,15 @@ WISHES: dict[str, dict[str, Any]] = {
     "inline": {**PICTURE, "model": f"{FLUX}:nscale"},
 }
 
-BUYING = tuple(f"{when} {fact}" for fact in ("created", "routed", "sending") for when in ("before", "within", "after"))
+BUYING = (
+    "before created",
+    "within created",
+    "after created",
+    "before routed",
+    "within routed",
+    "within sending",  # which are one transaction
+    "after sending",
+)
 UNSENT = tuple(step for step in BUYING if step != "after sending")
 SENDING = ("before post", "amid post", "after post")
 ACCEPTED = ("before accepted", "within accepted", "after accepted")

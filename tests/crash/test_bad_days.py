@@ -131,7 +131,7 @@ def test_no_answer_to_the_submission_within_its_time_is_a_doubt(town: Town, kind
     assert (job["state"], town.asked("submit")) == ("doubt", 1)
 
 
-@pytest.mark.parametrize("step", ["after created", "after routed", "before sending"])
+@pytest.mark.parametrize("step", ["after created", "before routed", "before sending"])
 def test_an_unsent_job_whose_picture_is_not_kept_says_so(town: Town, step: str, tmp_path: Path) -> None:
     """A picture by its address is sent now; bytes were never written down, so that job can only be asked for again."""
     picture = tmp_path / "fox.png"
@@ -198,7 +198,7 @@ def test_a_ledger_that_finds_no_room_buys_nothing(town: Town) -> None:
 # -- several processes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", ["after created", "after routed", "between polls", "before fetch"])
+@pytest.mark.parametrize("step", ["after created", "before routed", "between polls", "before fetch"])
 def test_two_processes_that_resume_at_once_share_the_jobs(town: Town, step: str) -> None:
     """Each job is carried by one of them; the other is told so, or gets the same file."""
     wishes = town.wishes(12, **VIDEO)
@@ -308,7 +308,7 @@ def test_an_expired_address_is_told_and_ends_the_job(town: Town, status: int) ->
 
 
 @pytest.mark.parametrize("jump", [-30 * DAY, -10.0, 30 * DAY])
-@pytest.mark.parametrize("step", ["after routed", "after sending", "between polls", "after made"])
+@pytest.mark.parametrize("step", ["before routed", "after sending", "between polls", "after made"])
 def test_a_clock_that_jumps_changes_nothing(town: Town, step: str, jump: float) -> None:
     """Between the kill and the resuming: the jobs stay in their order and come home."""
     wishes = town.wishes(3, **VIDEO)

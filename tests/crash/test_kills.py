@@ -45,7 +45,7 @@ def test_whoever_carries_on_may_be_killed_as_well(town: Town, kind: str) -> None
     steps = [step for step in STEPS[kind] if "created" not in step and "empty part of facts" not in step]
     for step in steps if LONG else chance.sample(steps, 6):
         wishes = town.wishes(JOBS, **WISHES[kind])
-        first = chance.choice(["after routed", "before sending", "after made", "before keep"])
+        first = chance.choice(["before routed", "before sending", "after made", "before keep"])
         town.start("make", wishes=wishes, fate=[first, JOBS // 2, 1], concurrency=3).killed()
         town.start("resume", fate=[step, 2, chance.random()], concurrency=3).killed()
         town.told("resume")

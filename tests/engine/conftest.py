@@ -123,11 +123,10 @@ class _Keeper:
         self.script = script
 
     async def keep(self, output: Output, place: Place, **more: Any) -> Kept:
-        return await self.script.keep_file(output, place, **more)
-
-    async def describe(self, kept: Kept, facts: Mapping[str, Any]) -> Path:
+        kept = await self.script.keep_file(output, place, **more)
+        assert more["facts"](kept)["path"] == str(kept.path)
         self.script.log.append("describe")
-        return kept.path
+        return kept
 
 
 class _Ledger(MemoryLedger):
@@ -135,9 +134,9 @@ class _Ledger(MemoryLedger):
         super().__init__()
         self.script = script
 
-    async def append(self, fact: life.Fact) -> life.Job:
-        self.script.log.append(f"write {type(fact).__name__.lower()}")
-        return await super().append(fact)
+    async def append(self, fact: life.Fact, *more: life.Fact) -> life.Job:
+        self.script.log += [f"write {type(one).__name__.lower()}" for one in (fact, *more)]
+        return await super().append(fact, *more)
 
 
 @asynccontextmanager

@@ -360,9 +360,9 @@ async def test_a_cancel_between_announcing_and_sending_is_no_doubt(
     ledger, canceller = scene.engine.world.ledger, []
     append = ledger.append
 
-    async def watched(fact: life.Fact) -> life.Job:
-        job = await append(fact)
-        if isinstance(fact, life.Sending):
+    async def watched(*facts: life.Fact) -> life.Job:
+        job = await append(*facts)
+        if isinstance(facts[-1], life.Sending):
             canceller.append(asyncio.create_task(scene.engine.cancel("job1")))
             await asyncio.sleep(0.05)
         return job

@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.job import Broken, ImpossibleError, Routed, Sending, Stopped, Stored, fold
+from hfmedia.core.job import Broken, Created, ImpossibleError, Routed, Sending, Stopped, Stored, fold
 from hfmedia.core.request import Request
 from hfmedia.ledger import KeyTakenError, Ledger
 
@@ -66,6 +67,20 @@ async def test_two_who_want_to_send_the_same_job_are_told_apart(ledger: Ledger) 
     sends = [ledger.append(Sending(job="a", at=1.0, attempt=1)) for _ in range(5)]
     results = await asyncio.gather(*sends, return_exceptions=True)
     assert sorted(isinstance(result, ImpossibleError) for result in results) == [False, True, True, True, True]
+
+
+async def test_facts_that_go_together_are_all_there_or_none(ledger: Ledger) -> None:
+    """One that the table forbids, or that is of another job, takes the others along."""
+    routed, sending = Routed(job="a", at=1.0, route=ROUTES[0], request=WISH), Sending(job="a", at=2.0, attempt=1)
+    for wrong in ((sending, routed), (routed, Sending(job="b", at=2.0, attempt=1)), (routed, sending, sending)):
+        await ledger.append(created("a")) if not await ledger.job("a") else None
+        with pytest.raises(ImpossibleError):
+            await ledger.append(*wrong)
+        assert len(await ledger.facts("a")) == 1
+    job = await ledger.append(routed, sending)
+    assert (job.state, await ledger.job("a")) == ("sending", job)
+    assert (await ledger.append(created("b"), *(structs.replace(fact, job="b") for fact in (routed, sending)))).attempts
+    assert [type(fact) for fact in await ledger.facts("b")] == [Created, Routed, Sending]
 
 
 async def test_every_kind_of_fact_comes_back_as_it_went_in(ledger: Ledger) -> None:

@@ -103,14 +103,13 @@ class Keeper(Protocol):
         makes: Literal["image", "video"],
         fetch: Fetch,
         progress: Callable[[int, int | None], None],
+        facts: Callable[[Kept], Mapping[str, Any]] | None = None,
     ) -> Kept:
         """The file, from a URL, a data: URI or bytes. ``progress`` hears the bytes so far and the total if known.
+
+        What ``facts`` tells of the kept file, asked once, is written as JSON beside it; a thread may ask.
 
         Raises DownloadError (broken, empty, truncated, or not media at all), ExpiredError (404, 403, 410), StoreError
         (disk), UnsafeAddressError.
         """
-        ...
-
-    async def describe(self, kept: Kept, facts: Mapping[str, Any]) -> Path:
-        """Writes the facts of a kept file as JSON beside it, and tells where."""
         ...

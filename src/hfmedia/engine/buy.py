@@ -90,9 +90,6 @@ class Buyer:
             raise NextRouteError(failed, Verdict("refused", onward="yes"), unsendable=error) from None
         except TimeoutError:
             raise await self.desk.out_of_time("before anything was sent", over=True) from None
-        await self.desk.write(
-            life.Routed, route=route, request=life.without_media(fitted.request), warnings=fitted.warnings
-        )
         try:
             return await self._submit(route, fitted, request, onward=onward)
         except NextRouteError:
@@ -129,7 +126,11 @@ class Buyer:
         credential = self.desk.world.credential(route)
         self.desk.tell(Submitting, provider=route.provider, attempt=attempt)
         try:
-            await self.desk.write(life.Sending, attempt=(await self.desk.known()).attempts + 1)
+            facts = [self.desk.fact(life.Sending, attempt=(await self.desk.known()).attempts + 1)]
+            if attempt == 1:
+                written = life.without_media(fitted.request)
+                facts.insert(0, self.desk.fact(life.Routed, route=route, request=written, warnings=fitted.warnings))
+            await self.desk.append(*facts)
         except asyncio.CancelledError:  # it may be written all the same, but nothing was sent yet
             await whole(self._taken_back(route))
             raise

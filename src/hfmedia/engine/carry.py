@@ -30,7 +30,7 @@ from hfmedia.store import Media
 from .buy import Buyer
 from .desk import Desk, least, whole
 from .events import Downloading, Event
-from .keep import keep_outputs
+from .keep import Made, keep_outputs
 from .watch import Watcher
 from .world import Timeouts, World
 
@@ -40,8 +40,6 @@ DOUBT = (
     "sent again by itself"
 )
 TELL_EVERY = 0.1  # seconds between two progress events of a download: a terminal shows no more
-
-Made = tuple[tuple[Media, str | None], ...]
 
 
 class Carrier:
@@ -113,7 +111,7 @@ class Carrier:
 
         try:
             async with asyncio.timeout(least(self.desk.timeouts.download or None, self.desk.remaining())):
-                kept = await keep_outputs(self.desk.world, job, route, outputs, self.place, progress)
+                kept, facts = await keep_outputs(self.desk.world, job, route, outputs, self.place, progress)
         except TimeoutError:
             raise await self.desk.out_of_time("while its media was on the way here", over=False) from None
         except HfmediaError as error:
@@ -122,7 +120,7 @@ class Carrier:
             if isinstance(error, ExpiredError) and job.state != "stored":  # that one was done, whatever became of it
                 await self.desk.write(life.Broken, kind="gone", message=error.message, status=error.status)
             raise
-        await self.desk.write(life.Stored, media={"files": [media.facts() for media, _ in kept]})
+        await self.desk.write(life.Stored, media={"files": facts})
         return kept
 
     async def _stop(self, finished: Finished | None = None) -> None:

@@ -46,9 +46,22 @@ class Desk:
 
     async def write(self, fact: type[life.Fact], /, **told: Any) -> life.Job:
         """One more fact of this job, durable when this returns."""
+        return await self.append(self.fact(fact, **told))
+
+    async def append(self, fact: life.Fact, *more: life.Fact) -> life.Job:
+        """These facts of this job, durable together when this returns."""
         self._known = None  # a write that is cancelled may be done all the same
-        self._known = await self.world.ledger.append(fact(job=self.job_id, at=self.world.clock(), **told))
+        self._known = await self.world.ledger.append(fact, *more)
         return self._known
+
+    def fact(self, fact: type[life.Fact], /, **told: Any) -> life.Fact:
+        """A fact of this job, now; not written yet."""
+        return fact(job=self.job_id, at=self.world.clock(), **told)
+
+    @property
+    def ended(self) -> bool:
+        """Whether this desk wrote the last word on its job, with which nobody carries it any more."""
+        return self._known is not None and self._known.ended
 
     def tell(self, event: type[Event], /, **told: Any) -> None:
         """One event of this job."""

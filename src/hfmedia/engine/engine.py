@@ -20,9 +20,10 @@ from hfmedia.core.ports import Place
 from hfmedia.core.request import Request, check_outputs, with_seed
 from hfmedia.ledger import KeyTakenError
 
-from .carry import Carrier, Made
+from .carry import Carrier
 from .doubts import ask_provider
 from .events import Event, JobFailed, MediaReady, Started
+from .keep import Made
 from .several import numbered, seeds
 from .world import Timeouts, World
 
@@ -73,13 +74,13 @@ class Engine:
             for index, one in enumerate(wishes):
                 there = structs.replace(place, file=numbered(place, index, n))
                 mine = key if key is None or n == 1 else f"{key}#{index}"
-                job = await self._created(one, index, there, mine, choice, seeded=wish.seed is not None)
+                job, fresh = await self._created(one, index, there, mine, choice, seeded=wish.seed is not None)
                 there = structs.replace(there, job_id=job.id, at=job.created)  # the same name if it is resumed
                 told.put_nowait(
                     Started(job_id=job.id, index=index, model=one.model, seed=job.request.seed, notes=tuple(notes))
                 )
                 carrier = Carrier(self.world, job.id, index, tell=told.put_nowait, place=there, timeouts=patience)
-                if job.state == "new" and await self.world.ledger.claim(job.id):
+                if fresh or (job.state == "new" and await self.world.ledger.claim(job.id)):
                     tasks.append(self._start(carrier, _buying(one, routes), told, mine=True))
                 else:
                     tasks.append(self._start(carrier, self._joining(job.id, one, routes), told, mine=False))
@@ -93,8 +94,8 @@ class Engine:
 
     async def _created(
         self, wish: Request, index: int, place: Place, key: str | None, choice: str | None, *, seeded: bool
-    ) -> life.Job:
-        """A new job for a wish, or the one that has its key already."""
+    ) -> tuple[life.Job, bool]:
+        """A new job for a wish, carried by us, or the one that has its key already; and whether it is new."""
         written = life.without_media(wish)
         fact = life.Created(
             job=self.world.new_id(),
@@ -108,7 +109,7 @@ class Engine:
         for attempt in range(1, MOST_ATTEMPTS):
             mine = f"{key}~{attempt}" if key and attempt > 1 else key
             try:
-                return await self.world.ledger.append(structs.replace(fact, key=mine))
+                return await self.world.ledger.append(structs.replace(fact, key=mine)), True
             except KeyTakenError as taken:
                 job = await self.job(taken.job_id)
             if job.state not in ("failed", "cancelled"):  # those were told, and may be tried anew
@@ -122,7 +123,7 @@ class Engine:
             raise InvalidRequestError(
                 f"the idempotency key {key!r} belongs to another request (job {job.id}); use a new key", job_id=job.id
             )
-        return job
+        return job, False
 
     def _joining(self, job_id: str, wish: Request, routes: Sequence[Route]) -> Work:
         """What joins a job that exists: waits for whoever carries it, or carries it on when nobody does.
@@ -298,7 +299,7 @@ class Engine:
             wrong.__cause__ = error
             told.put_nowait(JobFailed(**about, error=wrong))
         finally:
-            if mine:
+            if mine and not carrier.desk.ended:
                 await self.world.ledger.release(carrier.job_id)
 
     async def _resumed(self, carrier: Carrier, routes: Sequence[Route], wish: Request | None = None) -> Made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from hfmedia.core.answers import Output, Route
 from hfmedia.core.errors import DownloadError, UnreadableReplyError
@@ -14,6 +15,8 @@ from hfmedia.store import Media
 
 from .world import World
 
+Made = tuple[tuple[Media, str | None], ...]
+Progress = Callable[[int, int | None], None]
 SUFFIXES = {"image/jpeg": (".jpg", ".jpeg"), "video/quicktime": (".mov", ".qt"), "image/tiff": (".tif", ".tiff")}
 
 
@@ -23,21 +26,38 @@ async def keep_outputs(
     route: Route,
     outputs: tuple[Output, ...],
     place: Place,
-    progress: Callable[[int, int | None], None],
-) -> tuple[tuple[Media, str | None], ...]:
-    """Every output as a file with its facts beside it, and its URL. Nearly always there is one; none is an error."""
+    progress: Progress,
+) -> tuple[Made, list[dict[str, Any]]]:
+    """Every output as a file with its facts beside it, its URL, and the facts; nearly always one, none is an error."""
     if not outputs:
         raise UnreadableReplyError(f"{route.provider} says it is done, but names no output", job_id=job.id)
     made: list[tuple[Media, str | None]] = []
+    facts: list[dict[str, Any]] = []
     for output in outputs:
         if output.url is None and output.data is None:
             words = f"the media of job {job.id} came inside {route.provider}'s answer and could not be stored then"
             raise DownloadError(f"{words}; it can only be made again", job_id=job.id)
-        kept = await world.keeper.keep(output, place, makes=job.request.makes, fetch=world.fetch, progress=progress)
-        media = _media(job, route, output, kept, place, world.clock())
-        await world.keeper.describe(kept, media.facts())
+        media, told = await _kept(world, job, route, output, place, progress)
         made.append((media, None if (output.url or "").startswith("data:") else output.url))
-    return tuple(made)
+        facts.append(told)
+    return tuple(made), facts
+
+
+async def _kept(
+    world: World, job: Job, route: Route, output: Output, place: Place, progress: Progress
+) -> tuple[Media, dict[str, Any]]:
+    """One output as a file, and its facts, which lie beside it."""
+    made: list[tuple[Media, dict[str, Any]]] = []
+
+    def facts(kept: Kept) -> dict[str, Any]:
+        media = _media(job, route, output, kept, place, world.clock())
+        made.append((media, media.facts()))
+        return made[0][1]
+
+    await world.keeper.keep(
+        output, place, makes=job.request.makes, fetch=world.fetch, progress=progress, facts=facts
+    )  # fmt: skip
+    return made[0]
 
 
 def _media(job: Job, route: Route, output: Output, kept: Kept, place: Place, now: float) -> Media:

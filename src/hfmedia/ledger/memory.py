@@ -25,14 +25,14 @@ class MemoryLedger:
         self._claims: set[str] = set()
         self._me = f"{os.getpid()}-memory"
 
-    async def append(self, fact: Fact) -> Job:
-        """The job after this fact."""
+    async def append(self, fact: Fact, *more: Fact) -> Job:
+        """The job after these facts."""
         before = self._jobs.get(fact.job)
-        job = after(before, fact)
+        job = after(before, fact, *more)
         key = key_of(fact) if before is None else None
         if key is not None and self._keys.setdefault(key, job.id) != job.id:
             raise KeyTakenError(self._keys[key])
-        self._facts.setdefault(fact.job, []).append(fact)
+        self._facts.setdefault(fact.job, []).extend((fact, *more))
         self._jobs[fact.job] = job
         if before is None:
             self._claims.add(job.id)

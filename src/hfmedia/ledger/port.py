@@ -26,10 +26,11 @@ class KeyTakenError(HfmediaError):
 class Ledger(Protocol):
     """Remembers facts, in the order in which they were appended. What it cannot keep or read is a StoreError."""
 
-    async def append(self, fact: Fact) -> Job:
+    async def append(self, fact: Fact, *more: Fact) -> Job:
         """The job after this fact, once the fact is durable; cancelling waits for that, so that no fact is half told.
 
-        Whoever appends a job's creation carries it; with the fact that ends it nobody does.
+        With ``more`` of the same job's, all of them become durable together, or none does. Whoever appends a job's
+        creation carries it; with the fact that ends it nobody does.
 
         Raises:
             ImpossibleError: the table of life forbids it, whoever else moved the job; nothing was written.
@@ -125,13 +126,17 @@ def wanted(states: Collection[State] | None, provider: str | None, model: str | 
     return Wanted(states=None if states is None else frozenset(states), provider=provider, model=model, since=since)
 
 
-def after(before: Job | None, fact: Fact) -> Job:
-    """The job after one more fact, or its creation; ImpossibleError when the table does not allow it."""
+def after(before: Job | None, fact: Fact, *more: Fact) -> Job:
+    """The job after these facts, the first of which may create it; ImpossibleError when the table forbids one."""
     if before is not None:
-        return follow(before, fact)
-    if isinstance(fact, Created):
-        return begin(fact)
-    raise ImpossibleError(f"job {fact.job} was never created")
+        job = follow(before, fact)
+    elif isinstance(fact, Created):
+        job = begin(fact)
+    else:
+        raise ImpossibleError(f"job {fact.job} was never created")
+    for later in more:
+        job = follow(job, later)
+    return job
 
 
 def key_of(fact: Fact) -> str | None:

@@ -52,9 +52,10 @@ class SqliteLedger:
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self.path)!r})"
 
-    async def append(self, fact: Fact) -> Job:
-        """The job after this fact, once it is on the disk; see Ledger.append."""
-        return await self._writer.do(partial(writing.append, owners=self._owners, told=entry(fact)))
+    async def append(self, fact: Fact, *more: Fact) -> Job:
+        """The job after these facts, once they are on the disk; see Ledger.append."""
+        told = tuple(map(entry, (fact, *more)))
+        return await self._writer.do(partial(writing.append, owners=self._owners, told=told))
 
     async def job(self, job_id: str) -> Job | None:
         """The job of that id, or None."""

@@ -117,22 +117,24 @@ def _try_all(connection: Connection, deeds: list[Deed]) -> tuple[list[Result], R
     return results, None
 
 
-def append(connection: Connection, owners: Owners, told: Entry) -> Job:
-    """The job after this fact; whoever creates it carries it until it ends or is released."""
-    fact = told.fact
-    row = connection.execute("SELECT body FROM jobs WHERE id = ?", (fact.job,)).fetchone()
-    before = read_job(fact.job, row[0]) if row else None
-    job = after(before, fact)
+def append(connection: Connection, owners: Owners, told: tuple[Entry, ...]) -> Job:
+    """The job after these facts of it; whoever creates it carries it until it ends or is released."""
+    job_id, key = told[0].fact.job, told[0].key
+    row = connection.execute("SELECT body FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    before = read_job(job_id, row[0]) if row else None
+    job = after(before, *(one.fact for one in told))
     columns = job_columns(job)
     if before is None:
-        taken = told.key and connection.execute("SELECT id FROM jobs WHERE key = ?", (told.key,)).fetchone()
+        taken = key and connection.execute("SELECT id FROM jobs WHERE key = ?", (key,)).fetchone()
         if taken:
             raise KeyTakenError(taken[0])
         if not claim(connection, owners, job.id):
             raise ImpossibleError(f"job {job.id} is carried by another process")
-    seq = connection.execute(INSERT_FACT, (job.id, fact.at, told.kind, told.body)).lastrowid
+    rows = [(job.id, one.fact.at, one.kind, one.body) for one in told]
+    seq = connection.execute(INSERT_FACT, rows[0]).lastrowid
+    connection.executemany(INSERT_FACT, rows[1:])
     if before is None:
-        connection.execute(INSERT_JOB, {**columns, "seq": seq, "key": told.key})
+        connection.execute(INSERT_JOB, {**columns, "seq": seq, "key": key})
     else:
         connection.execute(UPDATE_JOB, columns)
     if before is not None and job.ended:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -23,13 +24,14 @@ from ..core.ports import Fetch, Kept, Place
 from .download import Download, plain_url
 from .facts import plain
 from .inline import pieces_of_bytes, pieces_of_uri
-from .kinds import Kind, inspect
+from .intake import Intake, in_thread
+from .kinds import inspect
 from .names import made_name, numbered, sidecar_of
-from .part import Part, open_part, sweep, write_whole
+from .part import sweep, write_whole
+from .places import check_writable
 
-T = TypeVar("T")
 MOST_BYTES = 4 * 1024**3  # of one file: over an hour of video at 8 Mbit/s
-SMALL = 256 * 1024  # bytes written and hashed on the event loop itself, in about half a millisecond
+STAYS_FINE = 30.0  # seconds; a place that breaks meanwhile costs a download, not the job
 OWN_FACTS = frozenset({"job_id", "sha256"})  # by these we know a JSON file as one that we wrote
 NAMES_LOOKED_AT = 100  # for the file of a job that was killed after it had named it
 
@@ -50,6 +52,7 @@ class Store:
         self.folder = folder
         self._most, self._sleep = most_bytes, sleep
         self._swept: set[Path] = set()
+        self._fine: dict[Path, float] = {}
 
     def __repr__(self) -> str:
         return f"Store({str(self.folder)!r})"
@@ -62,11 +65,12 @@ class Store:
         makes: Literal["image", "video"],
         fetch: Fetch,
         progress: Callable[[int, int | None], None],
+        facts: Callable[[Kept], Mapping[str, Any]] | None = None,
     ) -> Kept:
         """The output as a whole file at its place, or at the next free name there (``fox-2.png``).
 
-        A job that was killed when it had its file and its facts gets that file again. Cancelled or failed, it leaves
-        nothing behind.
+        With ``facts`` (called in a thread), what they tell is written beside it, as ``describe`` does. A job that was
+        killed when it had its file and its facts gets that file again. Cancelled or failed, it leaves nothing behind.
 
         Raises:
             DownloadError: it did not arrive whole, or it is no media of the sort asked for.
@@ -80,37 +84,43 @@ class Store:
             raise DownloadError("the result has neither bytes nor an address on the web")
         target = place.file or place.folder / made_name(datetime.fromtimestamp(place.at), place.words, ".part")
         await self.tidy(target.parent)
-        part = await in_thread(partial(open_part, target, place.job_id), undo=Part.discard)
+        intake = Intake(target, place.job_id)
         tries = 1
         try:
             if not inline:
+                if not self._known_good(place):  # then told now, not after the download
+                    await in_thread(intake.land)
                 download = Download(
-                    url, _Tap(part), fetch, most_bytes=self._most, progress=progress, sleep=self._sleep
+                    url, intake, fetch, most_bytes=self._most, progress=progress, sleep=self._sleep
                 )  # fmt: skip
                 await download.run()
                 tries = download.tries
-            finish = partial(_finish, part, target, makes, named=place.file is not None, job_id=place.job_id)
-            if inline:
-                finish = partial(_pour_in, part, output, self._most, finish)
-            kind, path = await in_thread(finish, undo=_remove)
+            deed = _Deed(intake, target, makes, place, None if inline else plain_url(url), tries, facts)
+            pour = partial(_pour_in, intake, output, self._most) if inline else None
+            kept, _ = await in_thread(partial(_finish, deed, pour), undo=_remove)
         except GeneratorExit:  # the loop is gone, and its threads with it
-            part.discard()
+            intake.discard()
             raise
         except BaseException:
-            await in_thread(part.discard)
+            await in_thread(intake.discard)
             raise
         if inline:
-            progress(part.size, part.size)
-        return Kept(
-            path=path,
-            mime=kind.mime,
-            bytes=part.size,
-            sha256=part.sha256,
-            width=kind.width,
-            height=kind.height,
-            source=None if inline else plain_url(url),
-            tries=tries,
-        )
+            progress(kept.bytes, kept.bytes)
+        return kept
+
+    async def check(self, place: Place) -> None:
+        """StoreError when no file could be written there, to be known before anything is paid.
+
+        A folder that was fine is not tried again for a while.
+        """
+        if not self._known_good(place):
+            await in_thread(partial(check_writable, place))
+            self._fine[place.folder] = time.monotonic()
+
+    def _known_good(self, place: Place) -> bool:
+        """Whether files of our own naming could be written there a moment ago."""
+        tried = self._fine.get(place.folder)
+        return place.file is None and tried is not None and time.monotonic() - tried < STAYS_FINE
 
     async def tidy(self, folder: Path) -> None:
         """Removes what killed processes left half done in a folder, when this store first hears of that folder."""
@@ -127,65 +137,53 @@ class Store:
         return await in_thread(partial(_describe, kept.path, facts))
 
 
-class _Tap:
-    """The temporary file as a download fills it: small pieces at once, large ones in a thread."""
+class _Deed(NamedTuple):
+    """What the thread needs to make a file of what was taken in."""
 
-    def __init__(self, part: Part) -> None:
-        self._part = part
-
-    @property
-    def size(self) -> int:
-        return self._part.size
-
-    async def write(self, data: bytes) -> None:
-        if len(data) <= SMALL:
-            self._part.write(data)
-        else:
-            await in_thread(partial(self._part.write, data))
-
-    async def begin_again(self) -> None:
-        await in_thread(self._part.begin_again)
+    intake: Intake
+    target: Path
+    makes: Literal["image", "video"]
+    place: Place
+    source: str | None
+    tries: int
+    facts: Callable[[Kept], Mapping[str, Any]] | None
 
 
-async def in_thread(work: Callable[[], T], *, undo: Callable[[T], None] | None = None) -> T:
-    """What ``work`` returns, done in a thread. Cancelled, it waits for the thread, then undoes what that has done.
-
-    Without that wait a thread could still write to a file that is closed and removed already.
-    """
-    future = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({future})
-        if future.exception() is None and undo is not None:
-            undo(future.result())
-        raise
-
-
-def _pour_in(
-    part: Part, output: Output, most: int, finish: Callable[[], tuple[Kind, Path]]
-) -> tuple[Kind, Path]:  # fmt: skip
-    """Writes what came inside a reply, then finishes."""
+def _pour_in(intake: Intake, output: Output, most: int) -> None:
+    """Takes what came inside a reply."""
+    part = intake.land()
     for piece in pieces_of_bytes(output.data) if output.data is not None else pieces_of_uri(output.url or ""):
         if part.size + len(piece) > most:
             raise DownloadError(f"the result has more bytes than the limit of {most:,}")
         part.write(piece)
-    return finish()
 
 
-def _finish(
-    part: Part, target: Path, makes: Literal["image", "video"], *, named: bool, job_id: str
-) -> tuple[Kind, Path]:
-    """Looks at the bytes, puts them onto the disk, and gives the file its name, with a suffix unless it was chosen."""
-    kind = inspect(part.file, makes)
-    path = target if named else target.with_suffix(kind.suffix)
-    already = _already(path, job_id, part.sha256)
-    if already is None:
-        return kind, part.settle(path)
-    part.discard()
-    return kind, already
+def _finish(deed: _Deed, pour: Callable[[], None] | None) -> tuple[Kept, Path | None]:
+    """Looks at the bytes, puts them onto the disk, and gives the file its name, with a suffix unless it was chosen.
+
+    Then writes its facts beside it, and tells where those lie.
+    """
+    if pour is not None:
+        pour()
+    part, place = deed.intake.land(), deed.place
+    kind = inspect(part.file, deed.makes)
+    target = deed.target if place.file is not None else deed.target.with_suffix(kind.suffix)
+    path = _already(target, place.job_id, part.sha256)
+    if path is None:
+        path = part.settle(target)
+    else:
+        part.discard()
+    kept = Kept(
+        path=path,
+        mime=kind.mime,
+        bytes=part.size,
+        sha256=part.sha256,
+        width=kind.width,
+        height=kind.height,
+        source=deed.source,
+        tries=deed.tries,
+    )
+    return kept, _describe(path, deed.facts(kept)) if deed.facts is not None else None
 
 
 def _already(target: Path, job_id: str, sha256: str) -> Path | None:
@@ -209,8 +207,11 @@ def _facts_of(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _remove(done: tuple[Kind, Path]) -> None:
-    done[1].unlink(missing_ok=True)
+def _remove(done: tuple[Kept, Path | None]) -> None:
+    kept, beside = done
+    for path in (kept.path, beside):
+        if path is not None:
+            path.unlink(missing_ok=True)
 
 
 def _describe(path: Path, facts: Mapping[str, Any]) -> Path:
