@@ -1,142 +1,156 @@
-"""The cases: each is a program run in a process of its own, ours, the peer's and the floor's by turns.
-
-A program prints one number. Wall and CPU are taken inside it, around the work and after the imports.
-"""
+"""The cases as one table: who runs what, which number is read, what it may be at most, and how it was taken."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-OURS = """
-import asyncio, os, sys, time, resource, tempfile
-import hfmedia
-N, TASK, MODEL, WHAT = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
-async def main():
-    with tempfile.TemporaryDirectory() as home:
-        async with hfmedia.MediaClient(store=home) as client:
-            make = getattr(client, TASK)
-            await make("warm", model=MODEL)
-            cpu, wall = time.process_time(), time.perf_counter()
-            await asyncio.gather(*(make(f"a kite {i}", model=MODEL) for i in range(N)))
-            print((time.process_time() - cpu) / N * 1000 if WHAT == "cpu" else time.perf_counter() - wall)
-asyncio.run(main())
-"""
-
-FLOOR = """
-import asyncio, os, sys, time, tempfile, pathlib
-import aiohttp
-N, TASK, WHAT = int(sys.argv[1]), sys.argv[2], sys.argv[4]
-BASE, HEADERS = os.environ["HFMEDIA_ROUTER"], {"Authorization": "Bearer " + os.environ["HF_TOKEN"]}
-async def one(session, folder, i):
-    video = TASK == "text_to_video"
-    query = "?_subdomain=queue" if video else ""
-    asked = {"prompt": f"a kite {i}"}
-    async with session.post(f"{BASE}/fal-ai/bench/kite{query}", json=asked, headers=HEADERS) as reply:
-        told = await reply.json()
-    if video:
-        path = told["response_url"].split("queue.fal.run")[1]
-        while True:
-            await asyncio.sleep(0.25)
-            async with session.get(f"{BASE}/fal-ai{path}/status{query}", headers=HEADERS) as reply:
-                if (await reply.json())["status"] == "COMPLETED":
-                    break
-        async with session.get(f"{BASE}/fal-ai{path}{query}", headers=HEADERS) as reply:
-            url = (await reply.json())["video"]["url"]
-    else:
-        url = told["images"][0]["url"]
-    async with session.get(url) as reply:
-        with open(pathlib.Path(folder, str(i)), "wb") as file:
-            async for chunk in reply.content.iter_chunked(262144):
-                file.write(chunk)
-async def main():
-    with tempfile.TemporaryDirectory() as folder:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            await one(session, folder, -1)
-            cpu, wall = time.process_time(), time.perf_counter()
-            await asyncio.gather(*(one(session, folder, i) for i in range(N)))
-            print((time.process_time() - cpu) / N * 1000 if WHAT == "cpu" else time.perf_counter() - wall)
-asyncio.run(main())
-"""
-
-PEER = """
-import asyncio, os, sys, time
-from huggingface_hub import AsyncInferenceClient, constants
-from huggingface_hub.inference._providers import fal_ai, _common
-from huggingface_hub.hf_api import InferenceProviderMapping
-N, TASK, MODEL, WHAT = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
-constants.INFERENCE_PROXY_TEMPLATE = os.environ["HFMEDIA_ROUTER"] + "/{provider}"
-entry = InferenceProviderMapping(provider="fal-ai", hf_model_id=MODEL, providerId="bench/kite", status="live",
-                                 task=TASK.replace("_", "-"))
-_common.HARDCODED_MODEL_INFERENCE_MAPPING["fal-ai"][MODEL] = entry
-parse = fal_ai.urlparse
-def routed(url):  # the helper adds the provider's name only for the real router's host
-    made = parse(url)
-    return made._replace(netloc=made.netloc + "/router/fal-ai") if made.netloc.startswith("127.") else made
-fal_ai.urlparse = routed
-async def main():
-    async with AsyncInferenceClient(provider="fal-ai", api_key=os.environ["HF_TOKEN"]) as client:
-        make = getattr(client, TASK)
-        await make("warm", model=MODEL)
-        cpu, wall = time.process_time(), time.perf_counter()
-        await asyncio.gather(*(make(f"a kite {i}", model=MODEL) for i in range(N)))
-        print((time.process_time() - cpu) / N * 1000 if WHAT == "cpu" else time.perf_counter() - wall)
-asyncio.run(main())
-"""
-
-TIMED = """
-import subprocess, sys, time
-began = time.perf_counter()
-subprocess.run([sys.executable, *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)
-print((time.perf_counter() - began) * 1000)
-"""
+OURS, FLOOR = "ours", "floor"
+HUB, G4F, FAL = "huggingface_hub", "g4f", "fal-client"
+MODULES = {OURS: "ours", FLOOR: "floor", HUB: "hub", G4F: "g4f", FAL: "fal"}
+Middle = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing measured: the programs with their arguments, the unit, and what it may be at most."""
+    """One number, of each who is compared.
+
+    ``run`` maps a name to the words of its program; programs that several cases share are run once. ``read`` is the
+    number's name in what the program prints. ``ok`` judges ours beside the others.
+    """
 
     about: str
+    how: str
     unit: str
-    programs: dict[str, tuple[str, ...]]
-    budget: str
-    within: dict[str, float] = field(default_factory=dict)  # ours at most so many times that program's
-    at_most: float | None = None  # ours less the floor, in the unit
+    read: str
+    run: dict[str, tuple[str, ...]]
+    budget: str = ""
+    ok: Callable[[Middle], bool] | None = None
+    cannot: dict[str, str] = field(default_factory=dict)  # who cannot do it, and why
+    rounds: int = 5
 
 
-VIDEOS = ("100", "text_to_video", "bench/video", "wall")
-IMAGES = ("200", "text_to_image", "bench/image", "cpu")
+def driven(what: str, model: str, jobs: int, at_once: int, prompt: str, *who: str) -> dict[str, tuple[str, ...]]:
+    """The same work for each of them."""
+    return {name: ("bench.driver", MODULES[name], what, model, str(jobs), str(at_once), prompt) for name in who}
 
-CASES = {
-    "import": Case(
-        "import hfmedia, beyond the bare interpreter",
-        "ms",
-        {
-            "ours": (TIMED, "-c", "import hfmedia"),
-            "floor": (TIMED, "-c", "pass"),
-            "huggingface_hub": (TIMED, "-c", "from huggingface_hub import AsyncInferenceClient"),
-        },
-        "60 ms beyond the interpreter",
-        at_most=60,
+
+def cases(quick: bool) -> dict[str, Case]:
+    """All of them; ``quick`` makes the long ones small, and no budget of those is judged by it."""
+    answering = (OURS, FLOOR, HUB)
+    many, few = (300, 2) if quick else (1000, 2)
+    prompts, events = ("500", ("0", "60000")) if quick else ("10000", ("0", "1000", "10000", "100000", "1000000"))
+    videos = driven("video", "bench/video", 100, 100, "a kite", OURS, FLOOR, HUB, FAL)
+    thousand = driven("video", "bench/video", many, many, "a kite", OURS, FLOOR)
+    images = driven("image", "bench/image", 100, 100, "a kite", OURS, FLOOR, HUB, G4F)
+    films = driven("video", "bench/film", 16, 16, "a kite", OURS, FLOOR, HUB, FAL)
+    inline = driven("image", "bench/inline", 1, 1, "a kite", OURS, FLOOR, HUB)
+    late = driven("video", "bench/video", 20, 20, "a kite for {x} s", OURS, FLOOR, HUB, FAL)
+    no_queue = {G4F: "knows no queue"}
+    images_only = {FAL: "the queue only"}
+    longest = "how late a ticker of 5 ms came at worst while the case above ran"
+    ticks: dict[str, Case] = {
+        f"pause-{name}": Case(
+            f"longest pause of the event loop, {words}", longest, "ms", "pause", run, "25 ms",
+            lambda middle: middle[OURS] <= 25, rounds=rounds,
+        )
+        for name, words, run, rounds in (
+            ("videos", "100 videos at once", videos, 3), ("images", "100 images at once", images, 5),
+            ("films", "16 videos of 50 MB", films, 3), ("inline", "20 MB of base64", inline, 5),
+        )
+    }  # fmt: skip
+    rates = {
+        f"rate-{jobs}": Case(
+            f"pictures of 20 kB, {jobs} side by side", "pictures finished a second, 100 or one for each line",
+            "/s", "rate", driven("image", "bench/small", max(100, jobs), jobs, "a kite", *answering), rounds=few,
+            cannot={G4F: "left out: it takes 20 s for 100, one after the other", **images_only},
+        )
+        for jobs in (1, 10, 100, many)
+    }  # fmt: skip
+    start = {OURS: ("bench.start", "-c", "import hfmedia"), FLOOR: ("bench.start", "-c", "pass")}
+    start |= {
+        HUB: ("bench.start", "-c", "from huggingface_hub import AsyncInferenceClient"),
+        G4F: ("bench.start", "-c", "from g4f.Provider import HuggingFaceMedia"),
+        FAL: ("bench.start", "-c", "import fal_client"),
+    }
+    alone = {who: start[who] for who in (OURS, FLOOR)}  # a minute more for the others
+    helped = {OURS: ("bench.start", "-m", "hfmedia", "--help"), FLOOR: ("bench.start", "-c", "pass")}
+    counted = "counted by valgrind in one run, the interpreter's own start included"
+    catalogue = {OURS: ("bench.catalogue", "ours", "cold"), HUB: ("bench.catalogue", "hub", "cold")}
+    catalogue |= {G4F: ("bench.catalogue", "g4f", "cold")}
+    return {
+        "import": Case(
+            "import hfmedia, beyond the bare interpreter", "a process from start to end, less one that does nothing",
+            "ms", "wall", start, "60 ms", lambda middle: middle[OURS] - middle[FLOOR] <= 60,
+        ),
+        "import-instructions": Case("the same, in instructions", counted, "M", "instructions", alone, rounds=1),
+        "help": Case(
+            "hfmedia --help, warm", "a process from start to end", "ms", "wall", helped, "200 ms",
+            lambda middle: middle[OURS] <= 200,
+        ),
+        "help-instructions": Case("the same, in instructions", counted, "M", "instructions", helped, rounds=1),
+        "videos": Case(
+            "100 video jobs of 2 s, at once", "seconds from the first call to the last file, after one job as warm-up",
+            "s", "wall", videos, "2.3 s", lambda middle: middle[OURS] <= 2.3, no_queue, 3,
+        ),
+        "thousand": Case(
+            f"{many} video jobs of 2 s in one process", "as above", "s", "wall", thousand, "2.8 s",
+            lambda middle: middle[OURS] <= 2.8, {HUB: "over a minute, by its rate at 100", **no_queue}, few,
+        ),
+        "thousand-memory": Case(
+            "the same, memory", "peak of the process's resident memory", "MB", "peak", thousand, "120 MB",
+            lambda middle: middle[OURS] <= 120, {HUB: "over a minute, by its rate at 100", **no_queue}, few,
+        ),
+        "image": Case(
+            "CPU of one image of 1 MB by URL", "CPU time of the process for 100 at once, by 100, after one as warm-up",
+            "ms", "cpu", images, "1.35 x floor, 0.5 x huggingface_hub",
+            lambda middle: middle[OURS] <= min(1.35 * middle[FLOOR], 0.5 * middle[HUB]), images_only,
+        ),
+        "films": Case(
+            "16 videos of 50 MB at once, memory above idle", "peak of resident memory less that before the first call",
+            "MB", "above", films, "24 MB", lambda middle: middle[OURS] <= 24, no_queue, 3,
+        ),
+        "inline": Case(
+            "one image of 20 MB base64, memory above idle", "as above", "MB", "above", inline, "50 MB",
+            lambda middle: middle[OURS] <= 50, {G4F: "reads addresses only", **images_only},
+        ),
+        **ticks,
+        "lag": Case(
+            "from the provider's done to the file", "mean over 20 videos of 1.5 to 2.5 s, by the clock both share",
+            "ms", "lag", late, rounds=3, cannot=no_queue,
+        ),
+        **rates,
+        "growth": Case(
+            "CPU of a job's six facts in the ledger", "200 jobs side by side in a ledger of so many events; one run",
+            "ms", "growth", {OURS: ("bench.growth", *events)}, rounds=1,
+            cannot=dict.fromkeys((FLOOR, HUB, G4F, FAL), "has no ledger"),
+        ),
+        "catalogue-cold": Case(
+            "50,000 models listed, cold", "a new process with no cache; g4f reads the first 1,000 only", "ms", "wall",
+            catalogue, rounds=2,
+        ),
+        "catalogue-warm": Case(
+            "50,000 models listed, warm", "a new process, the cache of the one before; the peers have none", "ms",
+            "wall", {OURS: ("bench.catalogue", "ours", "warm")}, rounds=2,
+        ),
+        "batch": Case(
+            f"a batch of {prompts} prompts, pictures of 20 kB", "the command with 32 at once, from outside; one run",
+            "/s", "rate", {OURS: ("bench.batch", prompts)}, rounds=1,
+        ),
+        "batch-memory": Case(
+            "the same, memory grown in its second half", "resident memory at the end less that at half the files", "MB",
+            "grown", {OURS: ("bench.batch", prompts)}, rounds=1,
+        ),
+    }  # fmt: skip
+
+
+POLLED = {
+    "polls": Case(
+        "polls for a job of 60 s, nothing known", "requests counted by the provider, the result included", "", "polls",
+        {}, "40", lambda middle: middle[OURS] <= 40, {G4F: "knows no queue"}, 1,
     ),
-    "help": Case(
-        "hfmedia --help, warm",
-        "ms",
-        {"ours": (TIMED, "-m", "hfmedia", "--help"), "floor": (TIMED, "-c", "pass")},
-        "200 ms",
-        at_most=200,
+    "polls-known": Case(
+        "the same, in a new process whose ledger has one such job", "as above; the others learn nothing", "", "known",
+        {}, "15", lambda middle: middle[OURS] <= 15, {G4F: "knows no queue"}, 1,
     ),
-    "videos": Case(
-        "100 video jobs of 2 s each, at once",
-        "s",
-        {"ours": (OURS, *VIDEOS), "floor": (FLOOR, *VIDEOS), "huggingface_hub": (PEER, *VIDEOS)},
-        "2.3 s",
-        at_most=2.3,
-    ),
-    "image": Case(
-        "CPU for one image of 1 MB by URL, submit to file",
-        "ms",
-        {"ours": (OURS, *IMAGES), "floor": (FLOOR, *IMAGES), "huggingface_hub": (PEER, *IMAGES)},
-        "1.35 x the floor, 0.5 x huggingface_hub",
-        within={"floor": 1.35, "huggingface_hub": 0.5},
-    ),
-}
+}  # fmt: skip

@@ -30,6 +30,10 @@ class Sink(Protocol):
         """How many it has."""
         ...
 
+    def announce(self, total: int) -> None:
+        """Hears how many there will be, where that is known."""
+        ...
+
     async def write(self, data: bytes) -> None:
         """Takes the next ones."""
         ...
@@ -115,6 +119,8 @@ class Download:
         self._marks = {name: headers[name] for name in ("etag", "last-modified") if headers.get(name)}
         if self._total is not None and self._total > self._most:
             raise DownloadError(f"the result has {self._total:,} bytes, more than the limit of {self._most:,}")
+        if self._total is not None:
+            self._sink.announce(self._total)
         return True
 
     async def _go_on(self, status: int, headers: Mapping[str, str]) -> bool:

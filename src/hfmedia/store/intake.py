@@ -15,7 +15,7 @@ from .part import Part, open_part
 
 T = TypeVar("T")
 HELD = 1024 * 1024  # bytes that wait in memory: most pictures, and with 32 downloads at once 32 MiB at most
-SMALL = 256 * 1024  # bytes written and hashed on the event loop itself, in about half a millisecond
+PILE = 256 * 1024  # bytes of a larger one that reach the disk together: a disk that is busy is waited for in a thread
 
 
 class Intake:
@@ -25,6 +25,7 @@ class Intake:
         self._target, self._job_id = target, job_id
         self._held: list[bytes] = []
         self._waiting = 0
+        self._most_held = HELD
         self._part: Part | None = None
 
     @property
@@ -32,15 +33,18 @@ class Intake:
         """How many bytes were taken."""
         return self._waiting + (self._part.size if self._part else 0)
 
+    def announce(self, total: int) -> None:
+        """So many there will be, by what their server says: a file that will not fit flows from its first byte."""
+        if total > HELD:
+            self._most_held = PILE
+
     async def write(self, data: bytes) -> None:
         """Takes the next ones."""
-        if self._part is None and self._waiting + len(data) <= HELD:
-            self._held.append(data)
-            self._waiting += len(data)
-        elif self._part is not None and len(data) <= SMALL:
-            self._part.write(data)
-        else:
-            await in_thread(lambda: self.land().write(data))
+        self._held.append(data)
+        self._waiting += len(data)
+        if self._waiting > self._most_held:
+            self._most_held = PILE
+            await in_thread(self.land)
 
     async def begin_again(self) -> None:
         """Forgets those that were taken."""

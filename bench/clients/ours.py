@@ -1,0 +1,32 @@
+"""hfmedia: from the prompt to the file with its facts, every step in the ledger on disk."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import hfmedia
+
+
+class Client:
+    """The library as its users call it."""
+
+    def __init__(self, client: hfmedia.MediaClient) -> None:
+        self.client = client
+
+    async def image(self, model: str, prompt: str) -> Any:
+        """A file."""
+        return (await self.client.text_to_image(prompt, model=model)).path
+
+    async def video(self, model: str, prompt: str) -> Any:
+        """A file."""
+        return (await self.client.text_to_video(prompt, model=model)).path
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Client]:
+    """A client whose media goes there; its ledger lies where HFMEDIA_HOME says."""
+    async with hfmedia.MediaClient(store=folder) as client:
+        yield Client(client)

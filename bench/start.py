@@ -1,0 +1,41 @@
+"""How long a command takes from its start to its end: ``start.py WORD …`` prints one JSON object.
+
+``instructions`` are counted by valgrind where it is installed and BENCH_COUNT is set; they hardly vary from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+def counted(command: list[str]) -> float:
+    """Millions of instructions of a command."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder, "out")
+        tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+        subprocess.run([*tool, *command], check=True, capture_output=True)
+        found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
+        return int(found[1]) / 1e6 if found else float("nan")
+
+
+def main() -> None:
+    """Either the time or the instructions."""
+    command = [sys.executable, *sys.argv[1:]]
+    if os.environ.get("BENCH_COUNT"):
+        print(json.dumps({"instructions": counted(command)} if shutil.which("valgrind") else {}))
+        return
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    print(json.dumps({"wall": (time.perf_counter() - began) * 1000}))
+
+
+if __name__ == "__main__":
+    main()
