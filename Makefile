@@ -30,7 +30,7 @@ check: $(STAMP)  ## format, lint, types, architecture
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-bench: $(STAMP)  ## how long the main paths take, beside the bare floor
+bench: $(STAMP)  ## what the main paths cost, beside the peers and the bare floor; under ten minutes
 	$(BIN)/python -m bench
 
 clean:  ## forget what was made here

@@ -67,6 +67,13 @@ def shown(one: Row) -> list[str]:
     return [*lines, f"  how: {one['how']}"]
 
 
+def merged(before: Row, now: Row) -> Row:
+    """What was measured before, with the cases that were measured again in their places and new ones at the end."""
+    again = {one["name"]: one for one in now["cases"]}
+    kept = [again.pop(one["name"], one) for one in before["cases"]]
+    return {**before, "seconds": before["seconds"] + now["seconds"], "cases": [*kept, *again.values()]}
+
+
 def main() -> None:
     """The table, as the numbers come."""
     words = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -102,7 +109,10 @@ def main() -> None:
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     about = {"machine": machine, "when": time.strftime("%Y-%m-%d"), "quick": asked.quick}
     whole = {**about, "seconds": round(time.time() - began), "cases": rows}
-    (asked.out / "results.json").write_text(json.dumps(whole, indent=1) + "\n")
+    results = asked.out / "results.json"
+    if asked.names and results.exists():
+        whole = merged(json.loads(results.read_text()), whole)
+    results.write_text(json.dumps(whole, indent=1) + "\n")
     drawn = plots.draw(whole, asked.out)
     missed = [one["name"] for one in rows if one["met"] is False]
     print(f"\n{len(rows)} cases in {whole['seconds']} s; over budget: {', '.join(missed) or 'none'}")

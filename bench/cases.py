@@ -84,6 +84,10 @@ def cases(quick: bool) -> dict[str, Case]:
             "ms", "wall", start, "60 ms", lambda middle: middle[OURS] - middle[FLOOR] <= 60,
         ),
         "import-instructions": Case("the same, in instructions", counted, "M", "instructions", alone, rounds=1),
+        "import-client": Case(
+            "import hfmedia and name MediaClient, beyond the interpreter", "as above: with what a first call needs",
+            "ms", "wall", {**start, OURS: ("bench.start", "-c", "import hfmedia; hfmedia.MediaClient")},
+        ),
         "help": Case(
             "hfmedia --help, warm", "a process from start to end", "ms", "wall", helped, "200 ms",
             lambda middle: middle[OURS] <= 200,

@@ -46,9 +46,17 @@ class Carrier:
     """Carries one job. ``tell`` hears its events; ``place`` is where its file shall lie."""
 
     def __init__(
-        self, world: World, job_id: str, index: int, *, tell: Callable[[Event], None], place: Place, timeouts: Timeouts
+        self,
+        world: World,
+        job_id: str,
+        index: int,
+        *,
+        tell: Callable[[Event], None],
+        place: Place,
+        timeouts: Timeouts,
+        known: life.Job | None = None,
     ) -> None:
-        self.desk = Desk(world, job_id, index, tell=tell, timeouts=timeouts)
+        self.desk = Desk(world, job_id, index, tell=tell, timeouts=timeouts, known=known)
         self.job_id, self.index, self.place = job_id, index, place
         self.inline: tuple[Output, ...] = ()  # media that came inside a reply and is not stored yet
         self.detached = False  # let go of here, while the provider goes on

@@ -22,16 +22,23 @@ from .world import Timeouts, World
 
 
 class Desk:
-    """What belongs to one job while it is carried. ``tell`` hears its events."""
+    """What belongs to one job while it is carried. ``tell`` hears its events; ``known`` is a job that is surely so."""
 
     def __init__(
-        self, world: World, job_id: str, index: int, *, tell: Callable[[Event], None], timeouts: Timeouts
+        self,
+        world: World,
+        job_id: str,
+        index: int,
+        *,
+        tell: Callable[[Event], None],
+        timeouts: Timeouts,
+        known: life.Job | None = None,
     ) -> None:
         self.world, self.job_id, self.index, self.timeouts = world, job_id, index, timeouts
         self._tell = tell
         self._deadline = asyncio.get_running_loop().time() + timeouts.total if timeouts.total else None
         self._slot: AbstractAsyncContextManager[object] | None = None
-        self._known: life.Job | None = None
+        self._known = known
 
     async def job(self) -> life.Job:
         """The job as the ledger knows it."""

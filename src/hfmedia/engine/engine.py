@@ -79,7 +79,10 @@ class Engine:
                 told.put_nowait(
                     Started(job_id=job.id, index=index, model=one.model, seed=job.request.seed, notes=tuple(notes))
                 )
-                carrier = Carrier(self.world, job.id, index, tell=told.put_nowait, place=there, timeouts=patience)
+                tell, known = told.put_nowait, job if fresh else None
+                carrier = Carrier(
+                    self.world, job.id, index, tell=tell, place=there, timeouts=patience, known=known
+                )  # fmt: skip
                 if fresh or (job.state == "new" and await self.world.ledger.claim(job.id)):
                     tasks.append(self._start(carrier, _buying(one, routes), told, mine=True))
                 else:
