@@ -19,6 +19,7 @@ from .cases import FAL, FLOOR, HUB, MODULES, OURS, Case
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".venv-bench"
 INSTALLED = ("huggingface_hub>=2.4,<3", "g4f", "fal-client", "aiohttp", "pillow")
+UNWANTED = ("_proxy", "pythondontwritebytecode")  # the second would have every process compile its modules anew
 Numbers = dict[str, Any]
 
 
@@ -46,7 +47,7 @@ def world(folder: Path) -> Iterator[dict[str, str]]:
             host = f"127.0.0.1:{int(served.stdout.readline())}"
             home = mkdtemp(dir=folder)
             yield {
-                **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+                **{name: value for name, value in os.environ.items() if not name.lower().endswith(UNWANTED)},
                 "HF_ENDPOINT": f"http://{host}",
                 "HFMEDIA_ROUTER": f"http://{host}/router",
                 "HF_TOKEN": "hf_bench",

@@ -69,6 +69,7 @@ class Engine:
         wishes = [with_seed(wish, seed) for seed in seeds(wish, check_outputs(n), self.world.dice)]
         patience = timeouts or Timeouts()
         told: Told = asyncio.Queue()
+        tell = told.put_nowait
         tasks: list[asyncio.Task[None]] = []
         try:
             for index, one in enumerate(wishes):
@@ -76,13 +77,9 @@ class Engine:
                 mine = key if key is None or n == 1 else f"{key}#{index}"
                 job, fresh = await self._created(one, index, there, mine, choice, seeded=wish.seed is not None)
                 there = structs.replace(there, job_id=job.id, at=job.created)  # the same name if it is resumed
-                told.put_nowait(
-                    Started(job_id=job.id, index=index, model=one.model, seed=job.request.seed, notes=tuple(notes))
-                )
-                tell, known = told.put_nowait, job if fresh else None
-                carrier = Carrier(
-                    self.world, job.id, index, tell=tell, place=there, timeouts=patience, known=known
-                )  # fmt: skip
+                tell(Started(job_id=job.id, index=index, model=one.model, seed=job.request.seed, notes=tuple(notes)))
+                known = job if fresh else None
+                carrier = Carrier(self.world, job.id, index, tell=tell, place=there, timeouts=patience, known=known)
                 if fresh or (job.state == "new" and await self.world.ledger.claim(job.id)):
                     tasks.append(self._start(carrier, _buying(one, routes), told, mine=True))
                 else:
