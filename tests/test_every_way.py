@@ -18,11 +18,12 @@ import av
 import pytest
 from PIL import Image
 
-from hfmedia.client import DEFAULT_MODELS, MediaClient
+from hfmedia.client import MediaClient
 from hfmedia.core import retry
 from hfmedia.core.answers import Cost
 from hfmedia.core.request import TASKS, Task
 from hfmedia.engine import Event, MediaReady, Started
+from hfmedia.options import DEFAULT_MODELS
 from hfmedia.sandbox import Sandbox, catalogue
 from hfmedia.store import Media
 

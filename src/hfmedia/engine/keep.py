@@ -35,7 +35,8 @@ async def keep_outputs(
     facts: list[dict[str, Any]] = []
     for output in outputs:
         if output.url is None and output.data is None:
-            words = f"the media of job {job.id} came inside {route.provider}'s answer and could not be stored then"
+            since = "its file was removed since" if job.state == "stored" else "could not be stored then"
+            words = f"the media of job {job.id} came inside {route.provider}'s answer and {since}"
             raise DownloadError(f"{words}; it can only be made again", job_id=job.id)
         media, told = await _kept(world, job, route, output, place, progress)
         made.append((media, None if (output.url or "").startswith("data:") else output.url))
