@@ -198,6 +198,7 @@ SECRETS = [
     ("key is 0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f:00112233445566778899aabbccddeeff", "00112233", "key is ***"),
     ("Key 0a1b2c3d4e5f", "0a1b2c3d4e5f", "Key ***"),
     ("r8_AbCdEfGhIjKlMnOpQrStUvWxYz0123456789a was refused", "AbCdEf", "*** was refused"),
+    ("the gateway key hfm_d21f7cbcb602_7cq4YiMFIaXHl8kq9jmZ leaked", "7cq4Yi", "*** leaked"),
     ("Incorrect API key provided: sk-proj-abcdef0123456789", "abcdef0123", "Incorrect API key provided"),
     ("sk_abcdefABCDEF0123456789", "abcdefABCDEF", "***"),
     ("zai 0123456789abcdef0123456789abcdef.AbCdEfGhIjKlMnOp", "AbCdEf", "zai ***"),

@@ -29,6 +29,7 @@ SECRETS = tuple(
         r"(?i)(\b(?:key|token)\s+)(?=\S{0,64}\d|\S{20})[\w.~+/:=-]{8,}",
         r"(?i)((?:api[_-]?key|token|secret|password)[\"']?\s{0,3}[:=]\s{0,3}[\"']?)(?=\S{0,64}\d|\S{16})[^\s\"',;&}]{6,}",
         r"\bhf_[A-Za-z0-9_]{6,}[\w.-]*",  # lower case only: HF_ENDPOINT is no secret
+        r"\bhfm_[0-9a-f]{12}_[A-Za-z0-9]+",  # a key of the gateway
         r"\br8_[A-Za-z0-9]{10,}",
         r"\bsk[-_][A-Za-z0-9_-]{10,}",
         r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",  # a JSON web token
