@@ -1,0 +1,153 @@
+"""/v1/usage and /v1/providers: what was made and what it cost, and how the providers are."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+
+from hfmedia.core.costs import total, utc_day
+from hfmedia.core.job import Job
+from hfmedia.providers import PROVIDERS
+from hfmedia.server.books.orders import order_of_key
+from hfmedia.server.entrance.caller import Caller
+from hfmedia.server.entrance.gate import admitted
+from hfmedia.server.errors import READING, answers
+from hfmedia.server.gateway import Gateway
+from hfmedia.server.here import gateway_of
+
+router = APIRouter(tags=["usage"])
+Asking = Annotated[Caller, Depends(admitted)]
+
+
+class CostsView(BaseModel):
+    """What jobs cost as providers reported it, by unit (``USD``, …); ``unknown`` counts those that may be billed and of
+    which nobody told the price.
+    """
+
+    jobs: int
+    told: dict[str, float]
+    known: int
+    unknown: int
+    free: int
+
+
+class LimitsView(BaseModel):
+    """What a key may; None is no limit."""
+
+    models: list[str]
+    requests_per_minute: int | None
+    images_per_day: int | None
+    videos_per_day: int | None
+    usd_per_month: float | None
+
+
+class UsageView(BaseModel):
+    """What was made. ``usd_month`` is what counts towards the limit: reported, or else estimated; in USD, with what is
+    set aside for jobs under way. Times are unix seconds.
+    """
+
+    object: Literal["usage"] = "usage"
+    name: str
+    limits: LimitsView
+    images_today: int
+    videos_today: int
+    usd_month: float
+    usd_reserved: float
+    day_resets_at: float
+    month_resets_at: float
+    today: CostsView
+    month: CostsView
+    under_way: int
+
+
+class ProviderView(BaseModel):
+    """How a provider is: ``resting`` is the seconds for which it is asked last, ``reason`` its last trouble here."""
+
+    name: str
+    tasks: list[str]
+    cancels: bool
+    resting: float
+    reason: str | None
+    reason_at: float | None
+
+
+class ProviderList(BaseModel):
+    """The providers that the gateway knows by name."""
+
+    object: Literal["list"] = "list"
+    data: list[ProviderView]
+
+
+@router.get("/v1/usage", responses=answers(*READING))
+async def get_usage(request: Request, caller: Asking) -> UsageView:
+    """What you made and spent, today and this month (UTC)."""
+    gateway, now = gateway_of(request), time.time()
+    used = gateway.book.usage(caller.key, now)
+    jobs = await _this_month(gateway, caller, now)
+    today = utc_day(now)
+    return UsageView(
+        name=caller.name,
+        limits=LimitsView(
+            models=list(caller.limits.models),
+            requests_per_minute=caller.limits.requests_per_minute,
+            images_per_day=caller.limits.images_per_day,
+            videos_per_day=caller.limits.videos_per_day,
+            usd_per_month=caller.limits.usd_per_month,
+        ),
+        images_today=used.images_today,
+        videos_today=used.videos_today,
+        usd_month=used.usd_month,
+        usd_reserved=used.reserved_now,
+        day_resets_at=used.day_resets,
+        month_resets_at=used.month_resets,
+        today=_costs([job for job in jobs if utc_day(job.created) == today]),
+        month=_costs(jobs),
+        under_way=gateway.works.under_way(None if caller.admin else caller.key),
+    )
+
+
+@router.get("/v1/providers", responses=answers(*READING))
+async def list_providers(request: Request, caller: Asking) -> ProviderList:
+    """The providers, which of them are resting, and why."""
+    gateway = gateway_of(request)
+    told: list[ProviderView] = []
+    for name, known in PROVIDERS.items():
+        reason = gateway.reasons.of(name)
+        told.append(
+            ProviderView(
+                name=name,
+                tasks=list(known.tasks),
+                cancels=known.cancels,
+                resting=round(gateway.client.health.resting(name), 1),
+                reason=reason.words if reason else None,
+                reason_at=reason.at if reason else None,
+            )
+        )
+    return ProviderList(data=told)
+
+
+async def _this_month(gateway: Gateway, caller: Caller, now: float) -> list[Job]:
+    """The caller's jobs of this month; everybody's for an admin."""
+    day = datetime.fromtimestamp(now, UTC)
+    begin = day.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+    mine: dict[str, bool] = {}
+    found: list[Job] = []
+    async for job in gateway.client.ledger.jobs(since=begin):
+        named = order_of_key(job.key)
+        if named is None:
+            continue
+        if not caller.admin and named[0] not in mine:
+            order = gateway.book.order(named[0])
+            mine[named[0]] = order is not None and order.key == caller.key
+        if caller.admin or mine[named[0]]:
+            found.append(job)
+    return found
+
+
+def _costs(jobs: list[Job]) -> CostsView:
+    made = total(jobs)
+    return CostsView(jobs=made.jobs, told=made.told, known=made.known, unknown=made.unknown, free=made.free)

@@ -1,0 +1,138 @@
+"""What is known of a job beyond the ledger: where it stands in a queue, how far it is, and who else was asked.
+
+Events come in, a later fact replaces the earlier one; it is told, never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from msgspec import Struct, structs
+
+from hfmedia.core.errors import JobCancelledError
+from hfmedia.core.job import Job, State
+from hfmedia.engine import (
+    Accepted,
+    Downloading,
+    Event,
+    JobFailed,
+    MediaReady,
+    Moved,
+    Queued,
+    Retrying,
+    Running,
+    Started,
+    Submitting,
+)
+
+Status = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
+STATUS: dict[State, Status] = {
+    "new": "queued",
+    "ready": "queued",
+    "sending": "in_progress",
+    "doubt": "failed",
+    "running": "in_progress",
+    "finished": "in_progress",
+    "stored": "completed",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """How a job stands. ``position`` is as the provider counts, ``progress`` and the rest are there where it tells.
+
+    ``progress`` is 0 to 1; ``received`` and ``total`` are bytes of the download; ``moves`` holds a sentence for each
+    change of provider; ``version`` grows with each change.
+    """
+
+    job_id: str
+    status: Status
+    stage: Literal["waiting", "asking", "queued", "running", "downloading", "ended"] = "waiting"
+    provider: str | None = None
+    position: int | None = None
+    progress: float | None = None
+    message: str | None = None
+    received: int | None = None
+    total: int | None = None
+    moves: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    updated: float = 0.0
+    version: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.stage == "ended"
+
+
+def live_of(job: Job) -> Live:
+    """How a job stands by the ledger alone: nobody here carries it."""
+    status = STATUS[job.state]
+    stages: dict[State, Any] = {"running": "running", "finished": "downloading", "sending": "asking"}
+    over = job.ended or job.state == "doubt"
+    return Live(
+        job_id=job.id,
+        status=status,
+        stage="ended" if over else stages.get(job.state, "waiting"),
+        provider=job.route.provider if job.route else None,
+        progress=1.0 if job.state == "stored" else None,
+        moves=job.refusals,
+        error=job.error if job.state in ("failed", "cancelled", "doubt") else None,
+        updated=job.updated,
+    )
+
+
+def heard(live: Live, event: Event, *, at: float, over: bool) -> Live:
+    """How the job stands after one more event. ``over``: a failure ended it (else it is tried again)."""
+    change = _CHANGES.get(type(event))
+    told = change(live, event) if change else {}
+    if isinstance(event, JobFailed):
+        told = _failed(event, over=over)
+    return structs.replace(live, updated=at, version=live.version + 1, **told)
+
+
+def _failed(event: JobFailed, *, over: bool) -> dict[str, Any]:
+    if not over:
+        return {"stage": "waiting", "message": f"{event.error.message} It is tried again by itself."}
+    status = "cancelled" if isinstance(event.error, JobCancelledError) else "failed"
+    return {"stage": "ended", "status": status, "error": event.error.message, "message": None}
+
+
+_CHANGES: dict[type[Event], Callable[[Live, Any], dict[str, Any]]] = {
+    Started: lambda live, event: {"notes": event.notes},
+    Submitting: lambda live, event: {"stage": "asking", "provider": event.provider, "message": None},
+    Accepted: lambda live, event: {"stage": "queued", "status": "queued", "provider": event.provider, "message": None},
+    Queued: lambda live, event: {"stage": "queued", "provider": event.provider, "position": event.position},
+    Running: lambda live, event: {
+        "stage": "running",
+        "status": "in_progress",
+        "provider": event.provider,
+        "position": None,
+        "progress": event.fraction if event.fraction is not None else live.progress,
+        "message": event.message or live.message,
+    },
+    Retrying: lambda live, event: {"message": f"{event.reason}; asked again in {event.after:.0f} s"},
+    Moved: lambda live, event: {
+        "provider": event.provider,
+        "moves": (*live.moves, f"{event.reason}; moved from {event.before} to {event.provider}"),
+    },
+    Downloading: lambda live, event: {
+        "stage": "downloading",
+        "status": "in_progress",
+        "position": None,
+        "received": event.received,
+        "total": event.total,
+        "message": None,
+    },
+    MediaReady: lambda live, event: {
+        "stage": "ended",
+        "status": "completed",
+        "progress": 1.0,
+        "position": None,
+        "message": None,
+        "error": None,
+    },
+}

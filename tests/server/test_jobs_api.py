@@ -1,0 +1,286 @@
+"""Our own API on a real gateway: begin, watch, list, cancel, delete, settle a doubt; and who may see what."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from io import BytesIO
+from typing import Any
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from .conftest import FLUX, KONTEXT, WAN, Serve, Served
+
+PATIENCE = 30  # seconds, a gross bound
+
+
+async def made(http: aiohttp.ClientSession, gateway: Served, **fields: Any) -> list[dict[str, Any]]:
+    """The jobs that a request began."""
+    async with http.post(f"{gateway.api}/jobs", json=fields) as answer:
+        told = await answer.json()
+        assert answer.status == 202, told
+        assert answer.headers["x-should-retry"] == "false"
+        jobs: list[dict[str, Any]] = told["data"]
+        return jobs
+
+
+async def ended(http: aiohttp.ClientSession, gateway: Served, job_id: str) -> dict[str, Any]:
+    """A job once it has ended."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            async with http.get(f"{gateway.api}/jobs/{job_id}") as answer:
+                job: dict[str, Any] = await answer.json()
+            if job["stage"] == "ended":
+                return job
+            await asyncio.sleep(0.05)
+
+
+async def asked(http: aiohttp.ClientSession, method: str, url: str, **more: Any) -> tuple[int, dict[str, Any]]:
+    """Status and JSON of an answer."""
+    async with http.request(method, url, **more) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_a_job_is_told_from_the_first_moment_to_its_file(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """It is there at once; done, it has a file that anybody with its name can fetch, and all that is known of it."""
+    (job,) = await made(http, gateway, prompt="a red fox", model=FLUX, seed=7, size="512x512")
+    assert job["status"] in ("queued", "in_progress", "completed")
+    done = await ended(http, gateway, job["id"])
+    assert (done["status"], done["state"], done["seed"]) == ("completed", "stored", 7)
+    assert done["can"] == ["delete"]
+    (media,) = done["media"]
+    async with http.get(media["url"]) as answer:
+        data = await answer.read()
+    assert Image.open(BytesIO(data)).size == (media["width"], media["height"])
+    assert len(data) == media["bytes"]
+    async with http.get(media["thumbnail_url"]) as answer:
+        assert answer.status == 200
+
+
+async def test_several_outputs_have_seeds_of_their_own(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """One after the other from the first; each is a job of its own."""
+    jobs = await made(http, gateway, prompt="a fox", model=FLUX, n=3, seed=10)
+    done = [await ended(http, gateway, job["id"]) for job in jobs]
+    assert [job["seed"] for job in done] == [10, 11, 12]
+    assert [job["index"] for job in done] == [0, 1, 2]
+    assert len({job["order"] for job in done}) == 1
+
+
+async def test_the_events_of_a_job_end_with_it(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """Each carries the whole job; the last is called done."""
+    (job,) = await made(http, gateway, prompt="waves", model=f"{WAN}:fal-ai", task="text-to-video")
+    names, last = [], {}
+    async with http.get(f"{gateway.api}/jobs/{job['id']}/events") as answer:
+        assert answer.content_type == "text/event-stream"
+        async for line in answer.content:
+            if line.startswith(b"event: "):
+                names.append(line[7:].decode().strip())
+            elif line.startswith(b"data: "):
+                last = json.loads(line[6:])
+    assert names[-1] == "done"
+    assert set(names) <= {"queued", "position", "running", "downloading", "done"}
+    assert last["status"] == "completed"
+
+
+async def test_one_stream_tells_of_all_jobs(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """Also of those that begin after it was opened."""
+    async with http.get(f"{gateway.api}/events") as stream:
+        assert (await stream.content.readline()).startswith(b":")
+        ids = {job["id"] for job in await made(http, gateway, prompt="a fox", model=FLUX, n=2)}
+        done: set[str] = set()
+        async with asyncio.timeout(PATIENCE):
+            name = b""
+            while done != ids:
+                line = await stream.content.readline()
+                if line.startswith(b"event: "):
+                    name = line[7:].strip()
+                elif line.startswith(b"data: ") and name == b"done":
+                    done.add(json.loads(line[6:])["id"])
+
+
+async def test_jobs_are_listed_in_pages_newest_first(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """Pages join without a gap and without a double; words of the prompt find."""
+    ids = [
+        job["id"] for number in range(3) for job in await made(http, gateway, prompt=f"fox {number}", model=FLUX, n=2)
+    ]
+    for job_id in ids:
+        await ended(http, gateway, job_id)
+    seen: list[str] = []
+    after = ""
+    for _ in range(10):
+        _, page = await asked(http, "GET", f"{gateway.api}/jobs?limit=4{after}")
+        seen += [job["id"] for job in page["data"]]
+        if not page["has_more"]:
+            break
+        after = f"&after={page['last_id']}"
+    assert sorted(seen) == sorted(ids)
+    assert len(set(seen)) == len(seen)
+    _, page = await asked(http, "GET", f"{gateway.api}/jobs?search=FOX%201")
+    assert {job["prompt"] for job in page["data"]} == {"fox 1"}
+    _, page = await asked(http, "GET", f"{gateway.api}/jobs?kind=video")
+    assert page["data"] == []
+
+
+async def test_a_deleted_job_is_out_of_sight_and_can_come_back(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """Its neighbours of the same order stay."""
+    first, second = await made(http, gateway, prompt="a fox", model=FLUX, n=2)
+    for job in (first, second):
+        await ended(http, gateway, job["id"])
+    url = f"{gateway.api}/jobs/{first['id']}"
+    assert await asked(http, "DELETE", url) == (200, {"id": first["id"], "object": "job.deleted", "deleted": True})
+    status, told = await asked(http, "GET", url)
+    assert (status, told["error"]["code"]) == (404, "job_not_found")
+    _, page = await asked(http, "GET", f"{gateway.api}/jobs")
+    assert [job["id"] for job in page["data"]] == [second["id"]]
+    assert (await asked(http, "POST", f"{url}/restore"))[0] == 200
+    assert (await asked(http, "GET", url))[0] == 200
+
+
+async def test_cancelling_reaches_the_provider(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """And the job says so."""
+    gateway.fault("fal-ai", "cold", seconds=5000)
+    (job,) = await made(http, gateway, prompt="waves", model=f"{WAN}:fal-ai", task="text-to-video")
+    async with asyncio.timeout(PATIENCE):
+        while (await asked(http, "GET", f"{gateway.api}/jobs/{job['id']}"))[1]["state"] != "running":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    status, told = await asked(http, "POST", f"{gateway.api}/jobs/{job['id']}/cancel")
+    assert (status, told["status"], told["stage"]) == (200, "cancelled", "ended")
+    assert told["error"]["next"]
+
+
+async def test_a_move_to_another_provider_is_told_with_its_reason(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """On the job, and as the reason for which the provider rests."""
+    gateway.fault("fal-ai", "credit", times=10)
+    (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
+    done = await ended(http, gateway, job["id"])
+    assert done["provider"] != "fal-ai"
+    assert "fal-ai" in done["moves"][0]
+    _, told = await asked(http, "GET", f"{gateway.api}/providers")
+    fal = next(one for one in told["data"] if one["name"] == "fal-ai")
+    assert fal["resting"] > 0
+    assert "fal-ai" in fal["reason"]
+
+
+async def test_a_doubt_is_told_and_settled(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """Its answer was lost: it is never sent again by itself, but its owner may."""
+    gateway.fault("together", "disconnect")
+    (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
+    told = await ended(http, gateway, job["id"])
+    assert (told["state"], told["status"]) == ("doubt", "failed")
+    assert told["can"] == ["resolve", "delete"]
+    assert told["may_be_billed"] is True
+    url = f"{gateway.api}/jobs/{job['id']}/resolve"
+    assert (await asked(http, "POST", url, json={"decision": "perhaps"}))[0] == 400
+    before = gateway.submissions
+    assert (await asked(http, "POST", url, json={"decision": "resend"}))[0] == 200
+    assert (await ended(http, gateway, job["id"]))["status"] == "completed"
+    assert gateway.submissions == before + 1
+    assert (await asked(http, "POST", url, json={"decision": "drop"}))[0] == 400
+
+
+async def test_a_preview_costs_nothing(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """It tells what each provider would be told, and what would be dropped."""
+    wish = {"prompt": "a fox", "model": FLUX, "size": "1000x777", "negative_prompt": "dogs"}
+    status, told = await asked(http, "POST", f"{gateway.api}/jobs/preview", json=wish)
+    assert status == 200
+    assert any(one["warnings"] for one in told["data"])
+    assert gateway.submissions == 0
+
+
+async def test_an_image_comes_as_a_file_or_as_a_url(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """The task follows from it."""
+    picture = BytesIO()
+    Image.new("RGB", (64, 64), "orange").save(picture, "PNG")
+    form = aiohttp.FormData({"prompt": "autumn", "model": KONTEXT})
+    form.add_field("image", picture.getvalue(), filename="../../x.png", content_type="image/png")
+    status, told = await asked(http, "POST", f"{gateway.api}/jobs", data=form)
+    assert (status, told["data"][0]["task"]) == (202, "image-to-image")
+    data = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
+    (job,) = await made(http, gateway, prompt="autumn", model=KONTEXT, image=data)
+    assert (await ended(http, gateway, job["id"]))["status"] == "completed"
+
+
+async def test_the_same_key_is_the_same_order(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """Twenty at once are one submission; another request under that key is refused."""
+    wish, key = {"prompt": "a fox", "model": FLUX}, {"Idempotency-Key": "mine"}
+    asking = [asked(http, "POST", f"{gateway.api}/jobs", json=wish, headers=key) for _ in range(20)]
+    told = await asyncio.gather(*asking)
+    assert {status for status, _ in told} == {202}
+    assert len({one["data"][0]["id"] for _, one in told}) == 1
+    status, other = await asked(http, "POST", f"{gateway.api}/jobs", json={**wish, "prompt": "b"}, headers=key)
+    assert (status, other["error"]["code"]) == (422, "idempotency_key_reused")
+    await ended(http, gateway, told[0][1]["data"][0]["id"])
+    assert gateway.submissions == 1
+
+
+WRONG: list[tuple[dict[str, Any], int, str | None]] = [
+    ({}, 400, None),
+    ({"prompt": ""}, 400, None),
+    ({"prompt": "x" * 40_000}, 400, None),
+    ({"prompt": "x", "model": "nobody/nothing"}, 404, None),
+    ({"prompt": "x", "model": "../../etc/passwd"}, 400, "model"),
+    ({"prompt": "x", "n": 101}, 400, "n"),
+    ({"prompt": "x", "size": "1e9x1"}, 400, "size"),
+    ({"prompt": "x", "image": "/etc/passwd"}, 400, "image"),
+    ({"prompt": "x", "image": "data:image/png;base64,AAAA"}, 400, None),
+    ({"prompt": "x", "colour": "red"}, 400, None),
+]
+
+
+@pytest.mark.parametrize(("wish", "status", "param"), WRONG)
+async def test_bad_input_is_refused_before_anything_is_sent(
+    shared: Served, http: aiohttp.ClientSession, wish: dict[str, Any], status: int, param: str | None
+) -> None:
+    """In OpenAI's shape, with a sentence, and no job is left behind."""
+    got, told = await asked(http, "POST", f"{shared.api}/jobs", json=wish)
+    assert got == status, told
+    assert set(told["error"]) >= {"message", "type", "param", "code"}
+    assert param is None or told["error"]["param"] == param
+    assert (await asked(http, "GET", f"{shared.api}/jobs"))[1]["data"] == []
+    assert shared.submissions == 0
+
+
+async def test_what_was_made_is_counted(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """Today and this month; a cost that nobody told is unknown, not zero."""
+    for job in await made(http, gateway, prompt="a fox", model=f"{FLUX}:together", n=2):
+        await ended(http, gateway, job["id"])
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            _, used = await asked(http, "GET", f"{gateway.api}/usage")
+            if not used["usd_reserved"]:
+                break
+            await asyncio.sleep(0.05)
+    assert used["images_today"] == 2
+    assert used["today"]["jobs"] == 2
+    assert used["today"]["known"] + used["today"]["unknown"] == 2
+
+
+async def test_a_gateway_that_stops_keeps_its_jobs(serve: Serve, http: aiohttp.ClientSession) -> None:
+    """The next one on the same home carries them to their ends, and nothing is sent twice."""
+    first = serve()
+    first.fault("wavespeed", "cold", seconds=100)  # at fifty times the pace of life
+    (job,) = await made(http, first, prompt="waves", model=f"{WAN}:wavespeed", task="text-to-video")
+    first.close()
+    second = serve()
+    done = await ended(http, second, job["id"])
+    assert done["status"] == "completed"
+    assert second.submissions == 1
+
+
+async def test_what_is_told_of_a_job_never_goes_back_in_time(
+    gateway: Served, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader keeps the newest; the ledger's word at the end must not look older than the progress before it."""
+    works: Any = gateway.gateway.works
+    before = works._carrying.clock
+    monkeypatch.setattr(works._carrying, "clock", lambda: before() + 100)  # it hears long after the ledger has written
+    (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
+    async with http.get(f"{gateway.api}/jobs/{job['id']}/events") as answer:
+        lines = [line async for line in answer.content if line.startswith(b"data: ")]
+    times = [json.loads(line[6:])["updated_at"] for line in lines]
+    times.append((await ended(http, gateway, job["id"]))["updated_at"])
+    assert times == sorted(times)
+    assert times[-1] > job["created_at"] + 90
