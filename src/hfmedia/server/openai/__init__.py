@@ -1,0 +1,1 @@
+"""OpenAI's API: images, videos and models, as its SDKs and the front-ends that people run call it."""
