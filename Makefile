@@ -4,21 +4,33 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SEED ?= $(shell date +%s)
 
-.PHONY: help demo test crash check bench clean
+.PHONY: help demo gateway test crash check screenshots bench clean
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
 
 $(STAMP): pyproject.toml src/hfmedia/_version.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[sandbox]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[sandbox,server]' --group dev
 	@touch $@
 
 demo: $(STAMP)  ## the main job in the sandbox: a prompt becomes a picture, with no account
 	@$(BIN)/hfmedia "a red fox in the snow" --sandbox -o demo/
 
-test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest -n 2
+gateway: $(STAMP)  ## OpenAI's images and videos API in front of the sandbox, at http://127.0.0.1:8000/v1
+	$(BIN)/hfmedia serve --sandbox
+
+NPM := $(shell command -v npm 2>/dev/null)
+NODE := $(if $(NPM),$(addsuffix /node/node_modules/.package-lock.json,tests/server tests/studio))
+tests/server/node/node_modules/.package-lock.json: tests/server/node/package.json tests/server/node/package-lock.json
+	npm ci --prefix tests/server/node --no-audit --no-fund --silent
+	@touch $@
+tests/studio/node/node_modules/.package-lock.json: tests/studio/node/package.json tests/studio/node/package-lock.json
+	npm ci --prefix tests/studio/node --no-audit --no-fund --silent
+	@touch $@
+
+test: $(STAMP) $(NODE)  ## every test
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 crash: $(STAMP)  ## kill it many hundreds of times, at every step of a job's life and at random moments
 	HFMEDIA_CRASH_ROUNDS=150 HFMEDIA_CRASH_SEED=$(SEED) $(BIN)/python -m pytest -n 2 tests/crash
@@ -26,12 +38,14 @@ crash: $(STAMP)  ## kill it many hundreds of times, at every step of a job's lif
 check: $(STAMP)  ## format, lint, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/mypy & mypy=$$!; $(BIN)/pyright && wait $$mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+screenshots: $(STAMP)  ## the pictures of the studio in docs/screenshots, anew
+	$(BIN)/python -m tests.studio.screenshots
 
 bench: $(STAMP)  ## what the main paths cost, beside the peers and the bare floor; under ten minutes
 	$(BIN)/python -m bench
 
 clean:  ## forget what was made here
-	rm -rf .venv dist build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv dist build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/*/node/node_modules

@@ -18,9 +18,12 @@ from .batch import batch
 from .doctor import doctor
 from .generate import generate
 from .jobs import jobs
+from .keys import SHORT as KEYS
+from .keys import keys_app
 from .look import models, providers
 from .pages import Page, SandboxPage
 from .sandbox import sandbox
+from .serve import serve
 
 BARE = "generate"  # what text that names no command means
 ALIKE = 0.8  # of 1; "modles" and "models" are 0.83 alike, "noodles" and "models" 0.77
@@ -144,9 +147,11 @@ SHORT: dict[Callable[..., None], str] = {  # the command's line on the first pag
     batch: "Make one for each line of a file, and go on where it stopped.",
     models: "List the models that somebody serves now.",
     providers: "Show who serves a model, and how you would reach it.",
+    serve: "Serve OpenAI's images and videos API in front of it all.",
     sandbox: "Serve a simulated world to try things in.",
     doctor: "Find out whether a job could run here.",
 }
 for _command, _short in SHORT.items():
     app.command(cls=SandboxPage if _command is sandbox else Page, short_help=_short)(_command)
+app.add_typer(keys_app, name="keys", short_help=KEYS)
 app.add_typer(jobs, name="jobs", short_help="See what became of jobs; resume, cancel, resolve them.")

@@ -1,0 +1,76 @@
+"""/docs: the description of every route, for people, from files on this machine alone.
+
+Swagger UI's files come with the package fastapi-offline; it styles itself inline, so this page alone allows that.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.responses import FileResponse
+
+from .errors import Refusal, answers
+
+router = APIRouter(include_in_schema=False)
+FOREIGN = "HTTPValidationError"
+FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>hfmedia gateway: the API</title>
+<link rel="icon" href="docs/static/favicon.png">
+<link rel="stylesheet" href="docs/static/swagger-ui.css">
+<div id="api"></div>
+<script src="docs/static/swagger-ui-bundle.js"></script>
+<script src="docs/static/begin.js"></script>
+</html>
+"""
+BEGIN = """SwaggerUIBundle({url: "openapi.json", dom_id: "#api", deepLinking: true, tryItOutEnabled: true});
+"""
+
+
+def describe_truly(app: FastAPI) -> None:
+    """Takes out of the app's document the answer to invalid parameters that FastAPI adds and this app never gives."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            told = plain()
+            for operations in told["paths"].values():
+                for operation in operations.values():
+                    if FOREIGN in str(operation["responses"].get("422")):
+                        del operation["responses"]["422"]
+            for name in (FOREIGN, "ValidationError"):
+                told["components"]["schemas"].pop(name, None)
+            app.openapi_schema = told
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI's own documentation shows
+
+
+@router.get("/docs")
+async def docs_page() -> Response:
+    """The page; its addresses are relative, so that it works under a path prefix."""
+    headers = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
+    return Response(PAGE, headers=headers, media_type="text/html")
+
+
+@router.get("/docs/static/{name}", responses=answers(404))
+async def docs_file(name: str) -> Response:
+    """One of the page's files."""
+    if name == "begin.js":
+        return Response(BEGIN, media_type="text/javascript")
+    spec = find_spec("fastapi_offline")
+    folder = Path(spec.origin).parent / "static" if spec and spec.origin else None
+    if name not in FILES or folder is None or not (folder / name).is_file():
+        raise Refusal(404, f"there is no {name[:80]!r}", code="not_found")
+    headers = {"cache-control": "public, max-age=86400", "x-content-type-options": "nosniff"}
+    return FileResponse(folder / name, media_type=FILES[name], headers=headers)

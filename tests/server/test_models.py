@@ -1,0 +1,133 @@
+"""/v1/models: what there is, for whom, and what each provider takes; and /docs, which needs nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from hfmedia.core.request import TASKS
+
+from .conftest import FLUX, Serve, Served
+from .test_jobs_api import asked
+from .test_works import bearer, key_for
+
+
+async def test_every_live_model_is_listed_with_its_tasks_and_providers(
+    shared: Served, http: aiohttp.ClientSession
+) -> None:
+    """In OpenAI's shape, and narrowed by task or by words."""
+    _, told = await asked(http, "GET", f"{shared.api}/models")
+    assert told["object"] == "list"
+    flux = next(model for model in told["data"] if model["id"] == FLUX)
+    assert (flux["object"], flux["owned_by"], flux["tasks"]) == ("model", "black-forest-labs", ["text-to-image"])
+    assert {"provider": "together", "task": "text-to-image"} in flux["providers"]
+    assert {task for model in told["data"] for task in model["tasks"]} == set(TASKS)
+    _, videos = await asked(http, "GET", f"{shared.api}/models?task=text-to-video")
+    assert videos["data"]
+    assert all(model["tasks"] == ["text-to-video"] for model in videos["data"])
+    _, found = await asked(http, "GET", f"{shared.api}/models?search=SCHNELL")
+    assert FLUX in [model["id"] for model in found["data"]]
+    assert (await asked(http, "GET", f"{shared.api}/models?task=text-to-sound"))[0] == 400
+
+
+@pytest.mark.parametrize("name", [FLUX, quote(FLUX, safe=""), f"{FLUX}:together"])
+async def test_one_model_tells_what_each_provider_takes(shared: Served, http: aiohttp.ClientSession, name: str) -> None:
+    """With its slash plain or quoted, and narrowed to a provider."""
+    status, told = await asked(http, "GET", f"{shared.api}/models/{name}")
+    assert (status, told["id"]) == (200, FLUX)
+    able = told["abilities"]["text-to-image"]
+    assert "seed" in able["together"]["takes"]
+    assert able["together"]["size"]["form"] == "pixels"
+    assert (len(able) == 1) == name.endswith(":together")
+
+
+async def test_a_near_miss_is_told(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """Even by a gateway that was asked nothing before; and only what the key may use."""
+    _, told = await asked(http, "GET", f"{gateway.api}/models/black-forest-labs/FLUX.1-schnel")
+    assert f"Did you mean {FLUX}" in told["error"]["message"]
+    key = bearer(key_for(gateway, "narrow", models=("black-forest-labs/FLUX.1-schnel", "Qwen/*")))
+    _, told = await asked(http, "GET", f"{gateway.api}/models/black-forest-labs/FLUX.1-schnel", headers=key)
+    assert told["error"]["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "a b", "..%2F..%2Fetc", f"{FLUX}:nobody", "%00"])
+async def test_an_unknown_model_is_not_found(shared: Served, http: aiohttp.ClientSession, name: str) -> None:
+    """In OpenAI's shape and words."""
+    status, told = await asked(http, "GET", f"{shared.api}/models/{name}")
+    assert (status, told["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_a_key_sees_what_it_may_use(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """In the list, and one by one."""
+    key = bearer(key_for(gateway, "narrow", models=("Qwen/*",)))
+    _, told = await asked(http, "GET", f"{gateway.api}/models", headers=key)
+    assert {model["owned_by"] for model in told["data"]} == {"Qwen"}
+    assert (await asked(http, "GET", f"{gateway.api}/models/{FLUX}", headers=key))[0] == 404
+
+
+async def test_aliases_are_models_too(serve: Serve, http: aiohttp.ClientSession) -> None:
+    """They say what they stand for."""
+    gateway = serve(aliases={"gpt-image-1": FLUX})
+    _, told = await asked(http, "GET", f"{gateway.api}/models")
+    assert (told["data"][0]["id"], told["data"][0]["alias_of"]) == ("gpt-image-1", FLUX)
+    assert (await asked(http, "GET", f"{gateway.api}/models/gpt-image-1"))[1]["alias_of"] == FLUX
+
+
+async def test_the_usual_names_are_models_too(serve: Serve, http: aiohttp.ClientSession) -> None:
+    """For clients that know no others: each says what it stands for, by task; and they can be switched off."""
+    gateway = serve()
+    _, told = await asked(http, "GET", f"{gateway.api}/models")
+    usual = {model["id"]: model["alias_of"] for model in told["data"] if "alias_of" in model}
+    assert {"gpt-image-1", "dall-e-3", "sora-2"} <= set(usual)
+    assert set(usual["sora-2"]) == {"text-to-video", "image-to-video"}
+    assert (await asked(http, "GET", f"{gateway.api}/models/sora-2"))[1]["alias_of"] == usual["sora-2"]
+    async with http.post(f"{gateway.api}/images/generations", json={"model": "dall-e-3", "prompt": "a fox"}) as answer:
+        assert (await answer.json())["data"][0]["model"] == usual["dall-e-3"]["text-to-image"]
+    bare = serve(builtin_aliases=False)
+    _, told = await asked(http, "GET", f"{bare.api}/models")
+    assert not any("alias_of" in model for model in told["data"])
+
+
+async def test_aliases_show_only_what_a_key_may_use(serve: Serve, http: aiohttp.ClientSession) -> None:
+    """By task, where a name stands for several models."""
+    gateway = serve(aliases={"mine": FLUX, "both": {"text-to-image": "Qwen/Qwen-Image", "image-to-image": FLUX}})
+    key = bearer(key_for(gateway, "narrow", models=("Qwen/*",)))
+    _, told = await asked(http, "GET", f"{gateway.api}/models", headers=key)
+    named = {model["id"]: model["alias_of"] for model in told["data"] if "alias_of" in model}
+    assert "mine" not in named
+    assert named["both"] == {"text-to-image": "Qwen/Qwen-Image"}
+
+
+async def test_a_caller_with_an_own_token_sees_models(serve: Serve, http: aiohttp.ClientSession) -> None:
+    """As the first thing that it asks."""
+    gateway = serve(caller_tokens=True)
+    headers = bearer(gateway.world.token)
+    assert (await asked(http, "GET", f"{gateway.api}/models/{FLUX}", headers=headers))[0] == 200
+    assert (await asked(http, "GET", f"{gateway.api}/models", headers=headers))[0] == 200
+
+
+async def test_a_model_cannot_be_deleted(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """OpenAI's clients have the method; here it is told in their shape that it is not understood."""
+    status, told = await asked(http, "DELETE", f"{gateway.api}/models/{FLUX}")
+    assert (status, told["error"]["code"]) == (405, "method_not_allowed")
+
+
+async def test_the_page_that_describes_the_api_needs_nothing_from_elsewhere(
+    shared: Served, http: aiohttp.ClientSession
+) -> None:
+    """Every address in it is relative, every file is there, and nothing inline runs."""
+    async with http.get(f"{shared.url}/docs") as answer:
+        page = await answer.text()
+        policy = answer.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "http" not in page
+    names = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(names) == 4
+    for name in names:
+        async with http.get(f"{shared.url}/{name}") as answer:
+            assert answer.status == 200, name
+    assert "<script>" not in page
+    assert (await asked(http, "GET", f"{shared.url}/docs/static/..%2f..%2fapp.py"))[0] == 404

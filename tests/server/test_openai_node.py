@@ -1,0 +1,235 @@
+"""The gateway as the npm package `openai` uses it on Node; what it saw and what it saved are checked here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from .conftest import FLUX, KONTEXT, Served
+from .films import short_films
+
+NODE = shutil.which("node")
+HERE = Path(__file__).parent / "node"
+INSTALL = "npm ci --prefix tests/server/node --no-audit --no-fund"
+LACK = (
+    "there is no node"
+    if NODE is None
+    else f"OpenAI's client for Node is not installed: {INSTALL}"
+    if not (HERE / "node_modules" / "openai").is_dir()
+    else ""
+)
+pytestmark = [pytest.mark.skipif(bool(LACK), reason=LACK), pytest.mark.usefixtures("short_films")]
+__all__ = ["short_films"]  # a fixture: pytest finds it by its name here
+WAN = "Wan-AI/Wan2.2-T2V-A14B"
+
+Play = Callable[[str], Awaitable[tuple[Any, list[str]]]]
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[subprocess.Popen[str]]:
+    """One Node for all tests here, since to start one costs more than most scenarios."""
+    assert NODE is not None
+    with subprocess.Popen(
+        [NODE, str(HERE / "scenarios.mjs")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as child:
+        yield child
+        child.kill()
+
+
+@pytest.fixture
+def play(node: subprocess.Popen[str], gateway: Served, tmp_path: Path) -> Play:
+    """Runs one scenario and gives its result, with every request that the client sent."""
+    Image.new("RGB", (64, 64), "orange").save(tmp_path / "one.png")
+    Image.new("RGB", (64, 64), "navy").save(tmp_path / "two.png")
+    pipes = node.stdin, node.stdout
+
+    async def run(name: str) -> tuple[Any, list[str]]:
+        into, out = pipes
+        assert into is not None and out is not None
+        into.write(json.dumps({"name": name, "api": gateway.api, "folder": str(tmp_path)}) + "\n")
+        told = json.loads(await asyncio.to_thread(out.readline))
+        assert "broken" not in told, told["broken"]
+        return told["result"], told["sent"]
+
+    return run
+
+
+def picture(path: Path) -> tuple[str | None, tuple[int, int]]:
+    """The format and the size of an image file, which must be whole."""
+    with Image.open(path) as image:
+        image.load()
+        return image.format, image.size
+
+
+async def test_images_come_by_their_addresses(play: Play, gateway: Served, tmp_path: Path) -> None:
+    """Two of them, with the type, the size and the seed that they are said to have."""
+    told, sent = await play("image_url")
+    answer, items = told["answer"], told["answer"]["data"]
+    assert answer["created"] > 1_700_000_000 and answer["size"] == "512x256"
+    assert [one["seed"] for one in items] == [7, 8]
+    for one, file in zip(items, told["files"], strict=True):
+        assert one["url"].startswith(f"{gateway.url}/media/") and "b64_json" not in one
+        assert one["model"] == FLUX and one["provider"] and one["job_id"] in answer["job_ids"]
+        assert (file["status"], file["type"]) == (200, one["mime"])
+        form, size = picture(tmp_path / file["file"])
+        assert (f"image/{(form or '').lower()}", size) == (one["mime"], (512, 256))
+    assert gateway.submissions == 2
+    assert sent == ["POST /v1/images/generations"]
+
+
+async def test_an_image_comes_inside_the_answer(play: Play, gateway: Served, tmp_path: Path) -> None:
+    """In the format that was asked for, whatever the provider made."""
+    told, _ = await play("image_b64")
+    (one,) = told["answer"]["data"]
+    assert "url" not in one and one["mime"] == "image/webp" and told["answer"]["output_format"] == "webp"
+    assert picture(tmp_path / "fox.webp") == ("WEBP", (512, 256))
+    assert gateway.submissions == 1
+
+
+@pytest.mark.parametrize(("scenario", "warned"), [("edit_one", []), ("edit_several", ["2 images"])])
+async def test_an_image_is_edited(
+    play: Play, gateway: Served, tmp_path: Path, scenario: str, warned: list[str]
+) -> None:
+    """A file makes one image; several make one too, and a warning tells that not all were used."""
+    told, sent = await play(scenario)
+    (one,) = told["answer"]["data"]
+    assert one["model"] == KONTEXT
+    assert [words[:8] for words in told["answer"]["warnings"]] == warned
+    assert told["files"][0]["status"] == 200
+    form, size = picture(tmp_path / "edited.png")
+    assert f"image/{(form or '').lower()}" == one["mime"] and size == (one["width"], one["height"])
+    assert gateway.submissions == 1 and sent == ["POST /v1/images/edits"]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kind", "count"), [("image_stream", "image_generation", 2), ("edit_stream", "image_edit", 1)]
+)
+async def test_images_are_streamed(
+    play: Play, gateway: Served, tmp_path: Path, scenario: str, kind: str, count: int
+) -> None:
+    """One finished event for each image, with the image in it."""
+    told, _ = await play(scenario)
+    assert [event["type"] for event in told["events"]] == [f"{kind}.completed"] * count
+    for event in told["events"]:
+        form, size = picture(tmp_path / event["file"])
+        assert ((form or "").lower(), f"{size[0]}x{size[1]}") == (event["output_format"], event["size"])
+        assert event["created_at"] > 1_700_000_000 and event["provider"]
+    assert gateway.submissions == count
+
+
+async def test_an_error_in_a_stream_is_thrown(play: Play, gateway: Served) -> None:
+    """As an APIError with the code, and the request is not sent again: it was accepted, and may be billed."""
+    gateway.fault("wavespeed", "fail", times=10)
+    told, sent = await play("stream_error")
+    assert told["known"] == ["APIError"] and told["code"] == "provider_failed" and told["message"]
+    assert gateway.submissions == 1 and sent == ["POST /v1/images/generations"]
+
+
+async def test_an_unknown_model_is_not_found(play: Play, gateway: Served) -> None:
+    """NotFoundError with OpenAI's code, for an image, a video and the model itself; nothing is tried twice."""
+    told, _ = await play("unknown_model")
+    for error in told.values():
+        assert error["known"] == ["APIError", "NotFoundError"] and error["status"] == 404
+        assert error["code"] == "model_not_found" and "nobody/nothing" in error["message"]
+        assert error["requestID"] and error["attempts"] == 1
+    assert gateway.submissions == 0
+
+
+async def test_no_credit_is_told_and_not_tried_again(play: Play, gateway: Served) -> None:
+    """An APIError with its status, 402; the client asks once, and so does the gateway."""
+    gateway.fault("fal-ai", "credit", times=10)
+    told, sent = await play("no_credit")
+    assert (told["known"], told["own"], told["status"]) == (["APIError"], "APIError", 402)
+    assert (told["code"], told["type"]) == ("insufficient_quota", "insufficient_quota")
+    assert sent == ["POST /v1/images/generations"]
+    assert gateway.submissions == 0 and gateway.beside.asked("submit") == 1
+
+
+@pytest.mark.parametrize(("fault", "code"), [("fail", "provider_failed"), ("garbage", "unreadable_reply")])
+async def test_what_was_bought_is_not_bought_again(play: Play, gateway: Served, fault: str, code: str) -> None:
+    """A 502, which the client would send again twice by itself, were it not told otherwise."""
+    gateway.fault("wavespeed", fault, times=10)
+    told, sent = await play("failed_late")
+    assert (told["own"], told["status"], told["code"]) == ("InternalServerError", 502, code)
+    assert sent == ["POST /v1/images/generations"] and gateway.submissions == 1
+
+
+async def test_a_video_is_made_and_downloaded(play: Play, gateway: Served, tmp_path: Path) -> None:
+    """Begun, looked at as often as the gateway says, then its file and its thumbnail; too early it is not there."""
+    told, sent = await play("video")
+    begun, early, video = told["begun"], told["early"], told["video"]
+    assert begun["status"] in ("queued", "in_progress") and begun["retry"] == "false"
+    assert (early["status"], early["code"], early["attempts"]) == (404, "video_not_ready", 1)
+    assert told["waits"] and all(0 < wait <= 2000 for wait in told["waits"])
+    assert (video["id"], video["object"], video["status"]) == (begun["id"], "video", "completed")
+    assert (video["progress"], video["seconds"], video["model"], video["seed"]) == (100, "4", WAN, 7)
+    assert video["error"] is None and video["completed_at"] >= video["created_at"]
+    film, thumbnail = told["files"]
+    assert (film["status"], film["type"]) == (200, "video/mp4")
+    assert (tmp_path / film["file"]).read_bytes()[4:8] == b"ftyp"
+    assert (thumbnail["status"], thumbnail["type"]) == (200, "image/webp")
+    assert picture(tmp_path / thumbnail["file"])[0] == "WEBP"
+    assert (told["sprites"]["status"], told["sprites"]["param"]) == (400, "variant")
+    assert gateway.submissions == 1 and sent.count("POST /v1/videos") == 1
+
+
+@pytest.mark.parametrize("scenario", ["video_of_file", "video_of_url"])
+async def test_a_video_is_made_of_an_image(play: Play, gateway: Served, scenario: str) -> None:
+    """A file, and a data: URL as ``input_reference[image_url]`` of a form, make the task image-to-video."""
+    video, _ = await play(scenario)
+    assert video["status"] == "completed" and "I2V" in video["model"]
+    assert [words for words in video["warnings"] if "default of image-to-video" not in words] == []
+    assert gateway.submissions == 1
+
+
+async def test_a_video_that_fails_says_why(play: Play, gateway: Served) -> None:
+    """The error stands in the video, and its content is not found."""
+    gateway.fault("fal-ai", "fail")
+    told, _ = await play("video_failed")
+    assert told["video"]["status"] == "failed"
+    assert told["video"]["error"]["code"] == "provider_failed" and told["video"]["error"]["message"]
+    assert (told["content"]["status"], told["content"]["code"]) == (404, "video_failed")
+
+
+async def test_a_list_pages_by_itself(play: Play) -> None:
+    """12 videos, five on a page, each exactly once, the newest first; and the other way round."""
+    told, sent = await play("video_list")
+    assert told["newest"] == told["ids"][::-1] and told["oldest"] == told["ids"]
+    assert told["page"] == {"count": 5, "last": told["ids"][7], "more": True}
+    assert sent.count("GET /v1/videos") == 1 + 3 + 3
+
+
+async def test_a_remix_is_a_new_video_like_the_old_one(play: Play, gateway: Served) -> None:
+    """Another prompt; model, size and length stay."""
+    told, _ = await play("video_remix")
+    video, remix = told["video"], told["remix"]
+    assert remix["remixed_from_video_id"] == video["id"] != remix["id"]
+    assert (remix["status"], remix["prompt"]) == ("completed", "the same, at night")
+    assert (remix["model"], remix["seconds"], remix["size"]) == (video["model"], "5", video["size"])
+    assert gateway.submissions == 2
+
+
+async def test_a_deleted_video_is_gone(play: Play) -> None:
+    """One that is done, and one under way, which is cancelled."""
+    told, _ = await play("video_delete")
+    assert len(told["told"]) == 2 and told["left"] == 0
+    for one in told["told"]:
+        assert one["answer"] == {"id": one["id"], "object": "video.deleted", "deleted": True}
+        assert (one["after"]["own"], one["after"]["code"]) == ("NotFoundError", "video_not_found")
+
+
+async def test_models_are_listed_and_looked_up(play: Play) -> None:
+    """The client sends the slash of an id as %2F, and the model is found."""
+    told, sent = await play("models")
+    assert told["count"] > 10 and told["inList"]["object"] == "model"
+    assert told["one"]["id"] == FLUX and told["one"]["owned_by"] == "black-forest-labs"
+    assert told["one"]["providers"] == told["inList"]["providers"] != []
+    assert sent == ["GET /v1/models", "GET /v1/models/black-forest-labs%2FFLUX.1-schnell"]
