@@ -1,0 +1,83 @@
+// The gateway's public API. Every request goes through here, with the key, and every error comes out in one shape.
+
+import { current, wanted } from "./key.js";
+
+const ROOT = new URL("../", import.meta.url); // the page may lie under any prefix
+
+/** An answer that is an error. `status` 0: nobody answered. */
+export class Trouble extends Error {
+  constructor(status, facts = {}) {
+    super(facts.message ?? "The gateway gave no answer.");
+    this.status = status;
+    this.code = facts.code ?? null;
+    this.param = facts.param ?? null;
+    this.job = facts.job_id ?? null;
+  }
+}
+
+/** JSON, with whole numbers beyond what JavaScript can hold as text: seeds have up to 20 digits. */
+export function parsed(text) {
+  return JSON.parse(text.replace(/(?<!\\)"seed":\s*(\d{16,})/g, '"seed":"$1"'));
+}
+
+/** The raw answer, with a key asked for whenever the gateway wants one. */
+export async function reach(path, { method = "GET", json, form, headers = {}, signal } = {}) {
+  for (;;) {
+    const key = current();
+    const sent = { ...headers };
+    if (key !== null) sent.Authorization = `Bearer ${key}`;
+    if (json !== undefined) sent["Content-Type"] = "application/json";
+    let answer;
+    try {
+      const body = form ?? (json === undefined ? undefined : JSON.stringify(json));
+      answer = await fetch(new URL(path, ROOT), { method, headers: sent, body, signal, cache: "no-store" });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Trouble(0);
+    }
+    if (answer.ok) return answer;
+    const facts = await answer.json().then((body) => body.error ?? {}, () => ({ message: `The gateway answered ${answer.status}.` }));
+    if (answer.status !== 401) throw new Trouble(answer.status, facts);
+    if (key === current()) await wanted(facts.message);
+  }
+}
+
+/** The answer's JSON. */
+export async function ask(path, options) {
+  return parsed(await (await reach(path, options)).text());
+}
+
+/** A query string of what is there. */
+export function query(facts) {
+  const given = Object.entries(facts).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return given.length ? `?${new URLSearchParams(given)}` : "";
+}
+
+/** Where a file lies, as this page reaches it: the gateway may know itself by another name. */
+export function fileUrl(told, { download = false } = {}) {
+  const name = new URL(told, ROOT).pathname.split("/media/").pop();
+  return new URL(`media/${name}${download ? "?download=true" : ""}`, ROOT).href;
+}
+
+/** A name for one wish, so that sending it again after a broken connection never makes it twice. */
+export function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+const job = (id, deed = "") => `v1/jobs/${encodeURIComponent(id)}${deed}`;
+
+export const api = {
+  health: () => ask("healthz"),
+  make: (body, key) => ask("v1/jobs", { method: "POST", ...body, headers: { "Idempotency-Key": key } }),
+  preview: (body, signal) => ask("v1/jobs/preview", { method: "POST", ...body, signal }),
+  jobs: (facts) => ask(`v1/jobs${query(facts)}`),
+  job: (id) => ask(job(id)),
+  cancel: (id) => ask(job(id, "/cancel"), { method: "POST" }),
+  resolve: (id, decision) => ask(job(id, "/resolve"), { method: "POST", json: { decision } }),
+  remove: (id) => ask(job(id), { method: "DELETE" }),
+  restore: (id) => ask(job(id, "/restore"), { method: "POST" }),
+  models: (task) => ask(`v1/models${query({ task })}`),
+  model: (id) => ask(`v1/models/${id.split("/").map(encodeURIComponent).join("/")}`),
+  usage: () => ask("v1/usage"),
+  providers: () => ask("v1/providers"),
+};

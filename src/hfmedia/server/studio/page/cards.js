@@ -1,0 +1,147 @@
+// A job as a card: on its way, in doubt, failed, or the picture that it became. A card keeps its place as its job goes on.
+
+import { fileUrl } from "./api.js";
+import { button, el, find, icon, retext } from "./dom.js";
+import { isVideo, standing } from "./state.js";
+import { titleOf } from "./wish.js";
+import { briefly, elapsed, fraction, logLine, moment, moved, sentence, shortModel, standsAt } from "./words.js";
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** A new card. `deeds`: open, cancel, again, change, remove, resolve; each is given the job. */
+export function card(job, deeds) {
+  const made = el("li", { class: "card", "data-id": job.id });
+  made.deeds = deeds;
+  update(made, job);
+  return made;
+}
+
+/** Shows the job as it stands now. Whatever had the keyboard's focus keeps it, or what took its place gets it. */
+export function update(made, job) {
+  const state = standing(job);
+  made.job = job;
+  if (made.dataset.state === "open" && state === "open") return refresh(made, job);
+  const focused = made.contains(document.activeElement);
+  made.dataset.state = state;
+  made.replaceChildren(...PARTS[state](job, made.deeds));
+  if (state === "open") refresh(made, job);
+  if (focused) (find("button", made) ?? made).focus();
+  return undefined;
+}
+
+/** Moves the clock of an open card on. */
+export function tick(made, now) {
+  const clock = find(".clock", made);
+  if (clock) retext(clock, elapsed(now / 1000 - made.job.created_at));
+}
+
+const prompt = (job) => el("p", { class: "prompt", text: titleOf(job), title: (job.prompt ?? "").slice(0, 2000) || null });
+const facts = (job, ...more) => el("p", { class: "facts" }, el("span", { text: shortModel(job.model), title: job.model }), ...more);
+const what = (job) => (isVideo(job) ? "video" : "image");
+
+/** A button whose deed is done once at a time; it says that it is being done, and keeps the focus. */
+function once(words, during, deed, label = null) {
+  const made = button(words, async () => {
+    if (made.getAttribute("aria-disabled")) return;
+    made.setAttribute("aria-disabled", "true");
+    find("span", made).textContent = during;
+    await deed();
+    made.removeAttribute("aria-disabled");
+    find("span", made).textContent = words;
+  }, { kind: "plain", label });
+  return made;
+}
+
+const PARTS = {
+  open: (job, deeds) => [
+    el("div", { class: "stage" },
+      el("p", { class: "stands" }),
+      el("progress", { max: "1", "aria-label": `Progress of ${titleOf(job)}` }),
+      el("p", { class: "log" }),
+      el("ul", { class: "moves" }),
+      el("div", { class: "line" }, el("span", { class: "clock" }), once("Cancel", "Cancelling…", () => deeds.cancel(job.id), `Cancel ${titleOf(job)}`))),
+    prompt(job),
+    facts(job),
+  ],
+  done: (job, deeds) => [tile(job, deeds), prompt(job), facts(job, el("span", { text: briefly(job.created_at), title: moment(job.created_at) }))],
+  failed: (job, deeds) => ended(job, deeds, `This ${what(job)} failed`),
+  cancelled: (job, deeds) => ended(job, deeds, "Cancelled"),
+  doubt: (job, deeds) => [
+    el("div", { class: "stage trouble-stage doubtful" },
+      el("h3", {}, icon("alert"), el("span", { text: "It may or may not have been sent" })),
+      el("p", { text: `No answer came from ${job.provider ?? "the provider"}, so nobody here knows whether it took the order and bills it. It is never sent again by itself.` }),
+      el("p", { text: `Look at ${job.provider ?? "the provider"}'s own dashboard, then choose:` }),
+      el("div", { class: "choices" },
+        once("It is not there: send again", "Sending…", () => deeds.resolve(job.id, "resend")),
+        once("It is there: let it go", "Letting go…", () => deeds.resolve(job.id, "drop")))),
+    prompt(job),
+    facts(job),
+  ],
+};
+
+function ended(job, deeds, title) {
+  const failed = standing(job) === "failed";
+  const said = job.error?.message && failed ? sentence(job.error.message) : "";
+  return [
+    el("div", { class: `stage trouble-stage ${failed ? "bad" : ""}` },
+      el("h3", {}, failed && icon("alert"), el("span", { text: title })),
+      said && el("p", { class: "said", text: said }),
+      el("p", { text: failed ? (job.error?.next ?? "Change something, and make it again.") : job.may_be_billed ? "The provider had begun, so it may still be billed." : "Nothing was billed." }),
+      el("div", { class: "choices" },
+        button("Change and retry", () => deeds.change(job), { kind: "plain" }),
+        job.task.startsWith("text") && button("Make again", () => deeds.again(job), { kind: "quiet" }),
+        button("Delete", () => deeds.remove(job), { kind: "quiet", label: `Delete ${titleOf(job)}` }))),
+    prompt(job),
+    facts(job, el("span", { text: briefly(job.created_at), title: moment(job.created_at) })),
+  ];
+}
+
+function tile(job, deeds) {
+  const [media] = job.media;
+  const words = `${what(job)[0].toUpperCase()}${what(job).slice(1)}: ${titleOf(job)}`;
+  const open = el("button", { type: "button", class: "tile", "aria-label": words, on: { click: () => deeds.open(job.id) } });
+  if (!media) {
+    open.append(el("span", { class: "gone", text: "No file" }));
+    return open;
+  }
+  const image = el("img", { src: fileUrl(media.thumbnail_url), alt: "", loading: "lazy", decoding: "async", width: media.width, height: media.height });
+  image.addEventListener("error", () => image.replaceWith(el("span", { class: "gone", text: "The file is gone" })), { once: true });
+  open.append(image);
+  if (media.kind === "video") moving(open, media);
+  return open;
+}
+
+/** A video's tile plays while it is pointed at or focused. */
+function moving(open, media) {
+  const badge = el("span", { class: "badge" }, icon("play"));
+  open.append(badge);
+  let film = null;
+  const play = () => {
+    if (film || still.matches) return;
+    film = el("video", { src: fileUrl(media.url), muted: true, loop: true, playsinline: true, preload: "auto", tabindex: "-1", "aria-hidden": "true" });
+    film.play().catch(() => {}); // it was left before it began
+    open.append(film);
+  };
+  const stop = () => {
+    film?.remove();
+    film = null;
+  };
+  for (const event of ["pointerenter", "focus"]) open.addEventListener(event, play);
+  for (const event of ["pointerleave", "blur"]) open.addEventListener(event, stop);
+}
+
+function refresh(made, job) {
+  retext(find(".stands", made), standsAt(job));
+  const bar = find("progress", made);
+  const far = fraction(job);
+  if (far === null) bar.removeAttribute("value");
+  else bar.value = far;
+  retext(find(".log", made), logLine(job.message));
+  const moves = find(".moves", made);
+  const told = job.moves.slice(moves.childElementCount);
+  moves.append(...told.map((words) => {
+    const [move, why] = moved(words);
+    return el("li", { title: words }, icon("moved"), el("span", {}, el("strong", { text: move }), why && ` ${why}`));
+  }));
+  tick(made, Date.now());
+}

@@ -1,0 +1,55 @@
+// Elements made by hand. Text goes in as text and attributes as attributes: no markup is ever read from a string.
+
+const SVG = "http://www.w3.org/2000/svg";
+const ICONS = new URL("icons.svg", import.meta.url).href;
+const PROPERTIES = new Set(["value", "checked", "disabled", "muted", "loop", "indeterminate"]);
+
+export const find = (selector, within = document) => within.querySelector(selector);
+export const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+/** An element. `facts`: attributes, some properties, `text`, and `on` with listeners by event; null leaves one out. */
+export function el(tag, facts = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(facts)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "text") made.textContent = value;
+    else if (name === "on") for (const [event, heard] of Object.entries(value)) made.addEventListener(event, heard);
+    else if (PROPERTIES.has(name)) made[name] = value;
+    else made.setAttribute(name, value === true ? "" : String(value));
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return made;
+}
+
+/** A drawing from icons.svg. It says nothing: the words beside it do. */
+export function icon(name) {
+  const drawing = document.createElementNS(SVG, "svg");
+  const use = document.createElementNS(SVG, "use");
+  drawing.setAttribute("class", "icon");
+  drawing.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", `${ICONS}#${name}`);
+  drawing.append(use);
+  return drawing;
+}
+
+/** A button with words, and an icon before them where one is named. */
+export function button(words, deed, { kind = "quiet", drawn = null, label = null } = {}) {
+  const made = el("button", { type: "button", class: kind, "aria-label": label, on: { click: deed } });
+  if (drawn) made.append(icon(drawn));
+  if (words) made.append(el("span", { text: words }));
+  return made;
+}
+
+/** Changes the text of an element only if it differs: a live region must not repeat itself. */
+export function retext(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+/** The deed, once nothing has asked for it during so many milliseconds. */
+export function settled(deed, after) {
+  let timer = 0;
+  return (...given) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => deed(...given), after);
+  };
+}

@@ -1,0 +1,287 @@
+// The form that makes things. It offers only what the chosen model and provider take, and tells what it will do.
+
+import { Trouble, api, newKey } from "./api.js";
+import { all, el, find, retext, settled } from "./dom.js";
+import { tab } from "./kept.js";
+import { modelFacts, pick, remember } from "./models.js";
+import { currentPicture, onPicture, standIn, take } from "./picture.js";
+import { foresee } from "./plan.js";
+import { say } from "./say.js";
+import { put } from "./state.js";
+import { RATIOS, asBody, rolled, taskOf } from "./wish.js";
+import { explained, number, plural } from "./words.js";
+
+const form = find("#make");
+const field = (name) => form.elements[name];
+const TEXTS = ["negative_prompt", "scheduler", "seed"];
+const NUMBERS = ["n", "seconds", "num_inference_steps", "guidance_scale", "num_frames", "fps"];
+const KEPT = ["prompt", "provider", "width", "height", "extra", "kind", "ratio", ...TEXTS, ...NUMBERS];
+const trouble = find("#trouble");
+const models = tab.read("models", {}) ?? {}; // the chosen model of each task
+let facts = null; // of the chosen model
+let asked = 0;
+let unsent = null; // the wish that may not have arrived, and its key
+
+const kind = () => field("kind").value;
+const task = () => taskOf(kind(), currentPicture());
+const model = () => models[task()] ?? "";
+
+/** What the form says, as the API takes it; a Trouble for what cannot be read. */
+function wish() {
+  const told = { prompt: field("prompt").value.trim(), task: task(), model: model(), provider: field("provider").value };
+  for (const name of [...TEXTS, ...NUMBERS]) {
+    const input = field(name);
+    const text = input.value.trim();
+    if (text !== "" && !hiddenAway(input)) told[name] = TEXTS.includes(name) ? text : Number(text);
+  }
+  if (!find("#ratio-field").hidden) Object.assign(told, sizeOf());
+  const extra = field("extra").value.trim();
+  if (extra) told.extra = object(extra);
+  return told;
+}
+
+function sizeOf() {
+  const size = find("#size").value;
+  if (size === "exact") {
+    const [width, height] = ["width", "height"].map((name) => Number(field(name).value) || null);
+    return { width, height };
+  }
+  return { aspect_ratio: field("ratio").value, resolution: size };
+}
+
+function object(text) {
+  try {
+    const read = JSON.parse(text);
+    if (read && typeof read === "object" && !Array.isArray(read)) return read;
+  } catch {
+    // told below: it is the same for every way to be no object
+  }
+  throw new Trouble(400, { code: "invalid_value", param: "extra", message: 'The further parameters are no JSON object, such as {"strength": 0.7}.' });
+}
+
+const hiddenAway = (input) => input.closest("[hidden]:not(dialog)") !== null;
+
+// -- what is offered --------------------------------------------------------------------------------------------------
+
+/** What the providers in question take; null while nobody knows: then everything is offered. */
+function takes() {
+  const served = facts?.abilities?.[task()];
+  if (!served) return null;
+  const wanted = field("provider").value;
+  const able = Object.entries(served).filter(([name, told]) => told && (!wanted || name === wanted)).map(([, told]) => told);
+  if (!able.length) return null;
+  const found = new Set(able.flatMap((told) => told.takes));
+  if (able.some((told) => told.size.form !== "none")) found.add("size");
+  return found;
+}
+
+function offer() {
+  const known = takes();
+  for (const part of all("[data-takes], [data-kind]", form)) {
+    const { takes: needs, kind: of } = part.dataset;
+    part.hidden = Boolean((of && of !== kind()) || (needs && known && !known.has(needs)));
+  }
+  const exact = find("#size").value === "exact";
+  find("#exact").hidden = !exact;
+  find("#ratios").classList.toggle("unused", exact);
+  for (const input of all("#ratios input")) input.disabled = exact;
+  const n = Number(field("n").value) || 1;
+  retext(find("#go-words"), `Make ${n > 1 ? plural(n, kind()) : kind()}`);
+  field("prompt").placeholder = { "text-to-image": "A red fox in fresh snow, soft morning light", "text-to-video": "Waves rolling onto a quiet beach at dawn" }[task()] ?? "What to change, or how it should move";
+}
+
+function providers() {
+  const select = field("provider");
+  const before = select.value;
+  const named = Object.keys(facts?.abilities?.[task()] ?? {});
+  select.replaceChildren(el("option", { value: "", text: model() ? "Automatic" : "Automatic (choose a model first)" }), ...named.map((name) => el("option", { value: name, text: name })));
+  select.value = named.includes(before) ? before : "";
+  select.disabled = named.length === 0;
+}
+
+async function learn() {
+  const id = model();
+  retext(find("#model-name"), id || "Automatic");
+  retext(find("#model-facts"), id ? "" : "the usual one for this");
+  const turn = ++asked;
+  const found = id ? await modelFacts(id).catch((error) => error) : null;
+  if (turn !== asked) return;
+  facts = found instanceof Error ? null : found;
+  if (found instanceof Error) complain(found);
+  const count = Object.keys(facts?.abilities?.[task()] ?? {}).length;
+  if (id) retext(find("#model-facts"), count ? `${plural(count, "provider")} for ${task().replaceAll("-", " ")}` : `no provider for ${task().replaceAll("-", " ")} now`);
+  providers();
+  offer();
+  plan();
+}
+
+function plan() {
+  let told;
+  try {
+    told = wish();
+  } catch {
+    return; // half-written JSON; it is told when it is sent
+  }
+  foresee(told, standIn(), (wrong) => (wrong ? complain(wrong, false) : quiet()));
+}
+
+function keepNow() {
+  tab.write("draft", { ...Object.fromEntries(KEPT.map((name) => [name, field(name)?.value])), size: find("#size").value, more: find("#more").open });
+  tab.write("models", models);
+}
+
+const keep = settled(keepNow, 300);
+
+function changed() {
+  offer();
+  plan();
+  keep();
+}
+
+// -- what goes wrong --------------------------------------------------------------------------------------------------
+
+function quiet() {
+  trouble.hidden = true;
+  trouble.replaceChildren();
+  for (const input of all("[aria-invalid]", form)) {
+    input.removeAttribute("aria-invalid");
+    input.removeAttribute("aria-errormessage");
+  }
+}
+
+/** Tells what is wrong, at the field where it is; `go` there as well. */
+function complain(wrong, go = true) {
+  quiet();
+  const { what, said, next } = explained(wrong);
+  trouble.replaceChildren(el("strong", { text: `${what} ` }), el("span", { text: `${said} ${next}` }));
+  trouble.hidden = false;
+  const at = document.getElementById(wrong.param ?? "");
+  if (!at || !form.contains(at) || hiddenAway(at)) return;
+  at.setAttribute("aria-invalid", "true");
+  at.setAttribute("aria-errormessage", "trouble");
+  if (at.closest("details")) at.closest("details").open = true;
+  if (go) at.focus();
+}
+
+// -- what is done -----------------------------------------------------------------------------------------------------
+
+/** Sends a wish; true when its jobs were begun. The same wish after a broken connection is never made twice. */
+export async function send(told, picture = null) {
+  const mark = JSON.stringify([told, picture?.name, picture?.size]);
+  const key = unsent?.mark === mark ? unsent.key : newKey();
+  unsent = { mark, key };
+  const begun = await api.make(asBody(told, picture), key).catch((wrong) => {
+    if (wrong.status !== 0) unsent = null;
+    throw wrong;
+  });
+  unsent = null;
+  for (const job of [...begun.data].reverse()) put(job);
+  if (told.model) remember(told.task, told.model);
+  const count = begun.data.length;
+  say(count === 1 ? "Begun." : `${number(count)} begun.`);
+}
+
+let sending = false;
+
+async function submit() {
+  if (sending) return;
+  quiet();
+  sending = true;
+  form.setAttribute("aria-busy", "true");
+  try {
+    const told = wish();
+    if (!told.prompt && !currentPicture()) throw new Trouble(400, { code: "invalid_value", param: "prompt", message: "The prompt is empty: say what to make." });
+    await send(told, currentPicture());
+  } catch (wrong) {
+    complain(wrong instanceof Trouble ? wrong : new Trouble(0, { message: wrong.message }));
+  } finally {
+    sending = false;
+    form.removeAttribute("aria-busy");
+  }
+}
+
+/** Fills the form with a wish, to be changed and sent. */
+export async function fill(told) {
+  reset();
+  field("kind").value = told.task.endsWith("video") ? "video" : "image";
+  if (told.task.startsWith("text")) await take(null);
+  models[told.task] = told.model;
+  field("prompt").value = told.prompt ?? "";
+  for (const name of [...TEXTS, ...NUMBERS]) if (told[name] !== undefined && told[name] !== null) field(name).value = told[name];
+  if (told.width && told.height) {
+    find("#size").value = "exact";
+    field("width").value = told.width;
+    field("height").value = told.height;
+  } else {
+    if (RATIOS.includes(told.aspect_ratio)) field("ratio").value = told.aspect_ratio;
+    if (told.resolution) find("#size").value = told.resolution;
+  }
+  if (told.extra) field("extra").value = JSON.stringify(told.extra);
+  await learn();
+  keep();
+  field("prompt").focus();
+  field("prompt").scrollIntoView({ block: "center" });
+}
+
+function reset() {
+  for (const name of [...TEXTS, ...NUMBERS, "width", "height", "extra"]) field(name).value = name === "n" ? "1" : "";
+  field("provider").value = "";
+  field("ratio").value = "";
+  find("#size").value = "";
+}
+
+function shapes() {
+  const names = ["", ...RATIOS];
+  find("#ratios").append(...names.map((name) => {
+    const box = el("span", { class: "shape", "data-ratio": name || "any", "aria-hidden": "true" });
+    return el("label", {}, el("input", { type: "radio", name: "ratio", value: name, checked: name === "" }), box, el("span", { text: name || "Auto" }));
+  }));
+}
+
+function restore() {
+  const draft = tab.read("draft");
+  if (!draft) return;
+  for (const name of KEPT) if (typeof draft[name] === "string" && field(name)) field(name).value = draft[name];
+  find("#size").value = draft.size ?? "";
+  find("#more").open = draft.more === true;
+}
+
+/** Makes the form ready. */
+export function begin() {
+  shapes();
+  restore();
+  onPicture(() => learn());
+  form.addEventListener("input", changed);
+  form.addEventListener("change", (event) => (event.target.name === "kind" ? learn() : changed()));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit();
+  });
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    submit();
+  });
+  addEventListener("pagehide", keepNow);
+  find("#more").addEventListener("toggle", keep);
+  find("#roll").addEventListener("click", () => {
+    field("seed").value = rolled();
+    changed();
+    say(`Seed ${field("seed").value}.`);
+  });
+  find("#reset").addEventListener("click", () => {
+    reset();
+    changed();
+    say("Everything is automatic again.");
+  });
+  find("#pick-model").addEventListener("click", async () => {
+    const id = await pick(task(), model());
+    find("#pick-model").focus();
+    if (id === null) return;
+    models[task()] = id;
+    quiet();
+    await learn();
+    keep();
+  });
+  learn();
+}

@@ -1,0 +1,104 @@
+// The input image: dropped anywhere on the page, pasted, chosen as a file, or taken from what was made.
+
+import { reach } from "./api.js";
+import { find } from "./dom.js";
+import { notice, say } from "./say.js";
+import { inOneLine } from "./words.js";
+
+const SMALL = 256; // pixels a side of the stand-in that is sent to ask what would happen
+const LIGHT = 512 * 1024; // bytes below which the image itself is sent for that
+const area = find("#drop");
+const chosen = find("#chosen");
+const shown = find("#chosen-image");
+const file = find("#file");
+
+let picture = null;
+let stand = null;
+let changed = () => {};
+
+export const onPicture = (hear) => { changed = hear; };
+export const currentPicture = () => picture;
+
+/** A small image of the same shape: enough to learn what would be rounded, without sending megabytes at each key. */
+export const standIn = () => stand ?? picture;
+
+/** Takes an image file, or null for none. */
+export async function take(given) {
+  if (given && !given.type.startsWith("image/")) {
+    notice(`${given.name || "That"} is no image. Choose a PNG, JPEG or WebP.`, { trouble: true });
+    return;
+  }
+  if (shown.src) URL.revokeObjectURL(shown.src);
+  picture = given;
+  stand = null;
+  chosen.hidden = given === null;
+  for (const part of [find(".choose", area), file]) part.hidden = given !== null;
+  file.value = "";
+  if (given === null) shown.removeAttribute("src");
+  else {
+    shown.src = URL.createObjectURL(given);
+    find("#chosen-name").textContent = given.name || "Pasted image";
+    say("Image taken as the beginning.");
+    stand = await smaller(given);
+  }
+  changed();
+}
+
+/** Takes a file of the gallery. */
+export async function takeFrom(url, name) {
+  try {
+    const blob = await (await reach(url)).blob();
+    await take(new File([blob], name, { type: blob.type }));
+  } catch (trouble) {
+    notice(inOneLine(trouble), { trouble: true });
+  }
+}
+
+async function smaller(given) {
+  if (given.size <= LIGHT) return null;
+  try {
+    const whole = await createImageBitmap(given);
+    const scale = Math.min(1, SMALL / Math.min(whole.width, whole.height));
+    const canvas = new OffscreenCanvas(Math.round(whole.width * scale), Math.round(whole.height * scale));
+    canvas.getContext("2d").drawImage(whole, 0, 0, canvas.width, canvas.height);
+    whole.close();
+    return new File([await canvas.convertToBlob({ type: "image/png" })], "image.png", { type: "image/png" });
+  } catch {
+    return null; // a kind that this browser cannot draw: the gateway judges the image itself
+  }
+}
+
+file.addEventListener("change", () => file.files.length && take(file.files[0]));
+find("#unchoose").addEventListener("click", () => {
+  take(null);
+  file.focus();
+});
+
+addEventListener("paste", (event) => {
+  const given = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+  if (!given || document.querySelector("dialog[open]")) return;
+  event.preventDefault();
+  take(given);
+});
+
+const carries = (event) => event.dataTransfer?.types.includes("Files");
+let inside = 0; // how many elements the dragged file is over, one within the other
+
+addEventListener("dragenter", (event) => {
+  if (!carries(event)) return;
+  inside += 1;
+  area.classList.add("over");
+});
+addEventListener("dragleave", (event) => {
+  if (!carries(event)) return;
+  inside -= 1;
+  if (inside <= 0) area.classList.remove("over");
+});
+addEventListener("dragover", (event) => carries(event) && event.preventDefault());
+addEventListener("drop", (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  inside = 0;
+  area.classList.remove("over");
+  if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+});

@@ -1,0 +1,53 @@
+// What would happen: asked of the gateway while the form is filled, and told before anything is sent or paid.
+
+import { api } from "./api.js";
+import { el, find, settled } from "./dom.js";
+import { asBody } from "./wish.js";
+import { plural } from "./words.js";
+
+const PAUSE = 350; // milliseconds after the last change
+const ANY_PROMPT = "a picture"; // prompts change nothing of a plan, so the form's own is not sent for it
+const area = find("#plan");
+let stop = null;
+let last = "";
+
+/** Asks what would become of a wish, unless that was just asked. `wrong(trouble)` hears what cannot be done at all. */
+export const foresee = settled(async (wish, picture, wrong) => {
+  const asked = { ...wish, n: 1, prompt: ANY_PROMPT };
+  const mark = JSON.stringify([asked, picture?.name, picture?.size, picture?.lastModified]);
+  if (mark === last) return;
+  last = mark;
+  stop?.abort();
+  stop = new AbortController();
+  try {
+    const { data } = await api.preview(asBody(asked, picture), stop.signal);
+    wrong(null);
+    show(data);
+  } catch (trouble) {
+    if (trouble.name === "AbortError") return;
+    last = "";
+    area.replaceChildren();
+    if (trouble.status === 400) wrong(trouble);
+  }
+}, PAUSE);
+
+function show(plans) {
+  const able = plans.filter((plan) => plan.refusal === null);
+  const [first, ...others] = able;
+  if (!first) {
+    const why = plans[0]?.refusal;
+    area.replaceChildren(...(why ? [el("p", { class: "note", text: why })] : []));
+    return;
+  }
+  const notes = first.warnings.map((words) => el("p", { class: "note", text: words }));
+  const differing = others.filter((plan) => plan.warnings.length);
+  const more = differing.length > 0 && el("details", {},
+    el("summary", { text: `If it moves on: ${plural(differing.length, "provider")} would change something` }),
+    el("ul", {}, ...differing.flatMap((plan) => plan.warnings.map((words) => el("li", { text: words })))));
+  area.replaceChildren(el("p", { class: "first" }, "Goes to ", el("strong", { text: first.provider }), size(first), able.length > 1 ? `, then ${plural(others.length, "other")} if need be` : ""), ...notes, ...(more ? [more] : []));
+}
+
+function size({ parameters: { width, height, aspect_ratio: ratio, resolution } }) {
+  if (width && height) return ` at ${width} × ${height}`;
+  return ratio || resolution ? ` at ${[ratio, resolution].filter(Boolean).join(", ")}` : "";
+}

@@ -1,0 +1,153 @@
+// The large view: one picture or video, the facts about it, and what can be done with it. Left, right and Escape work.
+
+import { fileUrl } from "./api.js";
+import { button, el, find } from "./dom.js";
+import { nextPage, order } from "./gallery.js";
+import { notice, say } from "./say.js";
+import { jobs, standing } from "./state.js";
+import { titleOf } from "./wish.js";
+import { bytes, costOf, elapsed, moment, sentence } from "./words.js";
+
+const dialog = find("#viewer");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+let deeds = {};
+let at = null; // the id of the job that is shown
+
+const showable = () => order().filter((id) => jobs.has(id) && standing(jobs.get(id)) === "done");
+
+/** Opens the large view of a job. */
+export function open(id) {
+  at = id;
+  draw();
+  if (!dialog.open) dialog.showModal();
+  find("#viewer-close").focus();
+}
+
+async function step(by) {
+  const ids = showable();
+  const here = ids.indexOf(at);
+  if (by > 0 && here >= ids.length - 2) await nextPage();
+  const next = showable()[here + by];
+  if (!next || !dialog.open) return;
+  const which = document.activeElement?.id;
+  at = next;
+  draw();
+  say(titleOf(jobs.get(at)));
+  const again = which && find(`#${CSS.escape(which)}`, dialog);
+  (again && !again.disabled ? again : find("#viewer-close")).focus();
+}
+
+function draw() {
+  const job = jobs.get(at);
+  const ids = showable();
+  const here = ids.indexOf(at);
+  const stage = el("div", { class: "view" });
+  const previous = button("", () => step(-1), { kind: "quiet round", drawn: "left", label: "Newer" });
+  const next = button("", () => step(1), { kind: "quiet round", drawn: "right", label: "Older" });
+  Object.assign(previous, { id: "viewer-left", disabled: here <= 0 });
+  Object.assign(next, { id: "viewer-right", disabled: here < 0 || here >= ids.length - 1 });
+  show(stage, job, job.media[0]);
+  const several = job.media.length > 1 && el("div", { class: "choices several" }, ...job.media.map((media, k) => button(`${k + 1}`, () => show(stage, job, media), { kind: "plain", label: `File ${k + 1} of ${job.media.length}` })));
+  const close = button("", () => dialog.close(), { kind: "quiet round", drawn: "close", label: "Close" });
+  close.id = "viewer-close";
+  dialog.replaceChildren(
+    el("div", { class: "view-side" }, stage, el("div", { class: "steps" }, previous, several, next)),
+    el("div", { class: "view-facts" }, el("div", { class: "sheet-head" }, el("h2", { text: job.task.endsWith("video") ? "Video" : "Image" }), close), about(job), actions(job)));
+}
+
+function show(stage, job, media) {
+  if (!media) return stage.replaceChildren(el("p", { text: "There is no file." }));
+  const gone = () => stage.replaceChildren(el("p", { text: "The file is gone from the gateway's disk." }));
+  const url = fileUrl(media.url);
+  const made = media.kind === "video"
+    ? el("video", { src: url, controls: true, loop: true, muted: true, playsinline: true, autoplay: !still.matches, "aria-label": titleOf(job), poster: fileUrl(media.thumbnail_url) })
+    : el("img", { src: url, alt: job.prompt ? titleOf(job) : "The image", width: media.width, height: media.height });
+  made.addEventListener("error", gone, { once: true });
+  return stage.replaceChildren(made);
+}
+
+function about(job) {
+  const [media] = job.media;
+  const rest = Object.entries(job.parameters).filter(([name]) => !["width", "height", "seed"].includes(name));
+  const rows = [
+    ["Model", job.model],
+    ["Provider", job.provider],
+    ["Seed", job.seed],
+    ["Size", media?.width && `${media.width} × ${media.height}`],
+    ["File", media && `${media.mime}, ${bytes(media.bytes)}`],
+    ["Cost", costOf(job)],
+    ["Made", moment(job.created_at)],
+    ["Took", elapsed(job.updated_at - job.created_at)],
+    ["May be unsafe", media?.nsfw && "The provider flagged it"],
+    ...rest.map(([name, value]) => [name.replaceAll("_", " "), typeof value === "string" ? value : JSON.stringify(value)]),
+  ].filter(([, value]) => value !== null && value !== undefined && value !== false);
+  const notes = [...job.moves, ...job.warnings];
+  return el("div", { class: "about", tabindex: "0", role: "group", "aria-label": "Facts" },
+    job.prompt && el("p", { class: "whole", text: job.prompt, tabindex: job.prompt.length > 300 ? "0" : null }),
+    el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: String(value) })])),
+    notes.length > 0 && el("div", { class: "notes" }, el("h3", { text: "On the way" }), el("ul", {}, ...notes.map((words) => el("li", { text: sentence(words) })))));
+}
+
+function actions(job) {
+  const [media] = job.media;
+  const leave = (deed) => () => {
+    dialog.close();
+    deed(job);
+  };
+  return el("div", { class: "actions" },
+    media && el("a", { class: "plain", href: fileUrl(media.url, { download: true }), download: "", text: "Download" }),
+    job.prompt && button("Copy prompt", () => copy(job.prompt), { kind: "plain" }),
+    button("Make again", leave(deeds.again), { kind: "plain" }),
+    button("Vary", leave(deeds.vary), { kind: "plain" }),
+    media?.kind === "image" && button("Use as input", leave(deeds.use), { kind: "plain" }),
+    button("Delete", removed, { kind: "plain bad" }));
+}
+
+async function removed() {
+  const job = jobs.get(at);
+  const ids = showable();
+  const here = ids.indexOf(at);
+  at = ids[here + 1] ?? ids[here - 1] ?? null;
+  if (at === null) dialog.close();
+  const done = deeds.remove(job);
+  if (at !== null) {
+    draw();
+    find("#viewer-close").focus();
+  }
+  await done;
+}
+
+async function copy(words) {
+  try {
+    await navigator.clipboard.writeText(words);
+    notice("Prompt copied.");
+  } catch {
+    const range = document.createRange(); // no clipboard without https: what can be copied is marked instead
+    range.selectNodeContents(find(".whole", dialog));
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    notice("The prompt is marked: copy it with Ctrl+C.");
+  }
+}
+
+/** Makes the large view ready; `given` are its deeds. */
+export function begin(given) {
+  deeds = given;
+  dialog.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("video")) return;
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    step(by);
+  });
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("close", () => {
+    if (dialog.open) return; // it was opened again before this was told
+    document.body.append(find("#toasts"));
+    dialog.replaceChildren();
+    const tile = find(`[data-id="${CSS.escape(at ?? "")}"] button`);
+    at = null;
+    if (tile && (document.activeElement === document.body || document.activeElement?.closest(".card"))) tile.focus();
+  });
+}
+

@@ -1,0 +1,47 @@
+// A wish: what the form says, as the API takes it; and how a job that was made becomes a wish again.
+
+import { shortModel } from "./words.js";
+
+export const RATIOS = ["1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16"];
+const NUMBERS = ["width", "height", "num_inference_steps", "guidance_scale", "num_frames", "seconds", "fps"];
+const KNOWN = new Set([...NUMBERS, "seed", "aspect_ratio", "resolution", "negative_prompt", "scheduler"]);
+const LARGEST = 2n ** 64n - 1n;
+
+export const taskOf = (kind, picture) => `${picture ? "image" : "text"}-to-${kind}`;
+
+/** A wish as a request of POST /v1/jobs: a form where there is an image, and JSON otherwise. */
+export function asBody(wish, picture) {
+  const given = Object.entries(wish).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  if (!picture) return { json: Object.fromEntries(given) };
+  const form = new FormData();
+  for (const [name, value] of given) form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
+  form.append("image", picture, picture.name || "image");
+  return { form };
+}
+
+/** A job as the wish that makes it again. What no field is for goes into `extra`. */
+export function ofJob(job) {
+  const told = Object.entries(job.parameters);
+  const extra = Object.fromEntries(told.filter(([name]) => !KNOWN.has(name)));
+  const wish = Object.fromEntries(told.filter(([name]) => KNOWN.has(name)));
+  return {
+    prompt: job.prompt, task: job.task, model: job.model, ...wish, seed: job.seed,
+    extra: Object.keys(extra).length ? extra : null,
+  };
+}
+
+/** A seed drawn at random: nine digits, which every provider takes. */
+export const rolled = () => String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000_000);
+
+/** The seed after this one; seeds may have more digits than a number holds. */
+export function nextSeed(seed) {
+  if (seed === null) return rolled();
+  const next = BigInt(seed) + 1n;
+  return String(next > LARGEST ? 0n : next);
+}
+
+/** What a wish is called in one line, cut short. */
+export function titleOf(job) {
+  const words = (job.prompt ?? "").replace(/\s+/g, " ").trim() || `${job.task} with ${shortModel(job.model)}`;
+  return words.length > 90 ? `${words.slice(0, 89)}…` : words;
+}

@@ -1,0 +1,73 @@
+"""What a person does on the page, in a few words. Nothing here waits for a time, only for what is to be seen."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from typing import TYPE_CHECKING
+
+from tests.server.conftest import Served
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+FLUX = "black-forest-labs/FLUX.1-schnell"
+
+
+async def make(page: Page, prompt: str, *, count: int = 1) -> None:
+    """Writes a prompt and sends it."""
+    if count != 1:
+        await page.get_by_label("How many").fill(str(count))
+    await page.get_by_label("Prompt", exact=True).fill(prompt)
+    await page.keyboard.press("Control+Enter")
+
+
+async def choose_model(page: Page, words: str) -> None:
+    """Takes the first model that these words find."""
+    await page.locator("#pick-model").click()
+    await page.get_by_label("Search models").fill(words)
+    await page.locator("#model-list .option").first.wait_for()
+    await page.keyboard.press("Enter")
+    await page.locator("#models").wait_for(state="hidden")
+
+
+async def choose_provider(page: Page, name: str) -> None:
+    """Takes a provider of the chosen model."""
+    more = page.locator("#more")
+    if await more.get_attribute("open") is None:
+        await more.locator("summary").click()
+    await page.locator("#provider:not([disabled])").select_option(name)
+
+
+def png(width: int = 96, height: int = 64) -> bytes:
+    """A small image."""
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.new("RGB", (width, height), (30, 120, 100)).save(made, "PNG")
+    return made.getvalue()
+
+
+async def hand_over(page: Page, event: str, name: str = "seen.png", mime: str = "image/png") -> None:
+    """Drops or pastes an image, as the browser tells a page of it."""
+    await page.evaluate(
+        """([event, name, mime, data]) => {
+          const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+          const given = new DataTransfer();
+          given.items.add(new File([bytes], name, {type: mime}));
+          const told = event === "paste" ? {clipboardData: given} : {dataTransfer: given};
+          const made = event === "paste" ? ClipboardEvent : DragEvent;
+          document.body.dispatchEvent(new made(event, {bubbles: true, cancelable: true, ...told}));
+        }""",
+        [event, name, mime, base64.b64encode(png()).decode()],
+    )
+
+
+def add_key(served: Served) -> str:
+    """The text of a new key of a gateway, which lets in nobody without one from now on."""
+    from hfmedia.server.books.keys import Key, new_key
+
+    key_id, text, digest = new_key()
+    served.gateway.book.add_key(Key(id=key_id, name="studio", made=time.time()), digest)
+    return text

@@ -1,0 +1,125 @@
+"""Who comes in and from where: keys, a prefix, a gateway that goes away; and files that are only what they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from hfmedia.server.studio import PAGE, page_files
+from tests.server.conftest import Serve
+
+from .acts import add_key, make
+from .conftest import Opened, Served
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
+expect = api.expect
+
+
+async def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(serve: Serve, opened: Opened) -> None:
+    """A wrong one is told; the right one opens the page, outlives a reload and leaves no trace when forgotten."""
+    served = serve()
+    key = add_key(served)
+    page = await opened(served)
+    entry = page.locator("#entry")
+    await expect(entry.get_by_label("Gateway key")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(entry).to_be_visible()
+    await page.keyboard.type("hfm_wrong")
+    await page.keyboard.press("Enter")
+    await expect(entry.get_by_role("alert")).to_contain_text("no key of this gateway")
+    await entry.get_by_label("Gateway key").fill(key)
+    await page.keyboard.press("Enter")
+    await expect(entry).to_be_hidden()
+    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    assert key not in await page.evaluate("JSON.stringify({...localStorage})")
+    await page.reload()
+    await make(page, "with a key")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await page.get_by_role("button", name="Key and settings").click()
+    await page.get_by_role("button", name="Forget key").click()
+    await expect(entry.get_by_label("Gateway key")).to_be_visible()
+    assert key not in await page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
+    assert key not in page.url
+
+
+async def test_a_key_is_remembered_on_the_device_only_when_that_is_wished(serve: Serve, opened: Opened) -> None:
+    """Then another tab needs none."""
+    served = serve()
+    key = add_key(served)
+    page = await opened(served)
+    await page.locator("#entry").get_by_label("Gateway key").fill(key)
+    await page.get_by_label("Remember on this device").check()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#entry")).to_be_hidden()
+    other = await opened(served, context=page.context)
+    await expect(other.get_by_text("Your pictures will gather here")).to_be_visible()
+
+
+async def test_the_sandbox_is_marked(gateway: Served, opened: Opened) -> None:
+    """Nobody shall take a simulation for the thing."""
+    page = await opened(gateway)
+    await expect(page.locator("#simulated")).to_contain_text("everything is simulated")
+
+
+async def test_a_gateway_that_goes_away_is_told_and_found_again(serve: Serve, opened: Opened, tmp_path: Path) -> None:
+    """The page says that nobody answers, keeps what it shows, and goes on when the gateway is back."""
+    served = serve()
+    page = await opened(served)
+    await make(page, "before the storm")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await page.context.set_offline(True)
+    await page.get_by_label("Prompt", exact=True).fill("in the storm")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
+    await page.context.set_offline(False)
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(2)
+    assert served.submissions == 2
+
+
+@pytest.mark.parametrize("name", ["", "app.js", "studio.css", "icons.svg"])
+async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: Served, name: str) -> None:
+    """Its type, its policy, and 304 for whoever has it."""
+    url = f"{gateway.url}/studio/{name}" if name else f"{gateway.url}/"
+    async with aiohttp.ClientSession() as http:
+        async with http.get(url) as answer:
+            assert answer.status == 200
+            assert answer.headers["content-type"] == page_files()[name or "index.html"].mime
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert await answer.read() == (PAGE / (name or "index.html")).read_bytes()
+        async with http.get(url, headers={"if-none-match": answer.headers["etag"]}) as again:
+            assert again.status == 304
+            assert await again.read() == b""
+        async with http.head(url) as head:
+            assert head.status == 200
+
+
+@pytest.mark.parametrize("name", ["../__init__.py", "%2e%2e/__init__.py", "..%2f__init__.py", "index.html", "", "x"])
+async def test_nothing_but_the_page_is_served(gateway: Served, name: str) -> None:
+    """No path leads out of the page's folder."""
+    from yarl import URL
+
+    async with aiohttp.ClientSession() as http, http.get(URL(f"{gateway.url}/studio/{name}", encoded=True)) as answer:
+        assert answer.status == 404
+
+
+async def test_every_address_in_the_page_is_relative_and_every_file_is_named() -> None:
+    """So it works under any prefix; and nothing is inline, which the policy would stop."""
+    text = (PAGE / "index.html").read_text()
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert addresses
+    assert not [one for one in addresses if one.startswith(("/", "http:", "https:", "//"))]
+    assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*src=)", text)
+    for path in PAGE.glob("*.js"):
+        source = path.read_text()
+        assert source.startswith("// "), path.name
+        assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", source), path.name
+        assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", source), path.name

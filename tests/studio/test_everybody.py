@@ -1,0 +1,233 @@
+"""For everybody: keyboard alone, screen readers, small screens, both schemes; hostile words; thousands of pictures."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .acts import add_key, choose_model, choose_provider, hand_over, make
+from .conftest import Opened, Served, until
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
+expect = api.expect
+HOSTILE = [
+    "<img src=x onerror=\"document.title='owned'\">",
+    "<script>document.title='owned'</script>",
+    "\"><svg onload=document.title='owned'>",
+    "javascript:document.title='owned'//",
+    "{{constructor.constructor('return 1')()}} \u202egnp.exe",
+]
+MANY = 5000
+SCHEMES: list[Any] = ["light", "dark"]
+
+
+async def test_the_keyboard_alone_makes_sees_and_deletes(gateway: Served, opened: Opened) -> None:
+    """From the first key to the last, no pointer is needed, and the focus is always somewhere to be seen."""
+    page = await opened(gateway)
+    await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    await page.keyboard.type("by keys alone")
+    await page.get_by_role("radio", name="Image").focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.locator("#go-words")).to_have_text("Make video")
+    await page.keyboard.press("ArrowLeft")
+    await page.locator("#pick-model").focus()
+    await page.keyboard.press("Enter")
+    await page.locator("#model-list .option").nth(2).wait_for()
+    await page.keyboard.type("schnell")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#pick-model")).to_be_focused()
+    await expect(page.locator("#model-name")).to_have_text("black-forest-labs/FLUX.1-schnell")
+    await page.keyboard.press("Control+Enter")
+    tile = page.get_by_role("button", name="Image: by keys alone")
+    await expect(tile).to_be_visible()
+    await tile.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#viewer-close")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(tile).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.locator("#viewer").get_by_role("button", name="Delete").focus()
+    await page.keyboard.press("Enter")
+    await expect(tile).to_have_count(0)
+    await page.keyboard.press("Control+z")
+    await expect(tile).to_be_visible()
+
+
+async def test_what_happens_is_said_to_screen_readers(gateway: Served, opened: Opened) -> None:
+    """Politely, and when it matters."""
+    page = await opened(gateway)
+    await expect(page.locator("#said")).to_have_attribute("aria-live", "polite")
+    await make(page, "a loud parrot")
+    await expect(page.locator("#said")).to_contain_text("“a loud parrot” is ready")
+
+
+async def test_hostile_words_stay_words(gateway: Served, opened: Opened) -> None:
+    """In the cards, the large view, notices, a provider's error and the title of the page."""
+    page = await opened(gateway)
+    for count, prompt in enumerate(HOSTILE, 1):
+        await make(page, prompt)
+        await expect(page.locator(".card[data-state=done]")).to_have_count(count)
+        await expect(page.locator(".card .prompt").first).to_have_text(prompt)
+    await page.locator(".tile").first.click()
+    for prompt in reversed(HOSTILE):
+        await expect(page.locator("#viewer .whole")).to_have_text(prompt)
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.locator(".toast").last).to_contain_text(prompt[:40])
+    gateway.fault("fal-ai", "fail", text=HOSTILE[0], times=10)
+    await choose_model(page, "FLUX.1-schnell")
+    await choose_provider(page, "fal-ai")
+    await make(page, "fine words")
+    await expect(page.locator(".card[data-state=failed] .said")).to_contain_text(HOSTILE[0])
+    assert "owned" not in await page.title()
+    assert await page.locator("main :is(script, [onload], [onerror]), .toast :is(img, script)").count() == 0
+
+
+STANDING_IN = """pattern => {
+  const real = window.fetch;
+  window.fetch = async (address, options) => {
+    const url = new URL(address);
+    if (!url.pathname.endsWith("/v1/jobs") || options.method !== "GET") return real(address, options);
+    const first = url.searchParams.has("after") ? Number(url.searchParams.get("after")) + 1 : 0;
+    const limit = url.searchParams.has("status") ? 0 : Number(url.searchParams.get("limit"));
+    const last = Math.min(COUNT, first + limit);
+    const data = Array.from({length: last - first}, (_, k) => ({
+      ...pattern, id: String(first + k), prompt: `picture ${first + k}`, created_at: pattern.created_at - first - k}));
+    return Response.json({object: "list", data, last_id: String(last - 1), has_more: last < COUNT});
+  };
+}"""
+
+
+async def test_five_thousand_pictures_stay_quick(gateway: Served, opened: Opened) -> None:
+    """The lists are answered in the browser, since making 5,000 pictures first would take minutes; all else is real.
+
+    Scrolled to the end, every card is there, a leap anywhere is drawn at once, and a new picture comes first.
+    """
+    page = await opened(gateway)
+    await make(page, "the pattern of all")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    pattern = await page.evaluate("fetch('v1/jobs').then((answer) => answer.text())")
+    one = json.dumps(json.loads(pattern)["data"][0])
+    await page.add_init_script(f"({STANDING_IN.replace('COUNT', str(MANY))})({one})")
+    await page.reload()
+    await until(page, "document.querySelectorAll('.card').length >= 50")
+    await page.evaluate(
+        """async () => {
+          const grid = document.querySelector("#grid");
+          while (grid.childElementCount < 5000) {
+            const grown = new Promise((done) => new MutationObserver(done).observe(grid, {childList: true}));
+            scrollTo(0, document.documentElement.scrollHeight);
+            await grown;
+          }
+        }"""
+    )
+    assert await page.locator(".card").count() == MANY
+    slowest = await page.evaluate(
+        """async () => {
+          let slowest = 0;
+          for (let k = 0; k < 20; k += 1) {
+            const began = performance.now();
+            scrollTo(0, document.documentElement.scrollHeight * Math.random());
+            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            slowest = Math.max(slowest, performance.now() - began);
+          }
+          scrollTo(0, 0);
+          return slowest;
+        }"""
+    )
+    assert slowest < 1500, f"{slowest:.0f} ms for a leap"
+    await page.locator("[data-id='0'] .tile").click()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.locator("#viewer .whole")).to_have_text("picture 1")
+    await page.keyboard.press("Escape")
+    await make(page, "one more")
+    await expect(page.locator(".card").first).to_contain_text("one more")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_nothing_leaves_the_screen_and_the_scheme_is_kept(gateway: Served, opened: Opened, scheme: Any) -> None:
+    """From a small phone to a desk, the page never scrolls sideways; a scheme that was chosen outlives a reload."""
+    page = await opened(gateway, color_scheme=scheme)
+    await make(page, "W" * 300)
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    for width in (320, 390, 820, 1440):
+        await page.set_viewport_size({"width": width, "height": 800})
+        sideways = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert sideways <= 0, width
+    ground = "getComputedStyle(document.body).backgroundColor"
+    before = await page.evaluate(ground)
+    await page.get_by_role("button", name="Dark colours").click()
+    await until(page, f"{ground} !== '{before}'")
+    after = await page.evaluate(ground)
+    await page.reload()
+    assert await page.evaluate(ground) == after
+
+
+async def states(page: Page, gateway: Served) -> Any:
+    """Brings the page into each of its states, one after the other, and names it."""
+    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    yield "empty"
+    await choose_model(page, "FLUX.1-schnell")
+    for provider, kind, times in (("replicate", "fail", 10), ("together", "disconnect", 1)):
+        gateway.fault(provider, kind, times=times)
+        await choose_provider(page, provider)
+        before = await page.locator(".card").count()
+        await make(page, f"a fox at {provider}")
+        await expect(page.locator(".card:not([data-state=open])")).to_have_count(before + 1)
+    await choose_provider(page, "")
+    await make(page, "a fox that comes")
+    await expect(page.get_by_role("button", name="Image: a fox that comes")).to_be_visible()
+    gateway.fault("fal-ai", "cold", seconds=5000)
+    await page.get_by_text("Video", exact=True).click()
+    await make(page, "a slow fox")
+    for state in ("failed", "doubt", "done", "open"):
+        await expect(page.locator(f".card[data-state={state}]")).to_have_count(1)
+    await expect(page.locator(".stands")).to_contain_text("queue")
+    yield "cards of every kind"
+    await page.get_by_role("button", name="Image: a fox that comes").click()
+    yield "large view"
+    await page.locator("#viewer").get_by_role("button", name="Copy prompt").click()
+    await expect(page.locator(".toast")).to_be_visible()
+    yield "notice in the large view"
+    await page.keyboard.press("Escape")
+    await page.locator("#pick-model").click()
+    await page.locator("#model-list .option").nth(3).wait_for()
+    yield "models"
+    await page.keyboard.press("Escape")
+    await page.locator("#open-overview").click()
+    await page.locator(".providers li").first.wait_for()
+    yield "costs"
+    await page.keyboard.press("Escape")
+    await page.locator("#open-settings").click()
+    yield "settings"
+    await page.keyboard.press("Escape")
+    await hand_over(page, "drop")
+    await page.get_by_label("Further parameters").fill("{")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator("#trouble")).to_be_visible()
+    yield "form with an image and an error"
+    await page.get_by_label("Search prompts").fill("no such thing")
+    await expect(page.get_by_text("Nothing found")).to_be_visible()
+    yield "nothing found"
+    add_key(gateway)
+    await page.reload()
+    await expect(page.locator("#entry")).to_be_visible()
+    yield "key"
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
+async def test_no_state_has_an_accessibility_violation(
+    gateway: Served, opened: Opened, accessible: Any, scheme: Any, width: int
+) -> None:
+    """axe-core finds nothing against WCAG 2.2 AA in any state of the page."""
+    page = await opened(gateway, viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+    async for name in states(page, gateway):
+        try:
+            await accessible(page)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from None

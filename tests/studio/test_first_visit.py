@@ -1,0 +1,97 @@
+"""A person who has never read the README: the page opens, a prompt becomes a picture, a video is waited for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import Opened, Served, until
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
+expect = api.expect
+MOST_BYTES = 100_000
+MOST_SECONDS = 2.0  # a gross bound: 0.3 s on a quiet machine, and this one may be busy
+
+
+async def make(page: Page, prompt: str) -> None:
+    """Writes a prompt and sends it."""
+    await page.get_by_label("Prompt", exact=True).fill(prompt)
+    await page.keyboard.press("Control+Enter")
+
+
+async def test_the_first_visit_ends_with_an_image(gateway: Served, opened: Opened) -> None:
+    """Nothing but a prompt and a press of the button is needed, and the picture that comes is really drawn."""
+    page = await opened(gateway)
+    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    await page.keyboard.type("a red fox in the snow")
+    await page.get_by_role("button", name=re.compile("Make image")).click()
+    tile = page.get_by_role("button", name="Image: a red fox in the snow")
+    await expect(tile).to_be_visible()
+    await until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
+    assert gateway.submissions == 1
+
+
+async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) -> None:
+    """Its card is there at once, says where it stands, and becomes a video that plays in the large view."""
+    gateway.fault("fal-ai", "cold", seconds=50)
+    page = await opened(gateway)
+    await page.get_by_text("Video", exact=True).click()
+    await make(page, "waves at dawn")
+    card = page.locator(".card")
+    await expect(card).to_have_attribute("data-state", "open")
+    await expect(card.locator(".stands")).to_contain_text("fal-ai")
+    await expect(card.locator("progress")).to_be_visible()
+    await expect(card).to_have_attribute("data-state", "done")
+    await card.get_by_role("button", name="Video: waves at dawn").click()
+    await until(page, "document.querySelector('#viewer video').readyState >= 2")
+    await expect(page.locator("#viewer")).to_contain_text("Wan-AI/Wan2.2-T2V-A14B")
+
+
+async def test_what_was_made_is_there_after_a_reload(gateway: Served, opened: Opened) -> None:
+    """A job that is under way when the page is reloaded is under way afterwards, and the draft is kept."""
+    gateway.fault("fal-ai", "cold", seconds=150)
+    page = await opened(gateway)
+    await make(page, "a slow snail")
+    await expect(page.locator(".card[data-state=open] .stands")).to_contain_text("fal-ai")
+    await page.reload()
+    await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a slow snail")
+    await expect(page.locator(".card")).to_have_count(1)
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    assert gateway.submissions == 1
+
+
+async def test_the_first_load_is_light_and_quick(gateway: Served, opened: Opened) -> None:
+    """Under 100 kB on the wire with nothing kept from before, every file from here, and there at once."""
+    facts = """() => {
+      const all = performance.getEntriesByType("resource").filter((one) => !one.name.includes("/v1/"));
+      const [whole] = performance.getEntriesByType("navigation");
+      return {sent: whole.transferSize + all.reduce((sum, one) => sum + one.transferSize, 0),
+              loaded: whole.loadEventEnd / 1000,
+              foreign: all.filter((one) => !one.name.startsWith(location.origin)).length};
+    }"""
+    times: list[float] = []
+    for _ in range(3):
+        page = await opened(gateway)  # a context of its own, with an empty cache
+        await until(page, "performance.getEntriesByType('navigation')[0].loadEventEnd > 0")
+        told = await page.evaluate(facts)
+        times.append(told["loaded"])
+        assert 10_000 < told["sent"] < MOST_BYTES
+        assert told["foreign"] == 0
+    assert min(times) < MOST_SECONDS, times
+
+
+async def test_a_wish_is_sent_once_however_often_the_button_is_pressed(gateway: Served, opened: Opened) -> None:
+    """Two presses within the same moment are one order."""
+    gateway.fault("fal-ai", "slow", seconds=0.3)
+    page = await opened(gateway)
+    await page.get_by_label("Prompt", exact=True).fill("one lonely tree")
+    await page.evaluate("() => { const go = document.querySelector('#go'); go.click(); go.click(); go.click(); }")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    assert gateway.submissions == 1
