@@ -78,6 +78,33 @@ def cases(quick: bool) -> dict[str, Case]:
     counted = "counted by valgrind in one run, the interpreter's own start included"
     catalogue = {OURS: ("bench.catalogue", "ours", "cold"), HUB: ("bench.catalogue", "hub", "cold")}
     catalogue |= {G4F: ("bench.catalogue", "g4f", "cold")}
+    gateway = {OURS: ("bench.gateway",)}
+    served = {
+        "gateway-ready": Case(
+            "the gateway, from the start of its process until it serves", "its address on stdout; the median of 3",
+            "s", "ready", gateway, "1.5 s", lambda middle: middle[OURS] <= 1.5, rounds=3,
+        ),
+        "gateway-idle": Case(
+            "the gateway, idle memory", "resident memory half a second later", "MB", "idle", gateway, "90 MB",
+            lambda middle: middle[OURS] <= 90, rounds=3,
+        ),
+        "gateway-added": Case(
+            "the gateway, time added to a request", "median of 100 requests less that of 100 calls of the library",
+            "ms", "added", gateway, "5 ms", lambda middle: middle[OURS] <= 5, rounds=3,
+        ),
+        **{
+            f"gateway-{what}-{clients}": Case(
+                f"the gateway, {words} with {clients} clients", "pictures of 20 kB, each client one after the other",
+                unit, f"{what}-{clients}", gateway, rounds=3,
+            )
+            for clients in (1, 16, 64, 256)
+            for what, words, unit in (("rate", "rate", "/s"), ("p50", "median", "ms"), ("p99", "99th percentile", "ms"))
+        },
+        "gateway-grown": Case(
+            "the gateway, memory grown over 1,800 more requests", "resident memory, 16 clients", "MB", "grown",
+            gateway, rounds=3,
+        ),
+    }  # fmt: skip
     return {
         "import": Case(
             "import hfmedia, beyond the bare interpreter", "a process from start to end, less one that does nothing",
@@ -119,6 +146,7 @@ def cases(quick: bool) -> dict[str, Case]:
             lambda middle: middle[OURS] <= 50, {G4F: "reads addresses only", **images_only},
         ),
         **ticks,
+        **served,
         "lag": Case(
             "from the provider's done to the file", "mean over 20 videos of 1.5 to 2.5 s, by the clock both share",
             "ms", "lag", late, rounds=3, cannot=no_queue,
