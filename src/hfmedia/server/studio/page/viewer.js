@@ -1,7 +1,7 @@
 // The large view: one picture or video, the facts about it, and what can be done with it. Left, right and Escape work.
 
 import { fileUrl } from "./api.js";
-import { button, el, find } from "./dom.js";
+import { all, button, el, find } from "./dom.js";
 import { nextPage, order } from "./gallery.js";
 import { notice, say } from "./say.js";
 import { jobs, standing } from "./state.js";
@@ -52,8 +52,12 @@ function draw() {
   close.id = "viewer-close";
   dialog.replaceChildren(
     el("div", { class: "view-side" }, stage, el("div", { class: "steps" }, previous, several, next)),
-    el("div", { class: "view-facts" }, el("div", { class: "sheet-head" }, el("h2", { text: job.task.endsWith("video") ? "Video" : "Image" }), close), about(job), actions(job)));
+    el("div", { class: "view-facts" }, el("div", { class: "sheet-head" }, el("h2", { text: job.task.endsWith("video") ? "Video" : "Image" }), close), about(job), actions(job)),
+    ...notices());
 }
+
+/** The notices, while they lie in this view: nothing outside an open dialog can be pressed. */
+const notices = () => all("#toasts", dialog);
 
 function show(stage, job, media) {
   if (!media) return stage.replaceChildren(el("p", { text: "There is no file." }));
@@ -143,7 +147,7 @@ export function begin(given) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     if (dialog.open) return; // it was opened again before this was told
-    document.body.append(find("#toasts"));
+    document.body.append(...notices());
     dialog.replaceChildren();
     const tile = find(`[data-id="${CSS.escape(at ?? "")}"] button`);
     at = null;
