@@ -25,7 +25,7 @@ from .ledger import Ledger, MemoryLedger, SqliteLedger
 from .options import Options, VideoOptions
 from .plans import Planner, Preview
 from .providers import provider
-from .routing import Health, Observed, Slots, expecting, keyring
+from .routing import Health, Observed, Past, Slots, keyring
 from .settings import Settings, read_settings, settings_of_caller
 from .store import Media, Store, place_at
 from .transport import Transport
@@ -89,8 +89,8 @@ class MediaClient:
         on_disk = self.settings.home / "ledger.sqlite3"
         self.ledger: Ledger = SqliteLedger(on_disk) if ledger == "disk" else ledger or MemoryLedger()
         self.transport = Transport(proxy=proxy, environ=environ, trusted_hosts=self.settings.trusted_hosts)
-        self.health, self.observed, self._slots = Health(), Observed(), Slots(concurrency)
-        self._expect = expecting(self.observed, self.ledger)
+        self.health, self._slots = Health(), Slots(concurrency)
+        self.past = Past(Observed(), self.ledger)
         self._shares = False
         self._assemble()
 
@@ -103,7 +103,7 @@ class MediaClient:
             credential=Credential(secret=hub, base_url=self.settings.endpoint) if hub else None,
             folder=self.settings.home / "cache" / "hub",
         )
-        self.planner = Planner(self.settings, self.catalog, health=self.health, observed=self.observed)
+        self.planner = Planner(self.settings, self.catalog, health=self.health, past=self.past)
         self.engine = Engine(
             World(
                 sender=self.transport,
@@ -115,8 +115,8 @@ class MediaClient:
                 memory=self.health,
                 headers={"X-HF-Bill-To": self.settings.bill_to} if self.settings.bill_to else {},
                 slot=self._slots.hold,
-                observe=self.observed.add,
-                expect=self._expect,
+                observe=self.past.observed.add,
+                expect=self.past.seconds,
             )
         )
 

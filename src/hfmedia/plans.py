@@ -15,12 +15,13 @@ from .catalog import Catalog
 from .core.answers import Route
 from .core.errors import InvalidRequestError, ModelNotFoundError, ModelNotSupportedError
 from .core.job import Job
+from .core.mapping import Model
 from .core.provider import fit
 from .core.request import Choice, Request, Task, parse_choice, parse_task, request, retasked
 from .engine.images import input_image
 from .options import DEFAULT_MODELS
 from .providers import provider
-from .routing import Health, Observed, Plan, check_credential, routes, task_of
+from .routing import Health, Past, Plan, check_credential, routes, task_of
 from .settings import Settings
 
 
@@ -45,11 +46,11 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 class Planner:
-    """Plans for one account. ``health`` and ``observed`` are what is remembered of providers."""
+    """Plans for one account. ``health`` and ``past`` are what is remembered of providers."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, *, health: Health, observed: Observed) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, *, health: Health, past: Past) -> None:
         self._settings, self._catalog = settings, catalog
-        self._health, self._observed = health, observed
+        self._health, self._past = health, past
 
     async def plan(self, prompt: str | None, task: str | None, image: Any, options: Mapping[str, Any]) -> Planned:
         """The plan for what a caller wrote; bad input is told before the Hub is asked.
@@ -81,7 +82,7 @@ class Planner:
         model = await self._catalog.mapping(choice.model)
         final = known or task_of(model, choice, with_image=picture is not None)
         wish = retasked(draft, final, choice.model)
-        plan = routes(choice, final, model, self._settings, health=self._health, known=self._observed)
+        plan = await self._routed(choice, final, model)
         return Planned(wish, plan, choice)
 
     def preview(self, planned: Planned) -> list[Preview]:
@@ -101,8 +102,12 @@ class Planner:
         choice = parse_choice(job.choice or job.request.model)
         check_credential(choice, self._settings)
         model = await self._catalog.mapping(choice.model)
-        plan = routes(choice, job.request.task, model, self._settings, health=self._health, known=self._observed)
-        return plan.routes
+        return (await self._routed(choice, job.request.task, model)).routes
+
+    async def _routed(self, choice: Choice, task: Task, model: Model) -> Plan:
+        """The plan by all that is known now; how jobs went before is only read for a policy, which goes by it."""
+        known = await self._past.known() if choice.policy else None
+        return routes(choice, task, model, self._settings, health=self._health, known=known)
 
     async def default_model(self, task: Task) -> str:
         """A well-known model that is live for this task, or else the first one that the Hub lists."""

@@ -11,7 +11,7 @@ from msgspec import structs
 from hfmedia.core.answers import Answer, Handle, Pending, Route
 from hfmedia.engine import MediaReady
 from hfmedia.ledger import MemoryLedger
-from hfmedia.routing import Observed, expecting
+from hfmedia.routing import Observed, Past
 
 from .conftest import DONE, Scene, Script, route
 
@@ -36,7 +36,7 @@ class Clock:
             clock=lambda: self.now,
             sleep=self.sleep,
             observe=self.observed.add,
-            expect=expecting(self.observed, ledger),
+            expect=Past(self.observed, ledger).seconds,
         )
 
     async def sleep(self, seconds: float) -> None:

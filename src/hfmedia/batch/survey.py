@@ -178,7 +178,8 @@ async def _group(client: MediaClient, model: str, task: str, outputs: int) -> Gr
         choice = parse_choice(model)
         mapping = await client.mapping(choice.model)
         known = task_of(mapping, choice, with_image=with_image) if task in ("", "image") else cast("Task", task)
-        plan = routes(choice, known, mapping, client.settings, health=client.health, known=client.observed)
+        seen = await client.past.known()
+        plan = routes(choice, known, mapping, client.settings, health=client.health, known=seen)
     except HfmediaError as error:
         return Group(model=model, task=task, outputs=outputs, wrong=error.message, exit_code=error.exit_code)
     names = tuple(dict.fromkeys(route.provider for route in plan.routes))

@@ -146,7 +146,7 @@ def _reached(model: Model, mapping: Mapping, client: MediaClient) -> str:
         return f"not live ({mapping.status})"
     choice = Choice(model.id, provider=mapping.provider)
     try:
-        plan = routes(choice, task, model, client.settings, health=client.health, known=client.observed)
+        plan = routes(choice, task, model, client.settings, health=client.health)
     except MissingAuthError:
         return "no credential"
     except HfmediaError as error:

@@ -1,6 +1,6 @@
 """The plan for one request: which routes, in which order, and what there is to know about that.
 
-Pure, but for what it is told of this process's own experience; what cannot be routed is refused with all that is known.
+Pure, but for what it is told of experience; what cannot be routed is refused with all that is known.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _ordered(
 def _rank(one: Mapping, policy: Policy, model: str, known: Observed) -> tuple[int, float, str] | None:
     """Where a provider stands, lower is better, and why; None when nothing is known.
 
-    What this process saw is about this very task, so it goes before what the Hub tells.
+    What was seen here is about this very task, so it goes before what the Hub tells.
     """
     if policy == "fastest":
         seconds = known.seconds(one.provider, model)

@@ -128,7 +128,9 @@ class Works:
             self._carrying.beginning.discard(order.id)
 
     async def _begun(self, caller: Caller, order: Order) -> Run:
-        reserved = structs.replace(order, reserved=price_of(order.ask, self.config, self._observed, kind=order.kind))
+        seen = await self.clients.base.past.known()
+        price = price_of(order.ask, self.config, seen.dollars, kind=order.kind)
+        reserved = structs.replace(order, reserved=price)
         for _ in range(2):
             there = await asyncio.to_thread(self.book.reserve, reserved, caller.limits, now=self._carrying.clock())
             if there.id == order.id:
@@ -299,9 +301,6 @@ class Works:
             return (ask.seed,)
         first = int(self._dice() * RANDOM_SEEDS) if ask.seed is None else ask.seed
         return tuple((first + index) % (LARGEST_SEED + 1) for index in range(ask.n))
-
-    def _observed(self, provider: str, model: str) -> float | None:
-        return self.clients.base.observed.dollars(provider, model)
 
 
 def _unknown(job_id: str) -> Refusal:
