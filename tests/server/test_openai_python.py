@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,17 @@ TOGETHER, REPLICATE = f"{FLUX}:together", f"{FLUX}:replicate"
 
 
 @pytest.fixture
-def client(gateway: Served) -> openai.OpenAI:
+def client(gateway: Served) -> Iterator[openai.OpenAI]:
     """The stock client, with its own retries."""
-    return openai.OpenAI(base_url=gateway.api, api_key="not needed on this machine")
+    with openai.OpenAI(base_url=gateway.api, api_key="not needed on this machine") as made:
+        yield made
 
 
 @pytest.fixture
-def aclient(gateway: Served) -> openai.AsyncOpenAI:
+async def aclient(gateway: Served) -> AsyncIterator[openai.AsyncOpenAI]:
     """The same, asynchronous."""
-    return openai.AsyncOpenAI(base_url=gateway.api, api_key="not needed on this machine")
+    async with openai.AsyncOpenAI(base_url=gateway.api, api_key="not needed on this machine") as made:
+        yield made
 
 
 def is_picture(text: str | None) -> bool:
@@ -185,8 +188,8 @@ def test_its_own_retries_bring_what_was_only_busy(client: openai.OpenAI, gateway
 def test_an_impatient_client_pays_once(gateway: Served) -> None:
     """It gives up and tries again by itself; with an idempotency key all its tries are one job."""
     gateway.fault("replicate", "cold", seconds=90)
-    client = openai.OpenAI(base_url=gateway.api, api_key="x", timeout=0.7, max_retries=8)
-    told = client.images.generate(model=REPLICATE, prompt="a fox", extra_headers={"Idempotency-Key": "mine"})
+    with openai.OpenAI(base_url=gateway.api, api_key="x", timeout=0.7, max_retries=8) as client:
+        told = client.images.generate(model=REPLICATE, prompt="a fox", extra_headers={"Idempotency-Key": "mine"})
     assert told.data
     assert gateway.submissions == 1
 

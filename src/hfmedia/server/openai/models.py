@@ -125,7 +125,7 @@ def _view(model: Model, task: Task | None, *, only: str | None = None) -> dict[s
 
 
 def _client(gateway: Gateway, caller: Caller) -> MediaClient:
-    gateway.clients.meet(caller.key, caller.token)
+    gateway.works.meet(caller)
     return gateway.clients.of(caller.key, caller.bill_to, own_token=caller.token is not None)
 
 

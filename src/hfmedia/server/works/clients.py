@@ -23,14 +23,19 @@ class Clients:
         self._made: OrderedDict[tuple[str, str | None], MediaClient] = OrderedDict()
         self._tokens: OrderedDict[str, Secret] = OrderedDict()
 
-    def meet(self, key: str, token: Secret | None) -> None:
-        """Remembers the own token of a caller who is here, for jobs that go on when the caller is gone."""
+    def meet(self, key: str, token: Secret | None) -> bool:
+        """Remembers the own token of a caller who is here, for jobs that go on when the caller is gone.
+
+        True when it was not known: whatever waited for it can go on now.
+        """
         if token is None:
-            return
+            return False
+        new = key not in self._tokens
         self._tokens[key] = token
         self._tokens.move_to_end(key)
         while len(self._tokens) > MOST_ACCOUNTS:
             self._tokens.popitem(last=False)
+        return new
 
     def knows(self, order: Order) -> bool:
         """Whether the account of an order can be used now."""

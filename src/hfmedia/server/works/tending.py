@@ -21,10 +21,15 @@ class Tending:
     def __init__(self, carrying: Carrying) -> None:
         self._carrying = carrying
         self._task: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
 
     def start(self) -> None:
         """Looks now, and from time to time until it is closed."""
         self._task = asyncio.create_task(self._tend(), name="tending orders")
+
+    def wake(self) -> None:
+        """Looks again soon: somebody came without whom an order could not go on."""
+        self._woken.set()
 
     async def aclose(self) -> None:
         """Looks no more."""
@@ -34,11 +39,14 @@ class Tending:
 
     async def _tend(self) -> None:
         while True:
+            self._woken.clear()
             try:
                 await self.once()
             except HfmediaError as error:  # a full disk, say; it is looked again later
                 log.warning("orders could not be tended: %s", error)
-            await asyncio.sleep(TEND_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TEND_EVERY):
+                    await self._woken.wait()
 
     async def once(self) -> None:
         """Takes up every order that is not over and that nobody here carries."""

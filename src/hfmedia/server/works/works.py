@@ -56,6 +56,11 @@ class Works:
 
     # -- making ---------------------------------------------------------------------------------------------------
 
+    def meet(self, caller: Caller) -> None:
+        """Remembers who came; what waited for an own token goes on now."""
+        if self.clients.meet(caller.key, caller.token):
+            self._tending.wake()
+
     def new_order(
         self,
         caller: Caller,
@@ -92,7 +97,7 @@ class Works:
         """
         if self._carrying.closing:
             raise Refusal(503, "the gateway is stopping; try again in a moment", type=SERVER, retry=True, retry_after=5)
-        self.clients.meet(caller.key, caller.token)
+        self.meet(caller)
         under_way = self.under_way(caller.key)
         if under_way + order.n > self.config.most_jobs:
             words = f"{under_way} jobs of this key are under way, and at most {self.config.most_jobs} may be"
@@ -288,7 +293,7 @@ class Works:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     async def _found(self, caller: Caller, job_id: str) -> tuple[Order, Job, int]:
-        self.clients.meet(caller.key, caller.token)
+        self.meet(caller)
         job = await self._carrying.ledger.job(job_id)
         named = order_of_key(job.key) if job else None
         order = self.book.order(named[0]) if named else None
