@@ -29,8 +29,8 @@ tests/studio/node/node_modules/.package-lock.json: tests/studio/node/package.jso
 	npm ci --prefix tests/studio/node --no-audit --no-fund --silent
 	@touch $@
 
-test: $(STAMP) $(NODE)  ## every test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: $(STAMP) $(NODE)  ## every test; three at once, since many of them wait
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 crash: $(STAMP)  ## kill it many hundreds of times, at every step of a job's life and at random moments
 	HFMEDIA_CRASH_ROUNDS=150 HFMEDIA_CRASH_SEED=$(SEED) $(BIN)/python -m pytest -n 2 tests/crash
