@@ -16,8 +16,7 @@ import pytest
 
 from hfmedia.core.errors import StoreError
 from hfmedia.ledger import SqliteLedger
-from hfmedia.ledger.database import APPLICATION
-from hfmedia.ledger.migrations import STEPS
+from hfmedia.ledger.migrations import LEDGER
 
 from .child import tell
 from .wishes import created
@@ -43,7 +42,7 @@ def somebody_elses(path: Path) -> None:
 
 def newer(path: Path) -> None:
     """A ledger of a version that is not known here."""
-    versioned(path, len(STEPS) + 1)
+    versioned(path, len(LEDGER.steps) + 1)
 
 
 def nonsense(path: Path) -> None:
@@ -54,7 +53,7 @@ def nonsense(path: Path) -> None:
 def versioned(path: Path, version: int | str) -> None:
     """A ledger that says it is of that version."""
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute(f"PRAGMA application_id = {APPLICATION}")
+        other.execute(f"PRAGMA application_id = {LEDGER.application}")
         other.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
         other.execute("INSERT INTO meta VALUES ('version', ?)", (version,))
 

@@ -21,9 +21,9 @@ from hfmedia.core.answers import Cost, Output
 from hfmedia.core.errors import StoreError
 from hfmedia.core.job import ImpossibleError, Made, Sending
 from hfmedia.core.request import InputImage, Request
+from hfmedia.database import connect, statements
 from hfmedia.ledger import KeyTakenError, SqliteLedger
-from hfmedia.ledger.database import APPLICATION, connect, statements
-from hfmedia.ledger.migrations import STEPS
+from hfmedia.ledger.migrations import LEDGER
 from hfmedia.ledger.rows import LARGEST_FACT
 
 from .wishes import FULL, WISH, KeyedCreated, created, life
@@ -50,10 +50,10 @@ async def test_what_was_appended_is_there_after_reopening(path: Path) -> None:
 async def test_a_commit_waits_for_the_disk(disk: SqliteLedger, path: Path) -> None:
     """The settings on which durability rests, as SQLite itself tells them."""
     await disk.append(created("a"))
-    with closing(connect(path, 1.0)) as connection:
+    with closing(connect(LEDGER, path, 1.0)) as connection:
         told = {name: connection.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("journal_mode", "synchronous", "application_id")}  # fmt: skip
-    assert told == {"journal_mode": "wal", "synchronous": 2, "application_id": APPLICATION}
+    assert told == {"journal_mode": "wal", "synchronous": 2, "application_id": LEDGER.application}
 
 
 async def test_the_file_is_for_its_owner_alone(disk: SqliteLedger, path: Path) -> None:
@@ -326,15 +326,15 @@ async def test_people_can_read_the_story(disk: SqliteLedger, path: Path) -> None
         ask(path, "UPDATE facts SET at = 0")
 
 
-@pytest.mark.parametrize("version", range(len(STEPS)))
+@pytest.mark.parametrize("version", range(len(LEDGER.steps)))
 async def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path, version: int) -> None:
     """From every version there was, with what was in it."""
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as old, old:
         old.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
         old.execute("INSERT INTO meta VALUES ('version', ?)", (version,))
-        old.execute(f"PRAGMA application_id = {APPLICATION}")
-        for statement in (statement for step in STEPS[:version] for statement in statements(step)):
+        old.execute(f"PRAGMA application_id = {LEDGER.application}")
+        for statement in (statement for step in LEDGER.steps[:version] for statement in statements(step)):
             old.execute(statement)
         if version:
             old.execute(
@@ -356,7 +356,7 @@ async def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path, 
         assert await ledger.claim("old")
     assert [job.id async for job in ledger.jobs()] == ["old", "young"][not version :]
     await ledger.aclose()
-    assert ask(path, "SELECT value FROM meta WHERE name = 'version'") == [(len(STEPS),)]
+    assert ask(path, "SELECT value FROM meta WHERE name = 'version'") == [(len(LEDGER.steps),)]
     assert len(ask(path, "SELECT * FROM story")) == 6 + bool(version)
 
 

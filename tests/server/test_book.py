@@ -26,7 +26,7 @@ from hfmedia.server.books.book import Book
 from hfmedia.server.books.keys import Key, Limits, hashed, new_key
 from hfmedia.server.books.money import KeyReusedError, OverLimitError
 from hfmedia.server.books.orders import Ask, Order
-from hfmedia.server.books.tables import STEPS
+from hfmedia.server.books.tables import BOOK
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC).timestamp()
 DAY = 86_400.0
@@ -106,8 +106,8 @@ def test_what_is_written_is_there_again(path: Path) -> None:
 DAMAGED: list[tuple[str, Callable[[Path], Any], str]] = [
     ("no database", lambda path: path.write_bytes(b"not a database at all, but text" * 200), "not a database"),
     ("torn", lambda path: _torn(path), "damaged|malformed|not a database"),
-    ("newer", lambda path: _sql(path, "PRAGMA user_version = 99"), "newer than this hfmedia"),
-    ("older than old", lambda path: _sql(path, "PRAGMA user_version = -1"), "of version -1"),
+    ("newer", lambda path: _sql(path, "UPDATE meta SET value = 99"), "newer than this hfmedia"),
+    ("of no version", lambda path: _sql(path, "UPDATE meta SET value = -1"), "does not say which version"),
     ("another program's", lambda path: _sql(path, "PRAGMA application_id = 7"), "another program's"),
     ("a folder", lambda path: (path.unlink(), path.mkdir()), "it is a folder"),
 ]
@@ -160,8 +160,8 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_steps_only_ever_grow() -> None:
     """The first one is as it was published."""
-    assert len(STEPS) == 1
-    assert STEPS[0].count("CREATE TABLE") == 4
+    assert len(BOOK.steps) == 1
+    assert BOOK.steps[0].count("CREATE TABLE") == 4
 
 
 def test_many_may_open_a_new_book_at_once(path: Path) -> None:

@@ -1,9 +1,8 @@
-"""How the ledger's tables came to be: a list to which steps are only ever appended.
-
-Step n leads from version n to version n + 1. A step that has been published is never changed.
-"""
+"""How the ledger's tables came to be: steps to which others are only ever appended, as database.Kind has them."""
 
 from __future__ import annotations
+
+from hfmedia.database import Kind
 
 TABLES = """
 CREATE TABLE facts (
@@ -84,4 +83,4 @@ SELECT
 FROM jobs ORDER BY seq;
 """
 
-STEPS: list[str] = [TABLES, CLAIMS, VIEWS]
+LEDGER = Kind("the ledger", 0x68666D6C, (TABLES, CLAIMS, VIEWS))  # the number spells "hfml"

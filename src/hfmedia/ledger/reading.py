@@ -12,8 +12,9 @@ from typing import Any
 
 from hfmedia.core.errors import HfmediaError
 from hfmedia.core.job import ENDED, Fact, Job
+from hfmedia.database import close, connect, explained
 
-from .database import close, connect, explained
+from .migrations import LEDGER
 from .owners import Owners
 from .port import Wanted
 from .rows import read_fact, read_job
@@ -42,12 +43,12 @@ class Reading:
     def _read(self, deed: Deed) -> Result:
         try:
             if self._connection is None:
-                self._connection = connect(self._path, self._patience)
+                self._connection = connect(LEDGER, self._path, self._patience)
             return Result(deed, deed.work(self._connection))
         except HfmediaError as error:
             return Result(deed, error=error)
         except (sqlite3.Error, OSError, ValueError) as error:
-            return Result(deed, error=explained(self._path, error))
+            return Result(deed, error=explained(LEDGER, self._path, error))
 
 
 def job(connection: Connection, job_id: str) -> Job | None:

@@ -14,8 +14,9 @@ from sqlite3 import Connection
 
 from hfmedia.core.errors import HfmediaError, StoreError
 from hfmedia.core.job import ImpossibleError, Job
+from hfmedia.database import close, connect, explained, rollback
 
-from .database import close, connect, explained, rollback
+from .migrations import LEDGER
 from .owners import Owners
 from .port import KeyTakenError, after
 from .rows import Entry, job_columns, read_job
@@ -75,7 +76,7 @@ class Writing:
         if self._file is not None and not self._is_still(self._file):  # SQLite would write into a file without a name
             raise StoreError(f"the ledger {self._path} was removed or replaced while it was in use; start again")
         if self._connection is None:
-            self._connection = connect(self._path, self._patience)
+            self._connection = connect(LEDGER, self._path, self._patience)
             self._file = self._path.stat()
         return self._connection
 
@@ -101,7 +102,9 @@ class Writing:
             self._connection = None
 
     def _told(self, error: BaseException | None) -> BaseException | None:
-        return explained(self._path, error) if isinstance(error, sqlite3.Error | OSError | ValueError) else error
+        if isinstance(error, sqlite3.Error | OSError | ValueError):
+            return explained(LEDGER, self._path, error)
+        return error
 
 
 def _try_all(connection: Connection, deeds: list[Deed]) -> tuple[list[Result], Result | None]:

@@ -20,12 +20,13 @@ import msgspec
 from msgspec import Struct, structs
 
 from hfmedia.core.errors import InvalidRequestError, StoreError
+from hfmedia.database import spoken, transaction
 
 from .keys import FORGED, Key, Limits, checked, hashed, id_of
 from .money import day_of, dollars, micro, month_of
 from .orders import Api, Kind, Order
 from .rows import ORDERS, as_json, check_limits, earlier_of, key_of, order_of
-from .tables import connect, spoken, transaction
+from .tables import BOOK, connect
 
 SECRET_BYTES = 32
 
@@ -65,7 +66,7 @@ class Book:
         self.clock = clock
         self._keyed = False
         self._writing, self._reading = threading.Lock(), threading.Lock()
-        with spoken(path):
+        with spoken(BOOK, path):
             self._writer = connect(path, writes=True)
             try:
                 self._reader = connect(path, writes=False)  # so that a look never waits for another's commit
@@ -284,7 +285,7 @@ class Book:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _rows(self, text: str, *values: Any) -> list[Any]:
-        with spoken(self.path), self._reading:
+        with spoken(BOOK, self.path), self._reading:
             return self._reader.execute(text, values).fetchall()
 
     def _row(self, text: str, *values: Any) -> Any:
@@ -293,7 +294,7 @@ class Book:
 
     @contextmanager
     def _write(self) -> Generator[sqlite3.Connection, None, None]:
-        with spoken(self.path), self._writing, transaction(self._writer) as connection:
+        with spoken(BOOK, self.path), self._writing, transaction(self._writer) as connection:
             yield connection
 
     @contextmanager
