@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
 
 from hfmedia.engine import Event
+from hfmedia.server import sse
 from hfmedia.server.books.orders import Order
 from hfmedia.server.entrance.caller import Caller
 from hfmedia.server.errors import Refusal
@@ -21,11 +22,7 @@ from hfmedia.server.works import Live
 
 from .views import JobView, job_view, seen
 
-QUIET = (
-    10.0  # seconds without an event after which a comment keeps the connection alive; proxies close after 30 and more
-)
 GENTLE = 0.1  # seconds at least between two events of the stream of all jobs: a page draws no faster
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 NAMES = {
     "waiting": "queued",
     "asking": "queued",
@@ -43,39 +40,21 @@ def name_of(live: Live) -> str:
 
 def event_of(name: str, view: JobView) -> bytes:
     """One event as it is written."""
-    return f"event: {name}\ndata: {view.model_dump_json()}\n\n".encode()
-
-
-def streamed(pieces: AsyncIterator[bytes]) -> StreamingResponse:
-    """An answer that is a stream of events."""
-    return StreamingResponse(pieces, media_type="text/event-stream", headers=HEADERS)
+    return sse.event(name, view.model_dump_json().encode())
 
 
 async def of_job(gateway: Gateway, caller: Caller, job_id: str, request: Request) -> AsyncIterator[bytes]:
     """The events of one job, the first at once, the last when it has ended."""
-    heard = aiter(gateway.works.listen(job_id))
-    following: asyncio.Future[Live] | None = None
-    try:
-        while True:
-            following = following or asyncio.ensure_future(anext(heard))
-            done, _ = await asyncio.wait({following}, timeout=QUIET)
-            if not done:
-                yield b": still here\n\n"
+    async with aclosing(sse.with_silence(gateway.works.listen(job_id))) as heard:
+        async for live in heard:
+            if live is None:
+                yield sse.ALIVE
                 continue
-            try:
-                live = following.result()
-            except StopAsyncIteration:
-                return
-            following = None
             try:
                 order, job = await gateway.works.order_of(caller, job_id)
             except Refusal:  # deleted meanwhile
                 return
             yield event_of(name_of(live), job_view(job, live, order, gateway, request))
-    finally:
-        if following:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
 
 
 async def of_caller(gateway: Gateway, caller: Caller, request: Request) -> AsyncIterator[bytes]:
@@ -93,7 +72,7 @@ async def of_caller(gateway: Gateway, caller: Caller, request: Request) -> Async
         yield b": listening\n\n"
         while not gateway.works.closing:
             if not await _rung(bell, gateway.works.leaving):
-                yield b": still here\n\n"
+                yield sse.ALIVE
                 continue
             bell.clear()
             for job_id in [changed.popitem()[0] for _ in range(len(changed))][::-1]:
@@ -112,7 +91,7 @@ async def _rung(*bells: asyncio.Event) -> bool:
     """Whether one of these rings before it has been quiet for long."""
     waiting = [asyncio.ensure_future(bell.wait()) for bell in bells]
     try:
-        done, _ = await asyncio.wait(waiting, timeout=QUIET, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waiting, timeout=sse.QUIET, return_when=asyncio.FIRST_COMPLETED)
         return bool(done)
     finally:
         for one in waiting:

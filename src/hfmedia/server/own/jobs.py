@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from hfmedia.core.job import Job
 from hfmedia.engine.images import input_image
+from hfmedia.server import sse
 from hfmedia.server.books.orders import Ask, Kind, Order, order_of_key
 from hfmedia.server.entrance.bodies import Body, read_body
 from hfmedia.server.entrance.caller import Caller
@@ -23,7 +24,7 @@ from hfmedia.server.errors import MAKING, READING, Refusal, answers
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.here import gateway_of
 
-from .events import of_caller, of_job, streamed
+from .events import of_caller, of_job
 from .shapes import EVENTS, MAKING_BODY, Deleted, JobList, Previews, Resolving
 from .views import JobView, seen
 from .wishes import ask_of, making
@@ -92,14 +93,14 @@ async def job_events(request: Request, caller: Asking, job_id: JobId) -> Respons
     """How one job stands, now and at each change until it ends: queued, position, running, downloading, done."""
     gateway = gateway_of(request)
     await gateway.works.order_of(caller, job_id)
-    return streamed(of_job(gateway, caller, job_id, request))
+    return sse.streamed(of_job(gateway, caller, job_id, request))
 
 
 @router.get("/v1/events", response_class=StreamingResponse,
             responses={**EVENTS, **answers(*READING)})  # fmt: skip
 async def all_events(request: Request, caller: Asking) -> Response:
     """Each change of any of your jobs, for as long as you listen."""
-    return streamed(of_caller(gateway_of(request), caller, request))
+    return sse.streamed(of_caller(gateway_of(request), caller, request))
 
 
 @router.post("/v1/jobs/{job_id}/cancel", responses={200: {"model": JobView}, **answers(*READING, 409, 502)})

@@ -1,0 +1,51 @@
+"""Server-sent events: how one is written, and how a stream of them stays open while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import TypeVar
+
+from starlette.responses import StreamingResponse
+
+T = TypeVar("T")
+QUIET = (
+    10.0  # seconds without an event after which a comment keeps the connection alive; proxies close after 30
+)
+ALIVE = b": still at work\n\n"
+
+
+def event(name: str, data: bytes) -> bytes:
+    """One event as it goes out: its ``event`` line, its ``data`` line (JSON has no line breaks) and an empty line.
+
+    An ``id`` or ``retry`` line, or an event without data, would break the parsers of OpenAI's SDKs.
+    """
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def streamed(pieces: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
+    """An answer that is a stream of events, held back by no proxy and kept by no cache."""
+    always = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(pieces, media_type="text/event-stream", headers={**always, **(headers or {})})
+
+
+async def with_silence(source: AsyncIterator[T]) -> AsyncGenerator[T | None, None]:
+    """Everything of a source as it comes, and None for each time that it has been quiet for long."""
+    following: asyncio.Future[T] | None = None
+    try:
+        while True:
+            following = following or asyncio.ensure_future(anext(source))
+            done, _ = await asyncio.wait({following}, timeout=QUIET)
+            if not done:
+                yield None
+                continue
+            try:
+                value = following.result()
+            except StopAsyncIteration:
+                return
+            following = None
+            yield value
+    finally:
+        if following:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
