@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar, cast
 
 import msgspec
+from msgspec import Struct, field
 
 from hfmedia.core.errors import HfmediaError
 from hfmedia.core.request import POLICIES, Choice, Task, parse_choice
@@ -15,10 +16,29 @@ from hfmedia.core.sizes import LARGEST_SIDE, RATIO_LIMIT, RESOLUTIONS, SMALLEST_
 from hfmedia.server.config import Config
 from hfmedia.server.errors import Refusal
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T", bound=Struct)
 BUILTIN = ("sora-*", "sora", "gpt-image-*", "dall-e-*", "chatgpt-image-*")  # no models of the Hub
 SIZE = re.compile(r"\s*(\d{1,9})\s*[xX*]\s*(\d{1,9})\s*")
 LONGEST_SHOWN = 12  # names of unknown fields that a warning lists
+
+
+class Common(Struct, frozen=True, kw_only=True):
+    """What a wish for an image and one for a video have in common; null and the empty text stand for nothing."""
+
+    prompt: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    size: str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = None
+    guidance_scale: float | None = None
+    num_inference_steps: int | None = None
+    resolution: str | None = None
+    aspect_ratio: str | None = None
+    scheduler: str | None = None
+    width: int | None = None
+    height: int | None = None
+    extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def wrong(param: str | None, words: str) -> Refusal:

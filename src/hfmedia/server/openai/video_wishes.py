@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, structs
 
 from hfmedia.core.request import LARGEST_SEED, Task
 from hfmedia.core.sizes import shown
@@ -17,6 +17,7 @@ from hfmedia.server.config import Config
 
 from .fields import (
     LONGEST_SHOWN,
+    Common,
     address,
     by_id,
     model_of,
@@ -34,27 +35,13 @@ OURS = ("seed", "fps", "num_frames", "negative_prompt", "guidance_scale", "num_i
         "aspect_ratio", "scheduler", "width", "height")  # fmt: skip
 
 
-class Fields(Struct, frozen=True, kw_only=True):
+class Fields(Common, frozen=True, kw_only=True):
     """The fields that are understood, their types checked; what is none of them is left out here."""
 
-    prompt: str | None = None
-    model: str | None = None
-    provider: str | None = None
     seconds: str | float | None = None
     duration: str | float | None = None
-    size: str | None = None
-    seed: int | None = None
     fps: int | None = None
     num_frames: int | None = None
-    negative_prompt: str | None = None
-    guidance_scale: float | None = None
-    num_inference_steps: int | None = None
-    resolution: str | None = None
-    aspect_ratio: str | None = None
-    scheduler: str | None = None
-    width: int | None = None
-    height: int | None = None
-    extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 QUIET = frozenset({"user", "safety_identifier", "n"})  # they change nothing that comes out, so nobody needs a warning

@@ -18,7 +18,7 @@ from hfmedia.core.sizes import shown
 from hfmedia.server.books.orders import Ask
 from hfmedia.server.config import Config
 
-from .fields import address, model_of, provider_of, sized, tell_default, typed, unknown, wrong
+from .fields import Common, address, model_of, provider_of, sized, tell_default, typed, unknown, wrong
 
 Shape = Literal["b64_json", "url", "both"]
 Format = Literal["png", "jpeg", "webp", "gif"]
@@ -47,15 +47,10 @@ IGNORED: dict[str, tuple[Any, ...]] = {
 QUIET = frozenset({"user", "safety_identifier"})  # they change nothing that comes out, so nobody needs a warning
 
 
-class Fields(Struct, frozen=True, kw_only=True):
+class Fields(Common, frozen=True, kw_only=True):
     """The fields that are understood, their types checked."""
 
-    prompt: str | None = None
-    model: str | None = None
-    provider: str | None = None
     n: int = 1
-    size: str | None = None
-    seed: int | None = None
     response_format: str | None = None
     output_format: str | None = None
     output_compression: int | None = None
@@ -63,15 +58,6 @@ class Fields(Struct, frozen=True, kw_only=True):
     partial_images: int = 0
     quality: str | None = None
     background: str | None = None
-    negative_prompt: str | None = None
-    guidance_scale: float | None = None
-    num_inference_steps: int | None = None
-    resolution: str | None = None
-    aspect_ratio: str | None = None
-    scheduler: str | None = None
-    width: int | None = None
-    height: int | None = None
-    extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Wish(Struct, frozen=True, kw_only=True):
