@@ -101,6 +101,26 @@ async def test_one_stream_tells_of_all_jobs(gateway: Served, http: aiohttp.Clien
                     done.add(json.loads(line[6:])["id"])
 
 
+async def test_the_stream_tells_what_was_deleted_and_came_back(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """So that every other page of the same person shows the same."""
+    (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
+    assert (await ended(http, gateway, job["id"]))["choice"] == f"{FLUX}:together"
+    async with http.get(f"{gateway.api}/events") as stream, asyncio.timeout(PATIENCE):
+        assert (await stream.content.readline()).startswith(b":")
+
+        async def heard() -> tuple[str, dict[str, Any]]:
+            while not (line := await stream.content.readline()).startswith(b"event: "):
+                pass
+            return line[7:].decode().strip(), json.loads((await stream.content.readline())[6:])
+
+        await asked(http, "DELETE", f"{gateway.api}/jobs/{job['id']}")
+        name, told = await heard()
+        assert (name, told["id"], told["deleted_at"] is not None) == ("deleted", job["id"], True)
+        await asked(http, "POST", f"{gateway.api}/jobs/{job['id']}/restore")
+        name, told = await heard()
+        assert (name, told["id"], told["deleted_at"]) == ("done", job["id"], None)
+
+
 async def test_jobs_are_listed_in_pages_newest_first(gateway: Served, http: aiohttp.ClientSession) -> None:
     """Pages join without a gap and without a double; words of the prompt find."""
     ids = [

@@ -9,9 +9,7 @@ from typing import TypeVar
 from starlette.responses import StreamingResponse
 
 T = TypeVar("T")
-QUIET = (
-    10.0  # seconds without an event after which a comment keeps the connection alive; proxies close after 30
-)
+QUIET = 10.0  # seconds without an event after which a comment keeps the connection alive; proxies close after 30
 ALIVE = b": still at work\n\n"
 
 

@@ -12,7 +12,6 @@ from contextlib import aclosing
 
 from starlette.requests import Request
 
-from hfmedia.engine import Event
 from hfmedia.server import sse
 from hfmedia.server.books.orders import Order
 from hfmedia.server.entrance.caller import Caller
@@ -33,8 +32,10 @@ NAMES = {
 }
 
 
-def name_of(live: Live) -> str:
-    """What an event is called: queued, position, running, downloading or done."""
+def name_of(live: Live, *, deleted: bool = False) -> str:
+    """What an event is called: queued, position, running, downloading, done or deleted."""
+    if deleted:
+        return "deleted"
     return "position" if live.stage == "queued" and live.position is not None else NAMES[live.stage]
 
 
@@ -62,13 +63,12 @@ async def of_caller(gateway: Gateway, caller: Caller, request: Request) -> Async
     changed: dict[str, None] = {}  # the jobs that changed, oldest first
     bell = asyncio.Event()
 
-    def hear(order: Order, event: Event) -> None:
+    def hear(order: Order, job_id: str) -> None:
         if caller.admin or order.key == caller.key:
-            changed[event.job_id] = None
+            changed[job_id] = None
             bell.set()
 
-    gateway.works.hear_also(hear)
-    try:
+    with gateway.works.watching(hear):
         yield b": listening\n\n"
         while not gateway.works.closing:
             if not await _rung(bell, gateway.works.leaving):
@@ -77,14 +77,12 @@ async def of_caller(gateway: Gateway, caller: Caller, request: Request) -> Async
             bell.clear()
             for job_id in [changed.popitem()[0] for _ in range(len(changed))][::-1]:
                 try:
-                    order, job = await gateway.works.order_of(caller, job_id)
+                    order, job = await gateway.works.find(caller, job_id)
                 except Refusal:
                     continue
-                live = await gateway.works.standing(job)
-                yield event_of(name_of(live), await seen(job, order, gateway, request))
+                live, view = await gateway.works.standing(job), await seen(job, order, gateway, request)
+                yield event_of(name_of(live, deleted=view.deleted_at is not None), view)
             await asyncio.sleep(GENTLE)
-    finally:
-        gateway.works.forget(hear)
 
 
 async def _rung(*bells: asyncio.Event) -> bool:

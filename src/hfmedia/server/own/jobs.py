@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -12,7 +15,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from msgspec import structs
 from pydantic import BaseModel
 
-from hfmedia.core.job import Job
+from hfmedia.core.job import ENDED, STATES, Job, State
 from hfmedia.engine.images import input_image
 from hfmedia.server import sse
 from hfmedia.server.books.orders import Ask, Kind, Order, order_of_key
@@ -33,6 +36,11 @@ router = APIRouter(tags=["jobs"])
 Asking = Annotated[Caller, Depends(admitted)]
 JobId = Annotated[str, Path(description="The id of a job.", max_length=64)]
 MOST_LISTED = 200  # jobs on one page
+SPARSE: dict[str, frozenset[State]] = {  # what few jobs are: the ledger finds them without a look at all the others
+    "open": frozenset(STATES) - ENDED,
+    "failed": frozenset({"failed"}),
+    "cancelled": frozenset({"cancelled"}),
+}
 
 
 @router.post("/v1/jobs", status_code=202, responses={202: {"model": JobList}, **answers(*MAKING)},
@@ -99,7 +107,7 @@ async def job_events(request: Request, caller: Asking, job_id: JobId) -> Respons
 @router.get("/v1/events", response_class=StreamingResponse,
             responses={**EVENTS, **answers(*READING)})  # fmt: skip
 async def all_events(request: Request, caller: Asking) -> Response:
-    """Each change of any of your jobs, for as long as you listen."""
+    """Each change of any of your jobs, for as long as you listen; one that was deleted is told as that."""
     return sse.streamed(of_caller(gateway_of(request), caller, request))
 
 
@@ -148,6 +156,12 @@ class _Wanted(BaseModel, arbitrary_types_allowed=True):
     search: str
     status: str | None
 
+    def may_take(self, order: Order) -> bool:
+        """Whether a job of this order can fit at all, as far as the order alone tells."""
+        ask, mine = order.ask, self.caller.admin or order.key == self.caller.key
+        text = f"{ask.prompt or ''} {ask.model or ''}".casefold()
+        return mine and self.kind in (None, order.kind) and (ask.model is None or self.search in text)
+
     def takes(self, job: Job, order: Order) -> bool:
         index = (order_of_key(job.key) or ("", 0))[1]
         text = f"{job.request.prompt or ''} {job.request.model}".casefold()
@@ -160,26 +174,41 @@ class _Wanted(BaseModel, arbitrary_types_allowed=True):
 async def _page(
     gateway: Gateway, request: Request, wanted: _Wanted, after: str | None, limit: int
 ) -> tuple[list[JobView], bool]:
-    """One page of jobs, and whether there are more. Orders are read in pages until enough of their jobs fit."""
-    key = None if wanted.caller.admin else wanted.caller.key
+    """One page of jobs, and whether there are more. Orders are read until enough of their jobs fit."""
     found: list[JobView] = []
     past: str | None = None
-    skip = 0
     if after is not None:
         order, job = await gateway.works.find(wanted.caller, after)
         past, skip = order.id, (order_of_key(job.key) or ("", 0))[1] + 1
         found, full = await _of_order(gateway, request, wanted, order, limit, skip)
         if full:
             return found, True
-    while True:
-        orders = gateway.book.orders(key, kind=wanted.kind, after=past, limit=MOST_LISTED)
-        for order in orders:
+    async with aclosing(_candidates(gateway, wanted, past)) as orders:
+        async for order in orders:
             more, full = await _of_order(gateway, request, wanted, order, limit - len(found), 0)
             found += more
             if full:
                 return found, True
+    return found, False
+
+
+async def _candidates(gateway: Gateway, wanted: _Wanted, past: str | None) -> AsyncGenerator[Order, None]:
+    """The orders of which jobs may fit, newest first, after a past one. The jobs of most orders need no look."""
+    if wanted.status in SPARSE:
+        named = [order_of_key(job.key) async for job in gateway.client.ledger.jobs(states=SPARSE[wanted.status])]
+        for order_id in sorted({one[0] for one in named if one}, reverse=True):  # ids sort by age
+            order = gateway.book.order(order_id) if past is None or order_id < past else None
+            if order is not None and wanted.may_take(order):
+                yield order
+        return
+    key = None if wanted.caller.admin else wanted.caller.key
+    while True:
+        orders = await asyncio.to_thread(gateway.book.orders, key, kind=wanted.kind, after=past, limit=MOST_LISTED)
+        for order in orders:
+            if wanted.may_take(order):
+                yield order
         if len(orders) < MOST_LISTED:
-            return found, False
+            return
         past = orders[-1].id
 
 

@@ -90,7 +90,8 @@ MAKING_BODY: dict[str, Any] = {
 }
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Events named queued, position, running, downloading and done; the data of each is a JobView.",
+        "description": "Events named queued, position, running, downloading and done, and deleted in the stream of "
+        "all jobs; the data of each is a JobView.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }

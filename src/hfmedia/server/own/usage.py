@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -21,6 +22,8 @@ from hfmedia.server.here import gateway_of
 
 router = APIRouter(tags=["usage"])
 Asking = Annotated[Caller, Depends(admitted)]
+PAGE = 200  # orders read at once
+UNBEGUN = 86_400.0  # seconds that an order's last job may come after the order: it is not carried on for longer
 
 
 class CostsView(BaseModel):
@@ -134,17 +137,24 @@ async def _this_month(gateway: Gateway, caller: Caller, now: float) -> list[Job]
     """The caller's jobs of this month; everybody's for an admin."""
     day = datetime.fromtimestamp(now, UTC)
     begin = day.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
-    mine: dict[str, bool] = {}
+    mine = None if caller.admin else await asyncio.to_thread(_orders_since, gateway, caller.key, begin)
     found: list[Job] = []
     async for job in gateway.client.ledger.jobs(since=begin):
         named = order_of_key(job.key)
-        if named is None:
-            continue
-        if not caller.admin and named[0] not in mine:
-            order = gateway.book.order(named[0])
-            mine[named[0]] = order is not None and order.key == caller.key
-        if caller.admin or mine[named[0]]:
+        if named is not None and (mine is None or named[0] in mine):
             found.append(job)
+    return found
+
+
+def _orders_since(gateway: Gateway, key: str, begin: float) -> set[str]:
+    """The ids of a key's orders that may have jobs from that time on."""
+    found: set[str] = set()
+    past: str | None = None
+    while orders := gateway.book.orders(key, after=past, limit=PAGE):
+        found |= {order.id for order in orders}
+        past = orders[-1].id
+        if orders[-1].at < begin - UNBEGUN:
+            break
     return found
 
 

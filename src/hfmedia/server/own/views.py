@@ -52,6 +52,7 @@ class ErrorView(BaseModel):
 class JobView(BaseModel):
     """A job. ``state`` is that of the ledger, ``status`` the same in OpenAI's words, ``stage`` where it is right now.
 
+    ``choice`` is the model as it was asked for, behind a colon the provider or policy where one was named.
     Times are unix seconds, and ``updated_at`` never goes back; ``progress`` is 0 to 1; ``received`` and ``total`` are
     bytes of the download.
     """
@@ -67,6 +68,7 @@ class JobView(BaseModel):
     stage: Literal["waiting", "asking", "queued", "running", "downloading", "ended"]
     prompt: str | None
     model: str
+    choice: str
     provider: str | None
     created_at: float
     updated_at: float
@@ -124,6 +126,7 @@ def job_view(job: Job, live: Live, order: Order, gateway: Gateway, request: Requ
         stage=live.stage,
         prompt=job.request.prompt,
         model=job.request.model,
+        choice=order.ask.model or job.request.model,
         provider=live.provider or (job.route.provider if job.route else None),
         created_at=job.created,
         updated_at=max(job.updated, live.updated, gateway.works.heard(job.id)),

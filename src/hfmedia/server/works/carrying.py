@@ -35,10 +35,14 @@ STOPPING = "the gateway is stopping; the work goes on at its next start, and GET
 MOST_HEARD = 4096  # jobs of which it is remembered when they were last heard of
 UNFINISHED = ("new", "ready", "sending", "running", "finished")
 Heard = Callable[[Order, Event], None]
+Changed = Callable[[Order, str], None]  # an order, and the id of its job that stands otherwise than before
 
 
 class Carrying:
-    """Carries orders. ``clock`` gives unix seconds; ``hear_also`` are told every event."""
+    """Carries orders. ``clock`` gives unix seconds.
+
+    ``hear_also`` are told every event, ``on_change`` each job that stands otherwise than before.
+    """
 
     def __init__(
         self, clients: Clients, book: Book, inputs: Inputs, config: Config, *, clock: Callable[[], float]
@@ -46,6 +50,7 @@ class Carrying:
         self.clients, self.book, self.inputs, self.config = clients, book, inputs, config
         self.ledger = clients.base.ledger
         self.hear_also: list[Heard] = []
+        self.on_change: list[Changed] = []
         self.runs: dict[str, Run] = {}
         self.beginning: set[str] = set()  # orders that are written down here and about to be carried
         self.live: dict[str, Live] = {}
@@ -100,6 +105,12 @@ class Carrying:
             bells.discard(bell)
             if not bells:
                 self._bells.pop(job_id, None)
+
+    def changed(self, order: Order, job_id: str) -> None:
+        """Wakes whoever listens to a job that something was done to, and tells those who listen to all of them."""
+        self.ring(job_id)
+        for listener in tuple(self.on_change):
+            listener(order, job_id)
 
     def ring(self, job_id: str) -> None:
         """Wakes whoever listens to a job."""
@@ -242,6 +253,6 @@ class Carrying:
         live = self.live.get(event.job_id) or Live(job_id=event.job_id, status="queued")
         self.live[event.job_id] = heard(live, event, at=self._now(event.job_id), over=over)
         run.hear(index, event)
-        self.ring(event.job_id)
+        self.changed(run.order, event.job_id)
         for listener in self.hear_also:
             listener(run.order, event)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
@@ -26,7 +27,7 @@ from hfmedia.server.entrance.caller import Caller
 from hfmedia.server.entrance.gate import check_model
 from hfmedia.server.errors import LIMIT, SERVER, Refusal
 
-from .carrying import Carrying, Heard
+from .carrying import Carrying, Changed, Heard
 from .clients import Clients
 from .inputs import Inputs
 from .live import Live, live_of
@@ -210,6 +211,7 @@ class Works:
             job = await self.cancel(order, job_id)
         at = None if undo else self._carrying.clock()
         await asyncio.to_thread(self.book.mark_deleted, order.id, index, at)
+        self._carrying.changed(order, job_id)
         return order, job
 
     async def standing(self, job: Job) -> Live:
@@ -232,9 +234,14 @@ class Works:
         """Tells a listener every event of every order from now on."""
         self._carrying.hear_also.append(listener)
 
-    def forget(self, listener: Heard) -> None:
-        """Tells it no more."""
-        self._carrying.hear_also.remove(listener)
+    @contextmanager
+    def watching(self, listener: Changed) -> Generator[None, None, None]:
+        """Tells a listener, within the block, each job that stands otherwise than before, whatever made it so."""
+        self._carrying.on_change.append(listener)
+        try:
+            yield
+        finally:
+            self._carrying.on_change.remove(listener)
 
     @property
     def leaving(self) -> asyncio.Event:
@@ -254,7 +261,7 @@ class Works:
     async def cancel(self, order: Order, job_id: str) -> Job:
         """The job after it was told to stop, at the provider too where that is possible."""
         job = await self.clients.of_order(order).cancel(job_id)
-        self._carrying.ring(job_id)
+        self._carrying.changed(order, job_id)
         if order.id not in self._carrying.runs:
             await self._carrying.settle(order)
         return job
@@ -262,6 +269,7 @@ class Works:
     async def resolve(self, order: Order, job_id: str, decision: Literal["resend", "drop", "ask"]) -> Job:
         """The job after its doubt was settled; one that is to be sent again, or goes on, is carried at once."""
         job = await self.clients.of_order(order).resolve(job_id, decision)
+        self._carrying.changed(order, job_id)
         if job.ended:
             await self._carrying.settle(order)
         elif order.id not in self._carrying.runs:
