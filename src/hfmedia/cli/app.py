@@ -6,20 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
 from hfmedia._version import __version__
 
 from .batch import batch
 from .doctor import doctor
 from .generate import generate
-from .jobs import jobs
-from .keys import SHORT as KEYS
-from .keys import keys_app
 from .look import models, providers
 from .pages import Page, SandboxPage
 from .sandbox import sandbox
@@ -85,8 +82,42 @@ def near_miss(args: Sequence[str], commands: Collection[str], takers: Collection
     first = _first_word(args, takers)
     if first is None or args[first] in commands or " " in args[first]:
         return None
+    from difflib import get_close_matches
+
     found = get_close_matches(args[first].lower(), commands, n=1, cutoff=ALIKE)
     return (args[first], found[0]) if found else None
+
+
+class Later(TyperCommand):
+    """A group of commands that is built when somebody names it: the first page, and everybody else, needs its line."""
+
+    def __init__(self, name: str, group: Callable[[], typer.Typer], short_help: str) -> None:
+        super().__init__(name, short_help=short_help)
+        self._group = group
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the group itself."""
+        group = get_group(self._group())
+        group.name = self.name
+        return group.make_context(info_name, args, parent=parent, **extra)
+
+
+def _keys() -> typer.Typer:
+    from .keys import app as keys
+
+    return keys
+
+
+def _jobs() -> typer.Typer:
+    from .jobs import app as jobs
+
+    return jobs
+
+
+NOUNS: dict[str, tuple[Callable[[], typer.Typer], str]] = {  # with their lines on the first page
+    "keys": (_keys, "Make, limit and revoke the keys of the gateway."),
+    "jobs": (_jobs, "See what became of jobs; resume, cancel, resolve them."),
+}
 
 
 class BareText(TyperGroup):
@@ -97,6 +128,8 @@ class BareText(TyperGroup):
         self.rich_markup_mode = (
             None  # this page and usage errors are plain: rich alone takes longer to load than they do
         )
+        for name, (group, short) in NOUNS.items():
+            self.add_command(Later(name, group, short))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As any group, once the command is there."""
@@ -153,5 +186,3 @@ SHORT: dict[Callable[..., None], str] = {  # the command's line on the first pag
 }
 for _command, _short in SHORT.items():
     app.command(cls=SandboxPage if _command is sandbox else Page, short_help=_short)(_command)
-app.add_typer(keys_app, name="keys", short_help=KEYS)
-app.add_typer(jobs, name="jobs", short_help="See what became of jobs; resume, cancel, resolve them.")

@@ -43,7 +43,7 @@ class Noun(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-jobs = typer.Typer(
+app = typer.Typer(
     cls=Noun,
     help=HELP,
     rich_markup_mode="rich",
@@ -62,7 +62,7 @@ PROVIDER = Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs at
 MODEL = Annotated[str | None, typer.Option("-m", "--model", metavar="MODEL", help="Only jobs with this model.")]
 
 
-@jobs.command("list", cls=Page, short_help="Jobs, live ones first, each with what to do next.")
+@app.command("list", cls=Page, short_help="Jobs, live ones first, each with what to do next.")
 def list_jobs(
     state: Annotated[
         list[str] | None,
@@ -86,7 +86,7 @@ def list_jobs(
     )
 
 
-@jobs.command(cls=Page, short_help="All that is known of one job.")
+@app.command(cls=Page, short_help="All that is known of one job.")
 def show(job: ID, as_json: AS_JSON = False, watch: WATCH = False) -> None:
     """Show all that is known of one job: what happened when, its files, its cost, what to do next."""
     from .browse import show_one
@@ -95,7 +95,7 @@ def show(job: ID, as_json: AS_JSON = False, watch: WATCH = False) -> None:
     show_one(job, watch=watch, voice=Voice(as_json=as_json))
 
 
-@jobs.command(cls=Page, short_help="Carry jobs on, without paying again.")
+@app.command(cls=Page, short_help="Carry jobs on, without paying again.")
 def resume(
     job: Annotated[
         list[str] | None, typer.Argument(metavar="[ID...]", help="Jobs by their ids; absent: every unfinished one.")
@@ -120,7 +120,7 @@ def resume(
     carry_on(job or (), every=every, output=output, proxy=proxy, voice=Voice(as_json=as_json, quiet=quiet))
 
 
-@jobs.command(cls=Page, short_help="Stop jobs, at the provider too where it can be.")
+@app.command(cls=Page, short_help="Stop jobs, at the provider too where it can be.")
 def cancel(job: IDS, proxy: PROXY = None, as_json: AS_JSON = False) -> None:
     """Stop jobs, at their providers too where that is possible, and tell whether it was."""
     from .settle import stop_jobs
@@ -129,7 +129,7 @@ def cancel(job: IDS, proxy: PROXY = None, as_json: AS_JSON = False) -> None:
     stop_jobs(job, proxy=proxy, voice=Voice(as_json=as_json))
 
 
-@jobs.command(cls=Page, short_help="Settle a doubt: resend, drop, or ask the provider.")
+@app.command(cls=Page, short_help="Settle a doubt: resend, drop, or ask the provider.")
 def resolve(
     job: ID,
     resend: Annotated[
@@ -151,7 +151,7 @@ def resolve(
     settle_doubt(job, said, proxy=proxy, yes=yes, voice=Voice(as_json=as_json))
 
 
-@jobs.command(cls=Page, short_help="Add up what providers reported.")
+@app.command(cls=Page, short_help="Add up what providers reported.")
 def costs(
     by: Annotated[str, typer.Option(metavar="WHAT", help="provider, model or day.")] = "provider",
     provider: PROVIDER = None,
@@ -166,7 +166,7 @@ def costs(
     show_costs(by, {"provider": provider, "model": model}, since=since, voice=Voice(as_json=as_json))
 
 
-@jobs.command(cls=Page, short_help="Forget old jobs that have ended.")
+@app.command(cls=Page, short_help="Forget old jobs that have ended.")
 def prune(
     before: Annotated[str, typer.Option(metavar="WHEN", help="Jobs last touched before: 30d, 4w, or a date.")],
     yes: YES = False,

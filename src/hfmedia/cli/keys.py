@@ -16,7 +16,6 @@ from .jobs import Noun
 from .pages import Page
 
 BARE = "list"  # what the noun alone means
-SHORT = "Make, limit and revoke the keys of the gateway."
 HELP = """
 Who may use the gateway (`hfmedia serve`), and how much of it: list (what the noun alone means), make,
 show, limit, revoke.
@@ -61,7 +60,7 @@ class KeyPage(Page):
         typer.echo("Examples:\n\n" + "".join(f"  {line}\n" for line in EXAMPLES[self.name or ""]))
 
 
-keys_app = typer.Typer(
+app = typer.Typer(
     cls=Keyring,
     help=HELP,
     rich_markup_mode="rich",
@@ -82,7 +81,7 @@ VIDEOS = Annotated[str | None, typer.Option(metavar="N", help="At most so many v
 DOLLARS = Annotated[str | None, typer.Option(metavar="X", help="At most so many USD a month (UTC).")]
 
 
-@keys_app.command("list", cls=KeyPage, short_help="Every key, its state and its limits.")
+@app.command("list", cls=KeyPage, short_help="Every key, its state and its limits.")
 def list_keys(as_json: AS_JSON = False) -> None:
     """List every key that was made, the oldest first: id, name, state, made, expires, limits."""
     from .keyring import show_all
@@ -91,7 +90,7 @@ def list_keys(as_json: AS_JSON = False) -> None:
     show_all(Voice(as_json=as_json))
 
 
-@keys_app.command(cls=KeyPage, short_help="Make a key; its text is shown once.")
+@app.command(cls=KeyPage, short_help="Make a key; its text is shown once.")
 def make(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What you call it.")],
     models: MODELS = None,
@@ -112,7 +111,7 @@ def make(
     make_one(name, limits, bill_to=bill_to, admin=admin, days=expires, voice=Voice(as_json=as_json))
 
 
-@keys_app.command(cls=KeyPage, short_help="One key: its limits, and what it used.")
+@app.command(cls=KeyPage, short_help="One key: its limits, and what it used.")
 def show(key: KEY, as_json: AS_JSON = False) -> None:
     """Show one key: its limits, and what counts against them today and this month (UTC)."""
     from .keyring import show_one
@@ -121,7 +120,7 @@ def show(key: KEY, as_json: AS_JSON = False) -> None:
     show_one(key, Voice(as_json=as_json))
 
 
-@keys_app.command(cls=KeyPage, short_help="Change a key's limits.")
+@app.command(cls=KeyPage, short_help="Change a key's limits.")
 def limit(
     key: KEY,
     models: MODELS = None,
@@ -139,7 +138,7 @@ def limit(
     limit_one(key, limits, Voice(as_json=as_json))
 
 
-@keys_app.command(cls=KeyPage, short_help="Revoke a key, for good.")
+@app.command(cls=KeyPage, short_help="Revoke a key, for good.")
 def revoke(key: KEY, as_json: AS_JSON = False) -> None:
     """Revoke a key, for good: the gateway refuses it from the next request on. What it began goes on."""
     from .keyring import revoke_one
