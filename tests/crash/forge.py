@@ -7,6 +7,7 @@ the fork: a child opens its ledger, its connections and its files itself.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import json
 import os
@@ -138,6 +139,7 @@ def live(order: dict[str, Any], report: Path) -> None:
     """The child: obeys, writes down what it was told, and leaves."""
     from .child import obey
 
+    faulthandler.enable()  # a crash of the interpreter itself tells on stderr where it was
     try:
         said = asyncio.run(obey(order))
         report.write_text(json.dumps(said))
