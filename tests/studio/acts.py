@@ -49,7 +49,7 @@ def png(width: int = 96, height: int = 64) -> bytes:
     return made.getvalue()
 
 
-async def hand_over(page: Page, event: str, name: str = "seen.png", mime: str = "image/png") -> None:
+async def hand_over(page: Page, event: str, name: str = "seen.png", mime: str = "image/png", width: int = 96) -> None:
     """Drops or pastes an image, as the browser tells a page of it."""
     await page.evaluate(
         """([event, name, mime, data]) => {
@@ -60,7 +60,7 @@ async def hand_over(page: Page, event: str, name: str = "seen.png", mime: str = 
           const made = event === "paste" ? ClipboardEvent : DragEvent;
           document.body.dispatchEvent(new made(event, {bubbles: true, cancelable: true, ...told}));
         }""",
-        [event, name, mime, base64.b64encode(png()).decode()],
+        [event, name, mime, base64.b64encode(png(width)).decode()],
     )
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from tests.server.conftest import Served, beside, gateway, serve
+from tests.server.conftest import Served, beside, gateway, lasting, serve, shared
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
-__all__ = ["Served", "beside", "gateway", "serve"]
+__all__ = ["Served", "beside", "gateway", "lasting", "serve", "shared"]
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 QUIET = [
     "--headless",

@@ -82,7 +82,7 @@ class Camera:
             page, "document.querySelector('#entry').open || document.querySelector('#spent').textContent !== 'Costs'"
         )
         await until(
-            page, "document.querySelector('#entry').open || !document.querySelector('#grid').hasAttribute('aria-busy')"
+            page, "document.querySelector('#entry').open || !document.querySelector('#wall').hasAttribute('aria-busy')"
         )
         yield page
         await context.close()

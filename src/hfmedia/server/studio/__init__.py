@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
+from hfmedia.server.entrance.forwarded import base_url
 from hfmedia.server.errors import Refusal
 
 router = APIRouter(include_in_schema=False)
@@ -51,20 +53,26 @@ class PageFile(Struct, frozen=True):
 @cache
 def page_files() -> dict[str, PageFile]:
     """Every file of the page by its name; nothing else is ever served from here."""
-    found: dict[str, PageFile] = {}
-    for path in sorted(PAGE.iterdir()):
-        if path.suffix in MIMES:
-            data = path.read_bytes()
-            digest = hashlib.sha256(data).hexdigest()[:24]
-            found[path.name] = PageFile(data, gzip.compress(data, mtime=0), MIMES[path.suffix], f'"{digest}"')
-    return found
+    paths = [path for path in sorted(PAGE.iterdir()) if path.suffix in MIMES]
+    return {path.name: _page_file(path.read_bytes(), MIMES[path.suffix]) for path in paths}
+
+
+@lru_cache(maxsize=8)
+def page_under(prefix: str) -> PageFile:
+    """The page as it is under a path prefix: its addresses hold also where its own lacks the slash at its end."""
+    page = page_files()[INDEX]
+    return _page_file(page.data.replace(b'="studio/', f'="{prefix}/studio/'.encode()), page.mime) if prefix else page
+
+
+def _page_file(data: bytes, mime: str) -> PageFile:
+    return PageFile(data, gzip.compress(data, mtime=0), mime, f'"{hashlib.sha256(data).hexdigest()[:24]}"')
 
 
 @router.head("/")
 @router.get("/")
 async def studio_page(request: Request) -> Response:
     """The page."""
-    return _given(request, page_files()[INDEX])
+    return _given(request, page_under(urlsplit(base_url(request)).path))
 
 
 @router.head("/studio/{file:path}")

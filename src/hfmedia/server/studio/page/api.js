@@ -44,7 +44,15 @@ export async function reach(path, { method = "GET", json, form, headers = {}, si
 
 /** The answer's JSON. */
 export async function ask(path, options) {
-  return parsed(await (await reach(path, options)).text());
+  const answer = await reach(path, options);
+  const text = await answer.text().catch((error) => {
+    throw error.name === "AbortError" ? error : new Trouble(0); // it broke off in the middle
+  });
+  try {
+    return parsed(text);
+  } catch {
+    throw new Trouble(502, { message: "What answered is no gateway of hfmedia." });
+  }
 }
 
 /** A query string of what is there. */

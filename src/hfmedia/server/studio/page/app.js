@@ -1,18 +1,16 @@
-// The studio, put together: the form, the gallery, the large view, and the stream that keeps them true.
+// The studio, put together: first the form, then the gallery and the stream that keeps it true, then everything else.
 
 import { api, fileUrl } from "./api.js";
 import { find, retext } from "./dom.js";
-import * as gallery from "./gallery.js";
 import * as make from "./make.js";
 import { takeFrom } from "./picture.js";
 import { notice, say } from "./say.js";
-import { isVideo, onChange, put, standing } from "./state.js";
-import { listen } from "./stream.js";
+import { isVideo, jobs, onChange, put, standing } from "./state.js";
 import { nextSeed, ofJob, titleOf } from "./wish.js";
 import { inOneLine } from "./words.js";
 
 let health = null;
-const later = {}; // what nobody can need before the page is drawn: the large view, the costs, the settings
+const later = {}; // what comes after the form: the gallery; and once that is there the large view, the costs, the settings
 
 /** A deed at the gateway; its failure is told, and leaves everything as it was. */
 const trying = (deed) => async (...given) => {
@@ -40,10 +38,10 @@ const deeds = {
   cancel: trying(async (id) => put(await api.cancel(id))),
   resolve: trying(async (id, decision) => put(await api.resolve(id, decision))),
   again: trying((job) => resend(job)),
-  vary: trying((job) => resend(job, { seed: nextSeed(job.seed) })),
+  vary: trying((job) => resend(job, { seed: nextSeed(job, jobs.values()) })),
   change: trying((job) => make.fill(ofJob(job))),
   use: trying((job) => takeFrom(fileUrl(job.media[0].url), `${titleOf(job).slice(0, 40)}.${job.media[0].mime.split("/").pop()}`)),
-  remove: gallery.remove,
+  remove: (job) => later.gallery?.remove(job),
   idea: (words) => {
     find("#prompt").value = words;
     find("#prompt").dispatchEvent(new Event("input", { bubbles: true }));
@@ -75,7 +73,33 @@ const offline = (words) => {
   line.hidden = words === "";
 };
 
+/** What was made, and the stream that tells of it. */
+async function gather() {
+  const [gallery, { listen }] = await Promise.all([import("./gallery.js"), import("./stream.js")]);
+  later.gallery = gallery;
+  gallery.begin(deeds);
+  const loaded = gallery.load();
+  let patience = 0;
+  listen({
+    hear: put,
+    ready: async (again) => {
+      clearTimeout(patience);
+      offline("");
+      await loaded;
+      gallery.catchUp().catch((trouble) => notice(inOneLine(trouble), { trouble: true })); // what came before it listened
+      if (!again) return;
+      enter();
+      later.overview?.refresh();
+    },
+    lost: () => {
+      clearTimeout(patience);
+      patience = setTimeout(() => offline("The gateway does not answer. What is under way goes on there; this page looks for it again."), 1500);
+    },
+  });
+}
+
 async function complete() {
+  await gather();
   const [viewer, overview, settings] = await Promise.all([import("./viewer.js"), import("./overview.js"), import("./settings.js")]);
   viewer.begin(deeds);
   overview.begin();
@@ -83,26 +107,7 @@ async function complete() {
   Object.assign(later, { viewer, overview });
 }
 
-gallery.begin(deeds);
 make.begin();
+enter();
 if (document.readyState === "complete") complete();
 else addEventListener("load", complete, { once: true });
-enter();
-const loaded = gallery.load();
-let patience = 0;
-listen({
-  hear: put,
-  ready: async (again) => {
-    clearTimeout(patience);
-    offline("");
-    await loaded;
-    gallery.catchUp().catch((trouble) => notice(inOneLine(trouble), { trouble: true })); // what came before it listened
-    if (!again) return;
-    enter();
-    later.overview?.refresh();
-  },
-  lost: () => {
-    clearTimeout(patience);
-    patience = setTimeout(() => offline("The gateway does not answer. What is under way goes on there; this page looks for it again."), 1500);
-  },
-});

@@ -10,7 +10,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** A new card. `deeds`: open, cancel, again, change, remove, resolve; each is given the job. */
 export function card(job, deeds) {
-  const made = el("li", { class: "card", "data-id": job.id });
+  const made = el("div", { class: "card", role: "listitem", "data-id": job.id });
   made.deeds = deeds;
   update(made, job);
   return made;
@@ -48,7 +48,7 @@ function once(words, during, deed, label = null) {
     await deed();
     made.removeAttribute("aria-disabled");
     find("span", made).textContent = words;
-  }, { kind: "plain", label });
+  }, { kind: "plain", label, buys: true });
   return made;
 }
 
@@ -89,7 +89,7 @@ function ended(job, deeds, title) {
       el("p", { text: failed ? (job.error?.next ?? "Change something, and make it again.") : job.may_be_billed ? "The provider had begun, so it may still be billed." : "Nothing was billed." }),
       el("div", { class: "choices" },
         button("Change and retry", () => deeds.change(job), { kind: "plain" }),
-        job.task.startsWith("text") && button("Make again", () => deeds.again(job), { kind: "quiet" }),
+        job.task.startsWith("text") && button("Make again", () => deeds.again(job), { kind: "quiet", buys: true }),
         button("Delete", () => deeds.remove(job), { kind: "quiet", label: `Delete ${titleOf(job)}` }))),
     prompt(job),
     facts(job, el("span", { text: briefly(job.created_at), title: moment(job.created_at) })),

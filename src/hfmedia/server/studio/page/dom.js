@@ -32,9 +32,10 @@ export function icon(name) {
   return drawing;
 }
 
-/** A button with words, and an icon before them where one is named. */
-export function button(words, deed, { kind = "quiet", drawn = null, label = null } = {}) {
-  const made = el("button", { type: "button", class: kind, "aria-label": label, on: { click: deed } });
+/** A button with words, and an icon before them where one is named. `buys`: a double click is one press of it at most. */
+export function button(words, deed, { kind = "quiet", drawn = null, label = null, buys = false } = {}) {
+  const click = buys ? (event) => (event.detail > 1 ? undefined : deed(event)) : deed;
+  const made = el("button", { type: "button", class: kind, "aria-label": label, on: { click } });
   if (drawn) made.append(icon(drawn));
   if (words) made.append(el("span", { text: words }));
   return made;

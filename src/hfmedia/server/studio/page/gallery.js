@@ -1,16 +1,17 @@
-// Everything that was and is being made, newest first. Pages of 50 come as one scrolls; what is out of sight is not drawn.
+// Everything that was and is being made, newest first. It comes in pages as one scrolls.
 
 import { api } from "./api.js";
 import { card, tick, update } from "./cards.js";
 import { all, button, el, find, retext, settled } from "./dom.js";
 import { notice, say } from "./say.js";
-import { drop, jobs, onChange, put, standing } from "./state.js";
+import { byAge, drop, jobs, now, onChange, onDrop, put, standing } from "./state.js";
+import { beforeOf, cards, clear, hang, hangAll, nextOf, takeDown } from "./wall.js";
 import { titleOf } from "./wish.js";
 import { inOneLine, number, plural } from "./words.js";
 
-const PAGE = 50;
+const PAGE = 60;
 const DOUBTED = 15_000; // milliseconds after which open cards are compared with the gateway, should an event be lost
-const grid = find("#grid");
+const wall = find("#wall");
 const ending = find("#ending");
 const empty = find("#empty");
 const search = find("#search");
@@ -23,7 +24,7 @@ const FILTERS = [
 ];
 let filter = FILTERS[0];
 let deeds = {};
-let after = null; // the last job of the pages read so far
+let edge = null; // the last job of the pages read so far
 let more = false;
 let reading = null;
 let turn = 0; // grows with each new question, so that late answers to an old one are left
@@ -34,48 +35,48 @@ const fits = (job) => filter.fits(job) && `${job.prompt ?? ""} ${job.model}`.toL
 const asking = () => ({ ...filter.query, search: search.value.trim(), limit: PAGE });
 
 /** The ids of the cards, in the order in which they are seen. */
-export const order = () => [...grid.children].map((made) => made.dataset.id);
+export const order = () => [...cards].map((made) => made.dataset.id);
 
 /** Begins anew with the present search and filter. */
 export async function load() {
   turn += 1;
-  after = null;
+  edge = null;
   more = true;
   reading = null;
   shown.clear();
-  grid.replaceChildren();
-  grid.setAttribute("aria-busy", "true");
+  clear();
+  wall.setAttribute("aria-busy", "true");
   empty.hidden = true;
-  const mine = turn;
-  const open = filter === FILTERS[0] ? api.jobs({ ...asking(), status: "open", limit: 200 }).catch(() => ({ data: [] })) : null;
-  const page = nextPage();
-  if (open) {
-    const { data } = await open;
-    if (mine === turn) for (const job of [...data].reverse()) put(job);
-  }
-  await page;
-  if (mine === turn) grid.removeAttribute("aria-busy");
+  const [mine, asked] = [turn, now()];
+  const open = filter === FILTERS[0] ? api.jobs({ ...asking(), status: "open", limit: 200 }).catch(() => null) : null;
+  await nextPage();
+  const old = await open;
+  if (mine === turn) for (const job of old?.data ?? []) put(job, { asked });
+  if (mine === turn) wall.removeAttribute("aria-busy");
 }
 
 /** Reads the next page, if there is one. */
 export function nextPage() {
   if (!more) return Promise.resolve();
-  reading ??= readPage(turn).finally(() => { reading = null; });
+  if (!reading) {
+    const mine = readPage(turn).finally(() => {
+      if (reading === mine) reading = null;
+    });
+    reading = mine;
+  }
   return reading;
 }
 
 async function readPage(mine) {
   try {
-    const page = await api.jobs({ ...asking(), after });
+    const asked = now();
+    const page = await api.jobs({ ...asking(), after: edge?.id });
     if (mine !== turn) return;
-    after = page.last_id;
+    edge = page.data.at(-1) ?? edge;
     more = page.has_more;
-    const made = [];
-    for (const job of page.data) {
-      put(job, { quiet: true });
-      if (!shown.has(job.id)) made.push(added(jobs.get(job.id)));
-    }
-    grid.append(...made);
+    for (const job of page.data) put(job, { quiet: true, asked });
+    hangAll(page.data.filter((job) => jobs.has(job.id)).map((job) => shown.get(job.id) ?? added(jobs.get(job.id))));
+    for (const made of all(".card.early", wall)) place(made); // their turn may have come
   } catch (trouble) {
     if (mine !== turn) return;
     more = false;
@@ -90,39 +91,51 @@ function added(job) {
   return made;
 }
 
-/** Where a job belongs among the cards: before the first that is older. */
-function insert(job) {
-  const made = added(job);
-  let older = grid.firstElementChild;
-  while (older && older.job.created_at > job.created_at) older = older.nextElementSibling;
-  if (older || !more) grid.insertBefore(made, older);
-  else grid.prepend(made); // older than all that is read so far, but of interest now
+/**
+ * Puts a card where it belongs: before the first that is older. What is older than all that was read so far, but of
+ * interest now, is early: it stands before the others until their page is read.
+ */
+function place(made) {
+  const { job } = made;
+  const early = more && (!edge || byAge(edge, job) < 0);
+  made.classList.toggle("early", early);
+  const older = (one) => one !== made && (early ? !isEarly(one) || byAge(job, one.job) < 0 : !isEarly(one) && byAge(job, one.job) < 0);
+  const last = cards[cards.length - 1];
+  let next = last && !early && !isEarly(last) && byAge(last.job, job) < 0 ? null : cards[0] ?? null;
+  while (next && !older(next)) next = nextOf(next);
+  while (!early && next && isEarly(beforeOf(next))) next = beforeOf(next); // the newest is above all
+  hang(made, next);
 }
+
+const isEarly = (made) => made?.classList.contains("early") === true;
 
 function hear(job) {
   const made = shown.get(job.id);
   if (made) update(made, job);
-  else if (fits(job) && job.deleted_at === null) insert(job);
+  else if (fits(job)) place(added(job));
+  told();
+}
+
+function leave(id) {
+  const made = shown.get(id);
+  if (!made) return;
+  const beside = nextOf(made) ?? beforeOf(made);
+  if (made.contains(document.activeElement)) (find("button", beside ?? document) ?? search).focus();
+  takeDown(made);
+  shown.delete(id);
   told();
 }
 
 /** Takes a job out of sight; it can be brought back for an hour, and its notice offers that. */
 export async function remove(job) {
-  const made = shown.get(job.id);
-  const beside = made?.nextElementSibling ?? made?.previousElementSibling;
-  if (made?.contains(document.activeElement)) (find("button", beside ?? document) ?? search).focus();
-  made?.remove();
-  shown.delete(job.id);
-  drop(job.id);
-  told();
-  const gone = api.remove(job.id);
-  notice(`Deleted: ${titleOf(job)}`, { back: () => bring(job, gone) });
-  try {
-    await gone;
-  } catch (trouble) {
+  drop(job.id, Infinity);
+  const gone = api.remove(job.id).then(() => drop(job.id), (trouble) => {
+    drop(job.id);
     if (trouble.status !== 404) put(job);
-    notice(inOneLine(trouble), { trouble: true });
-  }
+    throw trouble;
+  });
+  notice(`Deleted: ${titleOf(job)}`, { back: () => bring(job, gone) });
+  await gone.catch((trouble) => notice(inOneLine(trouble), { trouble: true }));
 }
 
 /** Undoes a deletion, once that is done: whoever changes their mind is quicker than the gateway. */
@@ -138,13 +151,15 @@ async function bring(job, gone) {
 
 /** Reads again what may have been missed while nobody listened. */
 export async function catchUp() {
-  const known = [...jobs.values()].filter((job) => standing(job) === "open").map((job) => job.id);
+  const asked = now();
   const [recent, open] = await Promise.all([api.jobs({ limit: PAGE }), api.jobs({ limit: 200, status: "open" })]);
   const fresh = [...open.data, ...recent.data];
   const seen = new Set(fresh.map((job) => job.id));
-  const rest = known.filter((id) => !seen.has(id));
-  fresh.push(...(await Promise.all(rest.map((id) => api.job(id).catch(() => null)))).filter(Boolean));
-  for (const job of fresh.sort((one, other) => one.created_at - other.created_at)) put(job);
+  const last = recent.has_more ? recent.data.at(-1) : null;
+  const expected = (job) => standing(job) === "open" || !last || byAge(job, last) < 0; // it ended, or was deleted
+  const missing = [...jobs.values()].filter((job) => !seen.has(job.id) && expected(job));
+  for (const job of fresh) put(job, { asked });
+  await Promise.all(missing.map(({ id }) => api.job(id).then((job) => put(job, { asked }), (trouble) => trouble.status === 404 && drop(id))));
 }
 
 // -- what is told about the whole -------------------------------------------------------------------------------------
@@ -154,8 +169,8 @@ const told = settled(() => {
   const doubts = [...jobs.values()].filter((job) => standing(job) === "doubt").length;
   retext(find("#filters [data-name='Under way'] span"), open + doubts ? `Under way ${number(open + doubts)}` : "Under way");
   document.title = open ? `(${open}) hfmedia studio` : "hfmedia studio";
-  retext(ending, grid.childElementCount && more ? "More…" : "");
-  const none = grid.childElementCount === 0 && !more && !reading;
+  retext(ending, cards.length && more ? "More…" : "");
+  const none = cards.length === 0 && !more && !reading;
   if (none) empty.replaceChildren(...nothing());
   empty.hidden = !none;
 }, 30);
@@ -174,7 +189,7 @@ function nothing() {
 function choose(wanted) {
   filter = wanted;
   for (const chip of all("#filters button")) chip.setAttribute("aria-pressed", String(chip.dataset.name === wanted.name));
-  load().then(() => say(plural(grid.childElementCount, "result")));
+  load().then(() => say(plural(cards.length, "result")));
 }
 
 /** Makes the gallery ready; `given` are the deeds of its cards. */
@@ -189,8 +204,9 @@ export function begin(given) {
   search.addEventListener("input", settled(() => choose(filter), 300));
   new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && fillUp(), { rootMargin: "1200px" }).observe(ending);
   onChange(hear);
+  onDrop(leave);
   setInterval(() => {
-    for (const made of all(".card[data-state='open']", grid)) tick(made, Date.now());
+    for (const made of all(".card[data-state='open']", wall)) tick(made, Date.now());
   }, 1000);
   setInterval(() => {
     const open = !document.hidden && [...jobs.values()].some((job) => standing(job) === "open");

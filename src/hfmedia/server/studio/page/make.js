@@ -1,14 +1,15 @@
 // The form that makes things. It offers only what the chosen model and provider take, and tells what it will do.
 
-import { Trouble, api, newKey } from "./api.js";
+import { Trouble } from "./api.js";
+import { order } from "./buy.js";
 import { all, el, find, retext, settled } from "./dom.js";
 import { tab } from "./kept.js";
 import { modelFacts, pick, remember } from "./models.js";
 import { currentPicture, onPicture, standIn, take } from "./picture.js";
 import { foresee } from "./plan.js";
-import { say } from "./say.js";
+import { notice, say } from "./say.js";
 import { put } from "./state.js";
-import { RATIOS, asBody, rolled, taskOf } from "./wish.js";
+import { RATIOS, rolled, taskOf } from "./wish.js";
 import { explained, number, plural } from "./words.js";
 
 const form = find("#make");
@@ -20,7 +21,8 @@ const trouble = find("#trouble");
 const models = tab.read("models", {}) ?? {}; // the chosen model of each task
 let facts = null; // of the chosen model
 let asked = 0;
-let unsent = null; // the wish that may not have arrived, and its key
+let learning = Promise.resolve();
+let question = 0; // grows with each plan and each sending: a late verdict on an earlier one is left
 
 const kind = () => field("kind").value;
 const task = () => taskOf(kind(), currentPicture());
@@ -94,12 +96,19 @@ function providers() {
   const select = field("provider");
   const before = select.value;
   const named = Object.keys(facts?.abilities?.[task()] ?? {});
+  if (model() && !facts && before) named.push(before); // nobody knows better now
   select.replaceChildren(el("option", { value: "", text: model() ? "Automatic" : "Automatic (choose a model first)" }), ...named.map((name) => el("option", { value: name, text: name })));
   select.value = named.includes(before) ? before : "";
   select.disabled = named.length === 0;
 }
 
-async function learn() {
+/** Learns what the chosen model takes; `learning` is done once the form is true to it. */
+function learn() {
+  learning = learnNow();
+  return learning;
+}
+
+async function learnNow() {
   const id = model();
   retext(find("#model-name"), id || "Automatic");
   retext(find("#model-facts"), id ? "" : "the usual one for this");
@@ -122,11 +131,17 @@ function plan() {
   } catch {
     return; // half-written JSON; it is told when it is sent
   }
-  foresee(told, standIn(), (wrong) => (wrong ? complain(wrong, false) : quiet()));
+  const mine = ++question;
+  foresee(told, standIn(), (wrong) => {
+    if (mine !== question) return;
+    if (wrong) complain(wrong, false);
+    else quiet();
+  });
 }
 
 function keepNow() {
-  tab.write("draft", { ...Object.fromEntries(KEPT.map((name) => [name, field(name)?.value])), size: find("#size").value, more: find("#more").open });
+  const told = Object.fromEntries(KEPT.map((name) => [name, field(name)?.value]));
+  tab.write("draft", { ...told, size: find("#size").value, more: find("#more").open, picture: currentPicture() !== null });
   tab.write("models", models);
 }
 
@@ -165,20 +180,15 @@ function complain(wrong, go = true) {
 
 // -- what is done -----------------------------------------------------------------------------------------------------
 
-/** Sends a wish; true when its jobs were begun. The same wish after a broken connection is never made twice. */
+/** Sends a wish, and shows what was begun. */
 export async function send(told, picture = null) {
-  const mark = JSON.stringify([told, picture?.name, picture?.size]);
-  const key = unsent?.mark === mark ? unsent.key : newKey();
-  unsent = { mark, key };
-  const begun = await api.make(asBody(told, picture), key).catch((wrong) => {
-    if (wrong.status !== 0) unsent = null;
-    throw wrong;
-  });
-  unsent = null;
-  for (const job of [...begun.data].reverse()) put(job);
+  const begun = await order(told, picture);
+  if (!begun) return;
+  for (const job of begun.jobs) put(job);
   if (told.model) remember(told.task, told.model);
-  const count = begun.data.length;
-  say(count === 1 ? "Begun." : `${number(count)} begun.`);
+  const count = begun.jobs.length;
+  if (begun.late) notice("It had arrived the first time, so nothing was made twice. Make it once more to get another one.");
+  else say(count === 1 ? "Begun." : `${number(count)} begun.`);
 }
 
 let sending = false;
@@ -189,6 +199,8 @@ async function submit() {
   sending = true;
   form.setAttribute("aria-busy", "true");
   try {
+    await learning;
+    question += 1;
     const told = wish();
     if (!told.prompt && !currentPicture()) throw new Trouble(400, { code: "invalid_value", param: "prompt", message: "The prompt is empty: say what to make." });
     await send(told, currentPicture());
@@ -218,7 +230,8 @@ export async function fill(told) {
   }
   if (told.extra) field("extra").value = JSON.stringify(told.extra);
   await learn();
-  keep();
+  if ([...field("provider").options].some((one) => one.value === told.provider)) field("provider").value = told.provider;
+  changed();
   field("prompt").focus();
   field("prompt").scrollIntoView({ block: "center" });
 }
@@ -241,7 +254,9 @@ function shapes() {
 function restore() {
   const draft = tab.read("draft");
   if (!draft) return;
+  if (draft.provider) field("provider").append(el("option", { value: draft.provider, text: draft.provider }));
   for (const name of KEPT) if (typeof draft[name] === "string" && field(name)) field(name).value = draft[name];
+  if (draft.picture) notice("Images are not kept when the page is loaded anew: add yours again.");
   find("#size").value = draft.size ?? "";
   find("#more").open = draft.more === true;
 }
@@ -257,10 +272,13 @@ export function begin() {
     event.preventDefault();
     submit();
   });
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches("input") && !event.isComposing) event.preventDefault(); // it ends a number, it buys nothing
+  });
   addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
     event.preventDefault();
-    submit();
+    if (!event.repeat) submit(); // a key that is held down is one press
   });
   addEventListener("pagehide", keepNow);
   find("#more").addEventListener("toggle", keep);

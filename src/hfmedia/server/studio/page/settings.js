@@ -27,7 +27,7 @@ function show(health) {
     el("div", { class: "sheet-head" }, el("h2", { id: "settings-title", text: "Key and settings" }), button("", () => dialog.close(), { kind: "quiet round", drawn: "close", label: "Close" })),
     el("section", {}, el("h3", { text: "Key" }), told(() => location.reload())),
     el("section", {}, el("fieldset", { class: "kinds" }, el("legend", { text: "Colours" }), ...radios)),
-    el("section", {}, el("h3", { text: "About" }), el("p", {}, `hfmedia ${health?.version ?? ""}. This page uses the gateway's public API alone: `, el("a", { href: "docs", text: "see its description" }), ".")));
+    el("section", {}, el("h3", { text: "About" }), el("p", {}, `hfmedia ${health?.version ?? ""}. This page uses the gateway's public API alone: `, el("a", { href: new URL("../docs", import.meta.url).href, text: "see its description" }), ".")));
   dialog.showModal();
 }
 

@@ -4,7 +4,7 @@ import { fileUrl } from "./api.js";
 import { all, button, el, find } from "./dom.js";
 import { nextPage, order } from "./gallery.js";
 import { notice, say } from "./say.js";
-import { jobs, standing } from "./state.js";
+import { jobs, onDrop, standing } from "./state.js";
 import { titleOf } from "./wish.js";
 import { bytes, costOf, elapsed, moment, sentence } from "./words.js";
 
@@ -101,8 +101,8 @@ function actions(job) {
   return el("div", { class: "actions" },
     media && el("a", { class: "plain", href: fileUrl(media.url, { download: true }), download: "", text: "Download" }),
     job.prompt && button("Copy prompt", () => copy(job.prompt), { kind: "plain" }),
-    button("Make again", leave(deeds.again), { kind: "plain" }),
-    button("Vary", leave(deeds.vary), { kind: "plain" }),
+    button("Make again", leave(deeds.again), { kind: "plain", buys: true }),
+    button("Vary", leave(deeds.vary), { kind: "plain", buys: true }),
     media?.kind === "image" && button("Use as input", leave(deeds.use), { kind: "plain" }),
     button("Delete", removed, { kind: "plain bad" }));
 }
@@ -137,6 +137,7 @@ async function copy(words) {
 /** Makes the large view ready; `given` are its deeds. */
 export function begin(given) {
   deeds = given;
+  onDrop((id) => id === at && dialog.close()); // it was deleted elsewhere
   dialog.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("video")) return;
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

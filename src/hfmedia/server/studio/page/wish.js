@@ -25,7 +25,7 @@ export function ofJob(job) {
   const extra = Object.fromEntries(told.filter(([name]) => !KNOWN.has(name)));
   const wish = Object.fromEntries(told.filter(([name]) => KNOWN.has(name)));
   return {
-    prompt: job.prompt, task: job.task, model: job.model, ...wish, seed: job.seed,
+    prompt: job.prompt, task: job.task, model: job.model, provider: job.choice.split(":")[1] ?? "", ...wish, seed: job.seed,
     extra: Object.keys(extra).length ? extra : null,
   };
 }
@@ -33,11 +33,14 @@ export function ofJob(job) {
 /** A seed drawn at random: nine digits, which every provider takes. */
 export const rolled = () => String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000_000);
 
-/** The seed after this one; seeds may have more digits than a number holds. */
-export function nextSeed(seed) {
-  if (seed === null) return rolled();
-  const next = BigInt(seed) + 1n;
-  return String(next > LARGEST ? 0n : next);
+/** The next seed that none of these made the same wish with; seeds may have more digits than a number holds. */
+export function nextSeed(job, others) {
+  if (job.seed === null) return rolled();
+  const alike = (one) => one.prompt === job.prompt && one.model === job.model && one.task === job.task;
+  const taken = new Set([...others].filter(alike).map((one) => String(one.seed)));
+  let next = BigInt(job.seed);
+  do next = next === LARGEST ? 0n : next + 1n; while (taken.has(String(next)));
+  return String(next);
 }
 
 /** What a wish is called in one line, cut short. */

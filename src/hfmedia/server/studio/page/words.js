@@ -77,6 +77,7 @@ const BY_CODE = {
   no_credential: ["The gateway has no Hugging Face token.", "Its keeper sets HF_TOKEN where it runs."],
   credential_refused: ["Hugging Face refused the gateway's token.", "Its keeper checks that the token is valid and may use Inference Providers."],
   insufficient_quota: ["There is no credit left.", "Add credit at Hugging Face, or choose a provider with an account of its own."],
+  not_in_doubt: ["It is settled already.", "Its card tells how it went on."],
   budget_exceeded: ["Your limit is reached.", "Wait until it resets, or ask the gateway's keeper for more."],
   rate_limit_exceeded: ["That was too quick.", "Wait a moment, then try again."],
   provider_busy: ["The provider is busy.", "Wait a moment, or choose another provider."],

@@ -1,0 +1,156 @@
+"""Nothing is ever bought twice by the page, and whatever a person wishes twice is made twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .acts import hand_over, make
+from .conftest import Opened, Served, until
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page, Route
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
+expect = api.expect
+
+
+class Wire:
+    """What lies between the page and its gateway: each order passes, and its answer is replaced as the test tells."""
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.keys, self.fates = page, list[str](), list[Any]()
+        self.held: asyncio.Event | None = None
+
+    async def begin(self) -> Wire:
+        """Stands between from now on."""
+        await self.page.route("**/v1/jobs", self._pass)
+        return self
+
+    async def _pass(self, route: Route) -> None:
+        if route.request.method != "POST":
+            return await route.continue_()
+        self.keys.append(route.request.headers["idempotency-key"])
+        fate = self.fates.pop(0) if self.fates else None
+        if fate == "refused":
+            return await route.abort("connectionrefused")
+        answer = await route.fetch()
+        if self.held:
+            await self.held.wait()
+        if fate == "broken":
+            return await route.abort("connectionreset")
+        if fate:
+            return await route.fulfill(status=fate, json={"error": {"message": "a proxy's words", "code": None}})
+        return await route.fulfill(response=answer)
+
+
+async def made(page: Page, count: int) -> None:
+    """Waits until so many pictures are there."""
+    await until(page, f"document.querySelectorAll('.card[data-state=done]').length === {count}")
+    await until(page, "!document.querySelector('#make').hasAttribute('aria-busy')")
+
+
+async def press(page: Page, *, later: bool = True) -> None:
+    """Presses Make, later than any echo of the press before, and waits for what becomes of it."""
+    await asyncio.sleep(0.75 if later else 0)
+    await page.locator("#go").click()
+    await until(page, "!document.querySelector('#make').hasAttribute('aria-busy')")
+
+
+async def test_a_wish_whose_answer_was_lost_is_the_same_order_when_it_is_sent_again(
+    lasting: Served, opened: Opened
+) -> None:
+    """Whatever came instead of the answer, and also after a reload; and then another one is another order."""
+    before = lasting.submissions
+    page = await opened(lasting)
+    wire = await Wire(page).begin()
+    wire.fates = ["refused", "broken", 500, 502, 504, 429, 409, "reload"]
+    await page.get_by_label("Prompt", exact=True).fill("a wish with bad luck")
+    for fate in list(wire.fates):
+        if fate == "reload":
+            wire.fates.clear()
+            await page.reload()
+        await press(page, later=False)
+        assert await page.locator("#trouble").is_visible() == (fate != "reload")
+    await made(page, 1)
+    assert (len(wire.keys), len(set(wire.keys)), lasting.submissions) == (8, 1, before + 1)
+    await press(page)
+    await made(page, 2)
+    assert (len(set(wire.keys)), lasting.submissions) == (2, before + 2)
+
+
+async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(lasting: Served, opened: Opened) -> None:
+    """A double click, a key pressed twice or held down; then the same wish once more, on purpose."""
+    page = await opened(lasting)
+    wire = await Wire(page).begin()
+    await page.get_by_label("Prompt", exact=True).fill("an echo")
+    await page.locator("#go").dblclick(delay=10)
+    await asyncio.sleep(0.2)
+    await page.keyboard.press("Control+Enter")
+    await page.keyboard.down("Control")
+    for _ in range(5):
+        await page.keyboard.down("Enter")
+        await asyncio.sleep(0.2)
+    await page.keyboard.up("Enter")
+    await page.keyboard.up("Control")
+    await page.locator("#n").press("Enter")
+    assert len(wire.keys) == 1
+    await press(page)
+    assert len(set(wire.keys)) == 2
+
+
+async def test_two_wishes_at_once_keep_their_names(lasting: Served, opened: Opened) -> None:
+    """One of them breaks while the other is on its way; sent again, it is still the same."""
+    page = await opened(lasting)
+    await make(page, "the one")
+    tile = page.get_by_role("button", name="Image: the one")
+    await tile.wait_for()
+    wire = await Wire(page).begin()
+    wire.held = asyncio.Event()
+    wire.fates = ["broken", None]
+    await page.get_by_label("Prompt", exact=True).fill("the other")
+    await page.locator("#go").click()
+    await tile.click()
+    await page.locator("#viewer").get_by_role("button", name="Make again").click()
+    async with asyncio.timeout(10):
+        while len(wire.keys) < 2:  # noqa: ASYNC110 - the browser says nothing else
+            await asyncio.sleep(0.02)
+    wire.held.set()
+    await page.locator("#trouble").wait_for()
+    await press(page)
+    assert wire.keys[0] == wire.keys[2] != wire.keys[1]
+    await expect(page.locator(".toast")).to_contain_text("nothing was made twice")
+
+
+async def test_vary_again_takes_another_seed(lasting: Served, opened: Opened) -> None:
+    """Nobody pays for the same picture again by asking for another one."""
+    page = await opened(lasting)
+    await page.get_by_label("Seed", exact=True).fill("41")
+    await make(page, "a variable fox")
+    tile = page.get_by_role("button", name="Image: a variable fox")
+    for count in (1, 2, 3):
+        await expect(tile).to_have_count(count)
+        if count < 3:
+            await tile.last.click()
+            await page.locator("#viewer").get_by_role("button", name="Vary").click()
+    seeds = await page.evaluate(
+        "fetch('v1/jobs?search=variable').then((answer) => answer.json()).then(({data}) => data.map((job) => job.seed))"
+    )
+    assert seeds == [43, 42, 41]
+
+
+async def test_an_image_tells_wishes_apart_by_its_bytes(lasting: Served, opened: Opened) -> None:
+    """The same words for another image are another wish, although the first was never answered."""
+    page = await opened(lasting)
+    wire = await Wire(page).begin()
+    wire.fates = ["refused"] * 3
+    for width in (96, 97, 96):
+        await hand_over(page, "drop", width=width)
+        await until(page, f"document.querySelector('#chosen-image').naturalWidth === {width}")
+        await page.get_by_label("Prompt", exact=True).fill("as a watercolour")
+        await press(page, later=False)
+        await page.locator("#unchoose").click()
+    assert wire.keys[0] == wire.keys[2] != wire.keys[1]
