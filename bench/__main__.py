@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …] [--quick] [--out FOLDER]`: runs the cases, prints the table, writes JSON and plots."""
+"""`python -m bench [NAME …] [--quick] [--out FOLDER | --docs]`: runs the cases; a table, a JSON file and plots."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import shutil
 import statistics
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from . import plots
-from .cases import OURS, POLLED, Case, cases
-from .running import Numbers, Runs, peers, polled, world
+from . import page, plots
+from .cases import COUNT, FLOOR, OURS, POLLED, Case, cases
+from .peers import interpreters
+from .running import COUNTED, Numbers, Runs, polled, world
 
 Row = dict[str, Any]
 
@@ -74,13 +76,42 @@ def merged(before: Row, now: Row) -> Row:
     return {**before, "seconds": before["seconds"] + now["seconds"], "cases": [*kept, *again.values()]}
 
 
+def taken(names: list[str], table: dict[str, Case], folder: Path, *, quick: bool) -> tuple[list[Row], int]:
+    """The rows of these cases, told as they come, and the seconds until the peers were there."""
+    began, rows, polls = time.time(), list[Row](), bool(set(names) & set(POLLED))
+    needed = {who for name in names if name in table for who in table[name].run} | (set(COUNTED) if polls else set())
+    with world(folder) as environ, ThreadPoolExecutor(1) as pool:
+        installing = pool.submit(interpreters, needed)
+        runs = Runs(folder, {OURS: sys.executable, FLOOR: sys.executable})
+        for name in names:
+            if name in table and table[name].read == COUNT:  # it is no matter what else happens meanwhile
+                runs.of(table[name], environ)
+        runs.pythons |= installing.result()
+        installed = round(time.time() - began)
+        counting = polled(folder, runs.pythons, 6 if quick else 60) if polls else {}
+        for name in names:
+            if name in table:
+                start = time.time()
+                made = row(name, table[name], runs.of(table[name], environ), not quick)
+                rows.append({**made, "took": round(time.time() - start, 1)})
+                print("\n".join(shown(rows[-1])), flush=True)
+    counted = {who: [future.result()] for who, future in counting.items()}
+    for name in names:
+        if name in POLLED:
+            rows.append(row(name, POLLED[name], counted, not quick))
+            print("\n".join(shown(rows[-1])), flush=True)
+    return rows, installed
+
+
 def main() -> None:
     """The table, as the numbers come."""
     words = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     words.add_argument("names", nargs="*", metavar="NAME")
     words.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs; a minute or two")
     words.add_argument("--out", type=Path, default=Path("bench-results"), help="where the JSON and the plots go")
+    words.add_argument("--docs", action="store_true", help="into docs/performance, and the page beside it anew")
     asked = words.parse_args()
+    out = page.RESULTS.parent if asked.docs else asked.out
     table = cases(asked.quick)
     if asked.quick:
         table = {name: replace(case, rounds=1) for name, case in table.items()}
@@ -88,35 +119,25 @@ def main() -> None:
     unknown = set(names) - set(table) - set(POLLED)
     if unknown:
         sys.exit(f"there is no case {min(unknown)!r}; there are {', '.join([*table, *POLLED])}")
-    began, folder, rows = time.time(), Path(mkdtemp(prefix="hfmedia-bench-")), []
-    python = peers()
+    began, folder = time.time(), Path(mkdtemp(prefix="hfmedia-bench-"))
     try:
-        counting = polled(folder, python, 6 if asked.quick else 60) if set(names) & set(POLLED) else {}
-        runs = Runs(folder, python)
-        with world(folder) as environ:
-            for name in names:
-                if name in table:
-                    rows.append(row(name, table[name], runs.of(table[name], environ), not asked.quick))
-                    print("\n".join(shown(rows[-1])), flush=True)
-        counted = {who: [future.result()] for who, future in counting.items()}
-        for name in names:
-            if name in POLLED:
-                rows.append(row(name, POLLED[name], counted, not asked.quick))
-                print("\n".join(shown(rows[-1])), flush=True)
+        rows, installed = taken(names, table, folder, quick=asked.quick)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    asked.out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     about = {"machine": machine, "when": time.strftime("%Y-%m-%d"), "quick": asked.quick}
-    whole = {**about, "seconds": round(time.time() - began), "cases": rows}
-    results = asked.out / "results.json"
+    whole = {**about, "seconds": round(time.time() - began), "installing": installed, "cases": rows}
+    results = out / "results.json"
     if asked.names and results.exists():
         whole = merged(json.loads(results.read_text()), whole)
     results.write_text(json.dumps(whole, indent=1) + "\n")
-    drawn = plots.draw(whole, asked.out)
+    drawn = plots.draw(whole, out)
+    if asked.docs:
+        page.main()
     missed = [one["name"] for one in rows if one["met"] is False]
     print(f"\n{len(rows)} cases in {whole['seconds']} s; over budget: {', '.join(missed) or 'none'}")
-    print(f"{asked.out / 'results.json'}, and {len(drawn)} plots beside it")
+    print(f"{results}, and {len(drawn)} plots beside it")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ text { font: 13px system-ui, sans-serif; fill: #24292f } .soft { fill: #57606a }
 .ours { fill: #4493f8 } .other { fill: #656c76 } .line { stroke: #4493f8 }
 .line2 { stroke: #f0883e } .two { fill: #f0883e } }
 </style>"""
-BARS = ("videos", "thousand", "image", "films", "inline", "pause-films", "lag", "import", "polls")
+NAMES = {"ours": "hfmedia", "LiteLLM": "LiteLLM's proxy"}
+BARS = ("videos", "thousand", "image", "films", "inline", "pause-films", "lag", "import", "polls", "gateway-ready",
+        "gateway-idle", "gateway-added")  # fmt: skip
 
 
 def _svg(high: int, title: str, inside: list[str]) -> str:
@@ -31,7 +33,7 @@ def bars(one: dict[str, Any]) -> str:
     most, inside = max(found.values()) or 1.0, []
     for number, (who, value) in enumerate(found.items()):
         y, wide = 32 + number * BAR, max(1.0, (WIDE - LEFT - 110) * value / most)
-        look, name = ("ours", "hfmedia") if who == "ours" else ("other", who)
+        look, name = "ours" if who == "ours" else "other", NAMES.get(who, who)
         inside += [
             f'<text x="{LEFT - 10}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
             f'<rect class="{look}" x="{LEFT}" y="{y}" width="{wide:.0f}" height="{BAR - 8}" rx="2"/>',
@@ -55,7 +57,7 @@ def lines(title: str, across: str, curves: dict[str, list[tuple[float, float]]],
         path = " ".join(f"{left + (WIDE - left - 30) * x / right:.1f},{200 - 160 * y / top:.1f}" for x, y in curve)
         inside += [
             f'<polyline class="{("line", "line2")[number % 2]}" points="{path}"/>',
-            f'<text class="{("ours", "two")[number % 2]}" x="{WIDE - 20}" y="{34 + 16 * number}" text-anchor="end">'
+            f'<text class="{("ours", "two")[number % 2]}" x="{WIDE - 20}" y="{16 + 15 * number}" text-anchor="end">'
             f"{escape(name)}</text>",
         ]
     for number, name in enumerate(names):
@@ -79,6 +81,14 @@ def draw(whole: dict[str, Any], folder: Path) -> list[Path]:
         curves = {name: curve for name, curve in curves.items() if curve}
         across = "side by side"
         drawn["rate"] = lines("pictures of 20 kB a second", across, curves, [name[5:] for name in rates])
+    crowds = {name[13:]: one["who"] for name, one in rows.items() if name.startswith("gateway-rate-")}
+    curves = {
+        NAMES[who]: [(float(at), one[who]["median"]) for at, one in enumerate(crowds.values())]
+        for who in ("ours", "LiteLLM")
+        if len(crowds) > 1 and all("median" in one.get(who, {}) for one in crowds.values())
+    }
+    if curves:
+        drawn["gateway-rate"] = lines("the gateway: requests a second", "clients", curves, list(crowds))
     if "growth" in rows and "values" in rows["growth"]["who"]["ours"]:
         lengths = rows["growth"]["who"]["ours"]["values"][0]
         curves = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
@@ -14,28 +13,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from .cases import FAL, FLOOR, HUB, MODULES, OURS, Case
+from .cases import COUNT, FAL, FLOOR, HUB, MODULES, OURS, Case
+from .peers import ROOT, plain_environ
 
-ROOT = Path(__file__).parent.parent
-PEERS = ROOT / ".venv-bench"
-INSTALLED = ("huggingface_hub>=2.4,<3", "g4f", "fal-client", "aiohttp", "pillow")
-UNWANTED = ("_proxy", "pythondontwritebytecode")  # the second would have every process compile its modules anew
 Numbers = dict[str, Any]
-
-
-def peers() -> str | None:
-    """The interpreter of the peers' own environment, made when it is not there; None when they cannot be had."""
-    python = PEERS / "bin" / "python"
-    if not (PEERS / "installed").exists():
-        print("installing the peers into .venv-bench …", file=sys.stderr)
-        done = subprocess.run([sys.executable, "-m", "venv", str(PEERS)], capture_output=True)
-        if done.returncode == 0:
-            done = subprocess.run([str(python), "-m", "pip", "install", "--quiet", *INSTALLED], capture_output=True)
-        if done.returncode:
-            print(f"no peers: {done.stderr.decode()[-300:]}", file=sys.stderr)
-            return None
-        (PEERS / "installed").touch()
-    return str(python)
+COUNTED = (OURS, FLOOR, HUB, FAL)  # whose polls are counted
 
 
 @contextmanager
@@ -47,7 +29,7 @@ def world(folder: Path) -> Iterator[dict[str, str]]:
             host = f"127.0.0.1:{int(served.stdout.readline())}"
             home = mkdtemp(dir=folder)
             yield {
-                **{name: value for name, value in os.environ.items() if not name.lower().endswith(UNWANTED)},
+                **plain_environ(),
                 "HF_ENDPOINT": f"http://{host}",
                 "HFMEDIA_ROUTER": f"http://{host}/router",
                 "HF_TOKEN": "hf_bench",
@@ -67,15 +49,14 @@ def told(environ: dict[str, str]) -> Numbers:
         return json.loads(reply.read())  # type: ignore[no-any-return]
 
 
-def once(who: str, words: tuple[str, ...], environ: dict[str, str], python: str | None) -> Numbers:
+def once(who: str, words: tuple[str, ...], environ: dict[str, str], pythons: dict[str, str]) -> Numbers:
     """The numbers that one program prints; an ``error`` when it fails."""
-    interpreter = sys.executable if who in (OURS, FLOOR) else python
-    if interpreter is None:
+    if who not in pythons:
         return {"error": "not installed"}
     told(environ)
     try:
         done = subprocess.run(
-            [interpreter, "-m", *words], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=300
+            [pythons[who], "-m", *words], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=300
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"error": "took more than five minutes"}
@@ -92,26 +73,26 @@ def once(who: str, words: tuple[str, ...], environ: dict[str, str], python: str 
 class Runs:
     """Everything that was run, each set of programs once however many cases read it."""
 
-    def __init__(self, folder: Path, python: str | None) -> None:
-        self.folder, self.python = folder, python
+    def __init__(self, folder: Path, pythons: dict[str, str]) -> None:
+        self.folder, self.pythons = folder, pythons
         self.seen: dict[tuple[tuple[str, ...], bool], list[Numbers]] = {}
 
     def of(self, case: Case, environ: dict[str, str]) -> dict[str, list[Numbers]]:
         """The numbers of each program of a case, round by round, taken by turns so that a slow minute hits all."""
-        counts = case.read == "instructions"
+        counts = case.read == COUNT
         there = {**environ, "BENCH_COUNT": "1"} if counts else environ
         for _ in range(case.rounds):
             for who, words in case.run.items():
                 taken = self.seen.setdefault((words, counts), [])
-                if len(taken) < case.rounds and not any("error" in numbers for numbers in taken):
+                if len(taken) < case.less.get(who, case.rounds) and not any("error" in numbers for numbers in taken):
                     fresh = {"HFMEDIA_HOME": mkdtemp(dir=self.folder)} if "cold" in words else {}
-                    taken.append(once(who, words, {**there, **fresh}, self.python))
+                    taken.append(once(who, words, {**there, **fresh}, self.pythons))
                     if "cold" in words and who == OURS:  # what it leaves is what the warm one finds
                         environ["HFMEDIA_HOME"] = fresh["HFMEDIA_HOME"]
         return {who: self.seen[words, counts] for who, words in case.run.items()}
 
 
-def polled(folder: Path, python: str | None, seconds: int) -> dict[str, Future[Numbers]]:
+def polled(folder: Path, pythons: dict[str, str], seconds: int) -> dict[str, Future[Numbers]]:
     """Counts polls in the background: each client in a world of its own, ours a second time with what it has learnt."""
     pool = ThreadPoolExecutor(4)
 
@@ -120,21 +101,20 @@ def polled(folder: Path, python: str | None, seconds: int) -> dict[str, Future[N
         counts: list[float] = []
         with world(folder) as environ:
             for _ in range(2 if who == OURS else 1):
-                numbers = once_counted(who, words, environ, python)
+                numbers = once_counted(who, words, environ, pythons)
                 if "error" in numbers:
                     return numbers
                 counts.append(numbers["polls"])
         return {"polls": counts[0], "known": counts[-1]}
 
-    return {who: pool.submit(count, who) for who in (OURS, FLOOR, HUB, FAL)}
+    return {who: pool.submit(count, who) for who in COUNTED}
 
 
-def once_counted(who: str, words: tuple[str, ...], environ: dict[str, str], python: str | None) -> Numbers:
+def once_counted(who: str, words: tuple[str, ...], environ: dict[str, str], pythons: dict[str, str]) -> Numbers:
     """The numbers of a program, and how often it asked for its job and for its result."""
-    interpreter = sys.executable if who in (OURS, FLOOR) else python
-    if interpreter is None:
+    if who not in pythons:
         return {"error": "not installed"}
-    done = subprocess.run([interpreter, "-m", *words], env=environ, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([pythons[who], "-m", *words], env=environ, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or ["failed without a word"])[-1][:200]}
     asked = told(environ)["asked"]

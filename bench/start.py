@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 
 
 def counted(command: list[str]) -> float:
-    """Millions of instructions of a command."""
+    """Millions of instructions of a command, whose modules are compiled by then."""
+    subprocess.run(command, check=True, capture_output=True)
     with TemporaryDirectory() as folder:
         out = Path(folder, "out")
         tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]

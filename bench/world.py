@@ -137,6 +137,12 @@ class World:
             self._inline = b'{"created":1,"data":[{"b64_json":"' + coded + b'"}]}'
         return web.Response(body=self._inline, content_type="application/json")
 
+    async def openai(self, request: web.Request) -> web.Response:
+        """A picture by address, as an API of OpenAI's kind answers: what LiteLLM's proxy stands in front of."""
+        await request.json()
+        self.asked["submit"] += 1
+        return web.json_response({"created": 1, "data": [{"url": f"{self.here}/cdn/small.png"}]})
+
     async def cdn(self, request: web.Request) -> web.StreamResponse:
         """Media, large ones in slices."""
         self.asked["cdn"] += 1
@@ -168,6 +174,7 @@ def app(port: int) -> web.Application:
         made.router.add_get(f"{door}/bench/{{name}}/requests/{{job}}/status", world.status)
         made.router.add_get(f"{door}/bench/{{name}}/requests/{{job}}", world.result)
     made.router.add_post("/router/nscale/v1/images/generations", world.inline)
+    made.router.add_post("/openai/v1/images/generations", world.openai)
     made.router.add_get("/cdn/{name}", world.cdn)
     made.router.add_get("/told", world.told)
     return made
