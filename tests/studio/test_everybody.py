@@ -79,6 +79,8 @@ async def test_hostile_words_stay_words(gateway: Served, opened: Opened) -> None
         await expect(page.locator("#viewer .whole")).to_have_text(prompt)
         await page.get_by_role("button", name="Delete").click()
         await expect(page.locator(".toast").last).to_contain_text(prompt[:40])
+    await hand_over(page, "drop", HOSTILE[0], "text/plain")
+    await expect(page.locator(".toast").last).to_contain_text(f"{HOSTILE[0]} is no image")
     gateway.fault("fal-ai", "fail", text=HOSTILE[0], times=10)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "fal-ai")
@@ -152,6 +154,14 @@ async def test_nothing_leaves_the_screen_and_the_scheme_is_kept(gateway: Served,
     after = await page.evaluate(ground)
     await page.reload()
     assert await page.evaluate(ground) == after
+
+
+async def test_on_a_phone_what_was_begun_comes_into_sight(lasting: Served, opened: Opened) -> None:
+    """The cards lie below the form there; nobody has to look for them."""
+    page = await opened(lasting, viewport={"width": 390, "height": 800}, reduced_motion="reduce")
+    await make(page, "a small fox")
+    await expect(page.locator(".card").first).to_be_in_viewport()
+    await expect(page.locator("#go-words")).to_have_text("Make image")
 
 
 async def states(page: Page, gateway: Served) -> Any:

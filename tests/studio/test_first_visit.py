@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .acts import choose_model
 from .conftest import Opened, Served, until
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
 expect = api.expect
 MOST_BYTES = 100_000
+AFTER_THE_FORM = ("buy", "models", "gallery", "viewer")  # what the page fetches once the form can be written in
 MOST_SECONDS = 2.0  # a gross bound: 0.3 s on a quiet machine, and this one may be busy
 
 
@@ -74,6 +76,7 @@ async def test_the_first_load_is_light_and_quick(gateway: Served, opened: Opened
       const [whole] = performance.getEntriesByType("navigation");
       return {sent: whole.transferSize + all.reduce((sum, one) => sum + one.transferSize, 0),
               loaded: whole.loadEventEnd / 1000,
+              first: all.filter((one) => one.startTime < whole.loadEventStart).map((one) => one.name.split("/").at(-1)),
               foreign: all.filter((one) => !one.name.startsWith(location.origin)).length};
     }"""
     times: list[float] = []
@@ -84,7 +87,45 @@ async def test_the_first_load_is_light_and_quick(gateway: Served, opened: Opened
         times.append(told["loaded"])
         assert 10_000 < told["sent"] < MOST_BYTES
         assert told["foreign"] == 0
+        assert "make.js" in told["first"]
+        assert not {f"{part}.js" for part in AFTER_THE_FORM} & set(told["first"])
     assert min(times) < MOST_SECONDS, times
+
+
+async def missing(page: Page, served: Served, *parts: str) -> None:
+    """The studio for the first time, without some of its parts."""
+    for part in parts:
+        await page.route(f"**/studio/{part}.js*", lambda route: route.abort())
+    await page.goto(served.url)
+
+
+async def test_what_comes_after_the_form_is_asked_for_again_where_it_was_missing(
+    gateway: Served, opened: Opened
+) -> None:
+    """A gateway that is away for a moment right after the first load costs a try, and no reload."""
+    page = await opened(gateway, path="/healthz")
+    await missing(page, gateway, "buy", "models", "plan")
+    await make(page, "a patient heron")
+    await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
+    await page.locator("#pick-model").click()
+    await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
+    await page.unroute_all()
+    await choose_model(page, "FLUX.1-schnell")
+    await make(page, "a patient heron")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    assert gateway.submissions == 1
+
+
+async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(gateway: Served, opened: Opened) -> None:
+    """Better told than an empty gallery that looks as if nothing had ever been made."""
+    page = await opened(gateway, path="/healthz")
+    await missing(page, gateway, "cards")
+    await expect(page.locator("#offline")).to_contain_text("Reload it")
+    await page.get_by_label("Prompt", exact=True).fill("a patient heron")
+    await page.unroute_all()
+    await page.reload()
+    await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a patient heron")
+    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
 
 
 async def test_a_wish_is_sent_once_however_often_the_button_is_pressed(gateway: Served, opened: Opened) -> None:

@@ -10,12 +10,11 @@ import gzip
 import hashlib
 from functools import cache, lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
-from hfmedia.server.entrance.forwarded import base_url
 from hfmedia.server.errors import Refusal
 
 router = APIRouter(include_in_schema=False)
@@ -72,7 +71,7 @@ def _page_file(data: bytes, mime: str) -> PageFile:
 @router.get("/")
 async def studio_page(request: Request) -> Response:
     """The page."""
-    return _given(request, page_under(urlsplit(base_url(request)).path))
+    return _given(request, page_under(quote(request.scope.get("root_path", "").rstrip("/"), safe="/~")))
 
 
 @router.head("/studio/{file:path}")

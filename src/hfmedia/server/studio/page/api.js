@@ -42,6 +42,18 @@ export async function reach(path, { method = "GET", json, form, headers = {}, si
   }
 }
 
+/**
+ * A part of this page that nobody needs before the form can be written in: a function that fetches it, with a Trouble
+ * where it did not arrive. The next try takes another address, since browsers keep a failed one as failed.
+ */
+export function part(name) {
+  let failed = 0;
+  return () => import(`./${name}.js${failed ? `?try=${failed}` : ""}`).catch(() => {
+    failed += 1;
+    throw new Trouble(0);
+  });
+}
+
 /** The answer's JSON. */
 export async function ask(path, options) {
   const answer = await reach(path, options);

@@ -1,7 +1,7 @@
 // The studio, put together: first the form, then the gallery and the stream that keeps it true, then everything else.
 
 import { api, fileUrl } from "./api.js";
-import { find, retext } from "./dom.js";
+import { bring, find, retext } from "./dom.js";
 import * as make from "./make.js";
 import { takeFrom } from "./picture.js";
 import { notice, say } from "./say.js";
@@ -26,7 +26,8 @@ async function resend(job, change = {}) {
   const wish = { ...ofJob(job), ...change };
   if (job.task.startsWith("text")) {
     await make.send(wish);
-    scrollTo({ top: find("#made").offsetTop - 80, behavior: "smooth" });
+    scrollTo({ top: 0 });
+    bring(find("#made"));
     return;
   }
   await make.fill(wish);
@@ -99,6 +100,7 @@ async function gather() {
 }
 
 async function complete() {
+  make.complete();
   await gather();
   const [viewer, overview, settings] = await Promise.all([import("./viewer.js"), import("./overview.js"), import("./settings.js")]);
   viewer.begin(deeds);
@@ -107,7 +109,9 @@ async function complete() {
   Object.assign(later, { viewer, overview });
 }
 
+const begin = () => complete().catch(() => offline("A part of this page did not arrive. Reload it: the form keeps what it says."));
+
 make.begin();
 enter();
-if (document.readyState === "complete") complete();
-else addEventListener("load", complete, { once: true });
+if (document.readyState === "complete") begin();
+else addEventListener("load", begin, { once: true });

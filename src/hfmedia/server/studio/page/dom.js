@@ -41,6 +41,13 @@ export function button(words, deed, { kind = "quiet", drawn = null, label = null
   return made;
 }
 
+/** Brings what lies below the screen into sight, gently where that is wanted. */
+export function bring(element) {
+  if (element.getBoundingClientRect().top < innerHeight * 0.8) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ behavior: still ? "auto" : "smooth" });
+}
+
 /** Changes the text of an element only if it differs: a live region must not repeat itself. */
 export function retext(element, words) {
   if (element.textContent !== words) element.textContent = words;

@@ -1,17 +1,17 @@
 // The form that makes things. It offers only what the chosen model and provider take, and tells what it will do.
 
-import { Trouble } from "./api.js";
-import { order } from "./buy.js";
-import { all, el, find, retext, settled } from "./dom.js";
+import { part, Trouble } from "./api.js";
+import { all, bring, el, find, retext, settled } from "./dom.js";
 import { tab } from "./kept.js";
-import { modelFacts, pick, remember } from "./models.js";
 import { currentPicture, onPicture, standIn, take } from "./picture.js";
-import { foresee } from "./plan.js";
 import { notice, say } from "./say.js";
 import { put } from "./state.js";
 import { RATIOS, rolled, taskOf } from "./wish.js";
 import { explained, number, plural } from "./words.js";
 
+const buying = part("buy");
+const choosing = part("models");
+const planning = part("plan");
 const form = find("#make");
 const field = (name) => form.elements[name];
 const TEXTS = ["negative_prompt", "scheduler", "seed"];
@@ -113,7 +113,7 @@ async function learnNow() {
   retext(find("#model-name"), id || "Automatic");
   retext(find("#model-facts"), id ? "" : "the usual one for this");
   const turn = ++asked;
-  const found = id ? await modelFacts(id).catch((error) => error) : null;
+  const found = id ? await choosing().then(({ modelFacts }) => modelFacts(id)).catch((error) => error) : null;
   if (turn !== asked) return;
   facts = found instanceof Error ? null : found;
   if (found instanceof Error) complain(found);
@@ -132,11 +132,12 @@ function plan() {
     return; // half-written JSON; it is told when it is sent
   }
   const mine = ++question;
-  foresee(told, standIn(), (wrong) => {
+  const verdict = (wrong) => {
     if (mine !== question) return;
     if (wrong) complain(wrong, false);
     else quiet();
-  });
+  };
+  planning().then(({ foresee }) => foresee(told, standIn(), verdict), () => {}); // nobody answers: that is told when it is sent
 }
 
 function keepNow() {
@@ -182,10 +183,11 @@ function complain(wrong, go = true) {
 
 /** Sends a wish, and shows what was begun. */
 export async function send(told, picture = null) {
+  const { order } = await buying();
   const begun = await order(told, picture);
   if (!begun) return;
   for (const job of begun.jobs) put(job);
-  if (told.model) remember(told.task, told.model);
+  if (told.model) choosing().then(({ remember }) => remember(told.task, told.model), () => {}); // a convenience
   const count = begun.jobs.length;
   if (begun.late) notice("It had arrived the first time, so nothing was made twice. Make it once more to get another one.");
   else say(count === 1 ? "Begun." : `${number(count)} begun.`);
@@ -198,17 +200,20 @@ async function submit() {
   quiet();
   sending = true;
   form.setAttribute("aria-busy", "true");
+  retext(find("#go-words"), "Sending…");
   try {
     await learning;
     question += 1;
     const told = wish();
     if (!told.prompt && !currentPicture()) throw new Trouble(400, { code: "invalid_value", param: "prompt", message: "The prompt is empty: say what to make." });
     await send(told, currentPicture());
+    bring(find("#made")); // on a small screen it lies below the form
   } catch (wrong) {
     complain(wrong instanceof Trouble ? wrong : new Trouble(0, { message: wrong.message }));
   } finally {
     sending = false;
     form.removeAttribute("aria-busy");
+    offer();
   }
 }
 
@@ -261,6 +266,9 @@ function restore() {
   find("#more").open = draft.more === true;
 }
 
+/** Fetches what the form needs once it is used; what does not come now is asked for again then. */
+export const complete = () => Promise.allSettled([buying(), choosing(), planning()]);
+
 /** Makes the form ready. */
 export function begin() {
   shapes();
@@ -293,7 +301,10 @@ export function begin() {
     say("Everything is automatic again.");
   });
   find("#pick-model").addEventListener("click", async () => {
-    const id = await pick(task(), model());
+    const id = await choosing().then(({ pick }) => pick(task(), model())).catch((wrong) => {
+      complain(wrong);
+      return null;
+    });
     find("#pick-model").focus();
     if (id === null) return;
     models[task()] = id;

@@ -6,7 +6,7 @@ import { nextPage, order } from "./gallery.js";
 import { notice, say } from "./say.js";
 import { jobs, onDrop, standing } from "./state.js";
 import { titleOf } from "./wish.js";
-import { bytes, costOf, elapsed, moment, sentence } from "./words.js";
+import { bytes, costOf, moment, sentence, took } from "./words.js";
 
 const dialog = find("#viewer");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -81,7 +81,7 @@ function about(job) {
     ["File", media && `${media.mime}, ${bytes(media.bytes)}`],
     ["Cost", costOf(job)],
     ["Made", moment(job.created_at)],
-    ["Took", elapsed(job.updated_at - job.created_at)],
+    ["Took", took(job.updated_at - job.created_at)],
     ["May be unsafe", media?.nsfw && "The provider flagged it"],
     ...rest.map(([name, value]) => [name.replaceAll("_", " "), typeof value === "string" ? value : JSON.stringify(value)]),
   ].filter(([, value]) => value !== null && value !== undefined && value !== false);

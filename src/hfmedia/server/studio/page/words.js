@@ -1,17 +1,22 @@
 // Plain words for what machines say: where a job stands, times, sizes, costs, and errors with what to do next.
 
-const NUMBER = new Intl.NumberFormat("en", { maximumFractionDigits: 4 });
-const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+/** What is made once, when it is first needed: formats take the browser a while. */
+function first(make) {
+  let made = null;
+  return () => (made ??= make());
+}
+const NUMBER = first(() => new Intl.NumberFormat("en", { maximumFractionDigits: 4 }));
+const DAY = first(() => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }));
+const CLOCK = first(() => new Intl.DateTimeFormat(undefined, { timeStyle: "short" }));
+const DATE = first(() => new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" }));
 
-export const number = (value) => NUMBER.format(value);
-export const moment = (seconds) => DAY.format(new Date(seconds * 1000));
-const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const DATE = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+export const number = (value) => NUMBER().format(value);
+export const moment = (seconds) => DAY().format(new Date(seconds * 1000));
 
 /** A moment in as few letters as do: the time of today, the date of another day. */
 export function briefly(seconds) {
   const at = new Date(seconds * 1000);
-  return (at.toDateString() === new Date().toDateString() ? CLOCK : DATE).format(at);
+  return (at.toDateString() === new Date().toDateString() ? CLOCK : DATE)().format(at);
 }
 
 /** A move in two parts: who took over, and why. */
@@ -31,6 +36,9 @@ export function elapsed(seconds) {
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
+
+/** How long something took: with a tenth where that is much of it. */
+export const took = (seconds) => (seconds < 10 ? `${Math.max(0.1, seconds).toFixed(1)} s` : elapsed(seconds));
 
 export function bytes(count) {
   if (count < 1000) return `${count} B`;
