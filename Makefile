@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 SEED ?= $(shell date +%s)
+unexport PYTHONDONTWRITEBYTECODE  # a module compiled once serves every process that the tests begin
 
 .PHONY: help demo gateway test crash check screenshots bench clean
 help:  ## what there is
@@ -11,7 +12,7 @@ help:  ## what there is
 $(STAMP): pyproject.toml src/hfmedia/_version.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[sandbox,server]' --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[sandbox,server]' --group dev
 	@touch $@
 
 demo: $(STAMP)  ## the main job in the sandbox: a prompt becomes a picture, with no account

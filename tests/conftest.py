@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from hfmedia.sandbox import Sandbox
 
 OURS = ("HF_", "HFMEDIA_", "HUGGING", "FAL_KEY", "REPLICATE_", "TOGETHER_", "NOVITA_", "NSCALE_", "WAVESPEED_", "ZAI_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell's "&" does that, and every process begun here would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
