@@ -9,6 +9,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,16 @@ LONGEST_MODULE = 350  # lines; beyond it a reader loses the thread
 LONGEST_FUNCTION = 70
 
 
+@cache
+def parsed(text: str, file: str) -> ast.Module:
+    """The tree of a module, made once for all rules."""
+    return ast.parse(text, file)
+
+
 def modules(root: Path) -> Iterator[tuple[str, ast.Module]]:
     """Every module below the root: its path there, and its tree."""
     for file in sorted(root.rglob("*.py")):
-        yield file.relative_to(root).as_posix(), ast.parse(file.read_text(encoding="utf-8"), str(file))
+        yield file.relative_to(root).as_posix(), parsed(file.read_text(encoding="utf-8"), str(file))
 
 
 def part_of(path: str) -> str:
@@ -95,6 +102,11 @@ def absolute(path: str, node: ast.ImportFrom) -> str:
     return ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
 
 
+def called(node: ast.Call) -> str:
+    """The last part of what is called."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
 def imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
     """All that a module imports, wherever it stands: line, module, name (empty where it is the module itself)."""
     for node in ast.walk(tree):
@@ -102,7 +114,7 @@ def imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
             yield from ((node.lineno, alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from ((node.lineno, absolute(path, node), alias.name) for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+        elif isinstance(node, ast.Call) and called(node) in ("import_module", "__import__"):
             target = node.args[0] if node.args else None
             known = isinstance(target, ast.Constant) and isinstance(target.value, str)
             yield node.lineno, str(target.value) if known else "?", ""  # type: ignore[union-attr]

@@ -19,7 +19,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel as the build makes it from this tree."""
     folder = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
+    made = subprocess.run(build, check=False, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
     return next(folder.glob("*.whl"))
 
 

@@ -131,7 +131,7 @@ STATUSES = st.sampled_from(
 ) | st.integers(0, 999)
 
 
-@settings(max_examples=1200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=700, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_no_reply_makes_decode_raise(data: st.DataObject) -> None:
     """Any status, headers and body, for any ask, become an answer of the vocabulary."""
