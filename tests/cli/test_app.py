@@ -6,12 +6,17 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command, get_group
 from typer.testing import CliRunner
 
 from hfmedia import _version
-from hfmedia.cli.app import app, near_miss, spoken
+from hfmedia.cli.app import NOUNS, app, near_miss, spoken
 
-COMMANDS = ("generate", "models", "providers", "sandbox", "doctor")
+COMMANDS = tuple(get_command(app).commands)  # type: ignore[attr-defined]
+PAGES = [
+    *((command,) for command in COMMANDS if command not in NOUNS),
+    *((noun, command) for noun, (group, _) in NOUNS.items() for command in get_group(group()).commands),
+]
 OWN = ("--help", "-h", "--version")
 TAKERS = ("-m", "--model", "-n", "--task")
 
@@ -78,12 +83,14 @@ def test_help_shows_the_commands_and_the_exit_codes(args: list[str]) -> None:
     assert "8 in doubt" in result.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_a_page_with_examples(command: str) -> None:
-    """A page without an example is half a page."""
-    result = CliRunner().invoke(app, [command, "--help"], prog_name="hfmedia")
+@pytest.mark.parametrize("words", PAGES, ids=" ".join)
+def test_each_command_has_a_page_with_examples(words: tuple[str, ...]) -> None:
+    """Every one there is: a page without an example is half a page, and no option has a type for a value it lacks."""
+    result = CliRunner().invoke(app, [*words, "--help"], prog_name="hfmedia")
     assert result.exit_code == 0
-    assert "Examples:\n\n  hfmedia " in result.stdout
+    assert "Examples:\n\n  " in result.stdout
+    assert f"  hfmedia {words[0]}" in result.stdout or words == ("generate",)
+    assert "bool" not in result.stdout
 
 
 def test_the_sandbox_page_tells_every_fault() -> None:

@@ -475,14 +475,6 @@ def test_each_example_does_what_it_shows(hfmedia: Hfmedia, sandbox: Beside, line
     assert result.stdout or "--state" in line
 
 
-@pytest.mark.parametrize("command", ["list", "show", "resume", "cancel", "resolve", "costs", "prune"])
-def test_each_command_has_a_page_with_examples(command: str) -> None:
-    """Though it stands in a group."""
-    result = CliRunner().invoke(app, ["jobs", command, "--help"], prog_name="hfmedia")
-    assert result.exit_code == 0
-    assert "Examples:\n\n  hfmedia jobs" in result.stdout
-
-
 def test_the_group_s_own_page_lists_its_commands() -> None:
     """Each with what it is for."""
     result = CliRunner().invoke(app, ["jobs", "--help"], prog_name="hfmedia")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from hfmedia.cli import INTERRUPTED, serve
+from hfmedia.cli.pages import EXAMPLES
 from hfmedia.core.errors import HfmediaError
 from hfmedia.server.books.book import Book
 from hfmedia.server.books.keys import Key, Limits, new_key
@@ -89,6 +91,16 @@ def test_it_says_where_it_serves_and_ends_well(serving: Serving, number: int) ->
     assert "simulation" not in err
     assert err.count('"path": "/healthz"') == 1
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("line", EXAMPLES["serve"])
+def test_each_example_of_its_page_serves(serving: Serving, tmp_path: Path, line: str) -> None:
+    """As it stands, but for the port, which may be taken here."""
+    whole = (Path(__file__).parents[2] / "deploy" / "gateway.toml").read_text()
+    (tmp_path / "gateway.toml").write_text(whole.replace("port = 8000", "port = 0"))
+    child = serving(*shlex.split(line)[2:], *(() if "--config" in line else ("--port", "0")))
+    assert '"status":"ok"' in fetched(f"{address(child)}/healthz")
+    assert stopped(child)[0] == 0
 
 
 def test_it_needs_little(serving: Serving) -> None:

@@ -122,7 +122,7 @@ async def all_states(browser: Browser, served: Served, names: tuple[str, ...]) -
         await make(page, LONG.strip())
         await until(page, "document.querySelector('.card[data-state=open]') !== null")
         await ended(page)
-        served.fault("replicate", "fail", text="CUDA out of memory: tried to allocate 20.00 MiB on GPU 0", times=10)
+        served.fault("replicate", "fail", text="CUDA out of memory: tried to allocate 20.00 MiB on GPU 0")
         served.fault("together", "disconnect")
         await choose_model(page, "FLUX.1-schnell")
         for provider, prompt in (

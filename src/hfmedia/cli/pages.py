@@ -29,6 +29,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hfmedia models --sandbox --search flux --json",
     ),
     "providers": (f"hfmedia providers {FLUX} --sandbox",),
+    "serve": (
+        "hfmedia serve --sandbox",
+        "hfmedia serve --config gateway.toml",
+        "hfmedia serve --port 9000 --root-path /hf --trust-proxy 127.0.0.1",
+    ),
     "sandbox": (
         "hfmedia sandbox --port 8765",
         "hfmedia sandbox --speed 4 --fault fal-ai:credit:all",
@@ -56,6 +61,13 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
 
 class Page(TyperCommand):
     """A command whose help ends with its examples."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """``--help`` takes no value, so the page shall not name one."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = ""
+        return option
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The options, then the examples, then whatever else this page tells."""
