@@ -81,7 +81,7 @@ async def test_a_gateway_that_goes_away_is_told_and_found_again(serve: Serve, op
     assert served.submissions == 2
 
 
-@pytest.mark.parametrize("name", ["", "app.js", "studio.css", "icons.svg"])
+@pytest.mark.parametrize("name", ["", "app.js", "studio.css", "favicon.svg"])
 async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: Served, name: str) -> None:
     """Its type, its policy, and 304 for whoever has it."""
     url = f"{gateway.url}/studio/{name}" if name else f"{gateway.url}/"

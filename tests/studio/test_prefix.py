@@ -57,7 +57,7 @@ async def test_everything_works_under_a_prefix(serve: Serve, opened: Opened, str
     served = serve(trusted_proxies=("127.0.0.1",))
     key = add_key(served)
     async with proxy(served, strip=strip) as base:
-        page = await opened(served, path="/studio/icons.svg")
+        page = await opened(served, path="/studio/favicon.svg")
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         await page.goto(f"{base}/")

@@ -48,7 +48,7 @@ async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: Served, op
     await same_order(other)
     assert await other.locator("#viewer").is_visible()
     await other.close()
-    deaf = await opened(gateway, context=one.context, path="/studio/icons.svg")
+    deaf = await opened(gateway, context=one.context, path="/studio/favicon.svg")
     await deaf.route("**/v1/events", lambda route: route.abort())
     await deaf.goto(gateway.url)
     await deaf.locator(".tile").first.click()
@@ -69,7 +69,7 @@ async def test_late_lists_change_no_order_and_bring_nothing_back(gateway: Served
     for prompt in ("oldest", "middle"):
         await make(page, prompt)
         await page.get_by_role("button", name=f"Image: {prompt}").wait_for()
-    late = await opened(gateway, context=page.context, path="/studio/icons.svg")
+    late = await opened(gateway, context=page.context, path="/studio/favicon.svg")
     release = asyncio.Event()
 
     async def hold(route: Route) -> None:

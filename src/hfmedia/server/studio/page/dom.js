@@ -1,7 +1,6 @@
 // Elements made by hand. Text goes in as text and attributes as attributes: no markup is ever read from a string.
 
 const SVG = "http://www.w3.org/2000/svg";
-const ICONS = new URL("icons.svg", import.meta.url).href;
 const PROPERTIES = new Set(["value", "checked", "disabled", "muted", "loop", "indeterminate"]);
 
 export const find = (selector, within = document) => within.querySelector(selector);
@@ -21,13 +20,13 @@ export function el(tag, facts = {}, ...children) {
   return made;
 }
 
-/** A drawing from icons.svg. It says nothing: the words beside it do. */
+/** One of the drawings at the top of the page. It says nothing: the words beside it do. */
 export function icon(name) {
   const drawing = document.createElementNS(SVG, "svg");
   const use = document.createElementNS(SVG, "use");
   drawing.setAttribute("class", "icon");
   drawing.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `${ICONS}#${name}`);
+  use.setAttribute("href", `#drawn-${name}`);
   drawing.append(use);
   return drawing;
 }
