@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from hfmedia.core.request import TASKS
+from tests.catalog.little_hub import TOKEN, LittleHub, entry
 
 from .conftest import FLUX, Serve, Served
 from .test_jobs_api import asked
@@ -131,3 +132,13 @@ async def test_the_page_that_describes_the_api_needs_nothing_from_elsewhere(
             assert answer.status == 200, name
     assert "<script>" not in page
     assert (await asked(http, "GET", f"{shared.url}/docs/static/..%2f..%2fapp.py"))[0] == 404
+
+
+async def test_one_model_asks_the_hub_for_that_one_alone(serve: Serve, http: aiohttp.ClientSession) -> None:
+    """Which models stand for OpenAI's names is looked up for those names only."""
+    async with LittleHub() as hub:
+        hub.add("painters/brush", entry("fal-ai"))
+        served = serve(environ={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN})
+        status, told = await asked(http, "GET", f"{served.api}/models/painters/brush")
+        assert (status, told["tasks"]) == (200, ["text-to-image"])
+        assert [one.path for one in hub.asked] == ["/api/models/painters/brush"]

@@ -84,7 +84,9 @@ async def get_model(request: Request, caller: Asking, model_id: str) -> JSONResp
     """One model: who serves it for what, and what each of them takes. ``org/name:provider`` narrows to that one."""
     gateway = gateway_of(request)
     client = _client(gateway, caller)
-    named = [*_aliases(gateway.config, caller), *await _usual(gateway.config, caller, client)]
+    named = _aliases(gateway.config, caller)
+    if any(model_id in names for names in USUAL.values()):  # only then: who the usual ones are, the Hub is asked for
+        named += await _usual(gateway.config, caller, client)
     for view in named:
         if view["id"] == model_id:
             return JSONResponse(view)

@@ -1,0 +1,68 @@
+"""The model picker before a Hub that knows thousands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.catalog.little_hub import TOKEN, LittleHub, entry
+from tests.server.conftest import Serve
+
+from .conftest import Opened
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
+expect = api.expect
+MANY = 8000
+SLOWEST = 1500  # milliseconds; gross: some 20 on a quiet machine
+TYPE = """async (words) => {
+  const input = document.querySelector("#model-search");
+  let slowest = 0;
+  for (let k = 1; k <= words.length; k += 1) {
+    const began = performance.now();
+    input.value = words.slice(0, k);
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    slowest = Math.max(slowest, performance.now() - began);
+  }
+  return slowest;
+}"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def hub() -> AsyncIterator[LittleHub]:
+    """A Hub that is there until the gateway has stopped."""
+    async with LittleHub(page_size=1000) as made:
+        yield made
+
+
+async def test_one_of_thousands_is_found_by_a_few_letters_and_remembered(
+    hub: LittleHub, serve: Serve, opened: Opened
+) -> None:
+    """Each letter is answered at once, only what is seen is drawn, and the chosen one comes first the next time."""
+    for number in range(MANY):
+        hub.add(f"painters/brush-{number:05}", entry("fal-ai"), entry("replicate"))
+    gateway = serve(environ={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN})
+    page = await opened(gateway)
+    await page.locator("#pick-model").click()
+    await expect(page.get_by_text("8,000 models")).to_be_visible()
+    assert await page.locator("#model-list .option").count() < 100
+    assert await page.evaluate(TYPE, "PAINT 0777") < SLOWEST
+    await expect(page.get_by_text("11 models")).to_be_visible()
+    first = page.locator("#model-list .option").first
+    await expect(first).to_contain_text("painters/brush-00777")
+    await expect(first).to_contain_text("text to image · fal-ai, replicate")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#model-name")).to_have_text("painters/brush-07770")
+    await page.get_by_label("Prompt", exact=True).fill("a kite")
+    await page.keyboard.press("Control+Enter")
+    await page.locator(".card").first.wait_for()
+    await page.reload()
+    await page.locator("#pick-model").click()
+    await expect(page.get_by_text("8,000 models")).to_be_visible()
+    await expect(page.locator("#model-list .option").nth(1)).to_contain_text("Used lately")
+    await page.locator("#model-list").evaluate("(list) => list.scrollTo(0, list.scrollHeight)")
+    await expect(page.locator("#model-list .option").nth(100)).to_be_attached()
