@@ -102,3 +102,15 @@ async def test_make_help_tells_every_target(environ: dict[str, str]) -> None:
     assert code == 0, err
     for target in ("demo", "test", "check", "bench", "help"):
         assert re.search(rf"^{target}\b", out, flags=re.M), target
+
+
+PAPERS = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_file_here_leads_to_one(paper: Path) -> None:
+    """From the page on which it stands, pictures included."""
+    text = re.sub(r"^```.*?^```", "", paper.read_text(encoding="utf-8"), flags=re.M | re.S)
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
+    lost = [target for target in targets if target and "://" not in target and not (paper.parent / target).exists()]
+    assert not lost
