@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from typer.main import get_command, get_group
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from hfmedia import _version
@@ -15,7 +15,7 @@ from hfmedia.cli.app import NOUNS, app, near_miss, spoken
 COMMANDS = tuple(get_command(app).commands)  # type: ignore[attr-defined]
 PAGES = [
     *((command,) for command in COMMANDS if command not in NOUNS),
-    *((noun, command) for noun, (group, _) in NOUNS.items() for command in get_group(group()).commands),
+    *((noun, command) for noun, (group, _) in NOUNS.items() for command in group().commands),
 ]
 OWN = ("--help", "-h", "--version")
 TAKERS = ("-m", "--model", "-n", "--task")

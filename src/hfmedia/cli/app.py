@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_group
+from typer.main import get_command, get_group
 
 from hfmedia._version import __version__
 
@@ -89,34 +89,56 @@ def near_miss(args: Sequence[str], commands: Collection[str], takers: Collection
 
 
 class Later(TyperCommand):
-    """A group of commands that is built when somebody names it: the first page, and everybody else, needs its line."""
+    """A command, or a group of them, that is built when somebody names it: the first page needs its line alone."""
 
-    def __init__(self, name: str, group: Callable[[], typer.Typer], short_help: str) -> None:
+    def __init__(self, name: str, build: Callable[[], Any], short_help: str) -> None:
         super().__init__(name, short_help=short_help)
-        self._group = group
+        self._build = build
+
+    def built(self) -> Any:
+        """The command itself, with its options."""
+        command = self._build()
+        command.name = self.name
+        return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """The context of the group itself."""
-        group = get_group(self._group())
-        group.name = self.name
-        return group.make_context(info_name, args, parent=parent, **extra)
+        """The context of the command itself."""
+        return self.built().make_context(info_name, args, parent=parent, **extra)
 
 
-def _keys() -> typer.Typer:
+def _keys() -> TyperGroup:
     from .keys import app as keys
 
-    return keys
+    return get_group(keys)
 
 
-def _jobs() -> typer.Typer:
+def _jobs() -> TyperGroup:
     from .jobs import app as jobs
 
-    return jobs
+    return get_group(jobs)
 
 
-NOUNS: dict[str, tuple[Callable[[], typer.Typer], str]] = {  # with their lines on the first page
+def _alone(command: Callable[..., None]) -> Callable[[], Any]:
+    def build() -> Any:
+        one = typer.Typer(rich_markup_mode="rich", add_completion=False)
+        one.command(cls=SandboxPage if command is sandbox else Page)(command)
+        return get_command(one)
+
+    return build
+
+
+NOUNS: dict[str, tuple[Callable[[], TyperGroup], str]] = {  # with their lines on the first page
     "keys": (_keys, "Make, limit and revoke the keys of the gateway."),
     "jobs": (_jobs, "See what became of jobs; resume, cancel, resolve them."),
+}
+VERBS: dict[Callable[..., None], str] = {
+    generate: "Make images or videos; bare text means this.",
+    batch: "Make one for each line of a file, and go on where it stopped.",
+    models: "List the models that somebody serves now.",
+    providers: "Show who serves a model, and how you would reach it.",
+    serve: "Serve OpenAI's images and videos API in front of it all.",
+    sandbox: "Serve a simulated world to try things in.",
+    doctor: "Find out whether a job could run here.",
 }
 
 
@@ -128,23 +150,27 @@ class BareText(TyperGroup):
         self.rich_markup_mode = (
             None  # this page and usage errors are plain: rich alone takes longer to load than they do
         )
-        for name, (group, short) in NOUNS.items():
-            self.add_command(Later(name, group, short))
+        for verb, short in VERBS.items():
+            self.add_command(Later(verb.__name__, _alone(verb), short))
+        for noun, (group, short) in NOUNS.items():
+            self.add_command(Later(noun, group, short))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As any group, once the command is there."""
-        takers = {
-            name
-            for option in self.commands[BARE].params
-            if not getattr(option, "is_flag", False)
-            for name in option.opts
-            if name.startswith("-")
-        }
         own = {name for option in self.get_params(ctx) for name in option.opts}
+        # options may come first; only then it matters which of them are followed by a value
+        takers = self._takers() if args and args[0] not in own and args[0].startswith("-") else frozenset[str]()
         if args and args[0] not in own and (missed := near_miss(args, self.commands, takers)):
             word, command = missed
             ctx.fail(f"did you mean `hfmedia {command}`? To make a picture of the word, write `hfmedia {BARE} {word}`.")
         return super().parse_args(ctx, spoken(args, self.commands, own=own, takers=takers))
+
+    def _takers(self) -> frozenset[str]:
+        """The options of ``generate`` that are followed by a value."""
+        bare = self.commands[BARE]
+        assert isinstance(bare, Later)
+        options = [option for option in bare.built().params if not getattr(option, "is_flag", False)]
+        return frozenset(name for option in options for name in option.opts if name.startswith("-"))
 
 
 app = typer.Typer(
@@ -173,16 +199,3 @@ def hfmedia(
     """Shows the help when nothing was asked for."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-
-
-SHORT: dict[Callable[..., None], str] = {  # the command's line on the first page
-    generate: "Make images or videos; bare text means this.",
-    batch: "Make one for each line of a file, and go on where it stopped.",
-    models: "List the models that somebody serves now.",
-    providers: "Show who serves a model, and how you would reach it.",
-    serve: "Serve OpenAI's images and videos API in front of it all.",
-    sandbox: "Serve a simulated world to try things in.",
-    doctor: "Find out whether a job could run here.",
-}
-for _command, _short in SHORT.items():
-    app.command(cls=SandboxPage if _command is sandbox else Page, short_help=_short)(_command)
