@@ -35,6 +35,25 @@ class Sum(Struct, frozen=True, kw_only=True):
     free: int = 0
 
 
+class Tally:
+    """A sum that grows with each job told to it; the jobs themselves are not kept, so there may be any number."""
+
+    def __init__(self) -> None:
+        self._amounts: dict[str, list[float]] = {}
+        self._counts = {"known": 0, "unknown": 0, "free": 0}
+
+    def add(self, job: Job) -> None:
+        """Counts the job, and what its provider reported."""
+        self._counts[standing(job)] += 1
+        if job.cost is not None:
+            self._amounts.setdefault(job.cost.unit, []).append(job.cost.amount)
+
+    def sum(self, name: str = "") -> Sum:
+        """The cost of all that were added."""
+        told = {unit: math.fsum(some) for unit, some in sorted(self._amounts.items())}
+        return Sum(name=name, jobs=sum(self._counts.values()), told=told, **self._counts)
+
+
 def bought(job: Job) -> int:
     """How many submissions of a job may be billed: those that were begun, less those that were certainly refused."""
     return max(0, job.attempts - len(job.refusals))
@@ -58,22 +77,18 @@ def sums(jobs: Iterable[Job], by: By, *, day: Callable[[float], str] | None = No
         "model": lambda job: job.request.model,
         "day": lambda job: of_day(job.created if job.sent is None else job.sent),
     }
-    shelves: dict[str, list[Job]] = {}
+    shelves: dict[str, Tally] = {}
     for job in jobs:
-        shelves.setdefault(names[by](job), []).append(job)
-    return [total(shelf, name) for name, shelf in sorted(shelves.items())]
+        shelves.setdefault(names[by](job), Tally()).add(job)
+    return [shelf.sum(name) for name, shelf in sorted(shelves.items())]
 
 
 def total(jobs: Iterable[Job], name: str = "") -> Sum:
     """The cost of all these jobs together."""
-    amounts: dict[str, list[float]] = {}
-    counts = {"known": 0, "unknown": 0, "free": 0}
+    tally = Tally()
     for job in jobs:
-        counts[standing(job)] += 1
-        if job.cost is not None:
-            amounts.setdefault(job.cost.unit, []).append(job.cost.amount)
-    told = {unit: math.fsum(some) for unit, some in sorted(amounts.items())}
-    return Sum(name=name, jobs=sum(counts.values()), told=told, **counts)
+        tally.add(job)
+    return tally.sum(name)
 
 
 def utc_day(at: float) -> str:

@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from hfmedia.core.costs import total, utc_day
-from hfmedia.core.job import Job
+from hfmedia.core.costs import Tally
 from hfmedia.providers import PROVIDERS
 from hfmedia.server.books.orders import order_of_key
 from hfmedia.server.entrance.caller import Caller
@@ -90,8 +89,7 @@ async def get_usage(request: Request, caller: Asking) -> UsageView:
     """What you made and spent, today and this month (UTC)."""
     gateway, now = gateway_of(request), time.time()
     used = gateway.book.usage(caller.key, now)
-    jobs = await _this_month(gateway, caller, now)
-    today = utc_day(now)
+    today, month = await _spent(gateway, caller, now)
     return UsageView(
         name=caller.name,
         limits=LimitsView(
@@ -107,8 +105,8 @@ async def get_usage(request: Request, caller: Asking) -> UsageView:
         usd_reserved=used.reserved_now,
         day_resets_at=used.day_resets,
         month_resets_at=used.month_resets,
-        today=_costs([job for job in jobs if utc_day(job.created) == today]),
-        month=_costs(jobs),
+        today=_costs(today),
+        month=_costs(month),
         under_way=gateway.works.under_way(None if caller.admin else caller.key),
     )
 
@@ -133,17 +131,19 @@ async def list_providers(request: Request, caller: Asking) -> ProviderList:
     return ProviderList(data=told)
 
 
-async def _this_month(gateway: Gateway, caller: Caller, now: float) -> list[Job]:
-    """The caller's jobs of this month; everybody's for an admin."""
-    day = datetime.fromtimestamp(now, UTC)
-    begin = day.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+async def _spent(gateway: Gateway, caller: Caller, now: float) -> tuple[Tally, Tally]:
+    """What the caller's jobs cost, of today and of this month; everybody's for an admin."""
+    day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight, begin = day.timestamp(), day.replace(day=1).timestamp()
     mine = None if caller.admin else await asyncio.to_thread(_orders_since, gateway, caller.key, begin)
-    found: list[Job] = []
+    today, month = Tally(), Tally()
     async for job in gateway.client.ledger.jobs(since=begin):
         named = order_of_key(job.key)
         if named is not None and (mine is None or named[0] in mine):
-            found.append(job)
-    return found
+            month.add(job)
+            if job.created >= midnight:
+                today.add(job)
+    return today, month
 
 
 def _orders_since(gateway: Gateway, key: str, begin: float) -> set[str]:
@@ -158,6 +158,6 @@ def _orders_since(gateway: Gateway, key: str, begin: float) -> set[str]:
     return found
 
 
-def _costs(jobs: list[Job]) -> CostsView:
-    made = total(jobs)
+def _costs(tally: Tally) -> CostsView:
+    made = tally.sum()
     return CostsView(jobs=made.jobs, told=made.told, known=made.known, unknown=made.unknown, free=made.free)
