@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from hfmedia import database
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, StoreError
 from hfmedia.core.request import InputImage
 from hfmedia.server.books.book import Book
@@ -159,9 +160,38 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_steps_only_ever_grow() -> None:
-    """The first one is as it was published."""
-    assert len(BOOK.steps) == 1
+    """Those that were published are as they were: a book that began with the first is led to the newest."""
+    assert len(BOOK.steps) == 2
     assert BOOK.steps[0].count("CREATE TABLE") == 4
+
+
+def test_a_book_of_the_first_step_is_led_to_the_newest(path: Path) -> None:
+    """With all that is in it; what was deleted is found by its index."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first = database.connect(BOOK._replace(steps=BOOK.steps[:1]), path, 5.0)
+    first.close()
+    book = Book(path)
+    mine, other = order(), order()
+    for one in (mine, other):
+        book.reserve(one, Limits(), now=one.at)
+    book.mark_deleted(mine.id, 0, 5.0)
+    assert [one.id for one in book.orders(None, deleted=True)] == [mine.id]
+    plan = book._rows("EXPLAIN QUERY PLAN SELECT id FROM orders o WHERE 1 AND o.deleted != '{}' ORDER BY o.at, o.id")
+    assert "orders_with_deletions" in str(plan)
+    book.close()
+
+
+def test_what_its_giver_should_know_is_written_down_once(book: Book) -> None:
+    """Beside what was known before; an order that is not there is nobody's."""
+    asked = structs.replace(order(), told={"warnings": ["rounded"], "more": 1})
+    book.reserve(asked, Limits(), now=asked.at)
+    for notes in (["asked last"], ["asked last", "rounded"]):
+        book.warn(asked.id, notes)
+    book.warn("unknown", ["x"])
+    kept = book.order(asked.id)
+    assert kept is not None
+    assert kept.told == {"warnings": ["rounded", "asked last"], "more": 1}
+    assert kept.fingerprint == asked.fingerprint
 
 
 def test_many_may_open_a_new_book_at_once(path: Path) -> None:

@@ -128,6 +128,21 @@ async def test_an_owner_has_an_hour_to_change_their_mind(yard: Yard) -> None:
     assert yard.left() == set()
 
 
+async def test_what_is_brought_back_while_it_sweeps_stays(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The orders were read a moment ago: their owner may have been quicker."""
+    order = yard.order("saved", age=DAY, deleted={0: NOW - GRACE - 60})
+    read = yard.book.orders
+
+    def late(*given: Any, **more: Any) -> list[Order]:
+        found = read(*given, **more)
+        yard.book.mark_deleted(order.id, 0, None)
+        return found
+
+    monkeypatch.setattr(yard.book, "orders", late)
+    assert await yard.sweep() == Swept()
+    assert yard.left() == {"saved"}
+
+
 @pytest.mark.parametrize("state", ["new", "ready", "sending", "doubt", "running", "finished"])
 async def test_a_job_that_has_not_ended_keeps_everything(yard: Yard, state: str) -> None:
     """However old it is, and even if it was deleted: its input may be needed, and it may still bring its media."""

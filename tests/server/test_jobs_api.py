@@ -12,6 +12,9 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from hfmedia.server.books.keys import Key, new_key
+from hfmedia.server.own.views import media_of
+
 from .conftest import FLUX, KONTEXT, WAN, Serve, Served
 
 PATIENCE = 30  # seconds, a gross bound
@@ -155,8 +158,31 @@ async def test_a_deleted_job_is_out_of_sight_and_can_come_back(gateway: Served, 
     assert (status, told["error"]["code"]) == (404, "job_not_found")
     _, page = await asked(http, "GET", f"{gateway.api}/jobs")
     assert [job["id"] for job in page["data"]] == [second["id"]]
+    _, page = await asked(http, "GET", f"{gateway.api}/jobs?status=deleted")
+    assert [(job["id"], job["can"], bool(job["deleted_at"])) for job in page["data"]] == [
+        (first["id"], ["restore"], True)
+    ]
     assert (await asked(http, "POST", f"{url}/restore"))[0] == 200
     assert (await asked(http, "GET", url))[0] == 200
+    assert (await asked(http, "GET", f"{gateway.api}/jobs?status=deleted"))[1]["data"] == []
+
+
+async def test_what_was_deleted_too_long_ago_cannot_come_back(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """After an hour it is not listed; once its file is gone that is told, and it stays deleted."""
+    (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
+    await ended(http, gateway, job["id"])
+    url = f"{gateway.api}/jobs/{job['id']}"
+    await asked(http, "DELETE", url)
+    book = gateway.gateway.book
+    book.mark_deleted(job["order"], 0, book.clock() - 3601)
+    assert (await asked(http, "GET", f"{gateway.api}/jobs?status=deleted"))[1]["data"] == []
+    kept = await gateway.gateway.client.ledger.job(job["id"])
+    assert kept is not None
+    (media,) = media_of(kept)
+    media.path.unlink()
+    status, told = await asked(http, "POST", f"{url}/restore")
+    assert (status, told["error"]["code"]) == (410, "gone")
+    assert (await asked(http, "GET", url))[0] == 404
 
 
 async def test_cancelling_reaches_the_provider(gateway: Served, http: aiohttp.ClientSession) -> None:
@@ -199,6 +225,90 @@ async def test_a_doubt_is_told_and_settled(gateway: Served, http: aiohttp.Client
     assert (await ended(http, gateway, job["id"]))["status"] == "completed"
     assert gateway.submissions == before + 1
     assert (await asked(http, "POST", url, json={"decision": "drop"}))[0] == 400
+
+
+async def test_of_many_who_settle_a_doubt_at_once_one_does(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """It is sent once, and the others are told that it is settled."""
+    gateway.fault("together", "disconnect")
+    (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
+    assert (await ended(http, gateway, job["id"]))["state"] == "doubt"
+    before = gateway.submissions
+    url = f"{gateway.api}/jobs/{job['id']}/resolve"
+    told = await asyncio.gather(*(asked(http, "POST", url, json={"decision": "resend"}) for _ in range(6)))
+    assert sorted(status for status, _ in told) == [200, 400, 400, 400, 400, 400]
+    assert {answer["error"]["code"] for status, answer in told if status == 400} == {"not_in_doubt"}
+    assert (await ended(http, gateway, job["id"]))["status"] == "completed"
+    assert gateway.submissions == before + 1
+
+
+async def test_what_was_asked_for_is_told_beside_what_was_sent(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """A provider that takes less changes nothing of what can be made again."""
+    wish = {"aspect_ratio": "21:9", "seed": 5, "num_inference_steps": 7, "negative_prompt": "text", "extra": {"odd": 2}}
+    (job,) = await made(http, gateway, prompt="a fox", model="Tongyi-MAI/Z-Image-Turbo", **wish)
+    done = await ended(http, gateway, job["id"])
+    assert done["asked"] == {**{name: value for name, value in wish.items() if name != "extra"}, "odd": 2}
+    assert done["parameters"] != done["asked"]
+
+
+async def test_what_is_noted_on_the_way_is_known_afterwards(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """That a provider was asked last because it had just failed is not forgotten when the job is done."""
+    gateway.fault("fal-ai", "credit", times=1)
+    (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
+    await ended(http, gateway, job["id"])
+    (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
+    done = await ended(http, gateway, job["id"])
+    (note,) = [words for words in done["warnings"] if "asked last" in words]
+    assert note.startswith("fal-ai")
+
+
+async def test_a_key_that_is_revoked_hears_nothing_more(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """Not even on a stream that it began before; neither does one that is an admin's no longer."""
+    (key, text), (boss, high) = keyed(gateway), keyed(gateway, admin=True)
+    streams = [
+        await http.get(f"{gateway.api}/events", headers={"Authorization": f"Bearer {one}"}) for one in (text, high)
+    ]
+    for stream in streams:
+        assert (await stream.content.readline()).startswith(b":")
+    gateway.gateway.book.revoke_key(key.id, 1.0)
+    gateway.gateway.book.change_key(boss.id, admin=False)
+    _, other = keyed(gateway)
+    async with http.post(
+        f"{gateway.api}/jobs", json={"prompt": "a fox", "model": FLUX}, headers={"Authorization": f"Bearer {other}"}
+    ) as answer:
+        assert answer.status == 202
+    for stream in streams:
+        async with asyncio.timeout(PATIENCE):
+            assert b"data:" not in await stream.read()
+
+
+async def test_what_a_provider_says_to_one_key_no_other_hears(gateway: Served, http: aiohttp.ClientSession) -> None:
+    """It may quote the prompt. That there was trouble, and of what kind, is everybody's."""
+    (_, one), (_, other), (_, boss) = keyed(gateway), keyed(gateway), keyed(gateway, admin=True)
+    gateway.fault("together", "status", status=400, text="no: project zeus launches in May")
+    as_one = {"Authorization": f"Bearer {one}"}
+    wish = {"prompt": "project zeus launches in May", "model": f"{FLUX}:together"}
+    async with http.post(f"{gateway.api}/jobs", json=wish, headers=as_one) as answer:
+        (job,) = (await answer.json())["data"]
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            _, told = await asked(http, "GET", f"{gateway.api}/jobs/{job['id']}", headers=as_one)
+            if told["stage"] == "ended":
+                break
+            await asyncio.sleep(0.05)
+    heard = []
+    for key in (one, other, boss):
+        _, told = await asked(http, "GET", f"{gateway.api}/providers", headers={"Authorization": f"Bearer {key}"})
+        heard.append(next(provider["reason"] for provider in told["data"] if provider["name"] == "together"))
+    assert heard[0] == heard[2] and heard[0].startswith("together refused the request")
+    assert heard[1] == "together refused the request"
+
+
+def keyed(gateway: Served, **fields: Any) -> tuple[Key, str]:
+    """A key of the gateway, and its text."""
+    key_id, text, digest = new_key()
+    key = Key(id=key_id, name=key_id, made=0.0, **fields)
+    gateway.gateway.book.add_key(key, digest)
+    return key, text
 
 
 async def test_a_preview_costs_nothing(gateway: Served, http: aiohttp.ClientSession) -> None:

@@ -156,6 +156,24 @@ async def test_each_request_is_one_line_without_secrets(
         assert not any(secret in one for one in lines)
 
 
+async def test_the_name_of_a_file_is_not_written_down_whole(
+    gateway: Served, http: aiohttp.ClientSession, lines: list[str]
+) -> None:
+    """Whoever has it may have the file: the job stays, what opens it does not."""
+    async with http.post(f"{gateway.api}/images/generations", json=WISH) as answer:
+        told = await answer.json()
+    url = told["data"][0]["url"]
+    async with http.get(url) as answer:
+        assert answer.status == 200
+    for _ in range(1000):
+        if found := [json.loads(line) for line in lines if "/media/" in line]:
+            break
+        await asyncio.sleep(0.01)
+    (line,) = found
+    assert line["path"].startswith(f"/media/{told['job_ids'][0]}.") and line["path"].endswith(".o.…")
+    assert not any(url.rsplit(".", 2)[1] in one for one in lines)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "x" * 200, "<script>", "é"])
 async def test_a_request_id_that_is_none_is_replaced(gateway: Served, http: aiohttp.ClientSession, name: str) -> None:
     """By one of ours."""

@@ -77,7 +77,7 @@ async def test_hostile_words_stay_words(gateway: Served, opened: Opened) -> None
     await page.locator(".tile").first.click()
     for prompt in reversed(HOSTILE):
         await expect(page.locator("#viewer .whole")).to_have_text(prompt)
-        await page.get_by_role("button", name="Delete").click()
+        await page.locator("#viewer").get_by_role("button", name="Delete").click()
         await expect(page.locator(".toast").last).to_contain_text(prompt[:40])
     await hand_over(page, "drop", HOSTILE[0], "text/plain")
     await expect(page.locator(".toast").last).to_contain_text(f"{HOSTILE[0]} is no image")

@@ -23,6 +23,8 @@ async def test_a_job_is_cancelled(gateway: Served, opened: Opened) -> None:
     card = page.locator(".card")
     await expect(card).to_have_attribute("data-state", "cancelled")
     await expect(card).to_contain_text("may still be billed")
+    await expect(card).to_be_focused()  # and not a button that took the place of the one that was pressed
+    await page.keyboard.press("Tab")
     await expect(card.get_by_role("button", name="Change and retry")).to_be_focused()
 
 

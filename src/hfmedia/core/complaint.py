@@ -65,6 +65,12 @@ def sentence(failed: Failed, provider: str, *, asking: bool = False) -> str:
     return f"{provider} {what}{': ' + words if words else ''}{status}"
 
 
+def in_general(words: str, provider: str) -> str:
+    """A sentence on a failure without the provider's own words, which may quote what was asked for."""
+    ours = (f"{provider} {what}" for what in (*WHAT.values(), *ASKING.values()))
+    return next((one for one in ours if words.startswith(one)), f"{provider} refused or failed a request")
+
+
 def complaint(
     failed: Failed, route: Route, *, job_id: str, attempts: Sequence[str] = (), asking: bool = False
 ) -> HfmediaError:

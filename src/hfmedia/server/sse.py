@@ -23,7 +23,7 @@ def event(name: str, data: bytes) -> bytes:
 
 def streamed(pieces: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
     """An answer that is a stream of events, held back by no proxy and kept by no cache."""
-    always = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    always = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
     return StreamingResponse(pieces, media_type="text/event-stream", headers={**always, **(headers or {})})
 
 

@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,17 @@ class Book:
                  images, videos, order_id),
             )  # fmt: skip
 
+    def warn(self, order_id: str, notes: Sequence[str]) -> None:
+        """Writes down what whoever gave an order should know of how it is carried out; each thing once."""
+        with self._write() as connection:
+            found = connection.execute("SELECT body FROM orders WHERE id = ?", (order_id,)).fetchone()
+            if found is None:
+                return
+            order = msgspec.json.decode(found[0], type=Order)
+            warnings = [*dict.fromkeys((*order.told.get("warnings", ()), *notes))]
+            body = as_json(structs.replace(order, told={**order.told, "warnings": warnings}))
+            connection.execute("UPDATE orders SET body = ? WHERE id = ?", (body, order_id))
+
     def rebind(self, order_id: str) -> None:
         """Gives the order's idempotency key free: it bought nothing, and the same may be tried anew."""
         with self._write() as connection:
@@ -208,19 +219,23 @@ class Book:
         api: Api | None = None,
         after: str | None = None,
         before: str | None = None,
+        deleted: bool = False,
         limit: int | None = 100,
         newest_first: bool = True,
     ) -> list[Order]:
         """Orders of a key (None: everybody's), by age.
 
         ``after`` and ``before`` are ids of orders: only what comes after the one and before the other in this very
-        list; an id that is unknown stands where its own age puts it, for ids sort by age.
+        list; an id that is unknown stands where its own age puts it, for ids sort by age. ``deleted``: only those of
+        which something was deleted.
         """
         terms, values = ["1"], list[Any]()
         for column, value in (("key", key), ("kind", kind), ("api", api)):
             if value is not None:
                 terms.append(f"o.{column} = ?")
                 values.append(value)
+        if deleted:
+            terms.append("o.deleted != '{}'")
         later, earlier = ("<", ">") if newest_first else (">", "<")
         for cursor, sign in ((after, later), (before, earlier)):
             if cursor is not None:

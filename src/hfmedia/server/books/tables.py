@@ -56,8 +56,10 @@ CREATE INDEX tabs_of_a_key ON tabs (key, counted, standing, micro, images, video
 CREATE INDEX tabs_that_are_open ON tabs (counted) WHERE standing = 'reserved';
 """
 
+DELETIONS = "CREATE INDEX orders_with_deletions ON orders (at, id) WHERE deleted != '{}';"
+
 BOOK = Kind(
-    "the gateway's book", 0x68666D67, (TABLES,),  # the number spells "hfmg"
+    "the gateway's book", 0x68666D67, (TABLES, DELETIONS),  # the number spells "hfmg"
     {sqlite3.SQLITE_NOTADB: "it is not a database; move it away, and all keys must be made anew"},
 )  # fmt: skip
 

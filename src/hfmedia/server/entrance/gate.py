@@ -9,7 +9,7 @@ import hashlib
 import ipaddress
 import re
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Request, Security
@@ -24,6 +24,9 @@ from hfmedia.server.here import gateway_of
 
 from .caller import Caller
 from .pace import STATE, Pace
+
+if TYPE_CHECKING:
+    from hfmedia.server.gateway import Gateway
 
 LONGEST_CREDENTIAL = 4096  # characters
 MAKE_ONE = "`hfmedia keys make NAME` makes one"
@@ -64,6 +67,16 @@ async def admitted(
                 headers=passed.headers(),
             )
     return caller
+
+
+def welcome(gateway: Gateway, caller: Caller) -> bool:
+    """Whether a caller who was admitted a while ago still would be: keys are revoked, changed, and made."""
+    if caller.token is not None:
+        return gateway.config.caller_tokens
+    if not caller.key:
+        return not gateway.book.ever_keyed()
+    key = gateway.book.key(caller.key)
+    return key is not None and key.usable(gateway.book.clock()) and key.admin == caller.admin
 
 
 def check_model(caller: Caller, model: str) -> None:
@@ -212,4 +225,4 @@ def _forbidden(why: str) -> Refusal:
     return Refusal(403, f"{why}; {MAKE_ONE}, and with it anybody may come", code="key_required", retry=False)
 
 
-__all__ = ["BEARER", "Caller", "admitted", "check_model", "is_loopback", "must_have_keys"]
+__all__ = ["BEARER", "Caller", "admitted", "check_model", "is_loopback", "must_have_keys", "welcome"]

@@ -60,6 +60,9 @@ async def sweep(gateway: Gateway, now: float) -> Swept:
             if not job.ended or not (old or (deleted is not None and deleted < now - GRACE)):
                 whole = False
                 continue
+            if not old and await _brought_back(gateway, order, index):
+                whole = False
+                continue
             removed, failed = await asyncio.to_thread(_remove_output, gateway, job)
             outputs, troubles = outputs + removed, troubles + failed
             if failed:
@@ -129,6 +132,12 @@ async def _jobs(gateway: Gateway, order: Order) -> dict[int, Job]:
     """The jobs of an order, by output."""
     found = {order_of_key(job.key): job for job in await gateway.works.jobs_of(order)}
     return {named[1]: job for named, job in found.items() if named is not None}
+
+
+async def _brought_back(gateway: Gateway, order: Order, index: int) -> bool:
+    """Whether its owner has changed their mind since the order was read."""
+    now = await asyncio.to_thread(gateway.book.order, order.id)
+    return now is not None and index not in now.deleted
 
 
 def _remove_output(gateway: Gateway, job: Job) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from hfmedia.server import sse
 from hfmedia.server.books.orders import Order
 from hfmedia.server.entrance.caller import Caller
+from hfmedia.server.entrance.gate import welcome
 from hfmedia.server.errors import Refusal
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.works import Live
@@ -48,6 +49,8 @@ async def of_job(gateway: Gateway, caller: Caller, job_id: str, request: Request
     """The events of one job, the first at once, the last when it has ended."""
     async with aclosing(sse.with_silence(gateway.works.listen(job_id))) as heard:
         async for live in heard:
+            if not welcome(gateway, caller):
+                return
             if live is None:
                 yield sse.ALIVE
                 continue
@@ -71,7 +74,10 @@ async def of_caller(gateway: Gateway, caller: Caller, request: Request) -> Async
     with gateway.works.watching(hear):
         yield b": listening\n\n"
         while not gateway.works.closing:
-            if not await _rung(bell, gateway.works.leaving):
+            rung = await _rung(bell, gateway.works.leaving)
+            if not welcome(gateway, caller):
+                return
+            if not rung:
                 yield sse.ALIVE
                 continue
             bell.clear()

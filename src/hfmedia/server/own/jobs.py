@@ -26,10 +26,12 @@ from hfmedia.server.entrance.idempotency import idempotency_key
 from hfmedia.server.errors import MAKING, READING, Refusal, answers
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.here import gateway_of
+from hfmedia.server.media.files import gone
+from hfmedia.server.media.janitor import GRACE
 
 from .events import of_caller, of_job
 from .shapes import EVENTS, MAKING_BODY, Deleted, JobList, Previews, Resolving
-from .views import JobView, seen
+from .views import JobView, media_of, seen
 from .wishes import ask_of, making
 
 router = APIRouter(tags=["jobs"])
@@ -80,11 +82,12 @@ async def list_jobs(
     after: Annotated[str | None, Query(max_length=64, description="The last id of the page before.")] = None,
     kind: Annotated[Literal["image", "video"] | None, Query()] = None,
     search: Annotated[str | None, Query(max_length=200, description="Words of the prompt or the model.")] = None,
-    status: Annotated[Literal["open", "completed", "failed", "cancelled"] | None, Query()] = None,
+    status: Annotated[Literal["open", "completed", "failed", "cancelled", "deleted"] | None, Query()] = None,
 ) -> Response:
-    """Your jobs, newest first."""
+    """Your jobs, newest first; with the status ``deleted`` those that were deleted and can be restored."""
     gateway = gateway_of(request)
-    wanted = _Wanted(caller=caller, kind=kind, search=(search or "").casefold(), status=status)
+    since = gateway.book.clock() - GRACE
+    wanted = _Wanted(caller=caller, kind=kind, search=(search or "").casefold(), status=status, restorable=since)
     found, more = await _page(gateway, request, wanted, after, limit)
     return _listed(found, more=more)
 
@@ -146,6 +149,9 @@ async def delete_job(request: Request, caller: Asking, job_id: JobId) -> Respons
 async def restore_job(request: Request, caller: Asking, job_id: JobId) -> Response:
     """Bring a deleted job back, for as long as its files are still there (an hour)."""
     works = gateway_of(request).works
+    _, job = await works.find(caller, job_id)
+    if not await asyncio.to_thread(lambda: all(media.path.is_file() for media in media_of(job))):
+        raise gone()
     await works.delete(caller, job_id, undo=True)
     return await _told(request, *await works.order_of(caller, job_id))
 
@@ -155,6 +161,7 @@ class _Wanted(BaseModel, arbitrary_types_allowed=True):
     kind: Literal["image", "video"] | None
     search: str
     status: str | None
+    restorable: float  # unix seconds: what was deleted after that can be brought back
 
     def may_take(self, order: Order) -> bool:
         """Whether a job of this order can fit at all, as far as the order alone tells."""
@@ -166,9 +173,11 @@ class _Wanted(BaseModel, arbitrary_types_allowed=True):
         index = (order_of_key(job.key) or ("", 0))[1]
         text = f"{job.request.prompt or ''} {job.request.model}".casefold()
         state = "open" if not job.ended else {"stored": "completed"}.get(job.state, job.state)
-        if index in order.deleted or self.search not in text:
+        if self.search not in text:
             return False
-        return self.status in (None, state)
+        if self.status == "deleted":
+            return order.deleted.get(index, 0.0) > self.restorable
+        return index not in order.deleted and self.status in (None, state)
 
 
 async def _page(
@@ -202,8 +211,11 @@ async def _candidates(gateway: Gateway, wanted: _Wanted, past: str | None) -> As
                 yield order
         return
     key = None if wanted.caller.admin else wanted.caller.key
+    deleted = wanted.status == "deleted"
     while True:
-        orders = await asyncio.to_thread(gateway.book.orders, key, kind=wanted.kind, after=past, limit=MOST_LISTED)
+        orders = await asyncio.to_thread(
+            gateway.book.orders, key, kind=wanted.kind, after=past, deleted=deleted, limit=MOST_LISTED
+        )
         for order in orders:
             if wanted.may_take(order):
                 yield order

@@ -117,7 +117,7 @@ async def list_providers(request: Request, caller: Asking) -> ProviderList:
     gateway = gateway_of(request)
     told: list[ProviderView] = []
     for name, known in PROVIDERS.items():
-        reason = gateway.reasons.of(name)
+        reason = gateway.reasons.of(name, caller)
         told.append(
             ProviderView(
                 name=name,

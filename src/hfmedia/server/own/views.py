@@ -54,7 +54,8 @@ class JobView(BaseModel):
 
     ``choice`` is the model as it was asked for, behind a colon the provider or policy where one was named.
     Times are unix seconds, and ``updated_at`` never goes back; ``progress`` is 0 to 1; ``received`` and ``total`` are
-    bytes of the download.
+    bytes of the download. ``asked`` is what was asked for beside prompt, image and model, ``parameters`` what of it
+    went to the provider, dropped and rounded as ``warnings`` tell.
     """
 
     id: str
@@ -80,12 +81,13 @@ class JobView(BaseModel):
     moves: list[str]
     warnings: list[str]
     parameters: dict[str, Any]
+    asked: dict[str, Any]
     seed: int | None
     cost: CostView | None
     may_be_billed: bool
     error: ErrorView | None
     media: list[MediaView]
-    can: list[Literal["cancel", "delete", "resolve"]]
+    can: list[Literal["cancel", "delete", "resolve", "restore"]]
     deleted_at: float | None
 
 
@@ -113,7 +115,11 @@ def job_view(job: Job, live: Live, order: Order, gateway: Gateway, request: Requ
     sent = job.sent_request or job.request
     index = (order_of_key(job.key) or ("", 0))[1]
     doubt, over = job.state == "doubt", job.ended or job.state == "doubt"
-    can: list[Literal["cancel", "delete", "resolve"]] = ["delete"] if over else ["cancel", "delete"]
+    can: list[Literal["cancel", "delete", "resolve", "restore"]] = ["delete"] if over else ["cancel", "delete"]
+    if doubt:
+        can = ["resolve", *can]
+    if index in order.deleted:
+        can = ["restore"]
     error = redact(job.error) if job.error and job.state in NEXT else None
     return JobView(
         id=job.id,
@@ -136,16 +142,22 @@ def job_view(job: Job, live: Live, order: Order, gateway: Gateway, request: Requ
         received=live.received,
         total=live.total,
         moves=[redact(move) for move in live.moves],
-        warnings=[redact(words) for words in (*order.told.get("warnings", ()), *live.notes, *job.warnings)],
+        warnings=[redact(words) for words in dict.fromkeys((*_told(order), *live.notes, *job.warnings))],
         parameters=sent.parameters(),
+        asked=job.request.parameters(),
         seed=job.seed if job.seed is not None else sent.seed,
         cost=CostView(amount=job.cost.amount, unit=job.cost.unit) if job.cost else None,
         may_be_billed=bought(job) > 0,
         error=ErrorView(message=error, next=NEXT[job.state]) if error else None,
         media=[media_view(media, gateway, request) for media in media_of(job)],
-        can=["resolve", *can] if doubt else can,
+        can=can,
         deleted_at=order.deleted.get(index),
     )
+
+
+def _told(order: Order) -> list[str]:
+    told: list[str] = order.told.get("warnings", [])
+    return told
 
 
 async def seen(job: Job, order: Order, gateway: Gateway, request: Request) -> JobView:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hfmedia.server.access")
 REQUEST_ID: ContextVar[str] = ContextVar("hfmedia request id", default="")
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SIGNED = re.compile(r"(/media/[^/.]+\.[^/.]+\.[^/.]+\.)[^/]+")  # who knows the whole name of a file may have it
 CRASHED = Refusal(500, "unexpected; the log has the rest", type=SERVER, code="internal_error", retry=False)
 NOWHERE = "(none)"  # the route of a path that leads nowhere
 
@@ -76,7 +77,7 @@ class Access:
         facts: dict[str, Any] = {
             "request_id": name,
             "method": scope["method"][:16],
-            "path": redact(scope["path"][:500]),
+            "path": redact(_SIGNED.sub(r"\1…", scope["path"][:500])),
             "status": status,
             "seconds": round(seconds, 4),
             "bytes": sent,

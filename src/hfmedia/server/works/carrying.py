@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from hfmedia.core.costs import bought
 from hfmedia.core.errors import HfmediaError, InDoubtError, OutOfTimeError
 from hfmedia.core.job import Job
-from hfmedia.engine import Event, JobFailed, MediaReady
+from hfmedia.engine import Event, JobFailed, MediaReady, Started
 from hfmedia.server.books.book import Book
 from hfmedia.server.books.money import charge_of
 from hfmedia.server.books.orders import Order
@@ -250,6 +250,8 @@ class Carrying:
             run.end(Outcome(index=index, job_id=event.job_id, error=error, bought=bool(job and bought(job))))
         elif isinstance(event, MediaReady) and not (index in run.outcomes and run.outcomes[index].media):
             run.end(Outcome(index=index, job_id=event.job_id, media=event.media, bought=True))
+        if isinstance(event, Started) and event.notes:  # they matter for as long as what was made does
+            await asyncio.to_thread(self.book.warn, run.order.id, event.notes)
         live = self.live.get(event.job_id) or Live(job_id=event.job_id, status="queued")
         self.live[event.job_id] = heard(live, event, at=self._now(event.job_id), over=over)
         run.hear(index, event)

@@ -1,6 +1,6 @@
 // The gateway's public API. Every request goes through here, with the key, and every error comes out in one shape.
 
-import { current, wanted } from "./key.js";
+import { current, opened, wanted } from "./key.js";
 
 const ROOT = new URL("../", import.meta.url); // the page may lie under any prefix
 
@@ -20,6 +20,16 @@ export function parsed(text) {
   return JSON.parse(text.replace(/(?<!\\)"seed":\s*(\d{16,})/g, '"seed":"$1"'));
 }
 
+let ahead = 0; // milliseconds by which the gateway's clock is before this machine's
+
+/** What time it is at the gateway, in milliseconds: jobs carry its times. */
+export const clock = () => Date.now() + ahead;
+
+function setClock(date) {
+  const off = Date.parse(date ?? "") - Date.now();
+  if (Number.isFinite(off)) ahead = Math.abs(off) < 2000 ? 0 : off; // the header counts whole seconds
+}
+
 /** The raw answer, with a key asked for whenever the gateway wants one. */
 export async function reach(path, { method = "GET", json, form, headers = {}, signal } = {}) {
   for (;;) {
@@ -28,14 +38,19 @@ export async function reach(path, { method = "GET", json, form, headers = {}, si
     if (key !== null) sent.Authorization = `Bearer ${key}`;
     if (json !== undefined) sent["Content-Type"] = "application/json";
     let answer;
+    const limit = AbortSignal.timeout(method === "GET" ? 60_000 : 150_000);
     try {
       const body = form ?? (json === undefined ? undefined : JSON.stringify(json));
-      answer = await fetch(new URL(path, ROOT), { method, headers: sent, body, signal, cache: "no-store" });
+      answer = await fetch(new URL(path, ROOT), { method, headers: sent, body, signal: signal ?? limit, cache: "no-store" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Trouble(0);
     }
-    if (answer.ok) return answer;
+    setClock(answer.headers.get("Date"));
+    if (answer.ok) {
+      if (key !== null) opened(key);
+      return answer;
+    }
     const facts = await answer.json().then((body) => body.error ?? {}, () => ({ message: `The gateway answered ${answer.status}.` }));
     if (answer.status !== 401) throw new Trouble(answer.status, facts);
     if (key === current()) await wanted(facts.message);
@@ -77,6 +92,12 @@ export function query(facts) {
 export function fileUrl(told, { download = false } = {}) {
   const name = new URL(told, ROOT).pathname.split("/media/").pop();
   return new URL(`media/${name}${download ? "?download=true" : ""}`, ROOT).href;
+}
+
+/** Whether a file is no longer there for certain: not when nobody answers, or a proxy on the way fails. */
+export async function missing(told) {
+  const answer = await fetch(fileUrl(told), { method: "HEAD", cache: "no-store" }).catch(() => null);
+  return answer?.status === 404 || answer?.status === 410;
 }
 
 /** A name for one wish, so that sending it again after a broken connection never makes it twice. */

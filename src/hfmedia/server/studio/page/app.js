@@ -9,6 +9,8 @@ import { isVideo, jobs, onChange, put, standing } from "./state.js";
 import { nextSeed, ofJob, titleOf } from "./wish.js";
 import { inOneLine } from "./words.js";
 
+const BRIEF = 1500; // milliseconds for which a lost connection is not worth a word
+const SOON = 300; // milliseconds that the gallery waits for the stream
 let health = null;
 const later = {}; // what comes after the form: the gallery; and once that is there the large view, the costs, the settings
 
@@ -43,6 +45,7 @@ const deeds = {
   change: trying((job) => make.fill(ofJob(job))),
   use: trying((job) => takeFrom(fileUrl(job.media[0].url), `${titleOf(job).slice(0, 40)}.${job.media[0].mime.split("/").pop()}`)),
   remove: (job) => later.gallery?.remove(job),
+  restore: trying(async (job) => put(await api.restore(job.id))),
   idea: (words) => {
     find("#prompt").value = words;
     find("#prompt").dispatchEvent(new Event("input", { bubbles: true }));
@@ -64,7 +67,7 @@ onChange((job, before) => {
 });
 
 async function enter() {
-  health = await api.health().catch(() => null);
+  health = (await api.health().catch(() => null)) ?? health;
   find("#simulated").hidden = !health?.sandbox;
 }
 
@@ -79,24 +82,44 @@ async function gather() {
   const [gallery, { listen }] = await Promise.all([import("./gallery.js"), import("./stream.js")]);
   later.gallery = gallery;
   gallery.begin(deeds);
-  const loaded = gallery.load();
   let patience = 0;
+  let loaded = null;
+  let begun = () => {};
+  let heard = false;
+  const listening = new Promise((resolve) => { begun = resolve; });
+  const caughtUp = () => gallery.catchUp().catch((trouble) => notice(inOneLine(trouble), { trouble: true }));
   listen({
     hear: put,
-    ready: async (again) => {
+    ready: (again) => {
       clearTimeout(patience);
       offline("");
-      await loaded;
-      gallery.catchUp().catch((trouble) => notice(inOneLine(trouble), { trouble: true })); // what came before it listened
+      heard = true;
+      begun();
+      if (!health) enter();
+      if (again) caughtUp();
+      else loaded?.then(caughtUp); // what changed before it listened
       if (!again) return;
       enter();
       later.overview?.refresh();
     },
-    lost: () => {
+    lost: (trouble) => {
+      gallery.deaf();
       clearTimeout(patience);
-      patience = setTimeout(() => offline("The gateway does not answer. What is under way goes on there; this page looks for it again."), 1500);
+      patience = setTimeout(() => unheard(trouble), BRIEF);
     },
+    rests: gallery.deaf,
   });
+  await Promise.race([listening, new Promise((resolve) => setTimeout(resolve, SOON))]); // what is read after that is whole
+  if (!heard) gallery.deaf();
+  loaded = gallery.load();
+}
+
+/** Says why nothing is heard: the gateway is gone, or its stream is. */
+async function unheard(trouble) {
+  const there = await api.health().catch(() => null);
+  if (!there) offline("The gateway does not answer. What is under way goes on there; this page looks for it again.");
+  else if (trouble?.status) offline(`There is no live news: ${inOneLine(trouble)}`);
+  else offline("Live news do not come through: something on the way holds them back. This page asks every quarter of a minute instead.");
 }
 
 async function complete() {

@@ -1,38 +1,47 @@
 // A job as a card: on its way, in doubt, failed, or the picture that it became. A card keeps its place as its job goes on.
 
-import { fileUrl } from "./api.js";
-import { button, el, find, icon, retext } from "./dom.js";
+import { clock, fileUrl, missing } from "./api.js";
+import { all, button, el, find, icon, release, retext } from "./dom.js";
 import { isVideo, standing } from "./state.js";
 import { titleOf } from "./wish.js";
 import { briefly, elapsed, fraction, logLine, moment, moved, sentence, shortModel, standsAt } from "./words.js";
 
+const RETRIES = [3000, 20_000, 60_000]; // milliseconds after which a preview that failed is asked for again
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** A new card. `deeds`: open, cancel, again, change, remove, resolve; each is given the job. */
+/** A new card. `deeds`: open, cancel, again, change, remove, restore, resolve; each is given the job. */
 export function card(job, deeds) {
-  const made = el("div", { class: "card", role: "listitem", "data-id": job.id });
+  const made = el("div", { class: "card", role: "listitem", "data-id": job.id, tabindex: "-1" });
   made.deeds = deeds;
   update(made, job);
   return made;
 }
 
-/** Shows the job as it stands now. Whatever had the keyboard's focus keeps it, or what took its place gets it. */
+/** Gives a card the keyboard's focus: its picture, or the card itself, and never a button that decides something. */
+export const focusOn = (made) => (find(".tile", made) ?? made).focus();
+
+/** Shows the job as it stands now. A card that had the keyboard's focus keeps it. */
 export function update(made, job) {
   const state = standing(job);
   made.job = job;
   if (made.dataset.state === "open" && state === "open") return refresh(made, job);
-  const focused = made.contains(document.activeElement);
+  const focused = made.contains(document.activeElement) && document.activeElement;
+  const same = made.dataset.state === state;
   made.dataset.state = state;
+  release(made);
   made.replaceChildren(...PARTS[state](job, made.deeds));
   if (state === "open") refresh(made, job);
-  if (focused) (find("button", made) ?? made).focus();
+  if (!focused) return undefined;
+  const again = same && all("button", made).find((one) => one.className === focused.className && one.textContent === focused.textContent);
+  if (again) again.focus();
+  else focusOn(made);
   return undefined;
 }
 
 /** Moves the clock of an open card on. */
-export function tick(made, now) {
-  const clock = find(".clock", made);
-  if (clock) retext(clock, elapsed(now / 1000 - made.job.created_at));
+export function tick(made) {
+  const line = find(".clock", made);
+  if (line) retext(line, elapsed(clock() / 1000 - made.job.created_at));
 }
 
 const prompt = (job) => el("p", { class: "prompt", text: titleOf(job), title: (job.prompt ?? "").slice(0, 2000) || null });
@@ -66,6 +75,14 @@ const PARTS = {
   done: (job, deeds) => [tile(job, deeds), prompt(job), facts(job, el("span", { text: briefly(job.created_at), title: moment(job.created_at) }))],
   failed: (job, deeds) => ended(job, deeds, `This ${what(job)} failed`),
   cancelled: (job, deeds) => ended(job, deeds, "Cancelled"),
+  deleted: (job, deeds) => [
+    el("div", { class: "stage trouble-stage" },
+      el("h3", {}, el("span", { text: `Deleted at ${briefly(job.deleted_at)}` })),
+      el("p", { text: "It can be brought back for an hour." }),
+      el("div", { class: "choices" }, once("Bring back", "Bringing back…", () => deeds.restore(job), `Bring back ${titleOf(job)}`))),
+    prompt(job),
+    facts(job),
+  ],
   doubt: (job, deeds) => [
     el("div", { class: "stage trouble-stage doubtful" },
       el("h3", {}, icon("alert"), el("span", { text: "It may or may not have been sent" })),
@@ -104,11 +121,22 @@ function tile(job, deeds) {
     open.append(el("span", { class: "gone", text: "No file" }));
     return open;
   }
-  const image = el("img", { src: fileUrl(media.thumbnail_url), alt: "", loading: "lazy", decoding: "async", width: media.width, height: media.height });
-  image.addEventListener("error", () => image.replaceWith(el("span", { class: "gone", text: "The file is gone" })), { once: true });
-  open.append(image);
+  open.append(preview(media));
   if (media.kind === "video") moving(open, media);
   return open;
+}
+
+/** The small picture of a file. Where it does not come it is asked for a few times more, unless it is gone for good. */
+function preview(media, tries = RETRIES) {
+  const image = el("img", { src: fileUrl(media.thumbnail_url), alt: "", loading: "lazy", decoding: "async", width: media.width, height: media.height });
+  image.addEventListener("error", async () => {
+    const words = el("span", { class: "gone", text: "No preview now" });
+    image.replaceWith(words);
+    if (await missing(media.url)) retext(words, "The file is gone");
+    else if (tries.length) setTimeout(() => words.isConnected && words.replaceWith(preview(media, tries.slice(1))), tries[0]);
+    else retext(words, "No preview");
+  }, { once: true });
+  return image;
 }
 
 /** A video's tile plays while it is pointed at or focused. */
@@ -123,7 +151,9 @@ function moving(open, media) {
     open.append(film);
   };
   const stop = () => {
-    film?.remove();
+    if (!film) return;
+    release(open);
+    film.remove();
     film = null;
   };
   for (const event of ["pointerenter", "focus"]) open.addEventListener(event, play);
@@ -143,5 +173,5 @@ function refresh(made, job) {
     const [move, why] = moved(words);
     return el("li", { title: words }, icon("moved"), el("span", {}, el("strong", { text: move }), why && ` ${why}`));
   }));
-  tick(made, Date.now());
+  tick(made);
 }

@@ -40,6 +40,19 @@ export function button(words, deed, { kind = "quiet", drawn = null, label = null
   return made;
 }
 
+/** Lets go of the videos in an element: one that is only taken away would go on loading, and keep its connection. */
+export function release(element) {
+  for (const film of all("video", element)) {
+    film.removeAttribute("src");
+    film.load();
+  }
+}
+
+/** A key that is held down is one press: while it is, the focus may have moved to a button that nobody meant. */
+addEventListener("keydown", (event) => {
+  if (event.repeat && ["Enter", " "].includes(event.key) && event.target.closest?.("button, a, summary")) event.preventDefault();
+}, true);
+
 /** Brings what lies below the screen into sight, gently where that is wanted. */
 export function bring(element) {
   if (element.getBoundingClientRect().top < innerHeight * 0.8) return;

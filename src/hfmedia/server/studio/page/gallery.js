@@ -1,8 +1,8 @@
 // Everything that was and is being made, newest first. It comes in pages as one scrolls.
 
 import { api } from "./api.js";
-import { card, tick, update } from "./cards.js";
-import { all, button, el, find, retext, settled } from "./dom.js";
+import { card, focusOn, tick, update } from "./cards.js";
+import { all, button, el, find, release, retext, settled } from "./dom.js";
 import { notice, say } from "./say.js";
 import { byAge, drop, jobs, now, onChange, onDrop, put, standing } from "./state.js";
 import { beforeOf, cards, clear, hang, hangAll, nextOf, takeDown } from "./wall.js";
@@ -10,7 +10,11 @@ import { titleOf } from "./wish.js";
 import { inOneLine, number, plural } from "./words.js";
 
 const PAGE = 60;
+const OPEN = 200; // open jobs read at once
+const MOST = 20; // pages read to catch up, and jobs asked for one by one; beyond that it begins anew
 const DOUBTED = 15_000; // milliseconds after which open cards are compared with the gateway, should an event be lost
+const SELDOM = 4; // times that, where nobody looks
+const AGAIN = [2000, 5000, 15_000, 60_000]; // milliseconds after which a page that did not come is asked for again
 const wall = find("#wall");
 const ending = find("#ending");
 const empty = find("#empty");
@@ -21,12 +25,16 @@ const FILTERS = [
   { name: "Images", fits: (job) => job.task.endsWith("image"), query: { kind: "image" } },
   { name: "Videos", fits: (job) => job.task.endsWith("video"), query: { kind: "video" } },
   { name: "Failed", fits: (job) => standing(job) === "failed", query: { status: "failed" } },
+  { name: "Deleted", fits: () => false, query: { status: "deleted" } },
 ];
 let filter = FILTERS[0];
 let deeds = {};
 let edge = null; // the last job of the pages read so far
 let more = false;
 let reading = null;
+let stuck = null; // why the next page did not come, and how often; null where it may
+let retry = 0;
+let known = null; // the jobs that were known when the stream broke: whatever is newer may have been missed
 let turn = 0; // grows with each new question, so that late answers to an old one are left
 const shown = new Map(); // id -> card
 
@@ -43,6 +51,8 @@ export async function load() {
   edge = null;
   more = true;
   reading = null;
+  unstick();
+  for (const made of shown.values()) release(made);
   shown.clear();
   clear();
   wall.setAttribute("aria-busy", "true");
@@ -75,14 +85,23 @@ async function readPage(mine) {
     edge = page.data.at(-1) ?? edge;
     more = page.has_more;
     for (const job of page.data) put(job, { quiet: true, asked });
-    hangAll(page.data.filter((job) => jobs.has(job.id)).map((job) => shown.get(job.id) ?? added(jobs.get(job.id))));
+    const here = (job) => jobs.get(job.id) ?? (filter.query.status === "deleted" ? job : null);
+    hangAll(page.data.filter(here).map((job) => shown.get(job.id) ?? added(here(job))));
     for (const made of all(".card.early", wall)) place(made); // their turn may have come
+    unstick();
   } catch (trouble) {
     if (mine !== turn) return;
-    more = false;
-    notice(inOneLine(trouble), { back: load, label: "Try again", trouble: true });
+    stuck = { words: inOneLine(trouble), times: (stuck?.times ?? 0) + 1 };
+    if (stuck.times === 1) say(stuck.words);
+    clearTimeout(retry);
+    retry = setTimeout(fillUp, AGAIN[Math.min(stuck.times, AGAIN.length) - 1]);
   }
   told();
+}
+
+function unstick() {
+  clearTimeout(retry);
+  stuck = null;
 }
 
 function added(job) {
@@ -120,7 +139,8 @@ function leave(id) {
   const made = shown.get(id);
   if (!made) return;
   const beside = nextOf(made) ?? beforeOf(made);
-  if (made.contains(document.activeElement)) (find("button", beside ?? document) ?? search).focus();
+  if (made.contains(document.activeElement)) beside ? focusOn(beside) : find("#made").focus();
+  release(made);
   takeDown(made);
   shown.delete(id);
   told();
@@ -143,23 +163,57 @@ async function bring(job, gone) {
   try {
     await gone.catch(() => null);
     put(await api.restore(job.id));
-    find("button", shown.get(job.id))?.focus();
+    if (shown.has(job.id)) focusOn(shown.get(job.id));
   } catch (trouble) {
     notice(inOneLine(trouble), { trouble: true });
   }
 }
 
-/** Reads again what may have been missed while nobody listened. */
+/** From now on jobs may come and go unheard, until it has caught up. */
+export function deaf() {
+  known ??= new Set(jobs.keys());
+}
+
+/**
+ * Compares what is under way with the gateway. After it was deaf, reads all that came and went meanwhile as well; begins
+ * anew where that is too much.
+ */
 export async function catchUp() {
-  const asked = now();
-  const [recent, open] = await Promise.all([api.jobs({ limit: PAGE }), api.jobs({ limit: 200, status: "open" })]);
-  const fresh = [...open.data, ...recent.data];
-  const seen = new Set(fresh.map((job) => job.id));
-  const last = recent.has_more ? recent.data.at(-1) : null;
-  const expected = (job) => standing(job) === "open" || !last || byAge(job, last) < 0; // it ended, or was deleted
-  const missing = [...jobs.values()].filter((job) => !seen.has(job.id) && expected(job));
-  for (const job of fresh) put(job, { asked });
-  await Promise.all(missing.map(({ id }) => api.job(id).then((job) => put(job, { asked }), (trouble) => trouble.status === 404 && drop(id))));
+  const [asked, before] = [now(), known];
+  known = null; // it may break again before this is read
+  try {
+    const newest = (page) => before.size === 0 || page.some((job) => before.has(job.id));
+    const [open, recent, deleted] = await Promise.all([
+      pages({ limit: OPEN, status: "open" }, () => false),
+      before && pages({ limit: PAGE }, newest),
+      before && api.jobs({ limit: OPEN, status: "deleted" }),
+    ]);
+    if (!open || (before && (!recent || deleted.has_more))) return await load();
+    for (const job of deleted?.data ?? []) put(job, { asked });
+    const fresh = [...open.data, ...(recent?.data ?? [])];
+    const seen = new Set(fresh.map((job) => job.id));
+    const last = recent?.more ? recent.data.at(-1) : null;
+    const expected = (job) => standing(job) === "open" || (recent && (!last || byAge(job, last) < 0)); // it ended, or was deleted
+    const missing = [...jobs.values()].filter((job) => !seen.has(job.id) && expected(job)).slice(0, MOST);
+    for (const job of fresh) put(job, { asked });
+    await Promise.all(missing.map(({ id }) => api.job(id).then((job) => put(job, { asked }), (trouble) => trouble.status === 404 && drop(id))));
+  } catch (trouble) {
+    known = before ?? known;
+    throw trouble;
+  }
+  if (stuck) fillUp();
+  return undefined;
+}
+
+/** Pages of jobs until one is enough or there are no more: `{ data, more }`; null where they are too many. */
+async function pages(query, enough) {
+  const data = [];
+  for (let turns = 0; turns < MOST; turns += 1) {
+    const page = await api.jobs({ ...query, after: data.at(-1)?.id });
+    data.push(...page.data);
+    if (!page.has_more || enough(page.data)) return { data, more: page.has_more };
+  }
+  return null;
 }
 
 // -- what is told about the whole -------------------------------------------------------------------------------------
@@ -169,7 +223,10 @@ const told = settled(() => {
   const doubts = [...jobs.values()].filter((job) => standing(job) === "doubt").length;
   retext(find("#filters [data-name='Under way'] span"), open + doubts ? `Under way ${number(open + doubts)}` : "Under way");
   document.title = open ? `(${open}) hfmedia studio` : "hfmedia studio";
-  retext(ending, cards.length && more ? "More…" : "");
+  if (stuck) {
+    if (find("span", ending)?.textContent !== stuck.words) ending.replaceChildren(el("span", { text: stuck.words }), button("Try again", fillUp, { kind: "plain" }));
+  } else retext(ending, cards.length && more ? "More…" : "");
+  ending.setAttribute("aria-hidden", String(!stuck));
   const none = cards.length === 0 && !more && !reading;
   if (none) empty.replaceChildren(...nothing());
   empty.hidden = !none;
@@ -177,7 +234,7 @@ const told = settled(() => {
 
 function nothing() {
   if (words()) return [el("h3", { text: "Nothing found" }), el("p", { text: "No prompt and no model here holds these words." }), button("Show all", () => { search.value = ""; choose(FILTERS[0]); }, { kind: "plain" })];
-  if (filter !== FILTERS[0]) return [el("h3", { text: `${filter.name}: nothing here` }), el("p", { text: "What fits will appear here by itself." })];
+  if (filter !== FILTERS[0]) return [el("h3", { text: `${filter.name}: nothing here` }), el("p", { text: filter.query.status === "deleted" ? "What was deleted can be brought back here for an hour." : "What fits will appear here by itself." })];
   const ideas = ["A red fox in fresh snow, soft morning light", "A lighthouse in a storm, oil painting", "A tiny robot watering a bonsai, macro photo"];
   return [
     el("h3", { text: "Your pictures will gather here" }),
@@ -206,15 +263,18 @@ export function begin(given) {
   onChange(hear);
   onDrop(leave);
   setInterval(() => {
-    for (const made of all(".card[data-state='open']", wall)) tick(made, Date.now());
+    for (const made of all(".card[data-state='open']", wall)) tick(made);
   }, 1000);
+  let beats = 0;
   setInterval(() => {
-    const open = !document.hidden && [...jobs.values()].some((job) => standing(job) === "open");
-    if (open) catchUp().catch(() => {}); // when nobody answers, the stream says so
+    beats += 1;
+    if (document.hidden && beats % SELDOM) return;
+    const open = [...jobs.values()].some((job) => standing(job) === "open");
+    if (open || (known && !document.hidden)) catchUp().catch(() => {}); // when nobody answers, the stream says so
   }, DOUBTED);
 }
 
 async function fillUp() {
   const mine = turn;
-  do await nextPage(); while (mine === turn && more && ending.getBoundingClientRect().top < innerHeight + 1200);
+  do await nextPage(); while (mine === turn && more && !stuck && ending.getBoundingClientRect().top < innerHeight + 1200);
 }

@@ -1,8 +1,11 @@
 // What this browser keeps: recent models, the draft, the colour scheme. A browser that keeps nothing works as well.
 
+/** Under which name a browser keeps something. */
+export const placeOf = (name) => `hfmedia.${name}`;
+
 function read(store, name, otherwise) {
   try {
-    const text = store().getItem(`hfmedia.${name}`);
+    const text = store().getItem(placeOf(name));
     return text === null ? otherwise : JSON.parse(text);
   } catch {
     return otherwise; // forbidden, or not ours
@@ -11,8 +14,8 @@ function read(store, name, otherwise) {
 
 function write(store, name, value) {
   try {
-    if (value === null || value === undefined) store().removeItem(`hfmedia.${name}`);
-    else store().setItem(`hfmedia.${name}`, JSON.stringify(value));
+    if (value === null || value === undefined) store().removeItem(placeOf(name));
+    else store().setItem(placeOf(name), JSON.stringify(value));
   } catch {
     return false; // forbidden or full: nothing is kept, and nothing else is lost
   }

@@ -1,34 +1,49 @@
 // The gateway key: asked for when the gateway wants one, kept for this tab, or on this device where that is wished.
 
 import { button, el, find } from "./dom.js";
-import { device, tab } from "./kept.js";
+import { device, placeOf, tab } from "./kept.js";
+import { goHome } from "./say.js";
 
 const NAME = "key";
 const dialog = find("#entry");
 let key = tab.read(NAME) ?? device.read(NAME);
+let entered = true; // whether the dialog got what it asked for
 let asking = null; // one question at a time, however many requests wait for its answer
 
+let good = null; // the last key that opened anything
+
 export const current = () => key;
+
+/** The gateway took this key. */
+export function opened(taken) {
+  good = taken;
+}
 export const kept = () => (device.read(NAME) !== null ? "device" : key !== null ? "tab" : "nowhere");
 
-/** Forgets the key everywhere. */
-export function forget() {
-  key = null;
-  tab.write(NAME, null);
-  device.write(NAME, null);
+/** Forgets a key wherever it is kept; another one, which another tab may have brought, stays. */
+function forget(old) {
+  if (key === old) key = null;
+  for (const place of [tab, device]) if (place.read(NAME) === old) place.write(NAME, null);
 }
 
-/** Asks for a key; resolves once one was entered. `refused`: the gateway's words about the one it had. */
+/**
+ * Asks for a key; resolves once there is one. `refused`: the gateway's words about the one it had. What was made with
+ * another key is somebody else's: the page begins anew.
+ */
 export function wanted(refused) {
   asking ??= new Promise((resolve) => {
     const before = key;
-    forget();
-    ask(before === null ? null : refused, (given, remember) => {
+    forget(before);
+    const other = device.read(NAME);
+    const enter = (given, remember) => {
       key = given;
-      (remember ? device : tab).write(NAME, given);
+      if (remember !== null) (remember ? device : tab).write(NAME, given);
       asking = null;
-      resolve(given);
-    });
+      if (good === null || given === good) resolve(given);
+      else location.reload();
+    };
+    if (other !== null) enter(other, null); // another tab asked already
+    else ask(before === null ? null : refused, enter);
   });
   return asking;
 }
@@ -56,19 +71,32 @@ function ask(refused, done) {
     trouble.textContent = wrong ?? "";
     input.setAttribute("aria-invalid", String(wrong !== null));
     if (wrong) return input.focus();
+    entered = true;
     dialog.close();
-    dialog.replaceChildren();
+    form.remove();
     return done(given, remember.checked);
   });
+  entered = false;
+  goHome(dialog);
   dialog.replaceChildren(form);
   if (!dialog.open) dialog.showModal();
   input.focus();
 }
 
-dialog.addEventListener("cancel", (event) => event.preventDefault()); // behind it there is nothing to see without a key
+// Behind it there is nothing to see without a key. A browser lets Escape be held back once, and closes at the next.
+dialog.addEventListener("cancel", (event) => event.preventDefault());
+dialog.addEventListener("close", () => {
+  if (entered || dialog.open) return;
+  dialog.showModal();
+  find("#key", dialog).focus();
+});
+
+addEventListener("storage", (event) => {
+  if (event.key === placeOf(NAME) && event.newValue === null && event.oldValue !== null && JSON.parse(event.oldValue) === key) location.reload();
+}); // it was forgotten in another tab
 
 /** What the settings say and offer about the key. */
 export function told(after) {
   const where = { device: "A key is remembered on this device.", tab: "A key is kept until this tab is closed.", nowhere: "No key is in use: this gateway asks for none here." }[kept()];
-  return el("div", {}, el("p", { text: where }), key !== null && button("Forget key", () => { forget(); after(); }, { kind: "plain" }));
+  return el("div", {}, el("p", { text: where }), key !== null && button("Forget key", () => { forget(key); after(); }, { kind: "plain" }));
 }

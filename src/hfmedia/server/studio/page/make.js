@@ -38,7 +38,7 @@ function wish() {
   }
   if (!find("#ratio-field").hidden) Object.assign(told, sizeOf());
   const extra = field("extra").value.trim();
-  if (extra) told.extra = object(extra);
+  if (extra) told.extra = object(extra) && extra; // as it was written: numbers here hold fewer digits
   return told;
 }
 

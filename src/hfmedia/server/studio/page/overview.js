@@ -1,15 +1,17 @@
 // What was spent, and how the providers are. What nobody told is told as that.
 
-import { api } from "./api.js";
+import { api, clock } from "./api.js";
 import { button, el, find, retext } from "./dom.js";
 import { elapsed, inOneLine, moment, number, plural, sums } from "./words.js";
 
 const dialog = find("#overview");
 
 const SOON = 400; // milliseconds after something ended
+const DAY = 86_400_000; // milliseconds
 const SPARED = 20; // times what the last reading took: it reads the whole month, and many jobs may end one after the other
 let due = 0;
 let free = 0;
+let midnight = 0;
 
 /** Asks anew for the line in the page's head, a while after something ended. */
 export function refresh() {
@@ -24,6 +26,8 @@ async function headline() {
     const sum = sums(usage.today.told);
     const unknown = usage.today.unknown ? `${number(usage.today.unknown)} unknown` : "";
     retext(find("#spent"), ["Today", [sum, unknown].filter(Boolean).join(" + ") || (usage.today.jobs ? "nothing spent" : "nothing yet")].join(": "));
+    clearTimeout(midnight);
+    midnight = setTimeout(refresh, Math.min(usage.day_resets_at * 1000 - clock() + 1000, DAY));
   } catch {
     retext(find("#spent"), "Costs"); // the panel says why when it is opened
   }

@@ -39,7 +39,9 @@ export async function take(given) {
     shown.src = URL.createObjectURL(given);
     find("#chosen-name").textContent = given.name || "Pasted image";
     say("Image taken as the beginning.");
-    stand = await smaller(given);
+    const small = await smaller(given);
+    if (picture !== given) return; // it was taken away or replaced meanwhile
+    stand = small;
   }
   changed();
 }

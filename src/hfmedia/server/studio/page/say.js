@@ -1,32 +1,52 @@
 // What is said aside: a polite line for screen readers, and short notices that offer to undo.
 
-import { button, el, find } from "./dom.js";
+import { all, button, el, find } from "./dom.js";
 
 const STAYS = 10_000; // milliseconds; long enough to reach the button with the keyboard
 const said = find("#said");
 const toasts = find("#toasts");
+const TOGETHER = 250; // milliseconds within which words are said together,
+const PATIENCE = 1500; // but none waits for much longer than this
+const MOST = 3; // notices at once, those that offer to undo left aside
 let waiting = [];
+let since = 0;
 let timer = 0;
+
+/** What is open over the page hides all the rest from the keyboard and from screen readers: it takes these along. */
+function come() {
+  const host = all("dialog[open]").at(-1) ?? document.body;
+  for (const part of [said, toasts]) if (part.parentNode !== host) host.append(part);
+}
+
+/** Takes the line and the notices out of a dialog that is about to be emptied. */
+export function goHome(dialog) {
+  for (const part of [said, toasts]) if (dialog.contains(part)) document.body.append(part);
+}
 
 /** Says something to whoever listens instead of looks. What comes together is said together. */
 export function say(words) {
+  if (!waiting.length) since = performance.now();
   waiting.push(words);
+  come();
   clearTimeout(timer);
   timer = setTimeout(() => {
     said.textContent = waiting.slice(-4).join(" ");
     waiting = [];
-  }, 250);
+  }, performance.now() - since < PATIENCE ? TOGETHER : 0);
 }
 
-let undo = null; // of the last notice that has one
+const undos = []; // of the notices that have one, the last behind
 
 /** A notice. `back` is done when its button is pressed, or Ctrl+Z while it is there; `over` when it goes without that. */
 export function notice(words, { back = null, label = "Undo", trouble = false } = {}) {
   let slept = 0;
+  let came = null; // where the focus was before it came here
   const close = () => {
     clearTimeout(slept);
+    const focused = note.contains(document.activeElement);
     note.remove();
-    if (undo === take) undo = null;
+    if (undos.includes(take)) undos.splice(undos.indexOf(take), 1);
+    if (focused) (came?.isConnected ? came : find("dialog[open] button") ?? find("#made")).focus();
   };
   const take = () => {
     close();
@@ -36,25 +56,28 @@ export function notice(words, { back = null, label = "Undo", trouble = false } =
     clearTimeout(slept);
     slept = setTimeout(close, STAYS);
   };
-  const note = el("div", { class: trouble ? "toast bad" : "toast" },
+  const note = el("div", { class: `toast ${trouble ? "bad" : ""} ${back ? "undoes" : ""}` },
     el("p", { text: words }),
     back && button(label, take, { kind: "plain" }),
     button("", close, { kind: "quiet round", drawn: "close", label: "Close this notice" }));
+  note.addEventListener("focusin", ({ relatedTarget: from }) => { if (from && !toasts.contains(from)) came = from; });
   for (const event of ["mouseenter", "focusin"]) note.addEventListener(event, () => clearTimeout(slept));
   for (const event of ["mouseleave", "focusout"]) note.addEventListener(event, rest);
-  if (back) undo = take;
-  const host = find("dialog.viewer[open]") ?? document.body; // what lies under an open dialog cannot be pressed
-  host.append(toasts);
+  if (back) undos.push(take);
+  come();
   toasts.append(note);
-  while (toasts.childElementCount > 3) toasts.firstElementChild.remove();
+  const plain = all(".toast:not(.undoes)", toasts);
+  for (const one of plain.slice(0, -MOST)) one.remove();
   say(words);
   rest();
 }
 
+for (const dialog of all("dialog")) dialog.addEventListener("close", () => dialog.open || goHome(dialog));
+
 addEventListener("keydown", (event) => {
   const writes = event.target.matches?.("input, textarea, select");
-  if (undo && !writes && event.key === "z" && (event.ctrlKey || event.metaKey)) {
+  if (undos.length && !writes && event.key === "z" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
-    undo();
+    undos.at(-1)();
   }
 });

@@ -18,6 +18,7 @@ export function put(job, { quiet = false, asked = now() } = {}) {
   const before = jobs.get(job.id) ?? null;
   if (before && before.updated_at > job.updated_at) return undefined;
   gone.delete(job.id);
+  if (before && JSON.stringify(before) === JSON.stringify(job)) return undefined;
   jobs.set(job.id, job);
   if (quiet && !before) return undefined;
   for (const hear of heard) hear(job, before);
@@ -40,8 +41,9 @@ export const onDrop = (leave) => left.add(leave);
 /** Newest first, as the gateway lists them: the ids of orders sort by age, and outputs are counted. */
 export const byAge = (one, other) => (one.order === other.order ? one.index - other.index : one.order < other.order ? 1 : -1);
 
-/** What a job is to a person: "open", "doubt", "done", "failed" or "cancelled". */
+/** What a job is to a person: "open", "doubt", "done", "failed", "cancelled" or "deleted". */
 export function standing(job) {
+  if (job.deleted_at !== null) return "deleted";
   if (job.state === "doubt") return "doubt";
   if (job.status === "completed") return "done";
   if (job.stage === "ended" && (job.status === "failed" || job.status === "cancelled")) return job.status;

@@ -4,51 +4,62 @@ import { parsed, reach } from "./api.js";
 
 const FIRST = 500; // milliseconds until the first new try
 const LONGEST = 15_000; // between later ones: a gateway that was restarted is noticed soon
+const BEGINS = 12_000; // it says at once that it listens: a first word that is later than this is held back on its way
 const SILENT = 45_000; // without even a comment (one comes each ten seconds) the connection is dead
+const UNSEEN = 10_000; // in the background: a browser has few connections for one server, and all its tabs share them
 
-/** Listens for as long as the page lives. `hear(job)`, `ready(again)` at each begin, `lost()` at each end. */
-export async function listen({ hear, ready, lost }) {
+/**
+ * Listens for as long as the page lives and is seen. `hear(job)`; `ready(again)` at each begin; `lost(trouble)` at each
+ * end that nobody wanted, with the error where there is one; `rests()` when it stops because nobody looks.
+ */
+export async function listen({ hear, ready, lost, rests }) {
   let wait = FIRST;
-  for (let again = false; ; again = true) {
+  for (let again = false; ; ) {
+    await seen();
     const stop = new AbortController();
     let timer = 0;
-    const alive = () => {
+    let trouble = null;
+    const alive = (within = SILENT) => {
       clearTimeout(timer);
-      timer = setTimeout(() => stop.abort(), SILENT);
+      timer = setTimeout(() => stop.abort(), within);
     };
+    const hidden = unseen(() => stop.abort());
     try {
-      alive();
+      alive(BEGINS);
       const answer = await reach("v1/events", { signal: stop.signal });
-      wait = FIRST;
-      ready(again);
-      for await (const data of events(answer.body, alive)) hear(data);
+      for await (const data of events(answer.body, alive)) {
+        if (data) hear(data);
+        else {
+          wait = FIRST;
+          ready(again);
+          again = true;
+        }
+      }
     } catch (error) {
       if (!(error instanceof Error)) throw error;
+      trouble = error.name === "AbortError" ? null : error;
     }
     clearTimeout(timer);
     stop.abort();
-    lost();
-    await new Promise((resolve) => {
-      const woken = () => {
-        clearTimeout(slept);
-        removeEventListener("online", woken);
-        resolve();
-      };
-      const slept = setTimeout(woken, wait * (0.75 + Math.random() / 2));
-      addEventListener("online", woken);
-    });
+    if (hidden()) {
+      rests();
+      continue;
+    }
+    lost(trouble);
+    await slept(wait);
     wait = Math.min(wait * 2, LONGEST);
   }
 }
 
-/** The data of each event of a body, in order. */
+/** The data of each event of a body, in order; first of all null, once anything comes. */
 async function* events(body, alive) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
+  for (let first = true; ; first = false) {
     const { done, value } = await reader.read();
     if (done) return;
     alive();
+    if (first) yield null;
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
     for (const block of blocks) {
@@ -56,4 +67,52 @@ async function* events(body, alive) {
       if (data) yield parsed(data);
     }
   }
+}
+
+/** Resolves when the page is in sight. */
+function seen() {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.hidden) return;
+      document.removeEventListener("visibilitychange", look);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", look);
+    look();
+  });
+}
+
+/** Does something once the page has been out of sight for a while; the answer ends that, and tells whether it came. */
+function unseen(deed) {
+  let timer = 0;
+  let came = false;
+  const look = () => {
+    clearTimeout(timer);
+    if (document.hidden) {
+      timer = setTimeout(() => {
+        came = true;
+        deed();
+      }, UNSEEN);
+    }
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
+  return () => {
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", look);
+    return came;
+  };
+}
+
+/** Waits for about so long, or until the network is back. */
+function slept(wait) {
+  return new Promise((resolve) => {
+    const woken = () => {
+      clearTimeout(timer);
+      removeEventListener("online", woken);
+      resolve();
+    };
+    const timer = setTimeout(woken, wait * (0.75 + Math.random() / 2));
+    addEventListener("online", woken);
+  });
 }

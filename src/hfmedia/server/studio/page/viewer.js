@@ -1,9 +1,10 @@
 // The large view: one picture or video, the facts about it, and what can be done with it. Left, right and Escape work.
 
-import { fileUrl } from "./api.js";
-import { all, button, el, find } from "./dom.js";
+import { fileUrl, missing } from "./api.js";
+import { all, button, el, find, release } from "./dom.js";
+import { focusOn } from "./cards.js";
 import { nextPage, order } from "./gallery.js";
-import { notice, say } from "./say.js";
+import { goHome, notice, say } from "./say.js";
 import { jobs, onDrop, standing } from "./state.js";
 import { titleOf } from "./wish.js";
 import { bytes, costOf, moment, sentence, took } from "./words.js";
@@ -50,18 +51,22 @@ function draw() {
   const several = job.media.length > 1 && el("div", { class: "choices several" }, ...job.media.map((media, k) => button(`${k + 1}`, () => show(stage, job, media), { kind: "plain", label: `File ${k + 1} of ${job.media.length}` })));
   const close = button("", () => dialog.close(), { kind: "quiet round", drawn: "close", label: "Close" });
   close.id = "viewer-close";
+  release(find(".view", dialog) ?? dialog);
   dialog.replaceChildren(
     el("div", { class: "view-side" }, stage, el("div", { class: "steps" }, previous, several, next)),
     el("div", { class: "view-facts" }, el("div", { class: "sheet-head" }, el("h2", { text: job.task.endsWith("video") ? "Video" : "Image" }), close), about(job), actions(job)),
-    ...notices());
+    ...all("#said, #toasts", dialog)); // they stay where they are heard
 }
 
-/** The notices, while they lie in this view: nothing outside an open dialog can be pressed. */
-const notices = () => all("#toasts", dialog);
-
 function show(stage, job, media) {
+  release(stage);
   if (!media) return stage.replaceChildren(el("p", { text: "There is no file." }));
-  const gone = () => stage.replaceChildren(el("p", { text: "The file is gone from the gateway's disk." }));
+  const gone = async () => {
+    const lost = await missing(media.url);
+    if (!made.isConnected) return;
+    const again = !lost && button("Try again", () => show(stage, job, media), { kind: "plain" });
+    stage.replaceChildren(el("p", { text: lost ? "The file is gone from the gateway's disk." : "It cannot be shown now." }), ...(again ? [again] : []));
+  };
   const url = fileUrl(media.url);
   const made = media.kind === "video"
     ? el("video", { src: url, controls: true, loop: true, muted: true, playsinline: true, autoplay: !still.matches, "aria-label": titleOf(job), poster: fileUrl(media.thumbnail_url) })
@@ -148,11 +153,12 @@ export function begin(given) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     if (dialog.open) return; // it was opened again before this was told
-    document.body.append(...notices());
+    goHome(dialog);
+    release(dialog);
     dialog.replaceChildren();
-    const tile = find(`[data-id="${CSS.escape(at ?? "")}"] button`);
+    const made = find(`.card[data-id="${CSS.escape(at ?? "")}"]`);
     at = null;
-    if (tile && (document.activeElement === document.body || document.activeElement?.closest(".card"))) tile.focus();
+    if (made && (document.activeElement === document.body || document.activeElement?.closest(".card"))) focusOn(made);
   });
 }
 

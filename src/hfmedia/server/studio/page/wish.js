@@ -19,13 +19,16 @@ export function asBody(wish, picture) {
   return { form };
 }
 
-/** A job as the wish that makes it again. What no field is for goes into `extra`. */
+/** The seed that a job was made with, or was asked to be where its provider takes none. */
+const seedOf = (job) => job.seed ?? job.asked.seed ?? null;
+
+/** A job as the wish that makes it again, as it was asked for. What no field is for goes into `extra`. */
 export function ofJob(job) {
-  const told = Object.entries(job.parameters);
+  const told = Object.entries(job.asked);
   const extra = Object.fromEntries(told.filter(([name]) => !KNOWN.has(name)));
   const wish = Object.fromEntries(told.filter(([name]) => KNOWN.has(name)));
   return {
-    prompt: job.prompt, task: job.task, model: job.model, provider: job.choice.split(":")[1] ?? "", ...wish, seed: job.seed,
+    prompt: job.prompt, task: job.task, model: job.model, provider: job.choice.split(":")[1] ?? "", ...wish, seed: seedOf(job),
     extra: Object.keys(extra).length ? extra : null,
   };
 }
@@ -35,10 +38,11 @@ export const rolled = () => String(crypto.getRandomValues(new Uint32Array(1))[0]
 
 /** The next seed that none of these made the same wish with; seeds may have more digits than a number holds. */
 export function nextSeed(job, others) {
-  if (job.seed === null) return rolled();
+  const seed = seedOf(job);
+  if (seed === null) return rolled();
   const alike = (one) => one.prompt === job.prompt && one.model === job.model && one.task === job.task;
-  const taken = new Set([...others].filter(alike).map((one) => String(one.seed)));
-  let next = BigInt(job.seed);
+  const taken = new Set([...others].filter(alike).map((one) => String(seedOf(one))));
+  let next = BigInt(seed);
   do next = next === LARGEST ? 0n : next + 1n; while (taken.has(String(next)));
   return String(next);
 }
