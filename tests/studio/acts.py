@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import random
 import time
 from typing import TYPE_CHECKING
 
@@ -69,5 +70,21 @@ def add_key(served: Served) -> str:
     from hfmedia.server.books.keys import Key, new_key
 
     key_id, text, digest = new_key()
-    served.gateway.book.add_key(Key(id=key_id, name="studio", made=time.time()), digest)
+    served.gateway.book.add_key(Key(id=key_id, name=f"studio-{key_id}", made=time.time()), digest)
     return text
+
+
+def noise(side: int = 600) -> str:
+    """An image of over half a megabyte, in base64: large enough that the page makes a small one of it to ask with."""
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.frombytes("RGB", (side, side), random.Random(1).randbytes(side * side * 3)).save(made, "PNG")
+    return base64.b64encode(made.getvalue()).decode()
+
+
+def revoke_key(served: Served, text: str) -> None:
+    """From now on that key opens nothing."""
+    key = served.gateway.book.find(text)
+    assert key is not None
+    served.gateway.book.revoke_key(key.id, time.time())

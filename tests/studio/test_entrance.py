@@ -11,7 +11,7 @@ import pytest
 from hfmedia.server.studio import PAGE, page_files
 from tests.server.conftest import Serve
 
-from .acts import add_key, make
+from .acts import add_key, make, revoke_key
 from .conftest import Opened, Served
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -57,6 +57,73 @@ async def test_a_key_is_remembered_on_the_device_only_when_that_is_wished(serve:
     await expect(page.locator("#entry")).to_be_hidden()
     other = await opened(served, context=page.context)
     await expect(other.get_by_text("Your pictures will gather here")).to_be_visible()
+
+
+async def test_the_question_for_a_key_stays_until_it_is_answered(serve: Serve, opened: Opened) -> None:
+    """A browser lets a page hold back one Escape, not three."""
+    served = serve()
+    key = add_key(served)
+    page = await opened(served)
+    entry = page.locator("#entry")
+    for _ in range(4):
+        await page.keyboard.press("Escape")
+    await expect(entry.get_by_label("Gateway key")).to_be_focused()
+    await page.keyboard.type(key)
+    await page.keyboard.press("Enter")
+    await expect(entry).to_be_hidden()
+    await make(page, "after all")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+
+
+async def test_another_key_shows_nothing_of_the_one_before(serve: Serve, opened: Opened) -> None:
+    """What was made with a key that is refused from now on is not shown to whoever enters the next."""
+    served = serve()
+    one, other = add_key(served), add_key(served)
+    page = await opened(served)
+    await page.locator("#entry").get_by_label("Gateway key").fill(one)
+    await page.keyboard.press("Enter")
+    await make(page, "private thing")
+    await page.get_by_role("button", name="Image: private thing").wait_for()
+    revoke_key(served, one)
+    await page.get_by_label("Prompt", exact=True).fill("mine")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator("#entry").get_by_role("alert")).to_contain_text("revoked")
+    await page.locator("#entry").get_by_label("Gateway key").fill(other)
+    async with page.expect_event("load"):
+        await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_label("Prompt", exact=True)).to_have_value("mine")
+    assert "private thing" not in await page.content()
+    assert served.submissions == 1
+
+
+async def test_a_refused_key_of_one_tab_leaves_the_other_s(serve: Serve, opened: Opened) -> None:
+    """What was remembered on the device meanwhile is used, not thrown away."""
+    served = serve()
+    one, other = add_key(served), add_key(served)
+    page = await opened(served)
+    await page.locator("#entry").get_by_label("Gateway key").fill(one)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.locator("#plan")).to_contain_text("Goes to")
+    await expect(page.locator("#spent")).to_contain_text("Today")  # from here on it asks for nothing by itself
+    revoke_key(served, one)
+    beside = await opened(served, context=page.context)
+    await beside.locator("#entry").get_by_label("Gateway key").fill(other)
+    await beside.get_by_label("Remember on this device").check()
+    await beside.keyboard.press("Enter")
+    await expect(beside.get_by_text("Your pictures will gather here")).to_be_visible()
+    await page.get_by_label("Prompt", exact=True).fill("which key")
+    async with page.expect_event("load"):
+        await page.keyboard.press("Control+Enter")
+    await expect(page.get_by_label("Prompt", exact=True)).to_have_value("which key")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await beside.get_by_role("button", name="Key and settings").click()
+    async with page.expect_event("load"):
+        await beside.get_by_role("button", name="Forget key").click()
+    for each in (page, beside):
+        await expect(each.locator("#entry").get_by_label("Gateway key")).to_be_visible()
 
 
 async def test_the_sandbox_is_marked(gateway: Served, opened: Opened) -> None:

@@ -8,6 +8,7 @@ const NAME = "key";
 const dialog = find("#entry");
 let key = tab.read(NAME) ?? device.read(NAME);
 let entered = true; // whether the dialog got what it asked for
+let brought = () => {}; // takes a key that another tab was given, while one is asked for here
 let asking = null; // one question at a time, however many requests wait for its answer
 
 let good = null; // the last key that opened anything
@@ -71,11 +72,19 @@ function ask(refused, done) {
     trouble.textContent = wrong ?? "";
     input.setAttribute("aria-invalid", String(wrong !== null));
     if (wrong) return input.focus();
-    entered = true;
-    dialog.close();
-    form.remove();
+    close();
     return done(given, remember.checked);
   });
+  const close = () => {
+    entered = true;
+    brought = () => {};
+    dialog.close();
+    form.remove();
+  };
+  brought = (given) => {
+    close();
+    done(given, null);
+  };
   entered = false;
   goHome(dialog);
   dialog.replaceChildren(form);
@@ -91,9 +100,12 @@ dialog.addEventListener("close", () => {
   find("#key", dialog).focus();
 });
 
-addEventListener("storage", (event) => {
-  if (event.key === placeOf(NAME) && event.newValue === null && event.oldValue !== null && JSON.parse(event.oldValue) === key) location.reload();
-}); // it was forgotten in another tab
+addEventListener("storage", (event) => { // another tab forgot the key, or was given the one that is asked for here
+  if (event.key !== placeOf(NAME)) return;
+  const [before, after] = [event.oldValue, event.newValue].map((text) => JSON.parse(text ?? "null"));
+  if (after === null && before !== null && before === key) location.reload();
+  else if (after !== null) brought(after);
+});
 
 /** What the settings say and offer about the key. */
 export function told(after) {
