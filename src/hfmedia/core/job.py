@@ -171,6 +171,9 @@ class Job(Struct, frozen=True, kw_only=True):
         return self.state in ENDED
 
 
+DROPPED = "dropped by the user"  # the error of a job whose doubt was settled so
+
+
 class ImpossibleError(Exception):
     """A fact that cannot follow in this state: the ledger or the engine is wrong, and going on might pay twice."""
 
@@ -257,6 +260,6 @@ def _changes(job: Job, fact: Fact) -> dict[str, Any]:
         case Doubted() | Broken() | Stopped():
             return {"error": fact.message}
         case Resolved():
-            return {"error": "dropped by the user" if fact.decision == "drop" else None}
+            return {"error": DROPPED if fact.decision == "drop" else None}
         case _:
             return {}

@@ -16,6 +16,7 @@ from msgspec import structs
 from pydantic import BaseModel
 
 from hfmedia.core.job import ENDED, STATES, Job, State
+from hfmedia.core.request import Task
 from hfmedia.engine.images import input_image
 from hfmedia.server import sse
 from hfmedia.server.books.orders import Ask, Kind, Order, order_of_key
@@ -67,6 +68,9 @@ async def preview_jobs(request: Request, caller: Asking) -> Response:
     gateway = gateway_of(request)
     ask = await _asked(request, gateway, caller)
     client = gateway.clients.of(caller.key, caller.bill_to, own_token=caller.token is not None)
+    if ask.model is None:
+        task: Task = ask.task or ("image-to-image" if ask.image else "text-to-image")
+        check_model(caller, await client.default_model(task))
     plans = await client.preview(
         ask.prompt, task=ask.task, image=ask.image, model=ask.model, seed=ask.seed, **ask.options
     )
@@ -87,7 +91,7 @@ async def list_jobs(
     """Your jobs, newest first; with the status ``deleted`` those that were deleted and can be restored."""
     gateway = gateway_of(request)
     since = gateway.book.clock() - GRACE
-    wanted = _Wanted(caller=caller, kind=kind, search=(search or "").casefold(), status=status, restorable=since)
+    wanted = _Wanted(caller=caller, kind=kind, search=_plain(search or ""), status=status, restorable=since)
     found, more = await _page(gateway, request, wanted, after, limit)
     return _listed(found, more=more)
 
@@ -156,6 +160,11 @@ async def restore_job(request: Request, caller: Asking, job_id: JobId) -> Respon
     return await _told(request, *await works.order_of(caller, job_id))
 
 
+def _plain(text: str) -> str:
+    """Words as they are searched: their case and how they are parted do not matter."""
+    return " ".join(text.casefold().split())
+
+
 class _Wanted(BaseModel, arbitrary_types_allowed=True):
     caller: Caller
     kind: Literal["image", "video"] | None
@@ -166,12 +175,12 @@ class _Wanted(BaseModel, arbitrary_types_allowed=True):
     def may_take(self, order: Order) -> bool:
         """Whether a job of this order can fit at all, as far as the order alone tells."""
         ask, mine = order.ask, self.caller.admin or order.key == self.caller.key
-        text = f"{ask.prompt or ''} {ask.model or ''}".casefold()
+        text = _plain(f"{ask.prompt or ''} {ask.model or ''}")
         return mine and self.kind in (None, order.kind) and (ask.model is None or self.search in text)
 
     def takes(self, job: Job, order: Order) -> bool:
         index = (order_of_key(job.key) or ("", 0))[1]
-        text = f"{job.request.prompt or ''} {job.request.model}".casefold()
+        text = _plain(f"{job.request.prompt or ''} {job.request.model}")
         state = "open" if not job.ended else {"stored": "completed"}.get(job.state, job.state)
         if self.search not in text:
             return False

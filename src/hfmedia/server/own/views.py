@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from hfmedia.core.costs import bought
-from hfmedia.core.job import Job
+from hfmedia.core.job import DROPPED, Job
 from hfmedia.core.wire import redact
 from hfmedia.server.books.orders import Order, order_of_key
 from hfmedia.server.gateway import Gateway
@@ -19,6 +19,7 @@ NEXT: dict[str, str] = {
     "doubt": "Look at the provider's own dashboard. If it has the job, drop it here; if not, send it again.",
     "failed": "Read what the provider said, change the request, and make it again.",
     "cancelled": "Make it again if you want it after all.",
+    "dropped": "Nothing more happens here. The provider may have made it, and may bill it.",
 }
 
 
@@ -43,8 +44,9 @@ class MediaView(BaseModel):
 
 
 class ErrorView(BaseModel):
-    """Why there is no media, and what to do next."""
+    """Why there is no media, and what to do next. ``dropped``: its doubt was settled so by its owner."""
 
+    kind: Literal["doubt", "failed", "cancelled", "dropped"]
     message: str
     next: str | None
 
@@ -120,7 +122,8 @@ def job_view(job: Job, live: Live, order: Order, gateway: Gateway, request: Requ
         can = ["resolve", *can]
     if index in order.deleted:
         can = ["restore"]
-    error = redact(job.error) if job.error and job.state in NEXT else None
+    kind: Any = "dropped" if job.error == DROPPED else job.state
+    error = ErrorView(kind=kind, message=redact(job.error), next=NEXT[kind]) if job.error and kind in NEXT else None
     return JobView(
         id=job.id,
         order=order.id,
@@ -148,7 +151,7 @@ def job_view(job: Job, live: Live, order: Order, gateway: Gateway, request: Requ
         seed=job.seed if job.seed is not None else sent.seed,
         cost=CostView(amount=job.cost.amount, unit=job.cost.unit) if job.cost else None,
         may_be_billed=bought(job) > 0,
-        error=ErrorView(message=error, next=NEXT[job.state]) if error else None,
+        error=error,
         media=[media_view(media, gateway, request) for media in media_of(job)],
         can=can,
         deleted_at=order.deleted.get(index),

@@ -11,6 +11,7 @@ export class Trouble extends Error {
     this.status = status;
     this.code = facts.code ?? null;
     this.param = facts.param ?? null;
+    this.limit = facts.limit ?? null; // of the key, where one is reached
     this.job = facts.job_id ?? null;
   }
 }

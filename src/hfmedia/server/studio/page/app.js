@@ -1,12 +1,12 @@
 // The studio, put together: first the form, then the gallery and the stream that keeps it true, then everything else.
 
 import { api, fileUrl } from "./api.js";
-import { bring, find, retext } from "./dom.js";
+import { find, retext } from "./dom.js";
 import * as make from "./make.js";
 import { takeFrom } from "./picture.js";
 import { notice, say } from "./say.js";
 import { isVideo, jobs, onChange, put, standing } from "./state.js";
-import { nextSeed, ofJob, titleOf } from "./wish.js";
+import { cut, nextSeed, ofJob, titleOf } from "./wish.js";
 import { inOneLine } from "./words.js";
 
 const BRIEF = 1500; // milliseconds for which a lost connection is not worth a word
@@ -28,12 +28,15 @@ async function resend(job, change = {}) {
   const wish = { ...ofJob(job), ...change };
   if (job.task.startsWith("text")) {
     await make.send(wish);
-    scrollTo({ top: 0 });
-    bring(find("#made"));
     return;
   }
+  await refill(wish);
+}
+
+/** Fills the form; the image that a wish began with is not kept, and only a person can bring it back. */
+async function refill(wish) {
   await make.fill(wish);
-  notice("The form is filled. Add the image it began with, then make it.");
+  if (make.lacks()) notice("The form is filled. Add the image it began with, then make it.");
 }
 
 const deeds = {
@@ -42,8 +45,11 @@ const deeds = {
   resolve: trying(async (id, decision) => put(await api.resolve(id, decision))),
   again: trying((job) => resend(job)),
   vary: trying((job) => resend(job, { seed: nextSeed(job, jobs.values()) })),
-  change: trying((job) => make.fill(ofJob(job))),
-  use: trying((job) => takeFrom(fileUrl(job.media[0].url), `${titleOf(job).slice(0, 40)}.${job.media[0].mime.split("/").pop()}`)),
+  change: trying((job) => refill(ofJob(job))),
+  use: trying(async (job) => {
+    await takeFrom(fileUrl(job.media[0].url), `${cut(titleOf(job), 40)}.${job.media[0].mime.split("/").pop()}`);
+    make.show();
+  }),
   remove: (job) => later.gallery?.remove(job),
   restore: trying(async (job) => put(await api.restore(job.id))),
   idea: (words) => {
@@ -99,6 +105,7 @@ async function gather() {
       if (again) caughtUp();
       else loaded?.then(caughtUp); // what changed before it listened
       if (!again) return;
+      make.calm();
       enter();
       later.overview?.refresh();
     },
@@ -134,7 +141,7 @@ async function complete() {
 
 const begin = () => complete().catch(() => offline("A part of this page did not arrive. Reload it: the form keeps what it says."));
 
-make.begin();
+make.begin((begun) => later.gallery?.present(begun));
 enter();
 if (document.readyState === "complete") begin();
 else addEventListener("load", begin, { once: true });

@@ -44,7 +44,7 @@ export function tick(made) {
   if (line) retext(line, elapsed(clock() / 1000 - made.job.created_at));
 }
 
-const prompt = (job) => el("p", { class: "prompt", text: titleOf(job), title: (job.prompt ?? "").slice(0, 2000) || null });
+const prompt = (job) => el("p", { class: "prompt", dir: "auto", text: titleOf(job), title: (job.prompt ?? "").slice(0, 2000) || null });
 const facts = (job, ...more) => el("p", { class: "facts" }, el("span", { text: shortModel(job.model), title: job.model }), ...more);
 const what = (job) => (isVideo(job) ? "video" : "image");
 
@@ -57,7 +57,7 @@ function once(words, during, deed, label = null) {
     await deed();
     made.removeAttribute("aria-disabled");
     find("span", made).textContent = words;
-  }, { kind: "plain", label, buys: true });
+  }, { kind: "plain", label });
   return made;
 }
 
@@ -73,7 +73,7 @@ const PARTS = {
     facts(job),
   ],
   done: (job, deeds) => [tile(job, deeds), prompt(job), facts(job, el("span", { text: briefly(job.created_at), title: moment(job.created_at) }))],
-  failed: (job, deeds) => ended(job, deeds, `This ${what(job)} failed`),
+  failed: (job, deeds) => ended(job, deeds, job.error?.kind === "dropped" ? "Let go" : `This ${what(job)} failed`),
   cancelled: (job, deeds) => ended(job, deeds, "Cancelled"),
   deleted: (job, deeds) => [
     el("div", { class: "stage trouble-stage" },
@@ -97,16 +97,16 @@ const PARTS = {
 };
 
 function ended(job, deeds, title) {
-  const failed = standing(job) === "failed";
+  const failed = standing(job) === "failed" && job.error?.kind !== "dropped";
   const said = job.error?.message && failed ? sentence(job.error.message) : "";
   return [
     el("div", { class: `stage trouble-stage ${failed ? "bad" : ""}` },
       el("h3", {}, failed && icon("alert"), el("span", { text: title })),
       said && el("p", { class: "said", text: said }),
-      el("p", { text: failed ? (job.error?.next ?? "Change something, and make it again.") : job.may_be_billed ? "The provider had begun, so it may still be billed." : "Nothing was billed." }),
+      el("p", { text: failed ? (job.error?.next ?? "Change something, and make it again.") : job.error?.kind === "dropped" ? job.error.next : job.may_be_billed ? "The provider had begun, so it may still be billed." : "Nothing was billed." }),
       el("div", { class: "choices" },
         button("Change and retry", () => deeds.change(job), { kind: "plain" }),
-        job.task.startsWith("text") && button("Make again", () => deeds.again(job), { kind: "quiet", buys: true }),
+        job.task.startsWith("text") && button("Make again", () => deeds.again(job), { kind: "quiet" }),
         button("Delete", () => deeds.remove(job), { kind: "quiet", label: `Delete ${titleOf(job)}` }))),
     prompt(job),
     facts(job, el("span", { text: briefly(job.created_at), title: moment(job.created_at) })),

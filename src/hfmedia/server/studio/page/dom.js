@@ -31,10 +31,9 @@ export function icon(name) {
   return drawing;
 }
 
-/** A button with words, and an icon before them where one is named. `buys`: a double click is one press of it at most. */
-export function button(words, deed, { kind = "quiet", drawn = null, label = null, buys = false } = {}) {
-  const click = buys ? (event) => (event.detail > 1 ? undefined : deed(event)) : deed;
-  const made = el("button", { type: "button", class: kind, "aria-label": label, on: { click } });
+/** A button with words, and an icon before them where one is named. `often`: each of several quick clicks counts. */
+export function button(words, deed, { kind = "quiet", drawn = null, label = null, often = false } = {}) {
+  const made = el("button", { type: "button", class: kind, "aria-label": label, "data-often": often, on: { click: deed } });
   if (drawn) made.append(icon(drawn));
   if (words) made.append(el("span", { text: words }));
   return made;
@@ -47,6 +46,13 @@ export function release(element) {
     film.load();
   }
 }
+
+/** A double click is one click: what lies under the pointer at the second one may have come with the first. */
+addEventListener("click", (event) => {
+  if (event.detail < 2 || !event.target.closest?.("button:not([data-often]), a")) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
 
 /** A key that is held down is one press: while it is, the focus may have moved to a button that nobody meant. */
 addEventListener("keydown", (event) => {

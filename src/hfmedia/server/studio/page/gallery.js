@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { card, focusOn, tick, update } from "./cards.js";
-import { all, button, el, find, release, retext, settled } from "./dom.js";
+import { all, bring, button, el, find, release, retext, settled } from "./dom.js";
 import { notice, say } from "./say.js";
 import { byAge, drop, jobs, now, onChange, onDrop, put, standing } from "./state.js";
 import { beforeOf, cards, clear, hang, hangAll, nextOf, takeDown } from "./wall.js";
@@ -38,8 +38,9 @@ let known = null; // the jobs that were known when the stream broke: whatever is
 let turn = 0; // grows with each new question, so that late answers to an old one are left
 const shown = new Map(); // id -> card
 
-const words = () => search.value.trim().toLowerCase();
-const fits = (job) => filter.fits(job) && `${job.prompt ?? ""} ${job.model}`.toLowerCase().includes(words());
+const plain = (text) => text.replace(/\s+/g, " ").trim().toLowerCase();
+const words = () => plain(search.value);
+const fits = (job) => filter.fits(job) && plain(`${job.prompt ?? ""} ${job.model}`).includes(words());
 const asking = () => ({ ...filter.query, search: search.value.trim(), limit: PAGE });
 
 /** The ids of the cards, in the order in which they are seen. */
@@ -58,6 +59,7 @@ export async function load() {
   wall.setAttribute("aria-busy", "true");
   empty.hidden = true;
   const [mine, asked] = [turn, now()];
+  told();
   const open = filter === FILTERS[0] ? api.jobs({ ...asking(), status: "open", limit: 200 }).catch(() => null) : null;
   await nextPage();
   const old = await open;
@@ -82,6 +84,7 @@ async function readPage(mine) {
     const asked = now();
     const page = await api.jobs({ ...asking(), after: edge?.id });
     if (mine !== turn) return;
+    for (const job of page.data) known?.add(job.id); // what it missed is newer than the first of these
     edge = page.data.at(-1) ?? edge;
     more = page.has_more;
     for (const job of page.data) put(job, { quiet: true, asked });
@@ -146,6 +149,19 @@ function leave(id) {
   told();
 }
 
+/** Brings what was just begun into sight, or says that the filter or the search leaves it out. */
+export function present(begun) {
+  const made = shown.get(begun[0].id);
+  if (!made) notice("Begun. What is shown here now leaves it out.", { back: showAll, label: "Show all" });
+  else if (made.getBoundingClientRect().top < 64) find("#made").scrollIntoView();
+  else bring(find("#made"));
+}
+
+function showAll() {
+  search.value = "";
+  choose(FILTERS[0]);
+}
+
 /** Takes a job out of sight; it can be brought back for an hour, and its notice offers that. */
 export async function remove(job) {
   drop(job.id, Infinity);
@@ -154,12 +170,12 @@ export async function remove(job) {
     if (trouble.status !== 404) put(job);
     throw trouble;
   });
-  notice(`Deleted: ${titleOf(job)}`, { back: () => bring(job, gone) });
+  notice(`Deleted: ${titleOf(job)}`, { back: () => undo(job, gone) });
   await gone.catch((trouble) => notice(inOneLine(trouble), { trouble: true }));
 }
 
 /** Undoes a deletion, once that is done: whoever changes their mind is quicker than the gateway. */
-async function bring(job, gone) {
+async function undo(job, gone) {
   try {
     await gone.catch(() => null);
     put(await api.restore(job.id));
@@ -182,7 +198,7 @@ export async function catchUp() {
   const [asked, before] = [now(), known];
   known = null; // it may break again before this is read
   try {
-    const newest = (page) => before.size === 0 || page.some((job) => before.has(job.id));
+    const newest = (page) => page.some((job) => before.has(job.id)) || (edge === null && more); // the rest comes as one scrolls
     const [open, recent, deleted] = await Promise.all([
       pages({ limit: OPEN, status: "open" }, () => false),
       before && pages({ limit: PAGE }, newest),
@@ -225,7 +241,7 @@ const told = settled(() => {
   document.title = open ? `(${open}) hfmedia studio` : "hfmedia studio";
   if (stuck) {
     if (find("span", ending)?.textContent !== stuck.words) ending.replaceChildren(el("span", { text: stuck.words }), button("Try again", fillUp, { kind: "plain" }));
-  } else retext(ending, cards.length && more ? "More…" : "");
+  } else retext(ending, reading && !cards.length ? "Reading…" : cards.length && more ? "More…" : "");
   ending.setAttribute("aria-hidden", String(!stuck));
   const none = cards.length === 0 && !more && !reading;
   if (none) empty.replaceChildren(...nothing());
@@ -233,7 +249,7 @@ const told = settled(() => {
 }, 30);
 
 function nothing() {
-  if (words()) return [el("h3", { text: "Nothing found" }), el("p", { text: "No prompt and no model here holds these words." }), button("Show all", () => { search.value = ""; choose(FILTERS[0]); }, { kind: "plain" })];
+  if (words()) return [el("h3", { text: "Nothing found" }), el("p", { text: "No prompt and no model here holds these words." }), button("Show all", showAll, { kind: "plain" })];
   if (filter !== FILTERS[0]) return [el("h3", { text: `${filter.name}: nothing here` }), el("p", { text: filter.query.status === "deleted" ? "What was deleted can be brought back here for an hour." : "What fits will appear here by itself." })];
   const ideas = ["A red fox in fresh snow, soft morning light", "A lighthouse in a storm, oil painting", "A tiny robot watering a bonsai, macro photo"];
   return [

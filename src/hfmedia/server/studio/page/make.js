@@ -1,12 +1,12 @@
 // The form that makes things. It offers only what the chosen model and provider take, and tells what it will do.
 
 import { part, Trouble } from "./api.js";
-import { all, bring, el, find, retext, settled } from "./dom.js";
+import { all, el, find, retext, settled } from "./dom.js";
 import { tab } from "./kept.js";
 import { currentPicture, onPicture, standIn, take } from "./picture.js";
 import { notice, say } from "./say.js";
 import { put } from "./state.js";
-import { RATIOS, rolled, taskOf } from "./wish.js";
+import { LARGEST as LARGEST_SEED, RATIOS, rolled, taskOf } from "./wish.js";
 import { explained, number, plural } from "./words.js";
 
 const buying = part("buy");
@@ -19,13 +19,16 @@ const NUMBERS = ["n", "seconds", "num_inference_steps", "guidance_scale", "num_f
 const KEPT = ["prompt", "provider", "width", "height", "extra", "kind", "ratio", ...TEXTS, ...NUMBERS];
 const trouble = find("#trouble");
 const models = tab.read("models", {}) ?? {}; // the chosen model of each task
+let awaited = false; // whether the wish in the form begins with an image that is not here
+let shownTrouble = null;
+let present = () => {}; // brings what was begun into sight
 let facts = null; // of the chosen model
 let asked = 0;
 let learning = Promise.resolve();
 let question = 0; // grows with each plan and each sending: a late verdict on an earlier one is left
 
 const kind = () => field("kind").value;
-const task = () => taskOf(kind(), currentPicture());
+const task = () => taskOf(kind(), currentPicture() || awaited);
 const model = () => models[task()] ?? "";
 
 /** What the form says, as the API takes it; a Trouble for what cannot be read. */
@@ -33,8 +36,9 @@ function wish() {
   const told = { prompt: field("prompt").value.trim(), task: task(), model: model(), provider: field("provider").value };
   for (const name of [...TEXTS, ...NUMBERS]) {
     const input = field(name);
-    const text = input.value.trim();
-    if (text !== "" && !hiddenAway(input)) told[name] = TEXTS.includes(name) ? text : Number(text);
+    if (hiddenAway(input)) continue;
+    const text = checked(input);
+    if (text !== "") told[name] = TEXTS.includes(name) ? text : Number(text);
   }
   if (!find("#ratio-field").hidden) Object.assign(told, sizeOf());
   const extra = field("extra").value.trim();
@@ -42,11 +46,21 @@ function wish() {
   return told;
 }
 
+/** What a field says; a Trouble for what it cannot mean, in the words of its label. */
+function checked(input) {
+  const { badInput, rangeUnderflow: low, rangeOverflow: high, stepMismatch: parted } = input.validity;
+  const text = input.value.trim();
+  const seed = input.name === "seed" && text !== "" && !(/^\d{1,20}$/.test(text) && BigInt(text) <= LARGEST_SEED);
+  const wrong = badInput ? "is no number" : parted ? "is a whole number" : low || high ? `is from ${number(input.min)} to ${number(input.max)}` : seed ? `is a whole number from 0 to ${LARGEST_SEED}` : null;
+  if (wrong) throw new Trouble(400, { code: "invalid_value", param: input.id, message: `“${input.labels[0].textContent}” ${wrong}.` });
+  return text;
+}
+
 function sizeOf() {
   const size = find("#size").value;
   if (size === "exact") {
-    const [width, height] = ["width", "height"].map((name) => Number(field(name).value) || null);
-    return { width, height };
+    const [width, height] = ["width", "height"].map((name) => checked(field(name)));
+    return { width: width === "" ? null : Number(width), height: height === "" ? null : Number(height) };
   }
   return { aspect_ratio: field("ratio").value, resolution: size };
 }
@@ -87,8 +101,10 @@ function offer() {
   find("#exact").hidden = !exact;
   find("#ratios").classList.toggle("unused", exact);
   for (const input of all("#ratios input")) input.disabled = exact;
-  const n = Number(field("n").value) || 1;
+  const n = field("n").validity.valid ? Number(field("n").value) || 1 : 1;
   retext(find("#go-words"), `Make ${n > 1 ? plural(n, kind()) : kind()}`);
+  find("#may-begin").hidden = awaited;
+  find("#must-begin").hidden = !awaited;
   field("prompt").placeholder = { "text-to-image": "A red fox in fresh snow, soft morning light", "text-to-video": "Waves rolling onto a quiet beach at dawn" }[task()] ?? "What to change, or how it should move";
 }
 
@@ -142,7 +158,7 @@ function plan() {
 
 function keepNow() {
   const told = Object.fromEntries(KEPT.map((name) => [name, field(name)?.value]));
-  tab.write("draft", { ...told, size: find("#size").value, more: find("#more").open, picture: currentPicture() !== null });
+  tab.write("draft", { ...told, size: find("#size").value, more: find("#more").open, picture: currentPicture() !== null || awaited });
   tab.write("models", models);
 }
 
@@ -157,6 +173,7 @@ function changed() {
 // -- what goes wrong --------------------------------------------------------------------------------------------------
 
 function quiet() {
+  shownTrouble = null;
   trouble.hidden = true;
   trouble.replaceChildren();
   for (const input of all("[aria-invalid]", form)) {
@@ -168,6 +185,7 @@ function quiet() {
 /** Tells what is wrong, at the field where it is; `go` there as well. */
 function complain(wrong, go = true) {
   quiet();
+  shownTrouble = wrong;
   const { what, said, next } = explained(wrong);
   trouble.replaceChildren(el("strong", { text: `${what} ` }), el("span", { text: `${said} ${next}` }));
   trouble.hidden = false;
@@ -179,6 +197,9 @@ function complain(wrong, go = true) {
   if (go) at.focus();
 }
 
+/** The gateway answers again: that it did not is no longer so. */
+export const calm = () => shownTrouble?.status === 0 && quiet();
+
 // -- what is done -----------------------------------------------------------------------------------------------------
 
 /** Sends a wish, and shows what was begun. */
@@ -187,6 +208,7 @@ export async function send(told, picture = null) {
   const begun = await order(told, picture);
   if (!begun) return;
   for (const job of begun.jobs) put(job);
+  present(begun.jobs);
   if (told.model) choosing().then(({ remember }) => remember(told.task, told.model), () => {}); // a convenience
   const count = begun.jobs.length;
   if (begun.late) notice("It had arrived the first time, so nothing was made twice. Make it once more to get another one.");
@@ -206,8 +228,8 @@ async function submit() {
     question += 1;
     const told = wish();
     if (!told.prompt && !currentPicture()) throw new Trouble(400, { code: "invalid_value", param: "prompt", message: "The prompt is empty: say what to make." });
+    if (awaited && !currentPicture()) throw new Trouble(400, { code: "invalid_value", param: "file", message: "This begins with an image that is not here: add it, or go back to automatic under “More control”." });
     await send(told, currentPicture());
-    bring(find("#made")); // on a small screen it lies below the form
   } catch (wrong) {
     complain(wrong instanceof Trouble ? wrong : new Trouble(0, { message: wrong.message }));
   } finally {
@@ -222,6 +244,7 @@ export async function fill(told) {
   reset();
   field("kind").value = told.task.endsWith("video") ? "video" : "image";
   if (told.task.startsWith("text")) await take(null);
+  awaited = told.task.startsWith("image") && !currentPicture();
   models[told.task] = told.model;
   field("prompt").value = told.prompt ?? "";
   for (const name of [...TEXTS, ...NUMBERS]) if (told[name] !== undefined && told[name] !== null) field(name).value = told[name];
@@ -237,11 +260,20 @@ export async function fill(told) {
   await learn();
   if ([...field("provider").options].some((one) => one.value === told.provider)) field("provider").value = told.provider;
   changed();
+  show();
+}
+
+/** Brings the form into sight, ready to be written in. */
+export function show() {
   field("prompt").focus();
   field("prompt").scrollIntoView({ block: "center" });
 }
 
+/** Whether the wish in the form begins with an image that only a person can bring. */
+export const lacks = () => awaited;
+
 function reset() {
+  awaited = false;
   for (const name of [...TEXTS, ...NUMBERS, "width", "height", "extra"]) field(name).value = name === "n" ? "1" : "";
   field("provider").value = "";
   field("ratio").value = "";
@@ -261,6 +293,7 @@ function restore() {
   if (!draft) return;
   if (draft.provider) field("provider").append(el("option", { value: draft.provider, text: draft.provider }));
   for (const name of KEPT) if (typeof draft[name] === "string" && field(name)) field(name).value = draft[name];
+  awaited = draft.picture === true;
   if (draft.picture) notice("Images are not kept when the page is loaded anew: add yours again.");
   find("#size").value = draft.size ?? "";
   find("#more").open = draft.more === true;
@@ -269,12 +302,19 @@ function restore() {
 /** Fetches what the form needs once it is used; what does not come now is asked for again then. */
 export const complete = () => Promise.allSettled([buying(), choosing(), planning()]);
 
-/** Makes the form ready. */
-export function begin() {
+/** Makes the form ready. `seen` brings the jobs that were begun into sight. */
+export function begin(seen) {
+  present = seen;
   shapes();
   restore();
-  onPicture(() => learn());
-  form.addEventListener("input", changed);
+  onPicture(() => {
+    awaited = false;
+    learn();
+  });
+  form.addEventListener("input", (event) => {
+    if (event.target.getAttribute("aria-invalid") === "true") quiet();
+    changed();
+  });
   form.addEventListener("change", (event) => (event.target.name === "kind" ? learn() : changed()));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -284,7 +324,7 @@ export function begin() {
     if (event.key === "Enter" && event.target.matches("input") && !event.isComposing) event.preventDefault(); // it ends a number, it buys nothing
   });
   addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]") || event.target.closest?.("#made input")) return;
     event.preventDefault();
     if (!event.repeat) submit(); // a key that is held down is one press
   });
@@ -297,7 +337,8 @@ export function begin() {
   });
   find("#reset").addEventListener("click", () => {
     reset();
-    changed();
+    learn();
+    keep();
     say("Everything is automatic again.");
   });
   find("#pick-model").addEventListener("click", async () => {

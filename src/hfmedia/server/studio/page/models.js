@@ -41,12 +41,15 @@ const recentOf = (task) => {
 export function pick(task, current) {
   return new Promise((resolve) => {
     let answer = null;
+    const outside = (event) => event.target === dialog && dialog.close();
     const picker = new Picker(task, current, (id) => {
       answer = id;
       dialog.close();
     });
     dialog.replaceChildren(...picker.parts());
+    dialog.addEventListener("click", outside);
     dialog.addEventListener("close", () => {
+      dialog.removeEventListener("click", outside);
       dialog.replaceChildren();
       resolve(answer);
     }, { once: true });
@@ -97,7 +100,8 @@ class Picker {
       ...found.filter((model) => !recent.includes(model)).map((model) => row(model, this.task)),
       ...(!found.length && /^[\w.-]+\/[\w.-]+$/.test(typed) ? [{ id: typed, title: typed, facts: "Not in the list; use it as typed" }] : []),
     ];
-    retext(this.count, found.length ? plural(found.length, "model") : "No model of that name. Try fewer letters.");
+    const none = words.length ? "No model of that name. Try fewer letters." : "There is no model for this here.";
+    retext(this.count, found.length ? plural(found.length, "model") : none);
     this.list.replaceChildren();
     this.list.scrollTop = 0;
     this.drawn = 0;

@@ -102,5 +102,6 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   inside = 0;
   area.classList.remove("over");
+  if (document.querySelector("dialog[open]")) return; // nobody would see where it went
   if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
 });

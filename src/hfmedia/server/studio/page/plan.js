@@ -27,7 +27,7 @@ export const foresee = settled(async (wish, picture, wrong) => {
     if (trouble.name === "AbortError") return;
     last = "";
     area.replaceChildren();
-    if (trouble.status === 400) wrong(trouble);
+    if (trouble.status === 400 || trouble.status === 403) wrong(trouble);
   }
 }, PAUSE);
 

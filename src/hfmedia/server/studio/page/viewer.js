@@ -1,11 +1,11 @@
 // The large view: one picture or video, the facts about it, and what can be done with it. Left, right and Escape work.
 
 import { fileUrl, missing } from "./api.js";
-import { all, button, el, find, release } from "./dom.js";
+import { all, button, el, find, release, settled } from "./dom.js";
 import { focusOn } from "./cards.js";
 import { nextPage, order } from "./gallery.js";
 import { goHome, notice, say } from "./say.js";
-import { jobs, onDrop, standing } from "./state.js";
+import { jobs, onChange, onDrop, standing } from "./state.js";
 import { titleOf } from "./wish.js";
 import { bytes, costOf, moment, sentence, took } from "./words.js";
 
@@ -40,13 +40,11 @@ async function step(by) {
 
 function draw() {
   const job = jobs.get(at);
-  const ids = showable();
-  const here = ids.indexOf(at);
   const stage = el("div", { class: "view" });
-  const previous = button("", () => step(-1), { kind: "quiet round", drawn: "left", label: "Newer" });
-  const next = button("", () => step(1), { kind: "quiet round", drawn: "right", label: "Older" });
-  Object.assign(previous, { id: "viewer-left", disabled: here <= 0 });
-  Object.assign(next, { id: "viewer-right", disabled: here < 0 || here >= ids.length - 1 });
+  const previous = button("", () => step(-1), { kind: "quiet round", drawn: "left", label: "Newer", often: true });
+  const next = button("", () => step(1), { kind: "quiet round", drawn: "right", label: "Older", often: true });
+  previous.id = "viewer-left";
+  next.id = "viewer-right";
   show(stage, job, job.media[0]);
   const several = job.media.length > 1 && el("div", { class: "choices several" }, ...job.media.map((media, k) => button(`${k + 1}`, () => show(stage, job, media), { kind: "plain", label: `File ${k + 1} of ${job.media.length}` })));
   const close = button("", () => dialog.close(), { kind: "quiet round", drawn: "close", label: "Close" });
@@ -56,6 +54,20 @@ function draw() {
     el("div", { class: "view-side" }, stage, el("div", { class: "steps" }, previous, several, next)),
     el("div", { class: "view-facts" }, el("div", { class: "sheet-head" }, el("h2", { text: job.task.endsWith("video") ? "Video" : "Image" }), close), about(job), actions(job)),
     ...all("#said, #toasts", dialog)); // they stay where they are heard
+  arrows();
+}
+
+/** Offers the ways there are: the list goes on changing under the picture that is looked at. */
+function arrows() {
+  if (!dialog.open && at === null) return;
+  const ids = showable();
+  const here = ids.indexOf(at);
+  for (const [id, none] of [["#viewer-left", here <= 0], ["#viewer-right", here < 0 || here >= ids.length - 1]]) {
+    const arrow = find(id, dialog);
+    if (!arrow || arrow.disabled === none) continue;
+    if (none && arrow === document.activeElement) find("#viewer-close").focus();
+    arrow.disabled = none;
+  }
 }
 
 function show(stage, job, media) {
@@ -92,7 +104,7 @@ function about(job) {
   ].filter(([, value]) => value !== null && value !== undefined && value !== false);
   const notes = [...job.moves, ...job.warnings];
   return el("div", { class: "about", tabindex: "0", role: "group", "aria-label": "Facts" },
-    job.prompt && el("p", { class: "whole", text: job.prompt, tabindex: job.prompt.length > 300 ? "0" : null }),
+    job.prompt && el("p", { class: "whole", text: job.prompt, dir: "auto", tabindex: job.prompt.length > 300 ? "0" : null }),
     el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: String(value) })])),
     notes.length > 0 && el("div", { class: "notes" }, el("h3", { text: "On the way" }), el("ul", {}, ...notes.map((words) => el("li", { text: sentence(words) })))));
 }
@@ -106,8 +118,8 @@ function actions(job) {
   return el("div", { class: "actions" },
     media && el("a", { class: "plain", href: fileUrl(media.url, { download: true }), download: "", text: "Download" }),
     job.prompt && button("Copy prompt", () => copy(job.prompt), { kind: "plain" }),
-    button("Make again", leave(deeds.again), { kind: "plain", buys: true }),
-    button("Vary", leave(deeds.vary), { kind: "plain", buys: true }),
+    button("Make again", leave(deeds.again), { kind: "plain" }),
+    button("Vary", leave(deeds.vary), { kind: "plain" }),
     media?.kind === "image" && button("Use as input", leave(deeds.use), { kind: "plain" }),
     button("Delete", removed, { kind: "plain bad" }));
 }
@@ -142,7 +154,14 @@ async function copy(words) {
 /** Makes the large view ready; `given` are its deeds. */
 export function begin(given) {
   deeds = given;
-  onDrop((id) => id === at && dialog.close()); // it was deleted elsewhere
+  const later = settled(arrows, 50);
+  onChange(later);
+  onDrop((id) => {
+    later();
+    if (id !== at) return;
+    dialog.close();
+    notice("What you looked at was deleted.");
+  });
   dialog.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("video")) return;
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

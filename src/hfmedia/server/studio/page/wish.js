@@ -5,7 +5,7 @@ import { shortModel } from "./words.js";
 export const RATIOS = ["1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16"];
 const NUMBERS = ["width", "height", "num_inference_steps", "guidance_scale", "num_frames", "seconds", "fps"];
 const KNOWN = new Set([...NUMBERS, "seed", "aspect_ratio", "resolution", "negative_prompt", "scheduler"]);
-const LARGEST = 2n ** 64n - 1n;
+export const LARGEST = 2n ** 64n - 1n;
 
 export const taskOf = (kind, picture) => `${picture ? "image" : "text"}-to-${kind}`;
 
@@ -47,8 +47,14 @@ export function nextSeed(job, others) {
   return String(next);
 }
 
+/** Words of so many letters at most; no letter is cut in two. */
+export function cut(words, most) {
+  const letters = [...words];
+  return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : words;
+}
+
 /** What a wish is called in one line, cut short. */
 export function titleOf(job) {
   const words = (job.prompt ?? "").replace(/\s+/g, " ").trim() || `${job.task} with ${shortModel(job.model)}`;
-  return words.length > 90 ? `${words.slice(0, 89)}…` : words;
+  return cut(words, 90);
 }

@@ -86,7 +86,6 @@ const BY_CODE = {
   credential_refused: ["Hugging Face refused the gateway's token.", "Its keeper checks that the token is valid and may use Inference Providers."],
   insufficient_quota: ["There is no credit left.", "Add credit at Hugging Face, or choose a provider with an account of its own."],
   not_in_doubt: ["It is settled already.", "Its card tells how it went on."],
-  budget_exceeded: ["Your limit is reached.", "Wait until it resets, or ask the gateway's keeper for more."],
   rate_limit_exceeded: ["That was too quick.", "Wait a moment, then try again."],
   provider_busy: ["The provider is busy.", "Wait a moment, or choose another provider."],
   model_not_found: ["There is no such model.", "Choose another one from the list."],
@@ -97,6 +96,7 @@ const BY_CODE = {
   hub_unavailable: ["Hugging Face cannot be reached.", "Try again in a moment."],
   request_too_large: ["The image is too large.", "Choose a smaller one."],
 };
+const LIMITED = ["Your limit is reached.", "Wait until it resets, or ask the gateway's keeper for more."];
 const BY_STATUS = {
   0: ["The gateway does not answer.", "It may be restarting, or your connection is down. What is under way goes on; try again in a moment."],
   402: BY_CODE.insufficient_quota,
@@ -111,7 +111,7 @@ const OTHERWISE = ["That did not work.", "Try again; if it stays so, the gateway
 
 /** An error for people: what happened, what was said about it, and what to do. */
 export function explained(trouble) {
-  const [what, next] = BY_CODE[trouble.code] ?? BY_STATUS[trouble.status] ?? OTHERWISE;
+  const [what, next] = (trouble.limit ? LIMITED : BY_CODE[trouble.code]) ?? BY_STATUS[trouble.status] ?? OTHERWISE;
   return { what, said: trouble.status === 0 ? "" : sentence(trouble.message), next };
 }
 
