@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
 from hfmedia.client import MediaClient
 from hfmedia.core import retry
-from hfmedia.core.errors import CreditError, HfmediaError, JobCancelledError, OutOfTimeError
+from hfmedia.core.errors import CreditError, HfmediaError, InvalidRequestError, JobCancelledError, OutOfTimeError
 from hfmedia.engine import Accepted, Downloading, Event, JobFailed, MediaReady, Moved, Timeouts
 from hfmedia.sandbox import Sandbox
 from hfmedia.store import Media
@@ -284,6 +284,27 @@ async def test_a_deadline_in_front_of_a_closed_door_buys_nothing(world: Sandbox,
     assert error.exit_code in (6, 7)
     assert time.monotonic() - began < 10
     assert not world.submissions
+
+
+# -- one doubt, many who settle it ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decision", ["resend", "drop"])
+async def test_a_doubt_is_settled_by_one(
+    world: Sandbox, environ: dict[str, str], decision: Literal["resend", "drop"]
+) -> None:
+    """Two clients with the same ledger decide at once: the slower ones hear so, whether they read before or after."""
+    world.fault("fal-ai", "disconnect", step="submit")
+    async with MediaClient(environ=environ) as one, MediaClient(environ=environ) as other:
+        (failed,) = [event for event in await told(one, n=1) if isinstance(event, JobFailed)]
+        deeds = (client.resolve(failed.job_id, decision) for client in (one, other) * 3)
+        settled = await asyncio.gather(*deeds, return_exceptions=True)
+        losers = [result for result in settled if isinstance(result, BaseException)]
+        assert len(losers) == 5
+        for error in losers:
+            assert isinstance(error, InvalidRequestError), repr(error)
+            assert re.search("not in doubt|settled by somebody else", str(error)), error
+    assert sum(world.submissions.values()) == 1
 
 
 # -- limits and the end -------------------------------------------------------------------------------------------

@@ -239,13 +239,16 @@ class Engine:
         job = await self.job(job_id)
         if job.state != "doubt":
             raise InvalidRequestError(f"job {job_id} is {job.state}, not in doubt", job_id=job_id)
-        if decision == "ask":
-            for fact in await ask_provider(self.world, job):
-                await self.world.ledger.append(fact)
-        elif decision in ("resend", "drop"):
-            await self._write(life.Resolved, job_id, decision=decision)
-        else:
+        if decision not in ("ask", "resend", "drop"):
             raise InvalidRequestError(f"a doubt is settled by resend, drop or ask, not {decision!r}", job_id=job_id)
+        try:
+            if decision == "ask":
+                for fact in await ask_provider(self.world, job):
+                    await self.world.ledger.append(fact)
+            else:
+                await self._write(life.Resolved, job_id, decision=decision)
+        except life.ImpossibleError as error:
+            raise InvalidRequestError(f"job {job_id} was settled by somebody else meanwhile", job_id=job_id) from error
         return await self.job(job_id)
 
     async def job(self, job_id: str) -> life.Job:

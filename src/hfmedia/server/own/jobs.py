@@ -136,9 +136,7 @@ async def resolve_job(request: Request, caller: Asking, job_id: JobId) -> Respon
     decision = body.fields.get("decision")
     if decision not in ("resend", "drop", "ask"):
         raise Refusal(400, "decision must be ask, resend or drop", code="invalid_value", param="decision")
-    order, job = await gateway.works.order_of(caller, job_id)
-    if job.state != "doubt":
-        raise Refusal(400, f"job {job_id} is {job.state}, not in doubt", code="not_in_doubt")
+    order, _ = await gateway.works.order_of(caller, job_id)
     return await _told(request, order, await gateway.works.resolve(order, job_id, decision))
 
 

@@ -16,7 +16,8 @@ from weakref import WeakValueDictionary
 from msgspec import structs
 
 from hfmedia.core.costs import bought
-from hfmedia.core.job import ImpossibleError, Job
+from hfmedia.core.errors import InvalidRequestError
+from hfmedia.core.job import Job
 from hfmedia.core.request import LARGEST_SEED, Task
 from hfmedia.engine.several import RANDOM_SEEDS
 from hfmedia.server.books.book import Book
@@ -270,8 +271,11 @@ class Works:
         """The job after its doubt was settled; one that is to be sent again, or goes on, is carried at once."""
         try:
             job = await self.clients.of_order(order).resolve(job_id, decision)
-        except ImpossibleError:  # somebody else was quicker
-            raise Refusal(400, f"job {job_id} is no longer in doubt", code="not_in_doubt", retry=False) from None
+        except InvalidRequestError as error:
+            now = await self._carrying.ledger.job(job_id)
+            if now is None or now.state == "doubt":
+                raise
+            raise Refusal(400, error.message, code="not_in_doubt", retry=False) from None
         self._carrying.changed(order, job_id)
         if job.ended:
             await self._carrying.settle(order)
