@@ -6,7 +6,7 @@ import base64
 import io
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.server.conftest import Served
 
@@ -65,12 +65,14 @@ async def hand_over(page: Page, event: str, name: str = "seen.png", mime: str = 
     )
 
 
-def add_key(served: Served) -> str:
+def add_key(served: Served, **limits: Any) -> str:
     """The text of a new key of a gateway, which lets in nobody without one from now on."""
-    from hfmedia.server.books.keys import Key, new_key
+    from hfmedia.server.books.keys import Key, Limits, new_key
 
     key_id, text, digest = new_key()
-    served.gateway.book.add_key(Key(id=key_id, name=f"studio-{key_id}", made=time.time()), digest)
+    served.gateway.book.add_key(
+        Key(id=key_id, name=f"studio-{key_id}", made=time.time(), limits=Limits(**limits)), digest
+    )
     return text
 
 

@@ -89,6 +89,7 @@ async function gather() {
   later.gallery = gallery;
   gallery.begin(deeds);
   let patience = 0;
+  let turn = 0; // grows with each begin: what is found out about the silence before it comes too late
   let loaded = null;
   let begun = () => {};
   let heard = false;
@@ -98,6 +99,7 @@ async function gather() {
     hear: put,
     ready: (again) => {
       clearTimeout(patience);
+      turn += 1;
       offline("");
       heard = true;
       begun();
@@ -112,7 +114,10 @@ async function gather() {
     lost: (trouble) => {
       gallery.deaf();
       clearTimeout(patience);
-      patience = setTimeout(() => unheard(trouble), BRIEF);
+      patience = setTimeout(async (mine) => {
+        const words = await unheard(trouble);
+        if (mine === turn) offline(words);
+      }, BRIEF, turn);
     },
     rests: gallery.deaf,
   });
@@ -121,12 +126,12 @@ async function gather() {
   loaded = gallery.load();
 }
 
-/** Says why nothing is heard: the gateway is gone, or its stream is. */
+/** Why nothing is heard: the gateway is gone, or its stream is. */
 async function unheard(trouble) {
   const there = await api.health().catch(() => null);
-  if (!there) offline("The gateway does not answer. What is under way goes on there; this page looks for it again.");
-  else if (trouble?.status) offline(`There is no live news: ${inOneLine(trouble)}`);
-  else offline("Live news do not come through: something on the way holds them back. This page asks every quarter of a minute instead.");
+  if (!there) return "The gateway does not answer. What is under way goes on there; this page looks for it again.";
+  if (trouble?.status) return `There is no live news: ${inOneLine(trouble)}`;
+  return "Live news do not come through: something on the way holds them back. This page asks every quarter of a minute instead.";
 }
 
 async function complete() {
