@@ -15,7 +15,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hfmedia.cli.app import app
+from hfmedia.engine.watch import Watcher
 from hfmedia.sandbox import Sandbox
+from tests.thaw import thaw
 
 FLUX = "black-forest-labs/FLUX.1-schnell"
 KEPT = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "PYTHONPATH", "TMPDIR", "COVERAGE_PROCESS_START")
@@ -47,6 +49,10 @@ class Beside:
     def fault(self, provider: str, kind: str, **order: Any) -> None:
         """Orders a fault."""
         self.do(lambda: self.world.fault(provider, kind, **order))
+
+    def thaw(self) -> None:
+        """Whatever waits in a queue is done now."""
+        self.do(lambda: thaw(self.world.world))
 
     def asked(self, kind: str) -> int:
         """How many requests of a kind have arrived."""
@@ -106,6 +112,20 @@ def hfmedia(environ: Mapping[str, str]) -> Hfmedia:
         return runner.invoke(app, list(args), input=given, env=env, prog_name="hfmedia")
 
     return run
+
+
+def late(hfmedia: Hfmedia, *args: str) -> Result:
+    """The command out of time as soon as a provider has accepted, and not before, however long that took."""
+    watch = Watcher.to_its_end
+
+    async def at_once(self: Watcher, *told: Any) -> Any:
+        assert self.desk.remaining() is not None, "no limit has come so far"
+        self.desk._deadline = asyncio.get_running_loop().time()
+        return await watch(self, *told)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Watcher, "to_its_end", at_once)
+        return hfmedia(*args, "--timeout", "60")
 
 
 Start = Callable[..., "subprocess.Popen[str]"]

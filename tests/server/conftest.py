@@ -61,6 +61,10 @@ class Served:
         """Orders a fault in the simulated world."""
         self.beside.fault(provider, kind, **order)
 
+    def thaw(self) -> None:
+        """Whatever waits in a queue of the simulated world is done now."""
+        self.beside.thaw()
+
     @property
     def submissions(self) -> int:
         """How many submissions the simulated providers have seen."""

@@ -18,6 +18,7 @@ FLUX = "black-forest-labs/FLUX.1-schnell"
 
 async def make(page: Page, prompt: str, *, count: int = 1) -> None:
     """Writes a prompt and sends it."""
+    await page.locator("#make:not([aria-busy])").wait_for()  # what is pressed while it sends is dropped
     if count != 1:
         await page.get_by_label("How many").fill(str(count))
     await page.get_by_label("Prompt", exact=True).fill(prompt)

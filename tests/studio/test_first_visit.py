@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .acts import choose_model
+from .acts import choose_model, make
 from .conftest import Opened, Served, until
 
 if TYPE_CHECKING:
@@ -19,12 +19,6 @@ expect = api.expect
 MOST_BYTES = 100_000
 AFTER_THE_FORM = ("buy", "models", "gallery", "viewer")  # what the page fetches once the form can be written in
 MOST_SECONDS = 2.0  # a gross bound: 0.3 s on a quiet machine, and this one may be busy
-
-
-async def make(page: Page, prompt: str) -> None:
-    """Writes a prompt and sends it."""
-    await page.get_by_label("Prompt", exact=True).fill(prompt)
-    await page.keyboard.press("Control+Enter")
 
 
 async def test_the_first_visit_ends_with_an_image(gateway: Served, opened: Opened) -> None:
@@ -42,7 +36,7 @@ async def test_the_first_visit_ends_with_an_image(gateway: Served, opened: Opene
 
 async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) -> None:
     """Its card is there at once, says where it stands, and becomes a video that plays in the large view."""
-    gateway.fault("fal-ai", "cold", seconds=50)
+    gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
     await make(page, "waves at dawn")
@@ -50,6 +44,7 @@ async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) ->
     await expect(card).to_have_attribute("data-state", "open")
     await expect(card.locator(".stands")).to_contain_text("fal-ai")
     await expect(card.locator("progress")).to_be_visible()
+    gateway.thaw()
     await expect(card).to_have_attribute("data-state", "done")
     await card.get_by_role("button", name="Video: waves at dawn").click()
     await until(page, "document.querySelector('#viewer video').readyState >= 2")
@@ -58,13 +53,15 @@ async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) ->
 
 async def test_what_was_made_is_there_after_a_reload(gateway: Served, opened: Opened) -> None:
     """A job that is under way when the page is reloaded is under way afterwards, and the draft is kept."""
-    gateway.fault("fal-ai", "cold", seconds=150)
+    gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await make(page, "a slow snail")
     await expect(page.locator(".card[data-state=open] .stands")).to_contain_text("fal-ai")
     await page.reload()
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a slow snail")
     await expect(page.locator(".card")).to_have_count(1)
+    await expect(page.locator(".card")).to_have_attribute("data-state", "open")
+    gateway.thaw()
     await expect(page.locator(".card[data-state=done]")).to_have_count(1)
     assert gateway.submissions == 1
 
@@ -107,7 +104,8 @@ async def test_what_comes_after_the_form_is_asked_for_again_where_it_was_missing
     await missing(page, gateway, "buy", "models", "plan")
     await make(page, "a patient heron")
     await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
-    await page.locator("#pick-model").click()
+    async with page.expect_event("requestfailed", lambda one: "/models.js" in one.url):
+        await page.locator("#pick-model").click()
     await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
     await page.unroute_all()
     await choose_model(page, "FLUX.1-schnell")

@@ -31,10 +31,11 @@ async def test_a_job_is_cancelled(gateway: Served, opened: Opened) -> None:
 async def test_a_move_to_another_provider_is_told_with_its_reason(gateway: Served, opened: Opened) -> None:
     """On the way and afterwards; and the resting provider and its reason are told with the costs."""
     gateway.fault("fal-ai", "credit", times=10)
-    gateway.fault("replicate", "cold", seconds=60, times=10)
+    gateway.fault("replicate", "cold", seconds=5000, times=10)
     page = await opened(gateway)
     await make(page, "a fox on the move")
     await expect(page.locator(".moves li")).to_contain_text("fal-ai")
+    gateway.thaw()
     await page.get_by_role("button", name="Image: a fox on the move").click()
     await expect(page.locator("#viewer .notes")).to_contain_text("fal-ai")
     await page.keyboard.press("Escape")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
 expect = api.expect
+SENT = "!document.querySelector('#make').hasAttribute('aria-busy')"
 
 
 class Wire:
@@ -50,14 +51,14 @@ class Wire:
 async def made(page: Page, count: int) -> None:
     """Waits until so many pictures are there."""
     await until(page, f"document.querySelectorAll('.card[data-state=done]').length === {count}")
-    await until(page, "!document.querySelector('#make').hasAttribute('aria-busy')")
+    await until(page, SENT)
 
 
 async def press(page: Page, *, later: bool = True) -> None:
     """Presses Make, later than any echo of the press before, and waits for what becomes of it."""
     await asyncio.sleep(0.75 if later else 0)
     await page.locator("#go").click()
-    await until(page, "!document.querySelector('#make').hasAttribute('aria-busy')")
+    await until(page, SENT)
 
 
 async def test_a_wish_whose_answer_was_lost_is_the_same_order_when_it_is_sent_again(
@@ -87,18 +88,25 @@ async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(lastin
     page = await opened(lasting)
     wire = await Wire(page).begin()
     await page.get_by_label("Prompt", exact=True).fill("an echo")
+    await page.evaluate(
+        "() => { const at = performance.now(); window.passed = 0; performance.now = () => at + window.passed; }"
+    )
     await page.locator("#go").dblclick(delay=10)
-    await asyncio.sleep(0.2)
+    await until(page, SENT)
+    await page.evaluate("window.passed = 600")
     await page.keyboard.press("Control+Enter")
+    await until(page, SENT)
+    await page.evaluate("window.passed = 1200")
     await page.keyboard.down("Control")
     for _ in range(5):
         await page.keyboard.down("Enter")
-        await asyncio.sleep(0.2)
     await page.keyboard.up("Enter")
     await page.keyboard.up("Control")
     await page.locator("#n").press("Enter")
+    await until(page, SENT)
     assert len(wire.keys) == 1
-    await press(page)
+    await page.evaluate("window.passed = 2000")
+    await press(page, later=False)
     assert len(set(wire.keys)) == 2
 
 
@@ -120,6 +128,7 @@ async def test_two_wishes_at_once_keep_their_names(lasting: Served, opened: Open
             await asyncio.sleep(0.02)
     wire.held.set()
     await page.locator("#trouble").wait_for()
+    await expect(page.locator(".card").filter(has_text="the other")).to_have_count(1)
     await press(page)
     assert wire.keys[0] == wire.keys[2] != wire.keys[1]
     await expect(page.locator(".toast")).to_contain_text("nothing was made twice")
@@ -140,6 +149,36 @@ async def test_vary_again_takes_another_seed(lasting: Served, opened: Opened) ->
         "fetch('v1/jobs?search=variable').then((answer) => answer.json()).then(({data}) => data.map((job) => job.seed))"
     )
     assert seeds == [43, 42, 41]
+
+
+async def test_vary_whose_answer_was_lost_is_the_same_order_when_it_is_pressed_again(
+    lasting: Served, opened: Opened
+) -> None:
+    """Whether the picture came by the stream meanwhile, or the page was loaded anew: it is bought once."""
+    before = lasting.submissions
+    page = await opened(lasting)
+    await page.get_by_label("Seed", exact=True).fill("41")
+    await make(page, "an unlucky fox")
+    tile = page.get_by_role("button", name="Image: an unlucky fox")
+    vary = page.locator("#viewer").get_by_role("button", name="Vary")
+    await expect(tile).to_have_count(1)
+    wire = await Wire(page).begin()
+    for fate in (502, "broken", None):
+        wire.fates = [fate]
+        await tile.last.click()
+        await vary.click()
+        if fate:
+            await page.locator(".toast.bad").wait_for()
+        else:
+            await expect(page.locator(".toast")).to_contain_text("nothing was made twice")
+        await expect(tile).to_have_count(2)
+        await page.reload()
+        await expect(tile).to_have_count(2)
+    assert (len(wire.keys), len(set(wire.keys)), lasting.submissions) == (3, 1, before + 2)
+    await tile.last.click()
+    await vary.click()
+    await expect(tile).to_have_count(3)
+    assert lasting.submissions == before + 3
 
 
 async def test_an_image_tells_wishes_apart_by_its_bytes(lasting: Served, opened: Opened) -> None:

@@ -38,6 +38,7 @@ async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: Served, op
         await same_order(page)
     await one.locator(".tile").nth(1).click()
     await one.locator("#viewer").get_by_role("button", name="Delete").click()
+    await one.locator(".toast").last.dispatch_event("mouseenter")  # who points at it keeps it
     await one.keyboard.press("Escape")
     await expect(other.locator(".card")).to_have_count(2)
     await other.locator(".tile").first.click()

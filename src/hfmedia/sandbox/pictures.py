@@ -94,7 +94,7 @@ def shown(prompt: str, limit: int) -> str:
 
 
 def caption(image: Image.Image, prompt: str) -> None:
-    """Write the mark, and above it the shortened prompt, in the lower left corner."""
+    """Write the mark, and above it the shortened prompt, like a subtitle: whole in a wide picture's middle square."""
     width, height = image.size
     if width < 96 or height < 64:
         _corner(image)
@@ -104,17 +104,16 @@ def caption(image: Image.Image, prompt: str) -> None:
     margin = max(4, round(min(width, height) * 0.022))
     pen = ImageDraw.Draw(image, "RGBA")
     text = shown(prompt, 90)
-    room = width - 5 * margin
+    room = min(width, height) - 5 * margin
     while len(text) > 4 and pen.textlength(text, font=large) > room:
         text = shown(text[:-2], len(text) - 3).rstrip("…") + "…"
     tall, low = large.getbbox("Åg")[3], small.getbbox("Åg")[3]
     wide = max(pen.textlength(text, font=large), pen.textlength(MARK, font=small))
-    box_height = tall + low + round(margin * 1.5)
-    top = height - margin - box_height
-    area = (margin, top, margin + wide + 2 * margin, height - margin)
+    middle, top = width / 2, height - 2.5 * margin - tall - low
+    area = (middle - wide / 2 - margin, top, middle + wide / 2 + margin, height - margin)
     pen.rounded_rectangle(area, radius=margin, fill=(10, 12, 20, 118))
-    pen.text((2 * margin, top + margin * 0.55), text, font=large, fill=(255, 255, 255, 240))
-    pen.text((2 * margin, top + margin * 0.95 + tall), MARK, font=small, fill=(255, 255, 255, 170))
+    pen.text((middle, top + margin * 0.55), text, font=large, anchor="ma", fill=(255, 255, 255, 240))
+    pen.text((middle, top + margin * 0.95 + tall), MARK, font=small, anchor="ma", fill=(255, 255, 255, 170))
 
 
 def _corner(image: Image.Image) -> None:

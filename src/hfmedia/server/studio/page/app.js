@@ -2,6 +2,7 @@
 
 import { api, fileUrl } from "./api.js";
 import { find, retext } from "./dom.js";
+import { tab } from "./kept.js";
 import * as make from "./make.js";
 import { takeFrom } from "./picture.js";
 import { notice, say } from "./say.js";
@@ -35,8 +36,22 @@ async function resend(job, change = {}) {
 
 /** Fills the form; the image that a wish began with is not kept, and only a person can bring it back. */
 async function refill(wish) {
-  await make.fill(wish);
-  if (make.lacks()) notice("The form is filled. Add the image it began with, then make it.");
+  const lost = await make.fill(wish);
+  const words = [
+    make.lacks() && "The form is filled. Add the image it began with, then make it.",
+    lost.length > 0 && `The form has no place for ${lost.join(", ")}: look whether it says what you mean.`,
+  ].filter(Boolean);
+  if (words.length) notice(words.join(" "));
+}
+
+/** Sends a wish with the next seed; with the same one again until it is known that it was ordered. */
+async function vary(job) {
+  const unsent = () => tab.read("varying", {}) ?? {};
+  const seed = unsent()[job.id] ?? nextSeed(job, jobs.values());
+  tab.write("varying", { ...unsent(), [job.id]: seed });
+  await resend(job, { seed });
+  const { [job.id]: _, ...others } = unsent();
+  tab.write("varying", others);
 }
 
 const deeds = {
@@ -44,10 +59,10 @@ const deeds = {
   cancel: trying(async (id) => put(await api.cancel(id))),
   resolve: trying(async (id, decision) => put(await api.resolve(id, decision))),
   again: trying((job) => resend(job)),
-  vary: trying((job) => resend(job, { seed: nextSeed(job, jobs.values()) })),
+  vary: trying(vary),
   change: trying((job) => refill(ofJob(job))),
-  use: trying(async (job) => {
-    await takeFrom(fileUrl(job.media[0].url), `${cut(titleOf(job), 40)}.${job.media[0].mime.split("/").pop()}`);
+  use: trying(async (job, media) => {
+    await takeFrom(fileUrl(media.url), `${cut(titleOf(job), 40)}.${media.mime.split("/").pop()}`);
     make.show();
   }),
   remove: (job) => later.gallery?.remove(job),
@@ -101,6 +116,7 @@ async function gather() {
       clearTimeout(patience);
       turn += 1;
       offline("");
+      gallery.hears();
       heard = true;
       begun();
       if (!health) enter();

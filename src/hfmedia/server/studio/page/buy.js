@@ -35,7 +35,7 @@ async function ask(mark, wish, picture) {
   try {
     const { data } = await api.make(asBody(wish, picture), key);
     remember(mark, null);
-    return { jobs: data, late: Boolean(before) && data.every((job) => known.has(job.id)) };
+    return { jobs: data, late: Boolean(before) && data.every((job) => known.has(job.id) || job.deleted_at !== null) };
   } catch (trouble) {
     if (trouble.code === "idempotency_key_reused") remember(mark, null); // it names another wish: this one never arrived
     throw trouble;

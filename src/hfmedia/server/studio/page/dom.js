@@ -66,6 +66,23 @@ export function bring(element) {
   element.scrollIntoView({ behavior: still ? "auto" : "smooth" });
 }
 
+/** Lets the keyboard scroll what is longer than its place. */
+export function reachable(element) {
+  if (element.scrollHeight > element.clientHeight) element.setAttribute("tabindex", "0");
+  else element.removeAttribute("tabindex");
+}
+
+/** Closes a dialog by a press beside it; not where something was only marked, or let go of, there. */
+export function closeBeside(dialog) {
+  const beside = ({ target, clientX: x, clientY: y }) => {
+    const box = dialog.getBoundingClientRect();
+    return target === dialog && !(box.left <= x && x <= box.right && box.top <= y && y <= box.bottom);
+  };
+  let pressed = false;
+  dialog.addEventListener("pointerdown", (event) => { pressed = beside(event); });
+  dialog.addEventListener("click", (event) => pressed && beside(event) && dialog.close());
+}
+
 /** Changes the text of an element only if it differs: a live region must not repeat itself. */
 export function retext(element, words) {
   if (element.textContent !== words) element.textContent = words;

@@ -34,7 +34,8 @@ let more = false;
 let reading = null;
 let stuck = null; // why the next page did not come, and how often; null where it may
 let retry = 0;
-let known = null; // the jobs that were known when the stream broke: whatever is newer may have been missed
+let hearing = false; // whether the stream tells of every change
+let known = null; // the jobs that were known when it last did: whatever is newer may have been missed
 let turn = 0; // grows with each new question, so that late answers to an old one are left
 const shown = new Map(); // id -> card
 
@@ -46,7 +47,7 @@ const asking = () => ({ ...filter.query, search: search.value.trim(), limit: PAG
 /** The ids of the cards, in the order in which they are seen. */
 export const order = () => [...cards].map((made) => made.dataset.id);
 
-/** Begins anew with the present search and filter. */
+/** Begins anew with the present search and filter; the answer tells whether they still are. */
 export async function load() {
   turn += 1;
   edge = null;
@@ -65,6 +66,7 @@ export async function load() {
   const old = await open;
   if (mine === turn) for (const job of old?.data ?? []) put(job, { asked });
   if (mine === turn) wall.removeAttribute("aria-busy");
+  return mine === turn;
 }
 
 /** Reads the next page, if there is one. */
@@ -151,6 +153,7 @@ function leave(id) {
 
 /** Brings what was just begun into sight, or says that the filter or the search leaves it out. */
 export function present(begun) {
+  if (!begun.length) return;
   const made = shown.get(begun[0].id);
   if (!made) notice("Begun. What is shown here now leaves it out.", { back: showAll, label: "Show all" });
   else if (made.getBoundingClientRect().top < 64) find("#made").scrollIntoView();
@@ -160,6 +163,7 @@ export function present(begun) {
 function showAll() {
   search.value = "";
   choose(FILTERS[0]);
+  find("#filters button").focus(); // what was pressed goes with what it stood in
 }
 
 /** Takes a job out of sight; it can be brought back for an hour, and its notice offers that. */
@@ -185,9 +189,15 @@ async function undo(job, gone) {
   }
 }
 
-/** From now on jobs may come and go unheard, until it has caught up. */
+/** From now on jobs may come and go unheard, until it hears again and has caught up. */
 export function deaf() {
+  hearing = false;
   known ??= new Set(jobs.keys());
+}
+
+/** From now on the stream tells of every change. */
+export function hears() {
+  hearing = true;
 }
 
 /**
@@ -196,7 +206,7 @@ export function deaf() {
  */
 export async function catchUp() {
   const [asked, before] = [now(), known];
-  known = null; // it may break again before this is read
+  known = hearing ? null : new Set(jobs.keys()); // while it is deaf, what comes after this is missed again
   try {
     const newest = (page) => page.some((job) => before.has(job.id)) || (edge === null && more); // the rest comes as one scrolls
     const [open, recent, deleted] = await Promise.all([
@@ -240,7 +250,7 @@ const told = settled(() => {
   retext(find("#filters [data-name='Under way'] span"), open + doubts ? `Under way ${number(open + doubts)}` : "Under way");
   document.title = open ? `(${open}) hfmedia studio` : "hfmedia studio";
   if (stuck) {
-    if (find("span", ending)?.textContent !== stuck.words) ending.replaceChildren(el("span", { text: stuck.words }), button("Try again", fillUp, { kind: "plain" }));
+    if (find("span", ending)?.textContent !== stuck.words) ending.replaceChildren(el("span", { text: stuck.words }), button("Try again", tryAgain, { kind: "plain" }));
   } else retext(ending, reading && !cards.length ? "Reading…" : cards.length && more ? "More…" : "");
   ending.setAttribute("aria-hidden", String(!stuck));
   const none = cards.length === 0 && !more && !reading;
@@ -262,7 +272,7 @@ function nothing() {
 function choose(wanted) {
   filter = wanted;
   for (const chip of all("#filters button")) chip.setAttribute("aria-pressed", String(chip.dataset.name === wanted.name));
-  load().then(() => say(plural(cards.length, "result")));
+  load().then((mine) => mine && say(more ? `${number(cards.length)} results and more` : plural(cards.length, "result")));
 }
 
 /** Makes the gallery ready; `given` are the deeds of its cards. */
@@ -288,6 +298,11 @@ export function begin(given) {
     const open = [...jobs.values()].some((job) => standing(job) === "open");
     if (open || (known && !document.hidden)) catchUp().catch(() => {}); // when nobody answers, the stream says so
   }, DOUBTED);
+}
+
+function tryAgain() {
+  find("#made").focus({ preventScroll: true }); // the button goes once there is nothing to try
+  return fillUp();
 }
 
 async function fillUp() {

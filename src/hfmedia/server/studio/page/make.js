@@ -1,7 +1,7 @@
 // The form that makes things. It offers only what the chosen model and provider take, and tells what it will do.
 
 import { part, Trouble } from "./api.js";
-import { all, el, find, retext, settled } from "./dom.js";
+import { all, el, find, reachable, retext, settled } from "./dom.js";
 import { tab } from "./kept.js";
 import { currentPicture, onPicture, standIn, take } from "./picture.js";
 import { notice, say } from "./say.js";
@@ -141,6 +141,7 @@ async function learnNow() {
 }
 
 function plan() {
+  if (awaited && !currentPicture()) return; // the form says what is missing
   let told;
   try {
     told = wish();
@@ -189,12 +190,15 @@ function complain(wrong, go = true) {
   const { what, said, next } = explained(wrong);
   trouble.replaceChildren(el("strong", { text: `${what} ` }), el("span", { text: `${said} ${next}` }));
   trouble.hidden = false;
+  reachable(trouble);
   const at = document.getElementById(wrong.param ?? "");
   if (!at || !form.contains(at) || hiddenAway(at)) return;
   at.setAttribute("aria-invalid", "true");
   at.setAttribute("aria-errormessage", "trouble");
   if (at.closest("details")) at.closest("details").open = true;
-  if (go) at.focus();
+  if (!go) return;
+  at.focus();
+  at.scrollIntoView({ block: "nearest" }); // it may have had the focus, and lie behind these words now
 }
 
 /** The gateway answers again: that it did not is no longer so. */
@@ -208,7 +212,7 @@ export async function send(told, picture = null) {
   const begun = await order(told, picture);
   if (!begun) return;
   for (const job of begun.jobs) put(job);
-  present(begun.jobs);
+  present(begun.jobs.filter((job) => job.deleted_at === null));
   if (told.model) choosing().then(({ remember }) => remember(told.task, told.model), () => {}); // a convenience
   const count = begun.jobs.length;
   if (begun.late) notice("It had arrived the first time, so nothing was made twice. Make it once more to get another one.");
@@ -239,8 +243,9 @@ async function submit() {
   }
 }
 
-/** Fills the form with a wish, to be changed and sent. */
+/** Fills the form with a wish, to be changed and sent; the answer names what of it the form has no place for. */
 export async function fill(told) {
+  const lost = [];
   reset();
   field("kind").value = told.task.endsWith("video") ? "video" : "image";
   if (told.task.startsWith("text")) await take(null);
@@ -248,20 +253,26 @@ export async function fill(told) {
   models[told.task] = told.model;
   field("prompt").value = told.prompt ?? "";
   for (const name of [...TEXTS, ...NUMBERS]) if (told[name] !== undefined && told[name] !== null) field(name).value = told[name];
-  if (told.width && told.height) {
+  if (told.width || told.height) {
     find("#size").value = "exact";
-    field("width").value = told.width;
-    field("height").value = told.height;
+    field("width").value = told.width ?? "";
+    field("height").value = told.height ?? "";
   } else {
     if (RATIOS.includes(told.aspect_ratio)) field("ratio").value = told.aspect_ratio;
-    if (told.resolution) find("#size").value = told.resolution;
+    else if (told.aspect_ratio) lost.push(`the shape ${told.aspect_ratio}`);
+    if (offers("#size", told.resolution)) find("#size").value = told.resolution;
+    else if (told.resolution) lost.push(`the size ${told.resolution}`);
   }
   if (told.extra) field("extra").value = JSON.stringify(told.extra);
   await learn();
-  if ([...field("provider").options].some((one) => one.value === told.provider)) field("provider").value = told.provider;
+  if (offers("#provider", told.provider)) field("provider").value = told.provider;
+  else if (told.provider) lost.push(`the provider ${told.provider}`);
   changed();
   show();
+  return lost;
 }
+
+const offers = (select, value) => [...find(select).options].some((one) => one.value === value);
 
 /** Brings the form into sight, ready to be written in. */
 export function show() {
@@ -339,7 +350,7 @@ export function begin(seen) {
     reset();
     learn();
     keep();
-    say("Everything is automatic again.");
+    say("Everything but the model is automatic again.");
   });
   find("#pick-model").addEventListener("click", async () => {
     const id = await choosing().then(({ pick }) => pick(task(), model())).catch((wrong) => {

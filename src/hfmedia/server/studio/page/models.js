@@ -1,7 +1,7 @@
 // The model picker: every model that a provider runs now, found by a few letters; the ones used last come first.
 
 import { api } from "./api.js";
-import { button, el, find, retext } from "./dom.js";
+import { button, closeBeside, el, find, retext } from "./dom.js";
 import { device } from "./kept.js";
 import { inOneLine, plural } from "./words.js";
 
@@ -9,6 +9,7 @@ const FRESH = 5 * 60_000; // milliseconds a list is good for; the gateway's own 
 const PAGE = 60; // rows drawn at a time
 const REMEMBERED = 6;
 const dialog = find("#models");
+closeBeside(dialog);
 const lists = new Map(); // task -> { at, models: promise }
 const abilities = new Map(); // model -> { at, told: promise }
 
@@ -41,15 +42,12 @@ const recentOf = (task) => {
 export function pick(task, current) {
   return new Promise((resolve) => {
     let answer = null;
-    const outside = (event) => event.target === dialog && dialog.close();
     const picker = new Picker(task, current, (id) => {
       answer = id;
       dialog.close();
     });
     dialog.replaceChildren(...picker.parts());
-    dialog.addEventListener("click", outside);
     dialog.addEventListener("close", () => {
-      dialog.removeEventListener("click", outside);
       dialog.replaceChildren();
       resolve(answer);
     }, { once: true });
@@ -60,7 +58,7 @@ export function pick(task, current) {
 
 class Picker {
   constructor(task, current, choose) {
-    Object.assign(this, { task, current, choose, models: [], rows: [], drawn: 0, active: -1 });
+    Object.assign(this, { task, current, choose, models: [], rows: [], drawn: 0, active: -1, reading: true, trouble: "" });
     this.input = el("input", {
       type: "search", role: "combobox", "aria-expanded": "true", "aria-controls": "model-list", "aria-label": "Search models",
       "aria-autocomplete": "list", placeholder: "Search models", autocomplete: "off", spellcheck: "false", id: "model-search", maxlength: 200,
@@ -79,13 +77,13 @@ class Picker {
 
   async begin() {
     this.input.focus();
-    this.count.textContent = "Reading the list…";
+    this.draw();
     try {
       this.models = await modelsFor(this.task);
     } catch (trouble) {
-      this.count.textContent = inOneLine(trouble);
-      return;
+      this.trouble = inOneLine(trouble);
     }
+    this.reading = false;
     this.draw();
   }
 
@@ -98,10 +96,10 @@ class Picker {
       ...(words.length ? [] : [{ id: "", title: "Automatic", facts: "The gateway's usual model for this" }]),
       ...recent.map((model) => ({ ...row(model, this.task), facts: `Used lately · ${row(model, this.task).facts}` })),
       ...found.filter((model) => !recent.includes(model)).map((model) => row(model, this.task)),
-      ...(!found.length && /^[\w.-]+\/[\w.-]+$/.test(typed) ? [{ id: typed, title: typed, facts: "Not in the list; use it as typed" }] : []),
+      ...(!found.length && !this.reading && /^[\w.-]+\/[\w.-]+$/.test(typed) ? [{ id: typed, title: typed, facts: this.trouble ? "Use it as typed" : "Not in the list; use it as typed" }] : []),
     ];
     const none = words.length ? "No model of that name. Try fewer letters." : "There is no model for this here.";
-    retext(this.count, found.length ? plural(found.length, "model") : none);
+    retext(this.count, this.reading ? "Reading the list…" : this.trouble || (found.length ? plural(found.length, "model") : none));
     this.list.replaceChildren();
     this.list.scrollTop = 0;
     this.drawn = 0;

@@ -1,7 +1,7 @@
 // What was spent, and how the providers are. What nobody told is told as that.
 
 import { api, clock } from "./api.js";
-import { button, el, find, retext } from "./dom.js";
+import { button, closeBeside, el, find, retext } from "./dom.js";
 import { elapsed, inOneLine, moment, number, plural, sums } from "./words.js";
 
 const dialog = find("#overview");
@@ -90,6 +90,6 @@ async function show() {
 /** Makes the panel ready. */
 export function begin() {
   find("#open-overview").addEventListener("click", show);
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  closeBeside(dialog);
   refresh();
 }

@@ -31,6 +31,7 @@ export async function take(given) {
   if (shown.src) URL.revokeObjectURL(shown.src);
   picture = given;
   stand = null;
+  const focused = document.activeElement === file;
   chosen.hidden = given === null;
   for (const part of [find(".choose", area), file]) part.hidden = given !== null;
   file.value = "";
@@ -38,6 +39,7 @@ export async function take(given) {
   else {
     shown.src = URL.createObjectURL(given);
     find("#chosen-name").textContent = given.name || "Pasted image";
+    if (focused) find("#unchoose").focus();
     say("Image taken as the beginning.");
     const small = await smaller(given);
     if (picture !== given) return; // it was taken away or replaced meanwhile
@@ -78,7 +80,8 @@ find("#unchoose").addEventListener("click", () => {
 
 addEventListener("paste", (event) => {
   const given = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
-  if (!given || document.querySelector("dialog[open]")) return;
+  const written = event.target.matches?.("input, textarea") && event.clipboardData.getData("text/plain") !== ""; // office programs put a picture of the words beside them
+  if (!given || written || document.querySelector("dialog[open]")) return;
   event.preventDefault();
   take(given);
 });

@@ -1,7 +1,7 @@
 // What would happen: asked of the gateway while the form is filled, and told before anything is sent or paid.
 
 import { api } from "./api.js";
-import { el, find, settled } from "./dom.js";
+import { el, find, reachable, settled } from "./dom.js";
 import { asBody } from "./wish.js";
 import { plural } from "./words.js";
 
@@ -26,25 +26,39 @@ export const foresee = settled(async (wish, picture, wrong) => {
   } catch (trouble) {
     if (trouble.name === "AbortError") return;
     last = "";
-    area.replaceChildren();
+    tell();
     if (trouble.status === 400 || trouble.status === 403) wrong(trouble);
   }
 }, PAUSE);
+
+/** Tells it, unless it was told already: nothing is said twice, and what was opened in it stays open. */
+function tell(...parts) {
+  const told = el("div", {}, ...parts);
+  if (told.textContent === area.textContent) return;
+  const focused = area.contains(document.activeElement);
+  const [before, after] = [find("details", area), find("details", told)];
+  if (before && after) after.open = before.open;
+  area.replaceChildren(...told.children);
+  reachable(area);
+  if (!focused) return;
+  area.setAttribute("tabindex", "0");
+  area.focus();
+}
 
 function show(plans) {
   const able = plans.filter((plan) => plan.refusal === null);
   const [first, ...others] = able;
   if (!first) {
     const why = plans[0]?.refusal;
-    area.replaceChildren(...(why ? [el("p", { class: "note", text: why })] : []));
+    tell(why && el("p", { class: "note", text: why }));
     return;
   }
-  const notes = first.warnings.map((words) => el("p", { class: "note", text: words }));
+  const notes = first.warnings.length > 0 && el("ul", { class: "note" }, ...first.warnings.map((words) => el("li", { text: words })));
   const differing = others.filter((plan) => plan.warnings.length);
   const more = differing.length > 0 && el("details", {},
     el("summary", { text: `If it moves on: ${plural(differing.length, "provider")} would change something` }),
     el("ul", {}, ...differing.flatMap((plan) => plan.warnings.map((words) => el("li", { text: words })))));
-  area.replaceChildren(el("p", { class: "first" }, "Goes to ", el("strong", { text: first.provider }), size(first), able.length > 1 ? `, then ${plural(others.length, "other")} if need be` : ""), ...notes, ...(more ? [more] : []));
+  tell(el("p", { class: "first" }, "Goes to ", el("strong", { text: first.provider }), size(first), able.length > 1 ? `, then ${plural(others.length, "other")} if need be` : "", first.warnings.length > 1 && `. ${plural(first.warnings.length, "thing")} will differ:`), notes, more);
 }
 
 function size({ parameters: { width, height, aspect_ratio: ratio, resolution } }) {

@@ -7,6 +7,7 @@ const said = find("#said");
 const toasts = find("#toasts");
 const TOGETHER = 250; // milliseconds within which words are said together,
 const PATIENCE = 1500; // but none waits for much longer than this
+const UNDO = "Undo";
 const MOST = 3; // notices at once, those that offer to undo left aside
 let waiting = [];
 let since = 0;
@@ -37,8 +38,8 @@ export function say(words) {
 
 const undos = []; // of the notices that have one, the last behind
 
-/** A notice. `back` is done when its button is pressed, or Ctrl+Z while it is there; `over` when it goes without that. */
-export function notice(words, { back = null, label = "Undo", trouble = false } = {}) {
+/** A notice. `back` is done when its button is pressed; where that is to undo something, also by Ctrl+Z while it is there. */
+export function notice(words, { back = null, label = UNDO, trouble = false } = {}) {
   let slept = 0;
   let came = null; // where the focus was before it came here
   const close = () => {
@@ -63,7 +64,7 @@ export function notice(words, { back = null, label = "Undo", trouble = false } =
   note.addEventListener("focusin", ({ relatedTarget: from }) => { if (from && !toasts.contains(from)) came = from; });
   for (const event of ["mouseenter", "focusin"]) note.addEventListener(event, () => clearTimeout(slept));
   for (const event of ["mouseleave", "focusout"]) note.addEventListener(event, rest);
-  if (back) undos.push(take);
+  if (back && label === UNDO) undos.push(take);
   come();
   toasts.append(note);
   const plain = all(".toast:not(.undoes)", toasts);

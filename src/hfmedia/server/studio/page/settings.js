@@ -1,6 +1,6 @@
 // The colour scheme, the key, and what this page is.
 
-import { button, el, find } from "./dom.js";
+import { button, closeBeside, el, find } from "./dom.js";
 import { told } from "./key.js";
 import { device } from "./kept.js";
 
@@ -37,5 +37,5 @@ export function begin(health) {
   dark.addEventListener("change", mark);
   toggle.addEventListener("click", () => scheme(isDark() ? "light" : "dark"));
   find("#open-settings").addEventListener("click", () => show(health()));
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  closeBeside(dialog);
 }

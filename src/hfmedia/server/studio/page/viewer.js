@@ -12,30 +12,42 @@ import { bytes, costOf, moment, sentence, took } from "./words.js";
 const dialog = find("#viewer");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 let deeds = {};
-let at = null; // the id of the job that is shown
+let at = null; // the id of the job that is shown,
+let which = 0; // and which of its files
 
 const showable = () => order().filter((id) => jobs.has(id) && standing(jobs.get(id)) === "done");
 
 /** Opens the large view of a job. */
 export function open(id) {
   at = id;
+  which = 0;
   draw();
   if (!dialog.open) dialog.showModal();
   find("#viewer-close").focus();
 }
 
 async function step(by) {
-  const ids = showable();
-  const here = ids.indexOf(at);
-  if (by > 0 && here >= ids.length - 2) await nextPage();
-  const next = showable()[here + by];
+  if (by > 0 && showable().indexOf(at) >= showable().length - 2) await nextPage();
+  const ids = showable(); // as they are now: more may have come meanwhile
+  const next = ids[ids.indexOf(at) + by];
   if (!next || !dialog.open) return;
-  const which = document.activeElement?.id;
   at = next;
-  draw();
+  which = 0;
+  redraw();
   say(titleOf(jobs.get(at)));
-  const again = which && find(`#${CSS.escape(which)}`, dialog);
+}
+
+/** Draws it anew; what has the focus keeps it, where it is still there. */
+function redraw() {
+  const focused = document.activeElement?.id;
+  draw();
+  const again = focused && find(`#${CSS.escape(focused)}`, dialog);
   (again && !again.disabled ? again : find("#viewer-close")).focus();
+}
+
+function turnTo(k) {
+  which = k;
+  redraw();
 }
 
 function draw() {
@@ -45,14 +57,20 @@ function draw() {
   const next = button("", () => step(1), { kind: "quiet round", drawn: "right", label: "Older", often: true });
   previous.id = "viewer-left";
   next.id = "viewer-right";
-  show(stage, job, job.media[0]);
-  const several = job.media.length > 1 && el("div", { class: "choices several" }, ...job.media.map((media, k) => button(`${k + 1}`, () => show(stage, job, media), { kind: "plain", label: `File ${k + 1} of ${job.media.length}` })));
+  const media = job.media[which];
+  show(stage, job, media);
+  const several = job.media.length > 1 && el("div", { class: "choices several" }, ...job.media.map((_, k) => {
+    const made = button(`${k + 1}`, () => turnTo(k), { kind: "plain", label: `File ${k + 1} of ${job.media.length}`, often: true });
+    made.id = `viewer-file-${k}`;
+    made.setAttribute("aria-pressed", String(k === which));
+    return made;
+  }));
   const close = button("", () => dialog.close(), { kind: "quiet round", drawn: "close", label: "Close" });
   close.id = "viewer-close";
   release(find(".view", dialog) ?? dialog);
   dialog.replaceChildren(
     el("div", { class: "view-side" }, stage, el("div", { class: "steps" }, previous, several, next)),
-    el("div", { class: "view-facts" }, el("div", { class: "sheet-head" }, el("h2", { text: job.task.endsWith("video") ? "Video" : "Image" }), close), about(job), actions(job)),
+    el("div", { class: "view-facts" }, el("div", { class: "sheet-head" }, el("h2", { text: job.task.endsWith("video") ? "Video" : "Image" }), close), about(job, media), actions(job, media)),
     ...all("#said, #toasts", dialog)); // they stay where they are heard
   arrows();
 }
@@ -76,7 +94,10 @@ function show(stage, job, media) {
   const gone = async () => {
     const lost = await missing(media.url);
     if (!made.isConnected) return;
-    const again = !lost && button("Try again", () => show(stage, job, media), { kind: "plain" });
+    const again = !lost && button("Try again", () => {
+      show(stage, job, media);
+      find("#viewer-close").focus(); // the arrows work from within the dialog alone
+    }, { kind: "plain" });
     stage.replaceChildren(el("p", { text: lost ? "The file is gone from the gateway's disk." : "It cannot be shown now." }), ...(again ? [again] : []));
   };
   const url = fileUrl(media.url);
@@ -87,8 +108,7 @@ function show(stage, job, media) {
   return stage.replaceChildren(made);
 }
 
-function about(job) {
-  const [media] = job.media;
+function about(job, media) {
   const rest = Object.entries(job.parameters).filter(([name]) => !["width", "height", "seed"].includes(name));
   const rows = [
     ["Model", job.model],
@@ -109,11 +129,10 @@ function about(job) {
     notes.length > 0 && el("div", { class: "notes" }, el("h3", { text: "On the way" }), el("ul", {}, ...notes.map((words) => el("li", { text: sentence(words) })))));
 }
 
-function actions(job) {
-  const [media] = job.media;
+function actions(job, media) {
   const leave = (deed) => () => {
     dialog.close();
-    deed(job);
+    deed(job, media);
   };
   return el("div", { class: "actions" },
     media && el("a", { class: "plain", href: fileUrl(media.url, { download: true }), download: "", text: "Download" }),
@@ -129,6 +148,7 @@ async function removed() {
   const ids = showable();
   const here = ids.indexOf(at);
   at = ids[here + 1] ?? ids[here - 1] ?? null;
+  which = 0;
   if (at === null) dialog.close();
   const done = deeds.remove(job);
   if (at !== null) {
@@ -169,7 +189,6 @@ export function begin(given) {
     event.preventDefault();
     step(by);
   });
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     if (dialog.open) return; // it was opened again before this was told
     goHome(dialog);

@@ -1,0 +1,279 @@
+"""What hands do without meaning anything by it: marking words, pasting from an office, going back, being in the way."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.catalog.little_hub import TOKEN, LittleHub
+from tests.server.conftest import Serve
+
+from .acts import FLUX, choose_model, choose_provider, hand_over, make, png
+from .conftest import Opened, Served, until
+
+if TYPE_CHECKING:
+    from playwright.async_api import Locator, Page, Route
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
+expect = api.expect
+PHONE = {"width": 390, "height": 844}
+HIT = """([selector]) => {
+  const one = document.querySelector(selector);
+  const box = one.getBoundingClientRect();
+  const hit = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+  return one.contains(hit);
+}"""
+
+
+async def drag(page: Page, begin: Locator, end: Locator) -> None:
+    """Presses on one thing and lets go on another, as who marks words does."""
+    points = [await one.bounding_box() for one in (begin, end)]
+    for box, deed in zip(points, (page.mouse.down, page.mouse.up), strict=True):
+        assert box is not None
+        await page.mouse.move(box["x"] + 8, box["y"] + 8, steps=3)
+        await deed()
+
+
+# -- dialogs ----------------------------------------------------------------------------------------------------------
+
+
+async def test_marking_words_closes_nothing(gateway: Served, opened: Opened) -> None:
+    """A dialog is closed by a press beside it, which neither its own edge nor the end of a mark is."""
+    page = await opened(gateway)
+    await make(page, "words to mark")
+    await page.locator(".card[data-state=done] .tile").click()
+    view = page.locator("#viewer")
+    await drag(page, view.locator(".whole"), view.locator(".steps"))
+    await expect(view).to_be_visible()
+    await page.keyboard.press("Escape")
+    await page.locator("#open-overview").click()
+    sheet = page.locator("#overview")
+    await sheet.locator(".providers li").first.wait_for()
+    box = await sheet.bounding_box()
+    assert box is not None
+    await drag(page, sheet.locator(".providers li").first, sheet.locator(".sheet-head h2"))
+    await page.mouse.click(box["x"] + 4, box["y"] + 4)
+    await expect(sheet).to_be_visible()
+    await page.mouse.click(box["x"] - 40, box["y"] + 4)
+    await expect(sheet).to_be_hidden()
+
+
+# -- several files of one job -----------------------------------------------------------------------------------------
+
+
+async def test_each_file_of_a_job_has_its_own_facts_and_deeds(gateway: Served, opened: Opened) -> None:
+    """What is looked at is what is downloaded and used."""
+    page = await opened(gateway)
+    await choose_model(page, "FLUX.1-schnell")
+    await choose_provider(page, "replicate")
+    await page.get_by_label("Further parameters").fill('{"num_outputs": 3}')
+    await make(page, "three in one")
+    await page.locator(".card[data-state=done] .tile").click()
+    view = page.locator("#viewer")
+    link, second = view.get_by_role("link", name="Download"), view.get_by_role("button", name="File 2 of 3")
+    first = await link.get_attribute("href")
+    await expect(view.get_by_role("button", name="File 1 of 3")).to_have_attribute("aria-pressed", "true")
+    await second.click()
+    await expect(second).to_be_focused()
+    await expect(second).to_have_attribute("aria-pressed", "true")
+    other = str(await link.get_attribute("href"))
+    assert other != first
+    assert other.split("?")[0] == await view.locator(".view img").get_attribute("src")
+    async with page.expect_request(other.split("?")[0]):
+        await view.get_by_role("button", name="Use as input").click()
+    await expect(page.locator("#chosen")).to_be_visible()
+
+
+# -- the form ---------------------------------------------------------------------------------------------------------
+
+
+async def test_words_from_an_office_are_pasted_as_words(shared: Served, opened: Opened) -> None:
+    """Such programs put a picture of the words beside them; pasted into a field, the words are meant."""
+    page = await opened(shared)
+    taken = await page.evaluate(
+        """() => {
+          const given = new DataTransfer();
+          given.items.add(new File([new Uint8Array(9)], "image.png", {type: "image/png"}));
+          given.setData("text/plain", "a cell of a table");
+          const event = new ClipboardEvent("paste", {bubbles: true, cancelable: true, clipboardData: given});
+          return !document.querySelector("#prompt").dispatchEvent(event);
+        }"""
+    )
+    assert not taken
+    await expect(page.locator("#chosen")).to_be_hidden()
+    await hand_over(page, "paste")  # anywhere else, or without words, it is the image that is meant
+    await expect(page.locator("#chosen")).to_be_visible()
+
+
+async def test_what_is_foreseen_stays_as_it_was_read(shared: Served, opened: Opened) -> None:
+    """What is the same is not said again; what was opened in it stays open, and whoever is in it stays there."""
+    page = await opened(shared)
+    await choose_model(page, "FLUX.1-schnell")
+    await page.locator("#more summary").click()
+    await page.get_by_label("What to avoid").fill("text")
+    details, first = page.locator("#plan details"), "document.querySelector('#plan').firstElementChild"
+
+    async def rolled() -> None:
+        async with page.expect_response("**/v1/jobs/preview"):
+            await page.get_by_role("button", name="Roll a seed").click()
+        await page.evaluate("new Promise((done) => setTimeout(done, 50))")
+
+    await details.locator("summary").click()
+    await expect(details).to_have_attribute("open", "")
+    await page.evaluate(f"{first}.mine = true")
+    await rolled()  # now there is a seed, which some providers do not take
+    assert await page.evaluate(f"{first}.mine") is None
+    await expect(details).to_have_attribute("open", "")
+    await page.evaluate(f"{first}.mine = true")
+    await rolled()
+    assert await page.evaluate(f"{first}.mine") is True
+    await details.locator("summary").focus()
+    async with page.expect_response("**/v1/jobs/preview"):
+        await page.locator("#size").evaluate(
+            "(one) => { one.value = '1080p'; one.dispatchEvent(new Event('change', {bubbles: true})); }"
+        )
+    await until(page, f"{first}.mine === undefined")
+    assert await page.evaluate("document.activeElement.closest('#plan') !== null")
+
+
+async def test_a_draft_whose_image_is_gone_complains_of_nothing(shared: Served, opened: Opened) -> None:
+    """After a reload the form says what is missing; it is no error before anything is sent."""
+    page = await opened(shared)
+    await hand_over(page, "drop")
+    await page.get_by_label("Prompt", exact=True).fill("as a watercolour")
+    await page.reload()
+    await expect(page.locator(".toast")).to_contain_text("add yours again")
+    asked: list[str] = []
+    page.on("request", lambda sent: asked.append(sent.url))
+    await page.get_by_label("Prompt", exact=True).press("End")
+    await page.keyboard.type(", please")
+    await page.evaluate("new Promise((done) => setTimeout(done, 600))")
+    assert not any("preview" in url for url in asked)
+    await expect(page.locator("#trouble")).to_be_hidden()
+
+
+async def test_what_the_form_has_no_place_for_is_told(gateway: Served, opened: Opened) -> None:
+    """A wish of another program: its shape is none of the form's, and its provider is a policy."""
+    page = await opened(gateway)
+    gateway.fault("*", "fail", times=50)
+    wish = {"prompt": "from elsewhere", "model": FLUX, "provider": "fastest", "aspect_ratio": "5:4"}
+    answer = await page.request.post(f"{gateway.api}/jobs", data=wish)
+    assert answer.status == 202, await answer.text()
+    await page.get_by_role("button", name="Change and retry").click()
+    await expect(page.locator(".toast")).to_contain_text("no place for the shape 5:4, the provider fastest")
+    await expect(page.get_by_label("Prompt", exact=True)).to_have_value("from elsewhere")
+
+
+@pytest.mark.parametrize("size", [(320, 256), (667, 375), (390, 844)])
+async def test_what_is_wrong_is_seen_beside_its_field(shared: Served, opened: Opened, size: tuple[int, int]) -> None:
+    """On its side, made four times as large, in a hand: the field that complains is not behind the complaint."""
+    page = await opened(shared, viewport={"width": size[0], "height": size[1]})
+    await page.locator("#more summary").click()
+    await page.get_by_label("Steps").fill("0")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator("#trouble")).to_contain_text("“Steps” is from 1 to 1,000")
+    await expect(page.get_by_label("Steps")).to_be_focused()
+    await until(page, f"({HIT})(['#num_inference_steps'])")
+
+
+async def test_a_notice_on_a_phone_lies_on_no_button_it_speaks_of(shared: Served, opened: Opened) -> None:
+    """The button that makes things is at the bottom there, and notices are at the top."""
+    page = await opened(shared, viewport=PHONE)
+    await page.get_by_label("Prompt", exact=True).focus()
+    await hand_over(page, "drop", "notes.txt", "text/plain")
+    await page.locator(".toast").wait_for()
+    assert await page.evaluate(HIT, ["#go"])
+
+
+async def test_back_to_automatic_keeps_the_model_and_says_so(shared: Served, opened: Opened) -> None:
+    """Nobody is told that everything is automatic while the model is not."""
+    page = await opened(shared)
+    await choose_model(page, "FLUX.1-schnell")
+    await page.get_by_label("Seed", exact=True).fill("7")
+    await page.locator("#more summary").click()
+    await page.get_by_role("button", name="Back to automatic").click()
+    await expect(page.get_by_label("Seed", exact=True)).to_have_value("")
+    await expect(page.locator("#said")).to_contain_text("Everything but the model is automatic again")
+    await expect(page.locator("#model-name")).to_have_text(FLUX)
+
+
+# -- where the focus goes ---------------------------------------------------------------------------------------------
+
+
+async def test_the_focus_is_never_nowhere(gateway: Served, opened: Opened) -> None:
+    """What was pressed may go with what it stood in: whoever has no pointer goes on from somewhere near."""
+    page = await opened(gateway)
+    somewhere = "document.activeElement !== document.body"
+    await page.locator("#file").focus()
+    await page.locator("#file").set_input_files({"name": "seen.png", "mimeType": "image/png", "buffer": png()})
+    await expect(page.locator("#unchoose")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#file")).to_be_focused()
+    await page.get_by_label("Search prompts").fill("nothing of that kind")
+    await page.locator("#empty").get_by_role("button", name="Show all").press("Enter")
+    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    assert await page.evaluate(somewhere)
+    await make(page, "a shy fox")
+    await page.locator(".card[data-state=done]").wait_for()
+
+    async def fail(route: Route) -> None:
+        await route.fulfill(status=503) if route.request.method == "GET" else await route.continue_()
+
+    await page.route("**/media/*.o.*", fail)
+    await page.locator(".tile").click()
+    again = page.locator("#viewer").get_by_role("button", name="Try again")
+    await again.wait_for()
+    await page.unroute_all()
+    await again.press("Enter")
+    await page.locator("#viewer .view img").wait_for()
+    assert await page.evaluate("document.activeElement.closest('#viewer') !== null")
+
+
+async def test_undo_undoes_and_nothing_else(gateway: Served, opened: Opened) -> None:
+    """A later notice that offers something else is not what Ctrl+Z means."""
+    page = await opened(gateway)
+    await make(page, "the deleted")
+    await page.locator(".card[data-state=done] .tile").click()
+    await page.locator("#viewer").get_by_role("button", name="Delete").click()
+    await expect(page.locator(".card")).to_have_count(0)
+    await page.get_by_role("button", name="Videos", exact=True).click()
+    await expect(page.get_by_text("Videos: nothing here")).to_be_visible()
+    await make(page, "a hidden one")
+    await expect(page.get_by_role("button", name="Show all")).to_be_visible()
+    await page.locator("#go").focus()
+    await page.keyboard.press("Control+z")
+    await expect(page.locator(".toast").filter(has_text="Deleted: the deleted")).to_have_count(0)
+    await expect(page.get_by_role("button", name="Videos", exact=True)).to_have_attribute("aria-pressed", "true")
+    await page.get_by_role("button", name="All", exact=True).click()
+    await expect(page.locator(".card[data-state=done]")).to_have_count(2)
+
+
+# -- models -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_list_that_is_late_or_missing_is_not_called_empty(serve: Serve, opened: Opened) -> None:
+    """Whoever types meanwhile is not told that there is no such model; what failed stays told."""
+    async with LittleHub() as hub:
+        gateway = serve(environ={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN})
+        page = await opened(gateway)
+        held: list[Route] = []
+
+        async def hold(route: Route) -> None:
+            held.append(route)
+
+        await page.route("**/v1/models?*", hold)
+        await page.locator("#pick-model").click()
+        search, status = page.get_by_label("Search models"), page.locator("#models [role=status]")
+        await search.fill("org/model")
+        await expect(status).to_have_text("Reading the list…")
+        await expect(page.locator("#model-list .option")).to_have_count(0)
+        while not held:
+            await page.wait_for_timeout(20)
+        await held[0].fulfill(status=503, json={"error": {"message": "the Hub is away", "code": "hub_unavailable"}})
+        await expect(status).to_contain_text("the Hub is away", ignore_case=True)
+        await search.fill("org/model-2")
+        await expect(status).to_contain_text("the Hub is away", ignore_case=True)
+        await expect(page.locator("#model-list .option")).to_have_text(re.compile("org/model-2.*Use it as typed"))
