@@ -13,12 +13,48 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hfmedia.core.job import ENDED, LIFE, Doubted, Fact, ImpossibleError, Resolved, Sending, fold
+from hfmedia.core.answers import Cost, Handle, Output
+from hfmedia.core.job import (
+    ENDED,
+    LIFE,
+    Accepted,
+    Broken,
+    Created,
+    Doubted,
+    Fact,
+    ImpossibleError,
+    Made,
+    Refused,
+    Resolved,
+    Routed,
+    Sending,
+    Stopped,
+    Stored,
+    fold,
+)
 from hfmedia.ledger import Ledger, MemoryLedger, SqliteLedger
 
-from .wishes import KINDS, created, made
+from .wishes import KINDS, ROUTES, WISH, created
 
 T = TypeVar("T")
+
+
+def made(kind: type[Fact], job: str, at: float, data: st.DataObject) -> Fact:
+    """A fact of this kind, with fields drawn at random."""
+    fields: dict[type[Fact], dict[str, Any]] = {
+        Created: {"request": WISH, "index": 1},
+        Routed: {"route": data.draw(st.sampled_from(ROUTES)), "request": WISH, "warnings": ("w",)},
+        Sending: {"attempt": data.draw(st.integers(0, 9))},
+        Accepted: {"handle": Handle(data.draw(st.sampled_from(["r1", "r2"])))},
+        Refused: {"kind": "busy", "message": "later"},
+        Doubted: {"message": "the line broke"},
+        Resolved: {"decision": data.draw(st.sampled_from(["resend", "drop"]))},
+        Made: {"outputs": (Output(url="https://a/x.png"),), "cost": Cost(0.1), "warnings": ("m",)},
+        Stored: {"media": {"path": "x.png"}},
+        Broken: {"kind": "failed", "message": "no"},
+        Stopped: {"reached": data.draw(st.sampled_from([True, False, None]))},
+    }
+    return kind(job=job, at=at, **fields[kind])
 
 
 class Lives(RuleBasedStateMachine):

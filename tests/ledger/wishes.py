@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import strategies as st
-
 from hfmedia.core.answers import Cost, Handle, Lora, Output, Route
 from hfmedia.core.job import (
     Accepted,
@@ -96,21 +94,3 @@ def life(job: str, at: float = 0.0) -> Iterator[Fact]:
     yield Accepted(job=job, at=at, handle=Handle("r1"))
     yield Made(job=job, at=at, outputs=(Output(url="https://a/x.png"),), cost=Cost(0.25))
     yield Stored(job=job, at=at, media={"path": f"{job}.png"})
-
-
-def made(kind: type[Fact], job: str, at: float, data: st.DataObject) -> Fact:
-    """A fact of this kind, with fields drawn at random."""
-    fields: dict[type[Fact], dict[str, Any]] = {
-        Created: {"request": WISH, "index": 1},
-        Routed: {"route": data.draw(st.sampled_from(ROUTES)), "request": WISH, "warnings": ("w",)},
-        Sending: {"attempt": data.draw(st.integers(0, 9))},
-        Accepted: {"handle": Handle(data.draw(st.sampled_from(["r1", "r2"])))},
-        Refused: {"kind": "busy", "message": "later"},
-        Doubted: {"message": "the line broke"},
-        Resolved: {"decision": data.draw(st.sampled_from(["resend", "drop"]))},
-        Made: {"outputs": (Output(url="https://a/x.png"),), "cost": Cost(0.1), "warnings": ("m",)},
-        Stored: {"media": {"path": "x.png"}},
-        Broken: {"kind": "failed", "message": "no"},
-        Stopped: {"reached": data.draw(st.sampled_from([True, False, None]))},
-    }
-    return kind(job=job, at=at, **fields[kind])
