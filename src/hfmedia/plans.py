@@ -34,12 +34,14 @@ class Planned(Struct, frozen=True):
 
 
 class Preview(Struct, frozen=True, kw_only=True):
-    """What one provider would be told: its parameters, a warning for each thing rounded or dropped.
+    """What one provider would be told: the model, its parameters, a warning for each thing rounded or dropped.
 
-    ``refusal`` says why nothing could be sent to it at all, None when it could.
+    ``model`` is the Hub's id of the model that was chosen, or is taken where none was. ``refusal`` says why nothing
+    could be sent to it at all, None when it could.
     """
 
     provider: str
+    model: str
     parameters: dict[str, Any]
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
@@ -88,13 +90,15 @@ class Planner:
     def preview(self, planned: Planned) -> list[Preview]:
         """What each provider of the plan would be told, in its order."""
         made: list[Preview] = []
+        model = planned.wish.model
         for route in dict.fromkeys(route.provider for route in planned.plan.routes):
             try:
                 fitted = fit(planned.wish, provider(route))
             except InvalidRequestError as error:
-                made.append(Preview(provider=route, parameters={}, refusal=error.message))
+                made.append(Preview(provider=route, model=model, parameters={}, refusal=error.message))
             else:
-                made.append(Preview(provider=route, parameters=fitted.request.parameters(), warnings=fitted.warnings))
+                told = fitted.request.parameters()
+                made.append(Preview(provider=route, model=model, parameters=told, warnings=fitted.warnings))
         return made
 
     async def routes_for(self, job: Job) -> tuple[Route, ...]:

@@ -58,6 +58,14 @@ def test_a_failure_ends_a_job_only_when_it_is_over(
     assert over or "tried again by itself" in (live.message or "")
 
 
+def test_what_was_made_before_its_cancelling_is_said_to_be_fetched() -> None:
+    """Nothing is bought again by that, and nothing sounds as if it were."""
+    failed = JobFailed(job_id="j", error=JobCancelledError("too late"))
+    live = heard(Live(job_id="j", status="in_progress"), failed, at=1.0, over=False, made=True)
+    assert (live.status, live.stage, live.ended) == ("in_progress", "downloading", False)
+    assert live.message == "It was made before the cancelling arrived: it is fetched."
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_every_state_of_the_ledger_has_a_status(state: Any) -> None:
     """In OpenAI's words; a doubt is no progress."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import TYPE_CHECKING
 
@@ -200,6 +201,86 @@ async def test_back_to_automatic_keeps_the_model_and_says_so(shared: Served, ope
     await expect(page.locator("#model-name")).to_have_text(FLUX)
 
 
+@pytest.mark.parametrize(("typed", "sent"), [("2,5", 2.5), ("2.5", 2.5), (",5", 0.5), ("3", 3)])
+async def test_a_comma_is_a_point(shared: Served, opened: Opened, typed: str, sent: float) -> None:
+    """Half the world writes 2,5; a browser's own number field would read 25 and say nothing."""
+    page = await opened(shared)
+    await page.get_by_text("Video", exact=True).click()
+    async with page.expect_request("**/v1/jobs/preview") as asked:
+        await page.get_by_label("Seconds").press_sequentially(typed)
+    assert (await asked.value).post_data_json["seconds"] == sent
+
+
+async def test_what_was_written_comes_back(gateway: Served, opened: Opened) -> None:
+    """A wish that fills the form takes the place of another one, which is not lost."""
+    page = await opened(gateway)
+    await choose_model(page, "FLUX.1-schnell")
+    await choose_provider(page, "fal-ai")
+    gateway.fault("fal-ai", "fail", times=10)
+    await make(page, "one that fails")
+    change = page.get_by_role("button", name="Change and retry")
+    await change.wait_for()
+    await page.get_by_label("Prompt", exact=True).fill("a long and careful draft")
+    await page.get_by_label("Seed", exact=True).fill("77")
+    await change.click()
+    await expect(page.get_by_label("Prompt", exact=True)).to_have_value("one that fails")
+    await page.locator(".toast").get_by_role("button", name="Undo").click()
+    await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a long and careful draft")
+    await expect(page.get_by_label("Seed", exact=True)).to_have_value("77")
+
+
+async def test_a_wish_can_go_on_without_its_image(gateway: Served, opened: Opened) -> None:
+    """Images do not outlive a reload; the rest of the wish does, and nothing of it is lost by going on without."""
+    page = await opened(gateway)
+    await hand_over(page, "drop")
+    await page.get_by_label("Seed", exact=True).fill("7")
+    await page.get_by_label("Prompt", exact=True).fill("a fox after all")
+    await page.reload()
+    await page.get_by_role("button", name="Go on without an image").click()
+    await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    await page.keyboard.press("Control+Enter")
+    await page.get_by_role("button", name="Image: a fox after all").click()
+    await expect(page.locator("#viewer dl")).to_contain_text("FLUX.1-schnell")
+    await expect(page.locator("#viewer dl")).to_contain_text("7")
+
+
+async def test_an_image_that_nobody_reads_is_told_or_turned_before_anything_is_sent(
+    gateway: Served, opened: Opened
+) -> None:
+    """Of a GIF the first picture is taken; what no browser can draw, and what is broken, is refused by name."""
+    page = await opened(gateway)
+    await page.locator("#file").set_input_files({"name": "a.gif", "mimeType": "image/gif", "buffer": _gif()})
+    await expect(page.locator(".toast")).to_contain_text("No provider reads GIF: the first picture of a.gif is taken")
+    await make(page, "as a watercolour")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await page.get_by_role("button", name="Remove the image").click()
+    for name, mime in (("a.heic", "image/heic"), ("broken.png", "image/png")):
+        await page.locator("#file").set_input_files({"name": name, "mimeType": mime, "buffer": b"\x00" * 99})
+        await expect(page.locator(".toast.bad").last).to_contain_text(name)
+        await expect(page.locator(".toast.bad").last).to_contain_text("Choose a PNG, JPEG or WebP")
+        await expect(page.locator("#chosen")).to_be_hidden()
+
+
+def _gif() -> bytes:
+    from PIL import Image
+
+    frames = [Image.new("RGB", (96, 64), colour) for colour in ("teal", "orange")]
+    made = io.BytesIO()
+    frames[0].save(made, "GIF", save_all=True, append_images=frames[1:], duration=100)
+    return made.getvalue()
+
+
+async def test_what_cannot_be_read_is_not_foreseen(shared: Served, opened: Opened) -> None:
+    """An older plan is not shown for a wish that it is not of; and who chose no model is told which one it is."""
+    page = await opened(shared)
+    await expect(page.locator("#plan")).to_contain_text("Goes to fal-ai for FLUX.1-schnell")
+    await page.locator("#more summary").click()
+    await page.get_by_label("Further parameters").fill("{")
+    await expect(page.locator("#plan")).to_be_empty()
+    await page.get_by_label("Further parameters").fill("{}")
+    await expect(page.locator("#plan")).to_contain_text("Goes to")
+
+
 # -- where the focus goes ---------------------------------------------------------------------------------------------
 
 
@@ -230,6 +311,64 @@ async def test_the_focus_is_never_nowhere(gateway: Served, opened: Opened) -> No
     await again.press("Enter")
     await page.locator("#viewer .view img").wait_for()
     assert await page.evaluate("document.activeElement.closest('#viewer') !== null")
+
+
+async def test_a_press_too_many_at_the_end_closes_nothing(gateway: Served, opened: Opened) -> None:
+    """Whoever walks through the pictures with Enter stays in the large view, and hears that it was the last."""
+    page = await opened(gateway)
+    await make(page, "three of them", count=3)
+    await expect(page.locator(".card[data-state=done]")).to_have_count(3)
+    await page.locator(".tile").first.click()
+    older = page.locator("#viewer-right")
+    await older.focus()
+    for _ in range(4):
+        await page.keyboard.press("Enter")
+    await expect(page.locator("#viewer #said")).to_contain_text("That was the last one.")
+    await expect(page.locator("#viewer")).to_be_visible()
+    await expect(older).to_be_focused()
+    await expect(older).to_be_disabled()
+
+
+async def test_a_deletion_that_failed_is_not_said_to_be_done(gateway: Served, opened: Opened) -> None:
+    """The card is back, and the notice that offered to undo it is gone."""
+    page = await opened(gateway)
+    await make(page, "a stubborn fox")
+    await page.locator(".card[data-state=done] .tile").click()
+
+    async def refuse(route: Route) -> None:
+        refused = route.request.method == "DELETE"
+        await (route.fulfill(status=503, json={"error": {"message": "not now"}}) if refused else route.continue_())
+
+    await page.route("**/v1/jobs/*", refuse)
+    await page.locator("#viewer").get_by_role("button", name="Delete").click()
+    await expect(page.locator(".toast.bad")).to_contain_text("Not now")
+    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await expect(page.locator(".toast").filter(has_text="Deleted")).to_have_count(0)
+
+
+async def test_what_is_said_again_and_again_is_counted(gateway: Served, opened: Opened) -> None:
+    """Nine pictures of one wish that come together are not nine times the same words."""
+    page = await opened(gateway)
+    gateway.fault("fal-ai", "cold", seconds=50_000, times=9)
+    await make(page, "nine of them", count=9)
+    await expect(page.locator(".card[data-state=open]")).to_have_count(9)
+    await until(page, "!document.querySelector('#said').textContent.includes('ready')")
+    await page.evaluate(
+        """() => {
+          window.heard = [];
+          new MutationObserver(() => window.heard.push(document.querySelector("#said").textContent))
+            .observe(document.querySelector("#said"), {childList: true});
+        }"""
+    )
+    gateway.thaw()
+    await expect(page.locator(".card[data-state=done]")).to_have_count(9)
+    await until(
+        page,
+        """window.heard.join(" ").split("is ready").length - 1 > 0
+        && [...window.heard.join(" ").matchAll(/(?:(\\d+) \\u00d7 )?Image “nine of them” is ready/g)]
+          .reduce((sum, [, times]) => sum + Number(times ?? 1), 0) === 9""",
+    )
+    assert len(await page.evaluate("window.heard")) < 9
 
 
 async def test_undo_undoes_and_nothing_else(gateway: Served, opened: Opened) -> None:

@@ -361,7 +361,7 @@ async def test_what_is_said_is_heard_in_an_open_dialog(gateway: Served, opened: 
     await expect(page.locator(".card[data-state=done]")).to_have_count(2)
     await page.locator(".tile").first.click()
     await page.keyboard.press("ArrowRight")
-    await expect(page.locator("#viewer #said")).to_have_text(re.compile(r"(^|\. )one of two$"))
+    await expect(page.locator("#viewer #said")).to_have_text(re.compile(r"(^|\. )one of two, 2 of 2$"))
     await page.locator("#viewer").get_by_role("button", name="Copy prompt").click()
     await expect(page.locator("#viewer #toasts .toast")).to_be_visible()
     await page.keyboard.press("Escape")

@@ -116,7 +116,7 @@ def _known(data: bytes, what: str, name: str | None) -> InputImage:
                 mime = picture.get_format_mimetype() or "application/octet-stream"
                 width, height = picture.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InvalidRequestError(f"{what} is not an image that can be read") from error
+        raise InvalidRequestError(f"{what} is not an image that can be read; use a PNG, JPEG or WebP") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InvalidRequestError(f"{what} claims more pixels than any provider takes") from error
     digest = hashlib.sha256(data).hexdigest()

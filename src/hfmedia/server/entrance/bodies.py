@@ -116,7 +116,7 @@ async def _counted(request: Request, config: Config) -> AsyncGenerator[bytes, No
 
 
 def _too_large(what: str, most: int) -> Refusal:
-    words = f"{what} is larger than {most:,} bytes; make its images smaller, or give their URLs"
+    words = f"{what} is larger than {most / 1e6:.3g} MB ({most:,} bytes); make its images smaller, or give their URLs"
     return Refusal(413, words, code="too_large", retry=False, headers={"connection": "close"})
 
 

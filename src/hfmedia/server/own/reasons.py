@@ -8,6 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from hfmedia.core.complaint import in_general
+from hfmedia.core.errors import JobCancelledError
 from hfmedia.core.wire import redact
 from hfmedia.engine import Event, JobFailed, Moved
 from hfmedia.server.books.orders import Order
@@ -33,7 +34,7 @@ class Reasons:
         """One more event."""
         if isinstance(event, Moved):
             self._last[event.before] = Reason(redact(event.reason), self._clock(), order.key)
-        elif isinstance(event, JobFailed) and event.error.provider:
+        elif isinstance(event, JobFailed) and event.error.provider and not isinstance(event.error, JobCancelledError):
             self._last[event.error.provider] = Reason(redact(event.error.message), self._clock(), order.key)
 
     def of(self, provider: str, caller: Caller) -> Reason | None:

@@ -31,6 +31,7 @@ class PreviewView(BaseModel):
     """What one provider would be told; ``refusal`` says why it would not be asked at all."""
 
     provider: str
+    model: str
     parameters: dict[str, Any]
     warnings: list[str]
     refusal: str | None

@@ -239,9 +239,10 @@ class Carrying:
                 yield event
 
     async def _hear(self, run: Run, index: int, event: Event) -> None:
-        over = isinstance(event, MediaReady)
+        over, made = isinstance(event, MediaReady), False
         if isinstance(event, JobFailed):
             job = await self.ledger.job(event.job_id)
+            made = job is not None and job.state == "finished"
             over = job is None or job.state not in UNFINISHED
             stopping = OutOfTimeError(STOPPING.format(job=event.job_id), job_id=event.job_id)
             error = stopping if self.closing and not over else event.error
@@ -253,7 +254,7 @@ class Carrying:
         if isinstance(event, Started) and event.notes:  # they matter for as long as what was made does
             await asyncio.to_thread(self.book.warn, run.order.id, event.notes)
         live = self.live.get(event.job_id) or Live(job_id=event.job_id, status="queued")
-        self.live[event.job_id] = heard(live, event, at=self._now(event.job_id), over=over)
+        self.live[event.job_id] = heard(live, event, at=self._now(event.job_id), over=over, made=made)
         run.hear(index, event)
         self.changed(run.order, event.job_id)
         for listener in self.hear_also:

@@ -85,19 +85,25 @@ def live_of(job: Job) -> Live:
     )
 
 
-def heard(live: Live, event: Event, *, at: float, over: bool) -> Live:
-    """How the job stands after one more event. ``over``: a failure ended it (else it is tried again)."""
+def heard(live: Live, event: Event, *, at: float, over: bool, made: bool = False) -> Live:
+    """How the job stands after one more event.
+
+    ``over``: a failure ended it (else it is tried again). ``made``: the provider was done before the failure came.
+    """
     change = _CHANGES.get(type(event))
     told = change(live, event) if change else {}
     if isinstance(event, JobFailed):
-        told = _failed(event, over=over)
+        told = _failed(event, over=over, made=made)
     return structs.replace(live, updated=at, version=live.version + 1, **told)
 
 
-def _failed(event: JobFailed, *, over: bool) -> dict[str, Any]:
+def _failed(event: JobFailed, *, over: bool, made: bool) -> dict[str, Any]:
+    cancelled = isinstance(event.error, JobCancelledError)
+    if not over and cancelled and made:
+        return {"stage": "downloading", "message": "It was made before the cancelling arrived: it is fetched."}
     if not over:
-        return {"stage": "waiting", "message": f"{event.error.message} It is tried again by itself."}
-    status = "cancelled" if isinstance(event.error, JobCancelledError) else "failed"
+        return {"stage": "waiting", "message": f"{event.error.message.rstrip('.')}. It is tried again by itself."}
+    status = "cancelled" if cancelled else "failed"
     return {"stage": "ended", "status": status, "error": event.error.message, "message": None}
 
 

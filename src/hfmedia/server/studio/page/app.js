@@ -36,12 +36,13 @@ async function resend(job, change = {}) {
 
 /** Fills the form; the image that a wish began with is not kept, and only a person can bring it back. */
 async function refill(wish) {
-  const lost = await make.fill(wish);
+  const { lost, back } = await make.fill(wish);
   const words = [
+    back && "The form is filled anew.",
     make.lacks() && "The form is filled. Add the image it began with, then make it.",
     lost.length > 0 && `The form has no place for ${lost.join(", ")}: look whether it says what you mean.`,
   ].filter(Boolean);
-  if (words.length) notice(words.join(" "));
+  if (words.length) notice(words.join(" "), { back });
 }
 
 /** Sends a wish with the next seed; with the same one again until it is known that it was ordered. */

@@ -61,6 +61,10 @@ function once(words, during, deed, label = null) {
   return made;
 }
 
+/** What was said, which scrolls where it is long. */
+const quoted = (words) => words && el("p", { class: "said", text: words, tabindex: words.length > 80 ? "0" : null });
+const decision = (job, words, during, deed) => once(words, during, deed, `${words} (${titleOf(job)})`);
+
 const PARTS = {
   open: (job, deeds) => [
     el("div", { class: "stage" },
@@ -86,11 +90,11 @@ const PARTS = {
   doubt: (job, deeds) => [
     el("div", { class: "stage trouble-stage doubtful" },
       el("h3", {}, icon("alert"), el("span", { text: "It may or may not have been sent" })),
-      el("p", { text: `No answer came from ${job.provider ?? "the provider"}, so nobody here knows whether it took the order and bills it. It is never sent again by itself.` }),
-      el("p", { text: `Look at ${job.provider ?? "the provider"}'s own dashboard, then choose:` }),
+      quoted(sentence(job.error?.message)),
+      el("p", { text: `It is never sent again by itself. Look at ${job.provider ?? "the provider"}'s own dashboard, then choose:` }),
       el("div", { class: "choices" },
-        once("It is not there: send again", "Sending…", () => deeds.resolve(job.id, "resend")),
-        once("It is there: let it go", "Letting go…", () => deeds.resolve(job.id, "drop")))),
+        decision(job, "It is not there: send again", "Sending…", () => deeds.resolve(job.id, "resend")),
+        decision(job, "It is there: let it go", "Letting go…", () => deeds.resolve(job.id, "drop")))),
     prompt(job),
     facts(job),
   ],
@@ -102,11 +106,11 @@ function ended(job, deeds, title) {
   return [
     el("div", { class: `stage trouble-stage ${failed ? "bad" : ""}` },
       el("h3", {}, failed && icon("alert"), el("span", { text: title })),
-      said && el("p", { class: "said", text: said }),
-      el("p", { text: failed ? (job.error?.next ?? "Change something, and make it again.") : job.error?.kind === "dropped" ? job.error.next : job.may_be_billed ? "The provider had begun, so it may still be billed." : "Nothing was billed." }),
+      quoted(said),
+      el("p", { text: failed ? `${job.may_be_billed ? "" : "Nothing was billed. "}${job.error?.next ?? "Change something, and make it again."}` : job.error?.kind === "dropped" ? job.error.next : job.may_be_billed ? "The provider had begun, so it may still be billed." : "Nothing was billed." }),
       el("div", { class: "choices" },
-        button("Change and retry", () => deeds.change(job), { kind: "plain" }),
-        job.task.startsWith("text") && button("Make again", () => deeds.again(job), { kind: "quiet" }),
+        button("Change and retry", () => deeds.change(job), { kind: "plain", label: `Change and retry ${titleOf(job)}` }),
+        job.task.startsWith("text") && button("Make again", () => deeds.again(job), { kind: "quiet", label: `Make again ${titleOf(job)}` }),
         button("Delete", () => deeds.remove(job), { kind: "quiet", label: `Delete ${titleOf(job)}` }))),
     prompt(job),
     facts(job, el("span", { text: briefly(job.created_at), title: moment(job.created_at) })),
@@ -115,13 +119,14 @@ function ended(job, deeds, title) {
 
 function tile(job, deeds) {
   const [media] = job.media;
-  const words = `${what(job)[0].toUpperCase()}${what(job).slice(1)}: ${titleOf(job)}`;
+  const several = job.media.length > 1 ? `${job.media.length} files` : "";
+  const words = `${what(job)[0].toUpperCase()}${what(job).slice(1)}: ${titleOf(job)}${several && `, ${several}`}`;
   const open = el("button", { type: "button", class: "tile", "aria-label": words, on: { click: () => deeds.open(job.id) } });
   if (!media) {
     open.append(el("span", { class: "gone", text: "No file" }));
     return open;
   }
-  open.append(preview(media));
+  open.append(preview(media), ...(several ? [el("span", { class: "count", text: several })] : []));
   if (media.kind === "video") moving(open, media);
   return open;
 }

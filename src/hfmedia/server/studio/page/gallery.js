@@ -24,7 +24,7 @@ const FILTERS = [
   { name: "Under way", fits: (job) => ["open", "doubt"].includes(standing(job)), query: { status: "open" } },
   { name: "Images", fits: (job) => job.task.endsWith("image"), query: { kind: "image" } },
   { name: "Videos", fits: (job) => job.task.endsWith("video"), query: { kind: "video" } },
-  { name: "Failed", fits: (job) => standing(job) === "failed", query: { status: "failed" } },
+  { name: "Failed", fits: (job) => standing(job) === "failed", query: { status: "failed" }, none: "Nothing failed." },
   { name: "Deleted", fits: () => false, query: { status: "deleted" } },
 ];
 let filter = FILTERS[0];
@@ -38,6 +38,7 @@ let hearing = false; // whether the stream tells of every change
 let known = null; // the jobs that were known when it last did: whatever is newer may have been missed
 let turn = 0; // grows with each new question, so that late answers to an old one are left
 const shown = new Map(); // id -> card
+const farewells = new Map(); // id -> what closes the notice that it was deleted
 
 const plain = (text) => text.replace(/\s+/g, " ").trim().toLowerCase();
 const words = () => plain(search.value);
@@ -134,6 +135,8 @@ function place(made) {
 const isEarly = (made) => made?.classList.contains("early") === true;
 
 function hear(job) {
+  farewells.get(job.id)?.(); // it is back, or was never gone
+  farewells.delete(job.id);
   const made = shown.get(job.id);
   if (made) update(made, job);
   else if (fits(job)) place(added(job));
@@ -174,7 +177,7 @@ export async function remove(job) {
     if (trouble.status !== 404) put(job);
     throw trouble;
   });
-  notice(`Deleted: ${titleOf(job)}`, { back: () => undo(job, gone) });
+  farewells.set(job.id, notice(`Deleted: ${titleOf(job)}`, { back: () => undo(job, gone) }));
   await gone.catch((trouble) => notice(inOneLine(trouble), { trouble: true }));
 }
 
@@ -260,7 +263,7 @@ const told = settled(() => {
 
 function nothing() {
   if (words()) return [el("h3", { text: "Nothing found" }), el("p", { text: "No prompt and no model here holds these words." }), button("Show all", showAll, { kind: "plain" })];
-  if (filter !== FILTERS[0]) return [el("h3", { text: `${filter.name}: nothing here` }), el("p", { text: filter.query.status === "deleted" ? "What was deleted can be brought back here for an hour." : "What fits will appear here by itself." })];
+  if (filter !== FILTERS[0]) return [el("h3", { text: `${filter.name}: nothing here` }), el("p", { text: filter.query.status === "deleted" ? "What was deleted can be brought back here for an hour." : filter.none ?? "What fits will appear here by itself." })];
   const ideas = ["A red fox in fresh snow, soft morning light", "A lighthouse in a storm, oil painting", "A tiny robot watering a bonsai, macro photo"];
   return [
     el("h3", { text: "Your pictures will gather here" }),
@@ -272,7 +275,7 @@ function nothing() {
 function choose(wanted) {
   filter = wanted;
   for (const chip of all("#filters button")) chip.setAttribute("aria-pressed", String(chip.dataset.name === wanted.name));
-  load().then((mine) => mine && say(more ? `${number(cards.length)} results and more` : plural(cards.length, "result")));
+  load().then((mine) => mine && !stuck && say(more ? `${number(cards.length)} results and more` : plural(cards.length, "result")));
 }
 
 /** Makes the gallery ready; `given` are the deeds of its cards. */

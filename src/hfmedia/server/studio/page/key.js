@@ -3,6 +3,7 @@
 import { button, el, find } from "./dom.js";
 import { device, placeOf, tab } from "./kept.js";
 import { goHome } from "./say.js";
+import { sentence } from "./words.js";
 
 const NAME = "key";
 const dialog = find("#entry");
@@ -51,11 +52,11 @@ export function wanted(refused) {
 
 function ask(refused, done) {
   const input = el("input", {
-    id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true, placeholder: "hfm_…",
+    id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true, placeholder: "hfm_…", "aria-invalid": refused ? "true" : null,
     "aria-describedby": "key-trouble key-hint",
   });
   const remember = el("input", { type: "checkbox", id: "remember" });
-  const trouble = el("p", { class: "trouble", id: "key-trouble", role: "alert", text: refused ?? "", hidden: !refused });
+  const trouble = el("p", { class: "trouble", id: "key-trouble", role: "alert", text: sentence(refused), hidden: !refused });
   const form = el("form", { novalidate: true },
     el("h2", { id: "entry-title", text: "Enter with your key" }),
     el("p", { class: "hint", id: "key-hint", text: "This gateway serves whoever has a key of it. Its keeper makes one with “hfmedia keys make NAME”." }),

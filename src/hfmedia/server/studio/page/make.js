@@ -2,11 +2,12 @@
 
 import { part, Trouble } from "./api.js";
 import { all, el, find, reachable, retext, settled } from "./dom.js";
+import { checked, object } from "./fields.js";
 import { tab } from "./kept.js";
 import { currentPicture, onPicture, standIn, take } from "./picture.js";
 import { notice, say } from "./say.js";
 import { put } from "./state.js";
-import { LARGEST as LARGEST_SEED, RATIOS, rolled, taskOf } from "./wish.js";
+import { RATIOS, rolled, taskOf } from "./wish.js";
 import { explained, number, plural } from "./words.js";
 
 const buying = part("buy");
@@ -46,16 +47,6 @@ function wish() {
   return told;
 }
 
-/** What a field says; a Trouble for what it cannot mean, in the words of its label. */
-function checked(input) {
-  const { badInput, rangeUnderflow: low, rangeOverflow: high, stepMismatch: parted } = input.validity;
-  const text = input.value.trim();
-  const seed = input.name === "seed" && text !== "" && !(/^\d{1,20}$/.test(text) && BigInt(text) <= LARGEST_SEED);
-  const wrong = badInput ? "is no number" : parted ? "is a whole number" : low || high ? `is from ${number(input.min)} to ${number(input.max)}` : seed ? `is a whole number from 0 to ${LARGEST_SEED}` : null;
-  if (wrong) throw new Trouble(400, { code: "invalid_value", param: input.id, message: `“${input.labels[0].textContent}” ${wrong}.` });
-  return text;
-}
-
 function sizeOf() {
   const size = find("#size").value;
   if (size === "exact") {
@@ -63,16 +54,6 @@ function sizeOf() {
     return { width: width === "" ? null : Number(width), height: height === "" ? null : Number(height) };
   }
   return { aspect_ratio: field("ratio").value, resolution: size };
-}
-
-function object(text) {
-  try {
-    const read = JSON.parse(text);
-    if (read && typeof read === "object" && !Array.isArray(read)) return read;
-  } catch {
-    // told below: it is the same for every way to be no object
-  }
-  throw new Trouble(400, { code: "invalid_value", param: "extra", message: 'The further parameters are no JSON object, such as {"strength": 0.7}.' });
 }
 
 const hiddenAway = (input) => input.closest("[hidden]:not(dialog)") !== null;
@@ -105,6 +86,7 @@ function offer() {
   retext(find("#go-words"), `Make ${n > 1 ? plural(n, kind()) : kind()}`);
   find("#may-begin").hidden = awaited;
   find("#must-begin").hidden = !awaited;
+  find("#without").hidden = !awaited;
   field("prompt").placeholder = { "text-to-image": "A red fox in fresh snow, soft morning light", "text-to-video": "Waves rolling onto a quiet beach at dawn" }[task()] ?? "What to change, or how it should move";
 }
 
@@ -142,13 +124,13 @@ async function learnNow() {
 
 function plan() {
   if (awaited && !currentPicture()) return; // the form says what is missing
-  let told;
+  const mine = ++question;
+  let told = null;
   try {
     told = wish();
   } catch {
-    return; // half-written JSON; it is told when it is sent
+    // half-written; it is told when it is sent, and until then nobody knows what would become of it
   }
-  const mine = ++question;
   const verdict = (wrong) => {
     if (mine !== question) return;
     if (wrong) complain(wrong, false);
@@ -157,9 +139,14 @@ function plan() {
   planning().then(({ foresee }) => foresee(told, standIn(), verdict), () => {}); // nobody answers: that is told when it is sent
 }
 
-function keepNow() {
+/** What the form says, as it can be kept. */
+function said() {
   const told = Object.fromEntries(KEPT.map((name) => [name, field(name)?.value]));
-  tab.write("draft", { ...told, size: find("#size").value, more: find("#more").open, picture: currentPicture() !== null || awaited });
+  return { ...told, size: find("#size").value, more: find("#more").open, picture: currentPicture() !== null || awaited };
+}
+
+function keepNow() {
+  tab.write("draft", said());
   tab.write("models", models);
 }
 
@@ -243,9 +230,12 @@ async function submit() {
   }
 }
 
-/** Fills the form with a wish, to be changed and sent; the answer names what of it the form has no place for. */
+/** Fills the form with a wish, to be changed and sent; the answer names what of it the form has no place for (`lost`), and
+ * brings back what was written there before (`back`), where that was something. */
 export async function fill(told) {
   const lost = [];
+  const written = field("prompt").value.trim();
+  const back = written && written !== (told.prompt ?? "").trim() ? remembered() : null;
   reset();
   field("kind").value = told.task.endsWith("video") ? "video" : "image";
   if (told.task.startsWith("text")) await take(null);
@@ -269,7 +259,21 @@ export async function fill(told) {
   else if (told.provider) lost.push(`the provider ${told.provider}`);
   changed();
   show();
-  return lost;
+  return { lost, back };
+}
+
+/** What brings the form back to what it says now. */
+function remembered() {
+  const [draft, picture, chosen, begins] = [said(), currentPicture(), { ...models }, awaited];
+  return async () => {
+    await take(picture);
+    awaited = begins;
+    Object.assign(models, chosen);
+    writeIn(draft);
+    await learn();
+    keep();
+    show();
+  };
 }
 
 const offers = (select, value) => [...find(select).options].some((one) => one.value === value);
@@ -302,10 +306,14 @@ function shapes() {
 function restore() {
   const draft = tab.read("draft");
   if (!draft) return;
+  awaited = draft.picture === true;
+  if (draft.picture) notice("Images are not kept when the page is loaded anew: add yours again, or go on without.");
+  writeIn(draft);
+}
+
+function writeIn(draft) {
   if (draft.provider) field("provider").append(el("option", { value: draft.provider, text: draft.provider }));
   for (const name of KEPT) if (typeof draft[name] === "string" && field(name)) field(name).value = draft[name];
-  awaited = draft.picture === true;
-  if (draft.picture) notice("Images are not kept when the page is loaded anew: add yours again.");
   find("#size").value = draft.size ?? "";
   find("#more").open = draft.more === true;
 }
@@ -341,6 +349,13 @@ export function begin(seen) {
   });
   addEventListener("pagehide", keepNow);
   find("#more").addEventListener("toggle", keep);
+  find("#more summary").addEventListener("click", () => setTimeout(() => find("#more").open && find("#more .inside").scrollIntoView({ block: "nearest" })));
+  find("#without").addEventListener("click", () => {
+    awaited = false;
+    learn();
+    keep();
+    field("prompt").focus();
+  });
   find("#roll").addEventListener("click", () => {
     field("seed").value = rolled();
     changed();

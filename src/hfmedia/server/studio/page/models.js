@@ -132,7 +132,10 @@ class Picker {
     if (!shown) return this.input.removeAttribute("aria-activedescendant");
     shown.classList.add("active");
     this.input.setAttribute("aria-activedescendant", shown.id);
-    if (scroll) shown.scrollIntoView({ block: "nearest" });
+    if (!scroll) return undefined;
+    const [list, row] = [this.list.getBoundingClientRect(), shown.getBoundingClientRect()]; // the list alone scrolls: the field stays
+    if (row.top < list.top) this.list.scrollTop -= list.top - row.top;
+    else if (row.bottom > list.bottom) this.list.scrollTop += row.bottom - list.bottom;
     return undefined;
   }
 

@@ -12,6 +12,8 @@ const chosen = find("#chosen");
 const shown = find("#chosen-image");
 const file = find("#file");
 
+const READ = ["image/png", "image/jpeg", "image/webp"];
+let turn = 0; // grows with each image that is taken: one that took long is late
 let picture = null;
 let stand = null;
 let changed = () => {};
@@ -22,11 +24,19 @@ export const currentPicture = () => picture;
 /** A small image of the same shape: enough to learn what would be rounded, without sending megabytes at each key. */
 export const standIn = () => stand ?? picture;
 
-/** Takes an image file, or null for none. */
+/** Takes an image file, or null for none. Of one that no provider reads, such as a GIF, its first picture is taken. */
 export async function take(given) {
-  if (given && !given.type.startsWith("image/")) {
-    notice(`${given.name || "That"} is no image. Choose a PNG, JPEG or WebP.`, { trouble: true });
-    return;
+  const mine = ++turn;
+  if (given && !READ.includes(given.type)) {
+    const name = given.name || "That";
+    const first = given.type.startsWith("image/") ? await asPng(given) : null;
+    if (mine !== turn) return;
+    if (!first) {
+      refuse(`${name} is no image that can be read here.`);
+      return;
+    }
+    notice(`No provider reads ${given.type.split("/")[1].toUpperCase()}: the first picture of ${name} is taken, as PNG.`);
+    given = first;
   }
   if (shown.src) URL.revokeObjectURL(shown.src);
   picture = given;
@@ -58,19 +68,29 @@ export async function takeFrom(url, name) {
   }
 }
 
-async function smaller(given) {
-  if (given.size <= LIGHT) return null;
+const refuse = (words) => notice(`${words} Choose a PNG, JPEG or WebP.`, { trouble: true });
+
+const smaller = (given) => (given.size <= LIGHT ? null : asPng(given, SMALL));
+
+/** The image as PNG, its shorter side of so many pixels at most; null for a kind that this browser cannot draw. */
+async function asPng(given, side = Infinity) {
   try {
     const whole = await createImageBitmap(given);
-    const scale = Math.min(1, SMALL / Math.min(whole.width, whole.height));
+    const scale = Math.min(1, side / Math.min(whole.width, whole.height));
     const canvas = new OffscreenCanvas(Math.round(whole.width * scale), Math.round(whole.height * scale));
     canvas.getContext("2d").drawImage(whole, 0, 0, canvas.width, canvas.height);
     whole.close();
-    return new File([await canvas.convertToBlob({ type: "image/png" })], "image.png", { type: "image/png" });
+    return new File([await canvas.convertToBlob({ type: "image/png" })], given.name || "image.png", { type: "image/png" });
   } catch {
-    return null; // a kind that this browser cannot draw: the gateway judges the image itself
+    return null;
   }
 }
+
+shown.addEventListener("error", () => {
+  if (!picture) return;
+  refuse(`${picture.name || "That"} is broken, or no image.`);
+  take(null);
+});
 
 file.addEventListener("change", () => file.files.length && take(file.files[0]));
 find("#unchoose").addEventListener("click", () => {

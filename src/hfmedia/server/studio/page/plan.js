@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { el, find, reachable, settled } from "./dom.js";
 import { asBody } from "./wish.js";
-import { plural } from "./words.js";
+import { plural, shortModel } from "./words.js";
 
 const PAUSE = 350; // milliseconds after the last change
 const ANY_PROMPT = "a picture"; // prompts change nothing of a plan, so the form's own is not sent for it
@@ -11,8 +11,17 @@ const area = find("#plan");
 let stop = null;
 let last = "";
 
-/** Asks what would become of a wish, unless that was just asked. `wrong(trouble)` hears what cannot be done at all. */
+/**
+ * Asks what would become of a wish, unless that was just asked; of none, nothing is told. `wrong(trouble)` hears what
+ * cannot be done at all.
+ */
 export const foresee = settled(async (wish, picture, wrong) => {
+  if (!wish) {
+    stop?.abort();
+    last = "";
+    tell();
+    return;
+  }
   const asked = { ...wish, n: 1, prompt: ANY_PROMPT };
   const mark = JSON.stringify([asked, picture?.name, picture?.size, picture?.lastModified]);
   if (mark === last) return;
@@ -22,7 +31,7 @@ export const foresee = settled(async (wish, picture, wrong) => {
   try {
     const { data } = await api.preview(asBody(asked, picture), stop.signal);
     wrong(null);
-    show(data);
+    show(data, wish.model === "");
   } catch (trouble) {
     if (trouble.name === "AbortError") return;
     last = "";
@@ -45,7 +54,8 @@ function tell(...parts) {
   area.focus();
 }
 
-function show(plans) {
+/** `told`: also which model it is, since nobody chose one. */
+function show(plans, told) {
   const able = plans.filter((plan) => plan.refusal === null);
   const [first, ...others] = able;
   if (!first) {
@@ -58,7 +68,7 @@ function show(plans) {
   const more = differing.length > 0 && el("details", {},
     el("summary", { text: `If it moves on: ${plural(differing.length, "provider")} would change something` }),
     el("ul", {}, ...differing.flatMap((plan) => plan.warnings.map((words) => el("li", { text: words })))));
-  tell(el("p", { class: "first" }, "Goes to ", el("strong", { text: first.provider }), size(first), able.length > 1 ? `, then ${plural(others.length, "other")} if need be` : "", first.warnings.length > 1 && `. ${plural(first.warnings.length, "thing")} will differ:`), notes, more);
+  tell(el("p", { class: "first" }, "Goes to ", el("strong", { text: first.provider }), told && ` for ${shortModel(first.model)}`, size(first), able.length > 1 ? `, then ${plural(others.length, "other")} if need be` : "", first.warnings.length > 1 && `. ${plural(first.warnings.length, "thing")} will differ:`), notes, more);
 }
 
 function size({ parameters: { width, height, aspect_ratio: ratio, resolution } }) {

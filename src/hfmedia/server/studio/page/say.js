@@ -31,14 +31,21 @@ export function say(words) {
   come();
   clearTimeout(timer);
   timer = setTimeout(() => {
-    said.textContent = waiting.slice(-4).join(" ");
+    said.textContent = [...counted(waiting)].slice(-4).map(([one, times]) => (times > 1 ? `${times} × ${one}` : one)).join(" ");
     waiting = [];
   }, performance.now() - since < PATIENCE ? TOGETHER : 0);
 }
 
+/** How often each was said. */
+function counted(words) {
+  const times = new Map();
+  for (const one of words) times.set(one, (times.get(one) ?? 0) + 1);
+  return times;
+}
+
 const undos = []; // of the notices that have one, the last behind
 
-/** A notice. `back` is done when its button is pressed; where that is to undo something, also by Ctrl+Z while it is there. */
+/** A notice; the answer closes it. `back` is done when its button is pressed; where that is to undo something, also by Ctrl+Z while it is there. */
 export function notice(words, { back = null, label = UNDO, trouble = false } = {}) {
   let slept = 0;
   let came = null; // where the focus was before it came here
@@ -71,6 +78,7 @@ export function notice(words, { back = null, label = UNDO, trouble = false } = {
   for (const one of plain.slice(0, -MOST)) one.remove();
   say(words);
   rest();
+  return close;
 }
 
 for (const dialog of all("dialog")) dialog.addEventListener("close", () => dialog.open || goHome(dialog));

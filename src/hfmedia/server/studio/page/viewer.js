@@ -7,7 +7,7 @@ import { nextPage, order } from "./gallery.js";
 import { goHome, notice, say } from "./say.js";
 import { jobs, onChange, onDrop, standing } from "./state.js";
 import { titleOf } from "./wish.js";
-import { bytes, costOf, moment, sentence, took } from "./words.js";
+import { bytes, costOf, moment, number, sentence, took } from "./words.js";
 
 const dialog = find("#viewer");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -30,11 +30,15 @@ async function step(by) {
   if (by > 0 && showable().indexOf(at) >= showable().length - 2) await nextPage();
   const ids = showable(); // as they are now: more may have come meanwhile
   const next = ids[ids.indexOf(at) + by];
-  if (!next || !dialog.open) return;
+  if (!dialog.open) return;
+  if (!next) {
+    say(by > 0 ? "That was the last one." : "That is the newest one.");
+    return;
+  }
   at = next;
   which = 0;
   redraw();
-  say(titleOf(jobs.get(at)));
+  say(`${titleOf(jobs.get(at))}, ${number(ids.indexOf(at) + 1)} of ${number(ids.length)}`);
 }
 
 /** Draws it anew; what has the focus keeps it, where it is still there. */
@@ -42,7 +46,7 @@ function redraw() {
   const focused = document.activeElement?.id;
   draw();
   const again = focused && find(`#${CSS.escape(focused)}`, dialog);
-  (again && !again.disabled ? again : find("#viewer-close")).focus();
+  (again ?? find("#viewer-close")).focus();
 }
 
 function turnTo(k) {
@@ -81,10 +85,7 @@ function arrows() {
   const ids = showable();
   const here = ids.indexOf(at);
   for (const [id, none] of [["#viewer-left", here <= 0], ["#viewer-right", here < 0 || here >= ids.length - 1]]) {
-    const arrow = find(id, dialog);
-    if (!arrow || arrow.disabled === none) continue;
-    if (none && arrow === document.activeElement) find("#viewer-close").focus();
-    arrow.disabled = none;
+    find(id, dialog)?.setAttribute("aria-disabled", String(none)); // it keeps the focus: a press too many does nothing
   }
 }
 
@@ -102,7 +103,7 @@ function show(stage, job, media) {
   };
   const url = fileUrl(media.url);
   const made = media.kind === "video"
-    ? el("video", { src: url, controls: true, loop: true, muted: true, playsinline: true, autoplay: !still.matches, "aria-label": titleOf(job), poster: fileUrl(media.thumbnail_url) })
+    ? el("video", { src: url, controls: true, loop: true, muted: true, playsinline: true, autoplay: !still.matches, "aria-label": titleOf(job), width: media.width, height: media.height, poster: fileUrl(media.thumbnail_url) })
     : el("img", { src: url, alt: job.prompt ? titleOf(job) : "The image", width: media.width, height: media.height });
   made.addEventListener("error", gone, { once: true });
   return stage.replaceChildren(made);
