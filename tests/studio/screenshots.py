@@ -172,7 +172,7 @@ async def _form(page: Page) -> None:
     await page.get_by_label("Size", exact=True).select_option("exact")
     await page.get_by_label("Width").fill("1000")
     await page.get_by_label("Height").fill("777")
-    await until(page, "document.querySelector('#plan').childElementCount > 0")
+    await until(page, "document.querySelector('#plan').textContent.includes('777')")
 
 
 async def _long(page: Page) -> None:

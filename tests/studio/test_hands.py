@@ -273,7 +273,8 @@ def _gif() -> bytes:
 async def test_what_cannot_be_read_is_not_foreseen(shared: Served, opened: Opened) -> None:
     """An older plan is not shown for a wish that it is not of; and who chose no model is told which one it is."""
     page = await opened(shared)
-    await expect(page.locator("#plan")).to_contain_text("Goes to fal-ai for FLUX.1-schnell")
+    await expect(page.locator("#plan")).to_contain_text("Goes to fal-ai")
+    await expect(page.locator("#pick-model")).to_contain_text("FLUX.1-schnell, the usual one for this")
     await page.locator("#more summary").click()
     await page.get_by_label("Further parameters").fill("{")
     await expect(page.locator("#plan")).to_be_empty()

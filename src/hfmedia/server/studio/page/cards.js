@@ -4,7 +4,7 @@ import { clock, fileUrl, missing } from "./api.js";
 import { all, button, el, find, icon, release, retext } from "./dom.js";
 import { isVideo, standing } from "./state.js";
 import { titleOf } from "./wish.js";
-import { briefly, elapsed, fraction, logLine, moment, moved, sentence, shortModel, standsAt } from "./words.js";
+import { briefly, doubted, elapsed, fraction, logLine, moment, moved, sentence, shortModel, standsAt } from "./words.js";
 
 const RETRIES = [3000, 20_000, 60_000]; // milliseconds after which a preview that failed is asked for again
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -90,8 +90,8 @@ const PARTS = {
   doubt: (job, deeds) => [
     el("div", { class: "stage trouble-stage doubtful" },
       el("h3", {}, icon("alert"), el("span", { text: "It may or may not have been sent" })),
-      quoted(sentence(job.error?.message)),
-      el("p", { text: `It is never sent again by itself. Look at ${job.provider ?? "the provider"}'s own dashboard, then choose:` }),
+      el("p", { text: `${doubted(job)} Nobody here knows whether ${job.provider ?? "the provider"} took the order and bills it. It is never sent again by itself.` }),
+      el("p", { text: `Look at ${job.provider ?? "the provider"}'s own dashboard, then choose:` }),
       el("div", { class: "choices" },
         decision(job, "It is not there: send again", "Sending…", () => deeds.resolve(job.id, "resend")),
         decision(job, "It is there: let it go", "Letting go…", () => deeds.resolve(job.id, "drop")))),

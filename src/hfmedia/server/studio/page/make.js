@@ -8,7 +8,7 @@ import { currentPicture, onPicture, standIn, take } from "./picture.js";
 import { notice, say } from "./say.js";
 import { put } from "./state.js";
 import { RATIOS, rolled, taskOf } from "./wish.js";
-import { explained, number, plural } from "./words.js";
+import { explained, number, plural, shortModel } from "./words.js";
 
 const buying = part("buy");
 const choosing = part("models");
@@ -131,8 +131,9 @@ function plan() {
   } catch {
     // half-written; it is told when it is sent, and until then nobody knows what would become of it
   }
-  const verdict = (wrong) => {
+  const verdict = (wrong, usual) => {
     if (mine !== question) return;
+    if (usual && !told.model) retext(find("#model-facts"), `${shortModel(usual)}, the usual one for this`);
     if (wrong) complain(wrong, false);
     else quiet();
   };

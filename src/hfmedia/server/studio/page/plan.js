@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { el, find, reachable, settled } from "./dom.js";
 import { asBody } from "./wish.js";
-import { plural, shortModel } from "./words.js";
+import { plural } from "./words.js";
 
 const PAUSE = 350; // milliseconds after the last change
 const ANY_PROMPT = "a picture"; // prompts change nothing of a plan, so the form's own is not sent for it
@@ -12,10 +12,10 @@ let stop = null;
 let last = "";
 
 /**
- * Asks what would become of a wish, unless that was just asked; of none, nothing is told. `wrong(trouble)` hears what
- * cannot be done at all.
+ * Asks what would become of a wish, unless that was just asked; of none, nothing is told. `judged(trouble, model)` hears
+ * what cannot be done at all, or by which model it would be done.
  */
-export const foresee = settled(async (wish, picture, wrong) => {
+export const foresee = settled(async (wish, picture, judged) => {
   if (!wish) {
     stop?.abort();
     last = "";
@@ -30,13 +30,13 @@ export const foresee = settled(async (wish, picture, wrong) => {
   stop = new AbortController();
   try {
     const { data } = await api.preview(asBody(asked, picture), stop.signal);
-    wrong(null);
-    show(data, wish.model === "");
+    judged(null, data[0]?.model);
+    show(data);
   } catch (trouble) {
     if (trouble.name === "AbortError") return;
     last = "";
     tell();
-    if (trouble.status === 400 || trouble.status === 403) wrong(trouble);
+    if (trouble.status === 400 || trouble.status === 403) judged(trouble);
   }
 }, PAUSE);
 
@@ -54,8 +54,7 @@ function tell(...parts) {
   area.focus();
 }
 
-/** `told`: also which model it is, since nobody chose one. */
-function show(plans, told) {
+function show(plans) {
   const able = plans.filter((plan) => plan.refusal === null);
   const [first, ...others] = able;
   if (!first) {
@@ -68,7 +67,7 @@ function show(plans, told) {
   const more = differing.length > 0 && el("details", {},
     el("summary", { text: `If it moves on: ${plural(differing.length, "provider")} would change something` }),
     el("ul", {}, ...differing.flatMap((plan) => plan.warnings.map((words) => el("li", { text: words })))));
-  tell(el("p", { class: "first" }, "Goes to ", el("strong", { text: first.provider }), told && ` for ${shortModel(first.model)}`, size(first), able.length > 1 ? `, then ${plural(others.length, "other")} if need be` : "", first.warnings.length > 1 && `. ${plural(first.warnings.length, "thing")} will differ:`), notes, more);
+  tell(el("p", { class: "first" }, "Goes to ", el("strong", { text: first.provider }), size(first), able.length > 1 ? `, then ${plural(others.length, "other")} if need be` : "", first.warnings.length > 1 && `. ${plural(first.warnings.length, "thing")} will differ:`), notes, more);
 }
 
 function size({ parameters: { width, height, aspect_ratio: ratio, resolution } }) {

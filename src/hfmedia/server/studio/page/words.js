@@ -53,6 +53,12 @@ export function costOf(job) {
   return job.may_be_billed ? "Not told by the provider" : "Nothing was billed";
 }
 
+/** Why nobody knows what became of an order: what its story ends with. */
+export function doubted(job) {
+  const [, why] = (job.error?.message ?? "").split("accepted and billed: ");
+  return sentence(why ?? `no answer came from ${job.provider ?? "the provider"}`);
+}
+
 /** How far a job is, 0 to 1, where anybody tells; log lines of the usual progress bars count. */
 export function fraction(job) {
   if (job.stage === "downloading") return job.total ? Math.min(1, job.received / job.total) : null;
