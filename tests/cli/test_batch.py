@@ -23,6 +23,7 @@ from hfmedia.core.answers import Cost
 from hfmedia.core.errors import InvalidRequestError, RefusedError
 
 from .conftest import FLUX, Beside, Hfmedia, Start
+from .test_interrupt import STUCK, polled
 
 AGAIN = "run the same command again"
 PATIENCE = 60.0
@@ -283,11 +284,11 @@ def test_an_interrupt_leaves_what_a_provider_has_and_the_next_start_finds_it(
     sandbox: Beside, start: Start, number: int
 ) -> None:
     """Nothing is cancelled and nothing is lost; exit code 130, and how to go on."""
-    sandbox.fault("replicate", "cold", times=4, seconds=200)
+    sandbox.fault("replicate", "cold", times=4, seconds=STUCK)
     args = ("batch", write(*map(str, range(12))), "-o", "out", "-m", f"{FLUX}:replicate", "--concurrency", "4")
     process = start(*args)
     end = time.monotonic() + PATIENCE
-    while (submitted(sandbox) < 4 or sandbox.asked("poll") < 4) and time.monotonic() < end:
+    while (submitted(sandbox) < 4 or len(polled(sandbox)) < 4) and time.monotonic() < end:
         time.sleep(0.02)
     process.send_signal(number)
     _, err = process.communicate(timeout=PATIENCE)
@@ -295,6 +296,7 @@ def test_an_interrupt_leaves_what_a_provider_has_and_the_next_start_finds_it(
     assert f"interrupted; {AGAIN} to go on" in err
     assert "go on at their providers" in err
     assert sandbox.asked("cancel") == 0
+    sandbox.thaw()
     last = start(*args)
     _, err = last.communicate(timeout=PATIENCE)
     assert last.returncode == 0, err

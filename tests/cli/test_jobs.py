@@ -19,7 +19,7 @@ from hfmedia.cli.story import Standing
 from hfmedia.core.job import Job
 from hfmedia.core.request import Request
 
-from .conftest import FLUX, Beside, Hfmedia
+from .conftest import FLUX, Beside, Hfmedia, late
 
 FAL, REPLICATE = f"{FLUX}:fal-ai", f"{FLUX}:replicate"
 VIDEO = "Wan-AI/Wan2.1-T2V-14B:novita"
@@ -43,7 +43,7 @@ def made(hfmedia: Hfmedia, *args: str) -> dict[str, Any]:
 def detached(hfmedia: Hfmedia, sandbox: Beside) -> dict[str, Any]:
     """A video that runs at novita, and that nobody carries."""
     sandbox.fault("novita", "cold", times=1, seconds=100)
-    result = hfmedia("the sea", "--task", "text-to-video", "-m", VIDEO, "--timeout", "0.5")
+    result = late(hfmedia, "the sea", "--task", "text-to-video", "-m", VIDEO)
     assert result.exit_code == 7, result.stderr
     return listed(hfmedia, "list", "--state", "running")[0]
 
@@ -193,9 +193,9 @@ def test_a_file_that_is_gone_is_told_and_fetched_again(hfmedia: Hfmedia, sandbox
 def test_out_of_time_tells_the_command_that_carries_the_job_on(hfmedia: Hfmedia, sandbox: Beside) -> None:
     """And that command does: the video arrives where it was to go, bought once."""
     sandbox.fault("novita", "cold", times=1, seconds=100)
-    late = hfmedia("the sea", "--task", "text-to-video", "-m", VIDEO, "--timeout", "0.5", "-o", "sea.mp4")
-    assert late.exit_code == 7
-    command = late.stderr.split("`")[1]
+    told = late(hfmedia, "the sea", "--task", "text-to-video", "-m", VIDEO, "-o", "sea.mp4")
+    assert told.exit_code == 7
+    command = told.stderr.split("`")[1]
     assert command.startswith("hfmedia jobs resume ")
     result = hfmedia(*command.split()[1:])
     assert (result.exit_code, result.stdout, result.stderr) == (0, "sea.mp4\n", "")
@@ -257,8 +257,8 @@ def test_what_is_over_cannot_be_carried_on_and_is_told(hfmedia: Hfmedia, sandbox
 def test_a_cancel_that_reaches_the_provider_says_so(hfmedia: Hfmedia, sandbox: Beside) -> None:
     """Exit code 0, and the ledger knows it; a second one finds nothing to stop."""
     sandbox.fault("fal-ai", "cold", times=None, seconds=3000)
-    late = hfmedia("a fox", "--task", "text-to-video", "-m", "Wan-AI/Wan2.1-T2V-14B:fal-ai", "--timeout", "0.5")
-    assert late.exit_code == 7, late.stderr
+    told = late(hfmedia, "a fox", "--task", "text-to-video", "-m", "Wan-AI/Wan2.1-T2V-14B:fal-ai")
+    assert told.exit_code == 7, told.stderr
     one = listed(hfmedia)[0]
     result = hfmedia("jobs", "cancel", one["job_id"])
     assert (result.exit_code, result.stdout) == (0, f"{one['job_id']}: cancelled: the provider agreed to stop\n")
@@ -484,9 +484,9 @@ def test_the_group_s_own_page_lists_its_commands() -> None:
 
 def test_in_a_simulation_nothing_is_left_to_resume(hfmedia: Hfmedia) -> None:
     """Its ledger ends with it, and that is said after the error that names the command."""
-    late = hfmedia("the sea", "--task", "text-to-video", "--sandbox", "--timeout", "1")
-    assert late.exit_code == 7, late.stderr
-    assert late.stderr.splitlines()[-1].startswith("the simulation has ended")
+    told = late(hfmedia, "the sea", "--task", "text-to-video", "--sandbox")
+    assert told.exit_code == 7, told.stderr
+    assert told.stderr.splitlines()[-1].startswith("the simulation has ended")
 
 
 def test_looking_needs_no_credential(hfmedia: Hfmedia) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FLUX, Beside, Hfmedia, Start
+from .conftest import FLUX, Beside, Hfmedia, Start, late
 from .test_interrupt import STUCK, accepted, ended, until
 from .test_jobs import listed
 from .test_terminal import seen
@@ -22,7 +22,7 @@ NOVITA, FAL = (f"Wan-AI/Wan2.1-T2V-14B:{provider}" for provider in ("novita", "f
 
 def test_a_process_that_dies_leaves_its_job_to_the_next(hfmedia: Hfmedia, sandbox: Beside, start: Start) -> None:
     """While it lives the list says who carries the job, afterwards how to carry it on; bought once."""
-    sandbox.fault("novita", "cold", times=1, seconds=150)
+    sandbox.fault("novita", "cold", times=1, seconds=STUCK)
     process = start(*VIDEO, NOVITA)
     until(lambda: sandbox.asked("poll") > 0, process)
     (one,) = listed(hfmedia)
@@ -35,6 +35,7 @@ def test_a_process_that_dies_leaves_its_job_to_the_next(hfmedia: Hfmedia, sandbo
     process.wait(10)
     (one,) = listed(hfmedia)
     assert one["next"].startswith(f"`hfmedia jobs resume {one['job_id']}`")
+    sandbox.thaw()
     result = hfmedia("jobs", "resume")
     assert (result.exit_code, result.stdout) == (0, "sea.mp4\n"), result.stderr
     assert accepted(sandbox, "novita") == 1
@@ -87,7 +88,7 @@ def test_an_interrupt_while_a_file_comes_tells_how_to_fetch_it(hfmedia: Hfmedia,
 def test_an_interrupt_of_resume_leaves_the_job_standing(hfmedia: Hfmedia, sandbox: Beside, start: Start) -> None:
     """As one of generate does, with a line for each job."""
     sandbox.fault("fal-ai", "cold", times=None, seconds=STUCK)
-    assert hfmedia(*VIDEO, FAL, "--timeout", "0.5").exit_code == 7
+    assert late(hfmedia, *VIDEO, FAL).exit_code == 7
     (one,) = listed(hfmedia)
     before = sandbox.asked("poll")
     process = start("jobs", "resume", one["job_id"])
@@ -103,7 +104,7 @@ def test_an_interrupt_of_resume_leaves_the_job_standing(hfmedia: Hfmedia, sandbo
 def test_a_job_is_watched_until_it_has_ended(hfmedia: Hfmedia, sandbox: Beside, start: Start) -> None:
     """Piped, each fact is said once, as it comes; then the command leaves by itself."""
     sandbox.fault("novita", "cold", times=1, seconds=100)
-    assert hfmedia(*VIDEO, NOVITA, "--timeout", "0.5").exit_code == 7
+    assert late(hfmedia, *VIDEO, NOVITA).exit_code == 7
     (one,) = listed(hfmedia)
     watching = start("jobs", "show", one["job_id"], "--watch", "--json")
     assert hfmedia("jobs", "resume").exit_code == 0
@@ -131,7 +132,7 @@ def test_a_terminal_sees_resume_as_it_sees_generate(hfmedia: Hfmedia, sandbox: B
     """A line per job, then the totals; the path alone on stdout."""
     sandbox.fault("novita", "cold", times=2, seconds=100)
     for name in ("a.mp4", "b.mp4"):
-        assert hfmedia(*VIDEO[:-2], name, "-m", NOVITA, "--timeout", "0.5").exit_code == 7
+        assert late(hfmedia, *VIDEO[:-2], name, "-m", NOVITA).exit_code == 7
     code, out, shown = seen(start, "jobs", "resume", "--all")
     assert code == 0
     assert sorted(out.splitlines()) == ["a.mp4", "b.mp4"]

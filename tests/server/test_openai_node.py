@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from PIL import Image
 
@@ -60,6 +61,14 @@ def play(node: subprocess.Popen[str], gateway: Served, tmp_path: Path) -> Play:
         return told["result"], told["sent"]
 
     return run
+
+
+async def answered(gateway: Served, http: aiohttp.ClientSession, route: str, status: int) -> bool:
+    """Whether a GET of this route was answered with this status, as the gateway itself counts."""
+    async with http.get(f"{gateway.url}/metrics") as answer:
+        counts = [line for line in (await answer.text()).splitlines() if line.startswith("hfmedia_requests_total{")]
+    labels = ('method="GET"', f'route="{route}"', f'status="{status}"')
+    return any(all(label in line for label in labels) for line in counts)
 
 
 def picture(path: Path) -> tuple[str | None, tuple[int, int]]:
@@ -162,9 +171,17 @@ async def test_what_was_bought_is_not_bought_again(play: Play, gateway: Served, 
     assert sent == ["POST /v1/images/generations"] and gateway.submissions == 1
 
 
-async def test_a_video_is_made_and_downloaded(play: Play, gateway: Served, tmp_path: Path) -> None:
+async def test_a_video_is_made_and_downloaded(
+    play: Play, gateway: Served, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
     """Begun, looked at as often as the gateway says, then its file and its thumbnail; too early it is not there."""
-    told, sent = await play("video")
+    gateway.fault("fal-ai", "cold", seconds=100_000)
+    playing = asyncio.create_task(play("video"))
+    for asked, status in (("/v1/videos/{video_id}/content", 404), ("/v1/videos/{video_id}", 200)):
+        while not (playing.done() or await answered(gateway, http, asked, status)):  # noqa: ASYNC110 - it rings no bell
+            await asyncio.sleep(0.02)
+    gateway.thaw()
+    told, sent = await playing
     begun, early, video = told["begun"], told["early"], told["video"]
     assert begun["status"] in ("queued", "in_progress") and begun["retry"] == "false"
     assert (early["status"], early["code"], early["attempts"]) == (404, "video_not_ready", 1)

@@ -130,8 +130,9 @@ async def test_errors_are_of_the_class_that_people_catch(client: Any, gateway: S
     assert gateway.submissions == 0
 
 
-async def test_what_is_not_ready_is_not_asked_for_again(client: Any) -> None:
+async def test_what_is_not_ready_is_not_asked_for_again(client: Any, gateway: Served) -> None:
     """The client tries a 409 three times; this is a 404, and says when."""
+    gateway.fault("fal-ai", "cold", seconds=100_000)  # it is not ready, however late it is asked for
     video = await client.videos.create(prompt="a boat", model=QUICK)
     with pytest.raises(openai.NotFoundError, match="not ready") as early:
         await client.videos.download_content(video.id)

@@ -81,7 +81,7 @@ async def video(http: aiohttp.ClientSession, url: str, name: str = "") -> dict[s
 
 async def test_jobs_are_let_go_and_taken_up_again(start: Start, http: aiohttp.ClientSession, beside: Beside) -> None:
     """A video that is under way when SIGTERM comes is completed by the next start, and bought once."""
-    beside.fault("fal-ai", "cold", seconds=200)  # at fifty times the pace of life
+    beside.fault("fal-ai", "cold", seconds=100_000)
     process = start("--port", "0")
     url = address(process)
     name = str((await video(http, url))["id"])
@@ -92,6 +92,8 @@ async def test_jobs_are_let_go_and_taken_up_again(start: Start, http: aiohttp.Cl
     process.send_signal(signal.SIGTERM)
     assert await left(process) == 0
     url = address(start("--port", "0"))
+    beside.thaw()
+    until = time.monotonic() + LONGEST
     while (told := await video(http, url, name))["status"] != "completed":
         assert told["status"] in ("queued", "in_progress"), told
         assert time.monotonic() < until
