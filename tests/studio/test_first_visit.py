@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .acts import choose_model, make
-from .conftest import Opened, Served, until
+from .conftest import CHROMIUM, Opened, Served, launched, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -32,6 +32,16 @@ async def test_the_first_visit_ends_with_an_image(gateway: Served, opened: Opene
     await expect(tile).to_be_visible()
     await until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
     assert gateway.submissions == 1
+
+
+async def test_the_whole_browser_shows_the_same(gateway: Served) -> None:
+    """The other tests may drive its engine alone."""
+    async with launched(CHROMIUM) as browser:
+        page = await browser.new_page()
+        await page.goto(gateway.url)
+        await make(page, "a red fox in the snow")
+        await expect(page.get_by_role("button", name="Image: a red fox in the snow")).to_be_visible()
+        await until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
 
 
 async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) -> None:
