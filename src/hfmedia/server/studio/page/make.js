@@ -2,12 +2,11 @@
 
 import { part, Trouble } from "./api.js";
 import { all, el, find, reachable, retext, settled } from "./dom.js";
-import { checked, object } from "./fields.js";
 import { tab } from "./kept.js";
 import { currentPicture, onPicture, standIn, take } from "./picture.js";
 import { notice, say } from "./say.js";
 import { put } from "./state.js";
-import { RATIOS, rolled, taskOf } from "./wish.js";
+import { RATIOS, checked, object, rolled, taskOf } from "./wish.js";
 import { explained, number, plural, shortModel } from "./words.js";
 
 const buying = part("buy");

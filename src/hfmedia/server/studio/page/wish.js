@@ -1,13 +1,49 @@
-// A wish: what the form says, as the API takes it; and how a job that was made becomes a wish again.
+// A wish: what the form says, as the API takes it, and a Trouble for what cannot be meant; and how a job that was made becomes
+// a wish again.
 
-import { shortModel } from "./words.js";
+import { Trouble } from "./api.js";
+import { number, shortModel } from "./words.js";
 
 export const RATIOS = ["1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16"];
 const NUMBERS = ["width", "height", "num_inference_steps", "guidance_scale", "num_frames", "seconds", "fps"];
 const KNOWN = new Set([...NUMBERS, "seed", "aspect_ratio", "resolution", "negative_prompt", "scheduler"]);
-export const LARGEST = 2n ** 64n - 1n;
+const LARGEST = 2n ** 64n - 1n;
 
 export const taskOf = (kind, picture) => `${picture ? "image" : "text"}-to-${kind}`;
+
+/** What a field says; a Trouble in the words of its label. */
+export function checked(input) {
+  const decimal = input.dataset.max !== undefined;
+  const text = decimal ? input.value.trim().replace(",", ".") : input.value.trim(); // many write 2,5: a number field would read 25
+  const wrong = text === "" && !input.validity.badInput ? null : decimal ? wrongDecimal(text, input.dataset) : input.name === "seed" ? wrongSeed(text) : wrongNumber(input);
+  if (wrong) throw new Trouble(400, { code: "invalid_value", param: input.id, message: `“${input.labels[0].textContent}” ${wrong}.` });
+  return text;
+}
+
+const range = (low, high) => `is from ${number(low)} to ${number(high)}`;
+const wrongSeed = (text) => (/^\d{1,20}$/.test(text) && BigInt(text) <= LARGEST ? null : `is a whole number from 0 to ${LARGEST}`);
+
+function wrongDecimal(text, { min, max }) {
+  if (!/^-?(\d+\.?\d*|\.\d+)$/.test(text)) return "is no number";
+  return Number(text) < Number(min) || Number(text) > Number(max) ? range(min, max) : null;
+}
+
+function wrongNumber({ validity, min, max }) {
+  if (validity.badInput) return "is no number";
+  if (validity.stepMismatch) return "is a whole number";
+  return validity.rangeUnderflow || validity.rangeOverflow ? range(min, max) : null;
+}
+
+/** The text of a JSON object, read. */
+export function object(text) {
+  try {
+    const read = JSON.parse(text);
+    if (read && typeof read === "object" && !Array.isArray(read)) return read;
+  } catch {
+    // told below: it is the same for every way to be no object
+  }
+  throw new Trouble(400, { code: "invalid_value", param: "extra", message: 'The further parameters are no JSON object, such as {"strength": 0.7}.' });
+}
 
 /** A wish as a request of POST /v1/jobs: a form where there is an image, and JSON otherwise. */
 export function asBody(wish, picture) {
