@@ -175,6 +175,7 @@ async def test_a_wish_that_began_with_an_image_is_not_sent_without(gateway: Serv
     await expect(page.locator(".toast")).to_contain_text("Add the image it began with")
     await expect(page.locator("#drop")).to_contain_text("The image it begins with")
     await expect(page.locator("#model-name")).to_contain_text("Kontext")
+    await expect(page.locator("#plan")).to_be_empty()  # what would become of it is not known without
     before = gateway.submissions
     await page.keyboard.press("Control+Enter")
     await expect(page.locator("#trouble")).to_contain_text("an image that is not here")

@@ -38,8 +38,8 @@ async function resend(job, change = {}) {
 async function refill(wish) {
   const { lost, back } = await make.fill(wish);
   const words = [
-    back && "The form is filled anew.",
-    make.lacks() && "The form is filled. Add the image it began with, then make it.",
+    (back || make.lacks()) && "The form is filled.",
+    make.lacks() && "Add the image it began with, then make it.",
     lost.length > 0 && `The form has no place for ${lost.join(", ")}: look whether it says what you mean.`,
   ].filter(Boolean);
   if (words.length) notice(words.join(" "), { back });

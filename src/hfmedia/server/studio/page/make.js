@@ -122,11 +122,10 @@ async function learnNow() {
 }
 
 function plan() {
-  if (awaited && !currentPicture()) return; // the form says what is missing
   const mine = ++question;
   let told = null;
   try {
-    told = wish();
+    told = awaited && !currentPicture() ? null : wish(); // the form says what is missing
   } catch {
     // half-written; it is told when it is sent, and until then nobody knows what would become of it
   }

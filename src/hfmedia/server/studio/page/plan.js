@@ -10,6 +10,7 @@ const ANY_PROMPT = "a picture"; // prompts change nothing of a plan, so the form
 const area = find("#plan");
 let stop = null;
 let last = "";
+let model = null; // of the plan that is shown
 
 /**
  * Asks what would become of a wish, unless that was just asked; of none, nothing is told. `judged(trouble, model)` hears
@@ -24,13 +25,17 @@ export const foresee = settled(async (wish, picture, judged) => {
   }
   const asked = { ...wish, n: 1, prompt: ANY_PROMPT };
   const mark = JSON.stringify([asked, picture?.name, picture?.size, picture?.lastModified]);
-  if (mark === last) return;
-  last = mark;
+  if (mark === last) {
+    if (model) judged(null, model);
+    return;
+  }
+  [last, model] = [mark, null];
   stop?.abort();
   stop = new AbortController();
   try {
     const { data } = await api.preview(asBody(asked, picture), stop.signal);
-    judged(null, data[0]?.model);
+    model = data[0]?.model ?? null;
+    judged(null, model);
     show(data);
   } catch (trouble) {
     if (trouble.name === "AbortError") return;
