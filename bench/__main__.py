@@ -17,127 +17,145 @@ from tempfile import mkdtemp
 from typing import Any
 
 from . import page, plots
-from .cases import COUNT, FLOOR, OURS, POLLED, Case, cases
-from .peers import interpreters
-from .running import COUNTED, Numbers, Runs, polled, world
+from .cases import INSTRUCTIONS, FLOOR, HFMEDIA, POLL_CASES, Case, all_cases
+from .peers import find_interpreters
+from .running import POLL_CLIENTS, Numbers, Runs, count_polls, run_environment
 
 Row = dict[str, Any]
 
 
-def row(name: str, case: Case, taken: dict[str, list[Numbers]], judged: bool) -> Row:
+def build_row(name: str, case: Case, runs_by_client: dict[str, list[Numbers]], is_judged: bool) -> Row:
     """What is kept of a case: every number, the medians, and whether the budget is met."""
-    found: dict[str, Any] = {}
-    for who, runs in taken.items():
+    results: dict[str, Any] = {}
+    for client, runs in runs_by_client.items():
         error = next((numbers["error"] for numbers in runs if "error" in numbers), None)
-        values = [numbers[case.read] for numbers in runs if case.read in numbers]
+        values = [numbers[case.metric] for numbers in runs if case.metric in numbers]
         if error or not values:
-            found[who] = {"cannot": error or "not measured here"}
+            results[client] = {"cannot": error or "not measured here"}
         elif isinstance(values[0], dict | list):
-            found[who] = {"values": values}
+            results[client] = {"values": values}
         else:
-            found[who] = {"median": statistics.median(values), "values": values}
+            results[client] = {"median": statistics.median(values), "values": values}
         if "samples" in (runs[0] if runs else {}):
-            found[who]["samples"] = runs[0]["samples"]
-    found |= {who: {"cannot": why} for who, why in case.cannot.items()}
-    middle = {who: one["median"] for who, one in found.items() if "median" in one}
+            results[client]["samples"] = runs[0]["samples"]
+    results |= {client: {"cannot": reason} for client, reason in case.unsupported.items()}
+    medians = {
+        client: client_result["median"] for client, client_result in results.items() if "median" in client_result
+    }
     met = None
-    if judged and case.ok is not None and OURS in middle:
+    if is_judged and case.is_within_budget is not None and HFMEDIA in medians:
         try:
-            met = case.ok(middle)
+            met = case.is_within_budget(medians)
         except KeyError:  # a peer that the budget speaks of is not there
             met = None
-    about = {"about": case.about, "how": case.how, "unit": case.unit, "budget": case.budget, "met": met}
-    return {"name": name, **about, "who": found}
+    case_fields = {"about": case.title, "how": case.method, "unit": case.unit, "budget": case.budget, "met": met}
+    return {"name": name, **case_fields, "who": results}
 
 
-def shown(one: Row) -> list[str]:
+def format_row(case_row: Row) -> list[str]:
     """A row as lines of text."""
-    verdict = {True: "met", False: "NOT MET", None: "not judged"}[one["met"]]
-    lines = [f"\n{one['about']}" + (f"  [budget {one['budget']}: {verdict}]" if one["budget"] else "")]
-    ours = one["who"].get(OURS, {}).get("median")
-    for who, found in one["who"].items():
-        if "cannot" in found:
-            lines.append(f"  {who:16} -          {found['cannot']}")
-        elif "median" in found:
-            ratio = f"{ours / found['median']:.2f} x" if who != OURS and ours and found["median"] else ""
-            spread = f"{min(found['values']):.2f} to {max(found['values']):.2f}"
-            lines.append(f"  {who:16} {found['median']:9.2f} {one['unit']:3} ({spread:>20})  {ratio}")
+    verdict = {True: "met", False: "NOT MET", None: "not judged"}[case_row["met"]]
+    lines = [f"\n{case_row['about']}" + (f"  [budget {case_row['budget']}: {verdict}]" if case_row["budget"] else "")]
+    own_median = case_row["who"].get(HFMEDIA, {}).get("median")
+    for client, client_result in case_row["who"].items():
+        if "cannot" in client_result:
+            lines.append(f"  {client:16} -          {client_result['cannot']}")
+        elif "median" in client_result:
+            ratio = (
+                f"{own_median / client_result['median']:.2f} x"
+                if client != HFMEDIA and own_median and client_result["median"]
+                else ""
+            )
+            spread = f"{min(client_result['values']):.2f} to {max(client_result['values']):.2f}"
+            lines.append(f"  {client:16} {client_result['median']:9.2f} {case_row['unit']:3} ({spread:>20})  {ratio}")
         else:
-            lines += [f"  {who:16} {length:>9} events: {numbers['job']:.2f} ms a job, {numbers['find']:.2f} ms to find "
+            lines += [f"  {client:16} {length:>9} events: {numbers['job']:.2f} ms a job, {numbers['find']:.2f} ms to find "
                       f"one, {numbers['latest']:.2f} ms for the latest 100"
-                      for length, numbers in found["values"][0].items()]  # fmt: skip
-    return [*lines, f"  how: {one['how']}"]
+                      for length, numbers in client_result["values"][0].items()]  # fmt: skip
+    return [*lines, f"  how: {case_row['how']}"]
 
 
-def merged(before: Row, now: Row) -> Row:
+def merge_results(previous: Row, new_results: Row) -> Row:
     """What was measured before, with the cases that were measured again in their places and new ones at the end."""
-    again = {one["name"]: one for one in now["cases"]}
-    kept = [again.pop(one["name"], one) for one in before["cases"]]
-    return {**before, "seconds": before["seconds"] + now["seconds"], "cases": [*kept, *again.values()]}
+    rerun = {case_row["name"]: case_row for case_row in new_results["cases"]}
+    merged_cases = [rerun.pop(case_row["name"], case_row) for case_row in previous["cases"]]
+    return {
+        **previous,
+        "seconds": previous["seconds"] + new_results["seconds"],
+        "cases": [*merged_cases, *rerun.values()],
+    }
 
 
-def taken(names: list[str], table: dict[str, Case], folder: Path, *, quick: bool) -> tuple[list[Row], int]:
+def run_cases(names: list[str], cases_by_name: dict[str, Case], folder: Path, *, quick: bool) -> tuple[list[Row], int]:
     """The rows of these cases, told as they come, and the seconds until the peers were there."""
-    began, rows, polls = time.time(), list[Row](), bool(set(names) & set(POLLED))
-    needed = {who for name in names if name in table for who in table[name].run} | (set(COUNTED) if polls else set())
-    with world(folder) as environ, ThreadPoolExecutor(1) as pool:
-        installing = pool.submit(interpreters, needed)
-        runs = Runs(folder, {OURS: sys.executable, FLOOR: sys.executable})
+    started_at, rows, has_poll_cases = time.time(), list[Row](), bool(set(names) & set(POLL_CASES))
+    clients = {client for name in names if name in cases_by_name for client in cases_by_name[name].commands} | (
+        set(POLL_CLIENTS) if has_poll_cases else set()
+    )
+    with run_environment(folder) as environ, ThreadPoolExecutor(1) as pool:
+        installing = pool.submit(find_interpreters, clients)
+        runs = Runs(folder, {HFMEDIA: sys.executable, FLOOR: sys.executable})
         for name in names:
-            if name in table and table[name].read == COUNT:  # it is no matter what else happens meanwhile
-                runs.of(table[name], environ)
+            if (
+                name in cases_by_name and cases_by_name[name].metric == INSTRUCTIONS
+            ):  # it is no matter what else happens meanwhile
+                runs.results_for(cases_by_name[name], environ)
         runs.pythons |= installing.result()
-        installed = round(time.time() - began)
-        counting = polled(folder, runs.pythons, 6 if quick else 60) if polls else {}
+        install_seconds = round(time.time() - started_at)
+        poll_futures = count_polls(folder, runs.pythons, 6 if quick else 60) if has_poll_cases else {}
         for name in names:
-            if name in table:
+            if name in cases_by_name:
                 start = time.time()
-                made = row(name, table[name], runs.of(table[name], environ), not quick)
-                rows.append({**made, "took": round(time.time() - start, 1)})
-                print("\n".join(shown(rows[-1])), flush=True)
-    counted = {who: [future.result()] for who, future in counting.items()}
+                case_row = build_row(
+                    name, cases_by_name[name], runs.results_for(cases_by_name[name], environ), not quick
+                )
+                rows.append({**case_row, "took": round(time.time() - start, 1)})
+                print("\n".join(format_row(rows[-1])), flush=True)
+    poll_counts = {client: [future.result()] for client, future in poll_futures.items()}
     for name in names:
-        if name in POLLED:
-            rows.append(row(name, POLLED[name], counted, not quick))
-            print("\n".join(shown(rows[-1])), flush=True)
-    return rows, installed
+        if name in POLL_CASES:
+            rows.append(build_row(name, POLL_CASES[name], poll_counts, not quick))
+            print("\n".join(format_row(rows[-1])), flush=True)
+    return rows, install_seconds
 
 
 def main() -> None:
     """The table, as the numbers come."""
-    words = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    words.add_argument("names", nargs="*", metavar="NAME")
-    words.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs; a minute or two")
-    words.add_argument("--out", type=Path, default=Path("bench-results"), help="where the JSON and the plots go")
-    words.add_argument("--docs", action="store_true", help="into docs/performance, and the page beside it anew")
-    asked = words.parse_args()
-    out = page.RESULTS.parent if asked.docs else asked.out
-    table = cases(asked.quick)
-    if asked.quick:
-        table = {name: replace(case, rounds=1) for name, case in table.items()}
-    names = asked.names or [*table, *POLLED]
-    unknown = set(names) - set(table) - set(POLLED)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, to see that everything runs; a minute or two"
+    )
+    parser.add_argument("--out", type=Path, default=Path("bench-results"), help="where the JSON and the plots go")
+    parser.add_argument("--docs", action="store_true", help="into docs/performance, and the page beside it anew")
+    arguments = parser.parse_args()
+    out = page.RESULTS.parent if arguments.docs else arguments.out
+    cases_by_name = all_cases(arguments.quick)
+    if arguments.quick:
+        cases_by_name = {name: replace(case, rounds=1) for name, case in cases_by_name.items()}
+    names = arguments.names or [*cases_by_name, *POLL_CASES]
+    unknown = set(names) - set(cases_by_name) - set(POLL_CASES)
     if unknown:
-        sys.exit(f"there is no case {min(unknown)!r}; there are {', '.join([*table, *POLLED])}")
-    began, folder = time.time(), Path(mkdtemp(prefix="hfmedia-bench-"))
+        sys.exit(f"there is no case {min(unknown)!r}; there are {', '.join([*cases_by_name, *POLL_CASES])}")
+    started_at, folder = time.time(), Path(mkdtemp(prefix="hfmedia-bench-"))
     try:
-        rows, installed = taken(names, table, folder, quick=asked.quick)
+        rows, installed = run_cases(names, cases_by_name, folder, quick=arguments.quick)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-    about = {"machine": machine, "when": time.strftime("%Y-%m-%d"), "quick": asked.quick}
-    whole = {**about, "seconds": round(time.time() - began), "installing": installed, "cases": rows}
-    results = out / "results.json"
-    if asked.names and results.exists():
-        whole = merged(json.loads(results.read_text()), whole)
-    results.write_text(json.dumps(whole, indent=1) + "\n")
-    drawn = plots.draw(whole, out)
-    if asked.docs:
+    metadata = {"machine": machine, "when": time.strftime("%Y-%m-%d"), "quick": arguments.quick}
+    results = {**metadata, "seconds": round(time.time() - started_at), "installing": installed, "cases": rows}
+    results_path = out / "results.json"
+    if arguments.names and results_path.exists():
+        results = merge_results(json.loads(results_path.read_text()), results)
+    results_path.write_text(json.dumps(results, indent=1) + "\n")
+    plot_paths = plots.draw_plots(results, out)
+    if arguments.docs:
         page.main()
-    missed = [one["name"] for one in rows if one["met"] is False]
-    print(f"\n{len(rows)} cases in {whole['seconds']} s; over budget: {', '.join(missed) or 'none'}")
-    print(f"{results}, and {len(drawn)} plots beside it")
+    over_budget = [case_row["name"] for case_row in rows if case_row["met"] is False]
+    print(f"\n{len(rows)} cases in {results['seconds']} s; over budget: {', '.join(over_budget) or 'none'}")
+    print(f"{results_path}, and {len(plot_paths)} plots beside it")
 
 
 if __name__ == "__main__":

@@ -13,31 +13,45 @@ import time
 from pathlib import Path
 from tempfile import mkdtemp
 
-EVERY = 0.5  # seconds
+SAMPLE_INTERVAL = 0.5  # seconds
 
 
 def main() -> None:
     """Seconds in all, pictures a second, and the samples: seconds, files, MB."""
     prompts = int(sys.argv[1])
     folder = Path(mkdtemp(dir=os.environ["BENCH_FOLDER"]))
-    asked, made = folder / "prompts.txt", folder / "made"
-    asked.write_text("".join(f"a kite {number}\n" for number in range(prompts)))
-    command = [sys.executable, "-m", "hfmedia", "batch", str(asked), "-o", str(made), "-m", "bench/small"]
-    began, samples = time.perf_counter(), []
-    with subprocess.Popen([*command, "--concurrency", "32"], stdout=subprocess.DEVNULL) as running:
-        status = Path(f"/proc/{running.pid}/status")
-        while running.poll() is None:
-            time.sleep(EVERY)
+    prompts_file, output_folder = folder / "prompts.txt", folder / "made"
+    prompts_file.write_text("".join(f"a kite {number}\n" for number in range(prompts)))
+    command = [
+        sys.executable,
+        "-m",
+        "hfmedia",
+        "batch",
+        str(prompts_file),
+        "-o",
+        str(output_folder),
+        "-m",
+        "bench/small",
+    ]
+    started_at, samples = time.perf_counter(), []
+    with subprocess.Popen([*command, "--concurrency", "32"], stdout=subprocess.DEVNULL) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            time.sleep(SAMPLE_INTERVAL)
             lines = status.read_text().splitlines() if status.exists() else []
             resident = [int(line.split()[1]) / 1000 for line in lines if line.startswith("VmRSS:")]
-            files = sum(1 for entry in os.scandir(made) if entry.name.endswith(".png")) if made.exists() else 0
-            samples += [(round(time.perf_counter() - began, 1), files, resident[0])] if resident else []
-    taken = time.perf_counter() - began
-    files = sum(1 for entry in os.scandir(made) if entry.name.endswith(".png"))
-    assert (running.returncode, files) == (0, prompts), f"the batch ended with {running.returncode}, {files} files"
-    half = [memory for _, files, memory in samples if files >= prompts // 2]
-    grown = half[-1] - half[0] if half else 0.0
-    print(json.dumps({"wall": taken, "rate": prompts / taken, "peak": max(m for *_, m in samples), "grown": grown,
+            files = (
+                sum(1 for entry in os.scandir(output_folder) if entry.name.endswith(".png"))
+                if output_folder.exists()
+                else 0
+            )
+            samples += [(round(time.perf_counter() - started_at, 1), files, resident[0])] if resident else []
+    elapsed = time.perf_counter() - started_at
+    files = sum(1 for entry in os.scandir(output_folder) if entry.name.endswith(".png"))
+    assert (process.returncode, files) == (0, prompts), f"the batch ended with {process.returncode}, {files} files"
+    second_half = [memory for _, files, memory in samples if files >= prompts // 2]
+    memory_growth = second_half[-1] - second_half[0] if second_half else 0.0
+    print(json.dumps({"wall": elapsed, "rate": prompts / elapsed, "peak": max(m for *_, m in samples), "grown": memory_growth,
                       "samples": samples}))  # fmt: skip
 
 

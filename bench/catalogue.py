@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 
-async def ours() -> int:
+async def count_hfmedia() -> int:
     """Every model of one task, with all its mappings."""
     import hfmedia
 
@@ -22,33 +22,33 @@ async def ours() -> int:
         return len(await client.models("text-to-image"))
 
 
-async def hub() -> int:
+async def count_huggingface_hub() -> int:
     """The Hub's own client, all pages."""
     from huggingface_hub import HfApi
 
-    listed = HfApi(endpoint=os.environ["HF_ENDPOINT"]).list_models(
+    models = HfApi(endpoint=os.environ["HF_ENDPOINT"]).list_models(
         pipeline_tag="text-to-image", inference_provider="all", expand=["inferenceProviderMapping"]
     )
-    return sum(1 for _ in listed)
+    return sum(1 for _ in models)
 
 
-async def g4f() -> int:
+async def count_g4f() -> int:
     """g4f's own list: it reads the first page only."""
-    there = importlib.import_module("bench.clients.g4f")
-    module: Any = there.module
+    g4f_client = importlib.import_module("bench.clients.g4f")
+    module: Any = g4f_client.module
     get = module.requests.get
-    module.requests.get = lambda url, **more: get(there.here(url), **more)
+    module.requests.get = lambda url, **more: get(g4f_client.here(url), **more)
     module.HuggingFaceMedia.get_models()
     return len(module.HuggingFaceMedia.task_mapping)
 
 
 def main() -> None:
     """Milliseconds for all, and how many there were."""
-    who = {"ours": ours, "hub": hub, "g4f": g4f}[sys.argv[1]]
+    count = {"ours": count_hfmedia, "hub": count_huggingface_hub, "g4f": count_g4f}[sys.argv[1]]
     wall, cpu = time.perf_counter(), time.process_time()
-    models = asyncio.run(who())
-    taken = {"wall": (time.perf_counter() - wall) * 1000, "cpu": (time.process_time() - cpu) * 1000}
-    print(json.dumps({**taken, "models": models}))
+    models = asyncio.run(count())
+    timings = {"wall": (time.perf_counter() - wall) * 1000, "cpu": (time.process_time() - cpu) * 1000}
+    print(json.dumps({**timings, "models": models}))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-TICK = 0.005  # seconds
+TICK_INTERVAL = 0.005  # seconds
 
 
-def memory(name: str) -> float:
+def memory_mb(name: str) -> float:
     """MB of resident memory, ``VmRSS`` now or ``VmHWM`` at its peak, as Linux counts them."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name + ":"):
@@ -28,52 +28,52 @@ def memory(name: str) -> float:
     return float("nan")
 
 
-def forget_peak() -> None:
+def reset_peak_memory() -> None:
     """From now on ``VmHWM`` counts anew."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
-async def watched(pauses: list[float]) -> None:
+async def record_pauses(pauses: list[float]) -> None:
     """Notes how late each tick comes."""
     while True:
-        began = time.perf_counter()
-        await asyncio.sleep(TICK)
-        pauses.append(time.perf_counter() - began - TICK)
+        started_at = time.perf_counter()
+        await asyncio.sleep(TICK_INTERVAL)
+        pauses.append(time.perf_counter() - started_at - TICK_INTERVAL)
 
 
-async def measured(client: Any, what: str, model: str, jobs: int, at_once: int, prompt: str) -> dict[str, Any]:
+async def measure(client: Any, method: str, model: str, jobs: int, concurrency: int, prompt: str) -> dict[str, Any]:
     """The numbers of so many jobs, so many of them side by side."""
-    make = getattr(client, what)
-    chance, ends = random.Random(1), []
+    create = getattr(client, method)
+    rng, finished_at = random.Random(1), []
 
-    async def line(first: int) -> None:
-        for number in range(first, jobs, at_once):
-            await make(model, prompt.replace("{x}", f"{1.5 + chance.random():.3f}") + f" {number}")
-            ends.append(time.monotonic())
+    async def worker(first: int) -> None:
+        for number in range(first, jobs, concurrency):
+            await create(model, prompt.replace("{x}", f"{1.5 + rng.random():.3f}") + f" {number}")
+            finished_at.append(time.monotonic())
 
-    forget_peak()
-    idle, pauses = memory("VmRSS"), [0.0]
-    ticker = asyncio.ensure_future(watched(pauses))
+    reset_peak_memory()
+    idle, pauses = memory_mb("VmRSS"), [0.0]
+    ticker = asyncio.ensure_future(record_pauses(pauses))
     cpu, wall = time.process_time(), time.perf_counter()
-    await asyncio.gather(*(line(first) for first in range(at_once)))
-    taken = {"wall": time.perf_counter() - wall, "cpu": (time.process_time() - cpu) / jobs * 1000}
-    peak = memory("VmHWM")
-    await asyncio.sleep(2 * TICK)  # for a pause that lasted until the end
+    await asyncio.gather(*(worker(first) for first in range(concurrency)))
+    timings = {"wall": time.perf_counter() - wall, "cpu": (time.process_time() - cpu) / jobs * 1000}
+    peak = memory_mb("VmHWM")
+    await asyncio.sleep(2 * TICK_INTERVAL)  # for a pause that lasted until the end
     ticker.cancel()
-    return {**taken, "rate": jobs / taken["wall"], "pause": max(pauses) * 1000, "peak": peak, "above": peak - idle,
-            "ends": ends if jobs <= 100 else []}  # fmt: skip
+    return {**timings, "rate": jobs / timings["wall"], "pause": max(pauses) * 1000, "peak": peak, "above": peak - idle,
+            "ends": finished_at if jobs <= 100 else []}  # fmt: skip
 
 
 async def main() -> None:
     """Warms up with a job of the same kind, unless the prompt asks for a first run."""
-    who, what, model, jobs, at_once, prompt = sys.argv[1:]
-    module = importlib.import_module(f"bench.clients.{who}")
+    client_name, method, model, jobs, concurrency, prompt = sys.argv[1:]
+    module = importlib.import_module(f"bench.clients.{client_name}")
     folder = Path(mkdtemp(dir=os.environ["BENCH_FOLDER"]))
     async with module.opened(folder) as client:
         if "cold" not in prompt:
             warm = {"bench/film": "bench/video", "bench/inline": "bench/small"}.get(model, model)
-            await getattr(client, what)(warm, "for 0.1 s" if model == "bench/film" else "warm")
-        print(json.dumps(await measured(client, what, model, int(jobs), int(at_once), prompt)))
+            await getattr(client, method)(warm, "for 0.1 s" if model == "bench/film" else "warm")
+        print(json.dumps(await measure(client, method, model, int(jobs), int(concurrency), prompt)))
 
 
 if __name__ == "__main__":

@@ -18,50 +18,50 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .gateway import alive, free_port
+from .gateway import is_alive, free_port
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+BROWSER_ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
-WATCH = """
+READY_SCRIPT = """
 new MutationObserver((_, self) => {
   if (document.querySelector("#ratios input") === null) return;  // the form's script makes these when it is ready
   window.formReady = performance.now();
   self.disconnect();
 }).observe(document, { childList: true, subtree: true });
 """
-TIMES = """() => [performance.getEntriesByType("navigation")[0].loadEventEnd, window.formReady ?? 0]"""
-AFTERWARDS = 300  # milliseconds in which what the page fetches right after counts as well
-MOST = 15_000  # milliseconds
+TIMES_SCRIPT = """() => [performance.getEntriesByType("navigation")[0].loadEventEnd, window.formReady ?? 0]"""
+SETTLE_MS = 300  # milliseconds in which what the page fetches right after counts as well
+TIMEOUT_MS = 15_000  # milliseconds
 
 
 @contextmanager
-def opened(browser: Any) -> Iterator[Any]:
+def open_page(browser: Any) -> Iterator[Any]:
     """A page of a browser that has kept nothing."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     yield context.new_page()
     context.close()
 
 
-def load(browser: Any, url: str) -> float:
+def load_ms(browser: Any, url: str) -> float:
     """Milliseconds of one first load."""
-    with opened(browser) as page:
-        page.add_init_script(WATCH)
-        page.goto(url, wait_until="load", timeout=MOST)
-        page.wait_for_timeout(AFTERWARDS)
-        times = page.evaluate(TIMES)
+    with open_page(browser) as page:
+        page.add_init_script(READY_SCRIPT)
+        page.goto(url, wait_until="load", timeout=TIMEOUT_MS)
+        page.wait_for_timeout(SETTLE_MS)
+        times = page.evaluate(TIMES_SCRIPT)
     assert min(times) > 0, f"the form was never ready: {times}"
     return float(max(times))
 
 
-def size(browser: Any, url: str) -> float:
+def load_bytes(browser: Any, url: str) -> float:
     """Bytes of one first load; counting them slows it, so that one is not timed."""
-    with opened(browser) as page:
-        wire, lengths = page.context.new_cdp_session(page), list[float]()
-        wire.on("Network.loadingFinished", lambda told: lengths.append(told["encodedDataLength"]))
-        wire.send("Network.enable")
-        page.goto(url, wait_until="load", timeout=MOST)
-        page.wait_for_timeout(AFTERWARDS)
+    with open_page(browser) as page:
+        devtools, lengths = page.context.new_cdp_session(page), list[float]()
+        devtools.on("Network.loadingFinished", lambda event: lengths.append(event["encodedDataLength"]))
+        devtools.send("Network.enable")
+        page.goto(url, wait_until="load", timeout=TIMEOUT_MS)
+        page.wait_for_timeout(SETTLE_MS)
     return sum(lengths)
 
 
@@ -75,21 +75,25 @@ def main() -> None:
     if not Path(CHROMIUM).exists():
         print(json.dumps({"error": "no Chromium here"}))
         return
-    port, quiet = free_port(), subprocess.DEVNULL
+    port, devnull = free_port(), subprocess.DEVNULL
     url, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "hfmedia", "serve", "--sandbox", "--quiet"]
-    with subprocess.Popen([*command, "--port", str(port)], stdout=quiet, stderr=quiet) as process:
+    with subprocess.Popen([*command, "--port", str(port)], stdout=devnull, stderr=devnull) as process:
         try:
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-                while not alive(f"{url}/healthz"):
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_ARGS)
+                while not is_alive(f"{url}/healthz"):
                     assert process.poll() is None, f"the gateway ended with {process.returncode}"
                     time.sleep(0.05)
-                taken = [load(browser, f"{url}/") for _ in range(1 + int(sys.argv[1]))][1:]
-                whole = size(browser, f"{url}/")
+                load_times = [load_ms(browser, f"{url}/") for _ in range(1 + int(sys.argv[1]))][1:]
+                total_bytes = load_bytes(browser, f"{url}/")
                 browser.close()
         finally:
             process.terminate()
-    print(json.dumps({"ms": statistics.median(taken), "loads": [round(ms) for ms in taken], "kb": whole / 1000}))
+    print(
+        json.dumps(
+            {"ms": statistics.median(load_times), "loads": [round(ms) for ms in load_times], "kb": total_bytes / 1000}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -17,13 +17,24 @@ from tempfile import mkdtemp
 
 from msgspec import structs
 
-from hfmedia.core.answers import Handle, Output, Route
-from hfmedia.core.job import Accepted, Created, Fact, Made, Routed, Sending, Stored, fold
-from hfmedia.core.request import Request
+from hfmedia.core.answers import JobHandle, Output, Route
+from hfmedia.core.job import (
+    AcceptedEntry,
+    CreatedEntry,
+    LedgerEntry,
+    CompletedEntry,
+    RoutedEntry,
+    SubmittingEntry,
+    StoredEntry,
+    replay,
+)
+from hfmedia.core.request import GenerationRequest
 from hfmedia.ledger import SqliteLedger
-from hfmedia.ledger.rows import entry, job_columns
+from hfmedia.ledger.rows import encode_entry, job_columns
 
-WISH = Request(task="text-to-image", model="bench/image", prompt="a red kite over the harbour, early light", seed=7)
+REQUEST = GenerationRequest(
+    task="text-to-image", model="bench/image", prompt="a red kite over the harbour, early light", seed=7
+)
 ROUTE = Route(
     provider="fal-ai",
     provider_id="bench/image",
@@ -32,36 +43,36 @@ ROUTE = Route(
     base_url="https://router.huggingface.co/fal-ai",
     credential="HF_TOKEN",
 )
-FACTS = 6
-NEW = 200  # jobs lived through at each length
+ENTRIES_PER_JOB = 6
+JOBS_PER_LENGTH = 200  # jobs lived through at each length
 
 
-def life(job: str) -> list[Fact]:
+def job_entries(job_id: str) -> list[LedgerEntry]:
     """Everything that happens to a job that goes well."""
-    media = {"files": [{"path": f"/media/{job}.png", "sha256": "0" * 64, "parameters": {"seed": 7}}]}
+    media = {"files": [{"path": f"/media/{job_id}.png", "sha256": "0" * 64, "parameters": {"seed": 7}}]}
     return [
-        Created(job=job, at=1.0, request=WISH, key=job),
-        Routed(job=job, at=1.0, route=ROUTE, request=WISH),
-        Sending(job=job, at=1.0, attempt=1),
-        Accepted(job=job, at=1.0, handle=Handle("h")),
-        Made(job=job, at=3.0, outputs=(Output(url="https://cdn.example/1.png"),), seed=7),
-        Stored(job=job, at=3.0, media=media),
+        CreatedEntry(job_id=job_id, timestamp=1.0, request=REQUEST, idempotency_key=job_id),
+        RoutedEntry(job_id=job_id, timestamp=1.0, route=ROUTE, request=REQUEST),
+        SubmittingEntry(job_id=job_id, timestamp=1.0, attempt=1),
+        AcceptedEntry(job_id=job_id, timestamp=1.0, handle=JobHandle("h")),
+        CompletedEntry(job_id=job_id, timestamp=3.0, outputs=(Output(url="https://cdn.example/1.png"),), seed=7),
+        StoredEntry(job_id=job_id, timestamp=3.0, media=media),
     ]
 
 
-def fill(path: Path, first: int, jobs: int) -> None:
+def insert_past_jobs(path: Path, first: int, jobs: int) -> None:
     """Adds jobs of the past, as the ledger itself would have written them, in one transaction."""
-    facts = [structs.replace(fact, job="past") for fact in life("past")]
-    rows = [(entry(fact).kind, entry(fact).body) for fact in facts]
-    columns = {**job_columns(fold(facts)), "seq": 0, "key": None}
+    entries = [structs.replace(fact, job_id="past") for fact in job_entries("past")]
+    rows = [(encode_entry(fact).kind, encode_entry(fact).body) for fact in entries]
+    columns = {**job_columns(replay(entries)), "seq": 0, "key": None}
     connection = sqlite3.connect(path)
     names = [f"past{number:08}" for number in range(first, first + jobs)]
     connection.executemany(
         "INSERT INTO facts (job, at, kind, body) VALUES (?, 1.0, ?, ?)",
         ((name, kind, body.replace("past", name)) for name in names for kind, body in rows),
     )
-    (last,) = connection.execute("SELECT max(seq) FROM facts").fetchone()
-    seqs = range(last - jobs * FACTS + 1, last + 1, FACTS)
+    (last_seq,) = connection.execute("SELECT max(seq) FROM facts").fetchone()
+    seqs = range(last_seq - jobs * ENTRIES_PER_JOB + 1, last_seq + 1, ENTRIES_PER_JOB)
     connection.executemany(
         f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})",
         (
@@ -73,40 +84,40 @@ def fill(path: Path, first: int, jobs: int) -> None:
     connection.close()
 
 
-async def lived(path: Path, name: str) -> dict[str, float]:
+async def measure_length(path: Path, prefix: str) -> dict[str, float]:
     """Milliseconds of CPU for each job, of those that happen side by side, and for two ways of looking."""
     ledger = SqliteLedger(path)
 
-    async def one(job: str) -> None:
-        for fact in life(job):
-            await ledger.append(fact)
+    async def run_job(job_id: str) -> None:
+        for ledger_entry in job_entries(job_id):
+            await ledger.append(ledger_entry)
 
-    await one(f"{name}-warm")
-    taken: dict[str, float] = {}
+    await run_job(f"{prefix}-warm")
+    timings: dict[str, float] = {}
     cpu = time.process_time()
-    await asyncio.gather(*(one(f"{name}-{number}") for number in range(NEW)))
-    taken["job"] = (time.process_time() - cpu) / NEW * 1000
+    await asyncio.gather(*(run_job(f"{prefix}-{number}") for number in range(JOBS_PER_LENGTH)))
+    timings["job"] = (time.process_time() - cpu) / JOBS_PER_LENGTH * 1000
     cpu = time.process_time()
-    for number in range(NEW):
-        await ledger.find(f"{name}-{number}")
-    taken["find"] = (time.process_time() - cpu) / NEW * 1000
+    for number in range(JOBS_PER_LENGTH):
+        await ledger.find_by_key(f"{prefix}-{number}")
+    timings["find"] = (time.process_time() - cpu) / JOBS_PER_LENGTH * 1000
     cpu = time.process_time()
-    assert len([job async for job in ledger.jobs(newest_first=True, limit=100)]) == 100
-    taken["latest"] = (time.process_time() - cpu) * 1000
+    assert len([job async for job in ledger.iter_jobs(newest_first=True, limit=100)]) == 100
+    timings["latest"] = (time.process_time() - cpu) * 1000
     await ledger.aclose()
-    return taken
+    return timings
 
 
 async def main() -> None:
     """Length by length, in one ledger."""
-    path, there, found = Path(mkdtemp(dir=os.environ["BENCH_FOLDER"]), "ledger.sqlite3"), 0, {}
+    path, jobs_before, timings_by_length = Path(mkdtemp(dir=os.environ["BENCH_FOLDER"]), "ledger.sqlite3"), 0, {}
     for events in map(int, sys.argv[1:]):
-        jobs = events // FACTS - there
+        jobs = events // ENTRIES_PER_JOB - jobs_before
         if jobs > 0:
-            fill(path, there, jobs)
-            there += jobs
-        found[str(events)] = await lived(path, f"new{events}")
-    print(json.dumps({"growth": found}))
+            insert_past_jobs(path, jobs_before, jobs)
+            jobs_before += jobs
+        timings_by_length[str(events)] = await measure_length(path, f"new{events}")
+    print(json.dumps({"growth": timings_by_length}))
 
 
 if __name__ == "__main__":

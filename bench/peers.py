@@ -12,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cases import FAL, FLOOR, G4F, HUB, LITELLM, OURS
+from .cases import FAL_CLIENT, FLOOR, G4F, HUGGINGFACE_HUB, LITELLM, HFMEDIA
 
 ROOT = Path(__file__).parent.parent
-UNWANTED = ("_proxy", "pythondontwritebytecode")  # the second would have every process compile its modules anew
-NO_PRICES = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # or LiteLLM asks the internet for them at each start
+REMOVED_VARIABLES = (
+    "_proxy",
+    "pythondontwritebytecode",
+)  # the second would have every process compile its modules anew
+LITELLM_OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # or LiteLLM asks the internet for them at each start
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,9 @@ class Environment:
     """Where it lies, who lives there, what is installed, and the imports that are compiled before anything runs."""
 
     folder: str
-    who: tuple[str, ...]
+    clients: tuple[str, ...]
     packages: tuple[str, ...]
-    compiled: str
+    precompile: str
 
     @property
     def python(self) -> Path:
@@ -37,7 +40,7 @@ class Environment:
 ENVIRONMENTS = (
     Environment(
         ".venv-bench",
-        (HUB, G4F, FAL),
+        (HUGGINGFACE_HUB, G4F, FAL_CLIENT),
         ("huggingface_hub>=2.4,<3", "g4f", "fal-client", "aiohttp", "pillow"),
         "import aiohttp, fal_client; from huggingface_hub import AsyncInferenceClient, HfApi; "
         "from g4f.Provider import HuggingFaceMedia",
@@ -46,38 +49,46 @@ ENVIRONMENTS = (
 )
 
 
-def plain_environ() -> dict[str, str]:
+def clean_environ() -> dict[str, str]:
     """This process's environment without what would slow the others down or lead them astray."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith(UNWANTED)}
-    return {**kept, **NO_PRICES}
+    variables = {name: value for name, value in os.environ.items() if not name.lower().endswith(REMOVED_VARIABLES)}
+    return {**variables, **LITELLM_OFFLINE}
 
 
-def interpreters(needed: set[str]) -> dict[str, str]:
+def find_interpreters(clients: set[str]) -> dict[str, str]:
     """Whose programs run by which interpreter. Who is not needed is not installed; who cannot be had is missing."""
-    wanted = [one for one in ENVIRONMENTS if needed.intersection(one.who)]
+    environments = [environment for environment in ENVIRONMENTS if clients.intersection(environment.clients)]
     with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
-        ready = list(pool.map(_made, wanted))
-    found = {who: str(one.python) for one, there in zip(wanted, ready, strict=True) if there for who in one.who}
-    return {**found, OURS: sys.executable, FLOOR: sys.executable}
+        are_ready = list(pool.map(_ensure_environment, environments))
+    pythons = {
+        client: str(environment.python)
+        for environment, is_ready in zip(environments, are_ready, strict=True)
+        if is_ready
+        for client in environment.clients
+    }
+    return {**pythons, HFMEDIA: sys.executable, FLOOR: sys.executable}
 
 
-def _made(one: Environment) -> bool:
+def _ensure_environment(environment: Environment) -> bool:
     """Whether the environment is there now."""
-    stamp, wanted = ROOT / one.folder / "installed", "\n".join((*one.packages, one.compiled))
-    if stamp.exists() and stamp.read_text() == wanted:
+    stamp, expected = (
+        ROOT / environment.folder / "installed",
+        "\n".join((*environment.packages, environment.precompile)),
+    )
+    if stamp.exists() and stamp.read_text() == expected:
         return True
-    print(f"installing {', '.join(one.who)} into {one.folder} …", file=sys.stderr)
-    plain = {**os.environ, **NO_PRICES}
-    plain.pop("PYTHONDONTWRITEBYTECODE", None)
-    pip = [sys.executable, "-m", "pip", "--python", str(one.python), "install", "--quiet", "--no-compile"]
+    print(f"installing {', '.join(environment.clients)} into {environment.folder} …", file=sys.stderr)
+    environ = {**os.environ, **LITELLM_OFFLINE}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment.python), "install", "--quiet", "--no-compile"]
     for command in (
-        [sys.executable, "-m", "venv", "--clear", "--without-pip", str(ROOT / one.folder)],
-        [*pip, *one.packages],
-        [str(one.python), "-c", one.compiled],
+        [sys.executable, "-m", "venv", "--clear", "--without-pip", str(ROOT / environment.folder)],
+        [*pip, *environment.packages],
+        [str(environment.python), "-c", environment.precompile],
     ):
-        done = subprocess.run(command, env=plain, capture_output=True, text=True)
-        if done.returncode:
-            print(f"no {', '.join(one.who)}: {done.stderr[-300:]}", file=sys.stderr)
+        result = subprocess.run(command, env=environ, capture_output=True, text=True)
+        if result.returncode:
+            print(f"no {', '.join(environment.clients)}: {result.stderr[-300:]}", file=sys.stderr)
             return False
-    stamp.write_text(wanted)
+    stamp.write_text(expected)
     return True

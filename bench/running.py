@@ -13,23 +13,25 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from .cases import COUNT, FAL, FLOOR, HUB, MODULES, OURS, Case
-from .peers import ROOT, plain_environ
+from .cases import INSTRUCTIONS, FAL_CLIENT, FLOOR, HUGGINGFACE_HUB, MODULES, HFMEDIA, Case
+from .peers import ROOT, clean_environ
 
 Numbers = dict[str, Any]
-COUNTED = (OURS, FLOOR, HUB, FAL)  # whose polls are counted
+POLL_CLIENTS = (HFMEDIA, FLOOR, HUGGINGFACE_HUB, FAL_CLIENT)  # whose polls are counted
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[dict[str, str]]:
+def run_environment(folder: Path) -> Iterator[dict[str, str]]:
     """A world in a process of its own, and the environment of those who live there, with a home of its own."""
-    with subprocess.Popen([sys.executable, "-m", "bench.world"], stdout=subprocess.PIPE, text=True, cwd=ROOT) as served:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.world"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
         try:
-            assert served.stdout is not None
-            host = f"127.0.0.1:{int(served.stdout.readline())}"
+            assert process.stdout is not None
+            host = f"127.0.0.1:{int(process.stdout.readline())}"
             home = mkdtemp(dir=folder)
             yield {
-                **plain_environ(),
+                **clean_environ(),
                 "HF_ENDPOINT": f"http://{host}",
                 "HFMEDIA_ROUTER": f"http://{host}/router",
                 "HF_TOKEN": "hf_bench",
@@ -40,30 +42,30 @@ def world(folder: Path) -> Iterator[dict[str, str]]:
                 "PYTHONPATH": str(ROOT),
             }
         finally:
-            served.kill()
+            process.kill()
 
 
-def told(environ: dict[str, str]) -> Numbers:
+def fetch_counts(environ: dict[str, str]) -> Numbers:
     """What a world was asked since the last time."""
-    with urllib.request.urlopen(environ["HF_ENDPOINT"] + "/told") as reply:
-        return json.loads(reply.read())  # type: ignore[no-any-return]
+    with urllib.request.urlopen(environ["HF_ENDPOINT"] + "/told") as response:
+        return json.loads(response.read())  # type: ignore[no-any-return]
 
 
-def once(who: str, words: tuple[str, ...], environ: dict[str, str], pythons: dict[str, str]) -> Numbers:
+def run_program(client: str, arguments: tuple[str, ...], environ: dict[str, str], pythons: dict[str, str]) -> Numbers:
     """The numbers that one program prints; an ``error`` when it fails."""
-    if who not in pythons:
+    if client not in pythons:
         return {"error": "not installed"}
-    told(environ)
+    fetch_counts(environ)
     try:
-        done = subprocess.run(
-            [pythons[who], "-m", *words], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=300
+        completed = subprocess.run(
+            [pythons[client], "-m", *arguments], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=300
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"error": "took more than five minutes"}
-    if done.returncode:
-        return {"error": (done.stderr.strip().splitlines() or ["failed without a word"])[-1][:200]}
-    numbers: Numbers = json.loads(done.stdout.strip().splitlines()[-1])
-    ends, done_at = numbers.get("ends") or [], told(environ)["done"]
+    if completed.returncode:
+        return {"error": (completed.stderr.strip().splitlines() or ["failed without a word"])[-1][:200]}
+    numbers: Numbers = json.loads(completed.stdout.strip().splitlines()[-1])
+    ends, done_at = numbers.get("ends") or [], fetch_counts(environ)["done"]
     if ends and len(done_at) > len(ends):  # the first one was the warm-up
         done_at = done_at[-len(ends) :]
         numbers["lag"] = (sum(ends) - sum(done_at)) / len(ends) * 1000
@@ -75,47 +77,53 @@ class Runs:
 
     def __init__(self, folder: Path, pythons: dict[str, str]) -> None:
         self.folder, self.pythons = folder, pythons
-        self.seen: dict[tuple[tuple[str, ...], bool], list[Numbers]] = {}
+        self.results: dict[tuple[tuple[str, ...], bool], list[Numbers]] = {}
 
-    def of(self, case: Case, environ: dict[str, str]) -> dict[str, list[Numbers]]:
+    def results_for(self, case: Case, environ: dict[str, str]) -> dict[str, list[Numbers]]:
         """The numbers of each program of a case, round by round, taken by turns so that a slow minute hits all."""
-        counts = case.read == COUNT
-        there = {**environ, "BENCH_COUNT": "1"} if counts else environ
+        counts_instructions = case.metric == INSTRUCTIONS
+        case_environ = {**environ, "BENCH_COUNT": "1"} if counts_instructions else environ
         for _ in range(case.rounds):
-            for who, words in case.run.items():
-                taken = self.seen.setdefault((words, counts), [])
-                if len(taken) < case.less.get(who, case.rounds) and not any("error" in numbers for numbers in taken):
-                    fresh = {"HFMEDIA_HOME": mkdtemp(dir=self.folder)} if "cold" in words else {}
-                    taken.append(once(who, words, {**there, **fresh}, self.pythons))
-                    if "cold" in words and who == OURS:  # what it leaves is what the warm one finds
-                        environ["HFMEDIA_HOME"] = fresh["HFMEDIA_HOME"]
-        return {who: self.seen[words, counts] for who, words in case.run.items()}
+            for client, arguments in case.commands.items():
+                results = self.results.setdefault((arguments, counts_instructions), [])
+                if len(results) < case.rounds_by_client.get(client, case.rounds) and not any(
+                    "error" in numbers for numbers in results
+                ):
+                    fresh_home = {"HFMEDIA_HOME": mkdtemp(dir=self.folder)} if "cold" in arguments else {}
+                    results.append(run_program(client, arguments, {**case_environ, **fresh_home}, self.pythons))
+                    if "cold" in arguments and client == HFMEDIA:  # what it leaves is what the warm one finds
+                        environ["HFMEDIA_HOME"] = fresh_home["HFMEDIA_HOME"]
+        return {client: self.results[arguments, counts_instructions] for client, arguments in case.commands.items()}
 
 
-def polled(folder: Path, pythons: dict[str, str], seconds: int) -> dict[str, Future[Numbers]]:
+def count_polls(folder: Path, pythons: dict[str, str], seconds: int) -> dict[str, Future[Numbers]]:
     """Counts polls in the background: each client in a world of its own, ours a second time with what it has learnt."""
     pool = ThreadPoolExecutor(4)
 
-    def count(who: str) -> Numbers:
-        words = ("bench.driver", MODULES[who], "video", "bench/video", "1", "1", f"cold, for {seconds} s")
+    def count_client_polls(client: str) -> Numbers:
+        arguments = ("bench.driver", MODULES[client], "video", "bench/video", "1", "1", f"cold, for {seconds} s")
         counts: list[float] = []
-        with world(folder) as environ:
-            for _ in range(2 if who == OURS else 1):
-                numbers = once_counted(who, words, environ, pythons)
+        with run_environment(folder) as environ:
+            for _ in range(2 if client == HFMEDIA else 1):
+                numbers = run_counting_polls(client, arguments, environ, pythons)
                 if "error" in numbers:
                     return numbers
                 counts.append(numbers["polls"])
         return {"polls": counts[0], "known": counts[-1]}
 
-    return {who: pool.submit(count, who) for who in COUNTED}
+    return {client: pool.submit(count_client_polls, client) for client in POLL_CLIENTS}
 
 
-def once_counted(who: str, words: tuple[str, ...], environ: dict[str, str], pythons: dict[str, str]) -> Numbers:
+def run_counting_polls(
+    client: str, arguments: tuple[str, ...], environ: dict[str, str], pythons: dict[str, str]
+) -> Numbers:
     """The numbers of a program, and how often it asked for its job and for its result."""
-    if who not in pythons:
+    if client not in pythons:
         return {"error": "not installed"}
-    done = subprocess.run([pythons[who], "-m", *words], env=environ, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        return {"error": (done.stderr.strip().splitlines() or ["failed without a word"])[-1][:200]}
-    asked = told(environ)["asked"]
-    return {"polls": asked.get("poll", 0) + asked.get("result", 0)}
+    completed = subprocess.run(
+        [pythons[client], "-m", *arguments], env=environ, cwd=ROOT, capture_output=True, text=True
+    )
+    if completed.returncode:
+        return {"error": (completed.stderr.strip().splitlines() or ["failed without a word"])[-1][:200]}
+    counts = fetch_counts(environ)["asked"]
+    return {"polls": counts.get("poll", 0) + counts.get("result", 0)}

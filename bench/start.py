@@ -16,26 +16,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 
-def counted(command: list[str]) -> float:
+def count_instructions(command: list[str]) -> float:
     """Millions of instructions of a command, whose modules are compiled by then."""
     subprocess.run(command, check=True, capture_output=True)
     with TemporaryDirectory() as folder:
-        out = Path(folder, "out")
-        tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        subprocess.run([*tool, *command], check=True, capture_output=True)
-        found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
-        return int(found[1]) / 1e6 if found else float("nan")
+        output_file = Path(folder, "out")
+        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output_file}"]
+        subprocess.run([*valgrind, *command], check=True, capture_output=True)
+        match = re.search(r"^(?:summary|totals): (\d+)", output_file.read_text(), re.MULTILINE)
+        return int(match[1]) / 1e6 if match else float("nan")
 
 
 def main() -> None:
     """Either the time or the instructions."""
     command = [sys.executable, *sys.argv[1:]]
     if os.environ.get("BENCH_COUNT"):
-        print(json.dumps({"instructions": counted(command)} if shutil.which("valgrind") else {}))
+        print(json.dumps({"instructions": count_instructions(command)} if shutil.which("valgrind") else {}))
         return
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    print(json.dumps({"wall": (time.perf_counter() - began) * 1000}))
+    print(json.dumps({"wall": (time.perf_counter() - started_at) * 1000}))
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ from io import BytesIO
 from aiohttp import web
 
 JOB_SECONDS = 2.0  # unless the prompt says "for N s"
-PAGE = 1000  # models, as the Hub gives them
+PAGE_SIZE = 1000  # models, as the Hub gives them
 MODELS = 50_000
 MEGABYTE = 1_000_000
-SLICE = 256 * 1024  # bytes written at once of what is large
+CHUNK_SIZE = 256 * 1024  # bytes written at once of what is large
 
 
-def picture(size: int) -> bytes:
+def png_of_size(size: int) -> bytes:
     """A PNG of about that many bytes: noise does not compress."""
     from PIL import Image
 
@@ -36,7 +36,7 @@ def picture(size: int) -> bytes:
     return buffer.getvalue()
 
 
-def film(size: int = 0) -> bytes:
+def mp4_of_size(size: int = 0) -> bytes:
     """A small mp4 that plays, with a box of nothing behind it that makes it at least so large."""
     import av
     from PIL import Image
@@ -51,11 +51,11 @@ def film(size: int = 0) -> bytes:
         for packet in stream.encode():
             container.mux(packet)
     data = buffer.getvalue()
-    empty = size - len(data)
-    return data + struct.pack(">I4s", empty, b"free") + bytes(empty - 8) if empty > 8 else data
+    padding = size - len(data)
+    return data + struct.pack(">I4s", padding, b"free") + bytes(padding - 8) if padding > 8 else data
 
 
-def listing(number: int) -> dict[str, object]:
+def catalog_entry(number: int) -> dict[str, object]:
     """One model of the large catalogue, as the Hub lists it."""
     task = "text-to-video" if number % 10 == 0 else "text-to-image"
     entries = [
@@ -65,15 +65,15 @@ def listing(number: int) -> dict[str, object]:
     return {"_id": f"{number:024x}", "id": f"maker/model-{number}", "inferenceProviderMapping": entries}
 
 
-class World:
+class BenchServer:
     """What is served, and what is remembered of those who asked: how often, and when their jobs were done."""
 
     def __init__(self, port: int) -> None:
-        self.here = f"http://127.0.0.1:{port}"
-        self.media = {"small.png": picture(20_000), "image.png": picture(MEGABYTE), "video.mp4": film()}
-        self.began: dict[str, tuple[float, float, str]] = {}  # when, for how long, which media
-        self.asked: Counter[str] = Counter()
-        self._told = 0  # how many jobs were told of
+        self.base_url = f"http://127.0.0.1:{port}"
+        self.media = {"small.png": png_of_size(20_000), "image.png": png_of_size(MEGABYTE), "video.mp4": mp4_of_size()}
+        self.jobs: dict[str, tuple[float, float, str]] = {}  # when, for how long, which media
+        self.request_counts: Counter[str] = Counter()
+        self._reported_jobs = 0  # how many jobs were told of
         self._pages: list[bytes] = []
         self._inline = b""
 
@@ -87,104 +87,107 @@ class World:
 
     async def models(self, request: web.Request) -> web.Response:
         """A page of the large catalogue, with the way to the next one."""
-        self.asked["catalogue"] += 1
+        self.request_counts["catalogue"] += 1
         if not self._pages:
-            numbers = range(0, MODELS, PAGE)
-            self._pages = [json.dumps([listing(at + more) for more in range(PAGE)]).encode() for at in numbers]
-        at = int(request.query.get("cursor", "0"))
+            numbers = range(0, MODELS, PAGE_SIZE)
+            self._pages = [
+                json.dumps([catalog_entry(page_start + offset) for offset in range(PAGE_SIZE)]).encode()
+                for page_start in numbers
+            ]
+        page_start = int(request.query.get("cursor", "0"))
         headers = {"Content-Type": "application/json"}
-        if at + 1 < len(self._pages):
-            headers["Link"] = f'<{request.url.update_query(cursor=str(at + 1))}>; rel="next"'
-        return web.Response(body=self._pages[at], headers=headers)
+        if page_start + 1 < len(self._pages):
+            headers["Link"] = f'<{request.url.update_query(cursor=str(page_start + 1))}>; rel="next"'
+        return web.Response(body=self._pages[page_start], headers=headers)
 
     async def submit(self, request: web.Request) -> web.Response:
         """fal-ai's two doors: a picture at once, or a place in the queue."""
-        asked, name = await request.json(), request.match_info["name"]
-        self.asked["submit"] += 1
+        payload, name = await request.json(), request.match_info["name"]
+        self.request_counts["submit"] += 1
         if name in ("image", "small"):
-            return web.json_response({"images": [{"url": f"{self.here}/cdn/{name}.png"}], "seed": 1})
+            return web.json_response({"images": [{"url": f"{self.base_url}/cdn/{name}.png"}], "seed": 1})
         if name == "film" and "film.mp4" not in self.media:
-            self.media["film.mp4"] = film(50 * MEGABYTE)
-        told = re.search(r"for ([0-9.]+) s", str(asked.get("prompt")))
-        job = str(len(self.began))
-        seconds = float(told[1]) if told else 0.2 if name == "film" else JOB_SECONDS
-        self.began[job] = (time.monotonic(), seconds, f"{name}.mp4")
-        base = "https://queue.fal.run" if request.path.startswith("/router") else f"{self.here}/queue"
-        where = f"{base}/bench/{name}/requests/{job}"
-        ways = {"response_url": where, "status_url": f"{where}/status", "cancel_url": f"{where}/cancel"}
-        return web.json_response({"status": "IN_QUEUE", "request_id": job, "queue_position": 0, **ways})
+            self.media["film.mp4"] = mp4_of_size(50 * MEGABYTE)
+        match = re.search(r"for ([0-9.]+) s", str(payload.get("prompt")))
+        job = str(len(self.jobs))
+        seconds = float(match[1]) if match else 0.2 if name == "film" else JOB_SECONDS
+        self.jobs[job] = (time.monotonic(), seconds, f"{name}.mp4")
+        base = "https://queue.fal.run" if request.path.startswith("/router") else f"{self.base_url}/queue"
+        job_url = f"{base}/bench/{name}/requests/{job}"
+        urls = {"response_url": job_url, "status_url": f"{job_url}/status", "cancel_url": f"{job_url}/cancel"}
+        return web.json_response({"status": "IN_QUEUE", "request_id": job, "queue_position": 0, **urls})
 
     async def status(self, request: web.Request) -> web.Response:
         """Whether a job is done."""
-        self.asked["poll"] += 1
-        began, seconds, _ = self.began[request.match_info["job"]]
-        done = time.monotonic() - began >= seconds
-        told = {"status": "COMPLETED" if done else "IN_PROGRESS", "logs": None, "metrics": {}}
-        return web.json_response(told, status=200 if done else 202)
+        self.request_counts["poll"] += 1
+        started_at, seconds, _ = self.jobs[request.match_info["job"]]
+        is_done = time.monotonic() - started_at >= seconds
+        content = {"status": "COMPLETED" if is_done else "IN_PROGRESS", "logs": None, "metrics": {}}
+        return web.json_response(content, status=200 if is_done else 202)
 
     async def result(self, request: web.Request) -> web.Response:
         """Where the media of a job lies."""
-        self.asked["result"] += 1
-        name = self.began[request.match_info["job"]][2]
-        return web.json_response({"video": {"url": f"{self.here}/cdn/{name}"}, "seed": 1})
+        self.request_counts["result"] += 1
+        name = self.jobs[request.match_info["job"]][2]
+        return web.json_response({"video": {"url": f"{self.base_url}/cdn/{name}"}, "seed": 1})
 
     async def inline(self, request: web.Request) -> web.Response:
         """A picture of 15 MB inside the answer: 20 MB of base64."""
         await request.read()
-        self.asked["submit"] += 1
+        self.request_counts["submit"] += 1
         if not self._inline:
-            coded = base64.b64encode(picture(15 * MEGABYTE))
-            self._inline = b'{"created":1,"data":[{"b64_json":"' + coded + b'"}]}'
+            encoded = base64.b64encode(png_of_size(15 * MEGABYTE))
+            self._inline = b'{"created":1,"data":[{"b64_json":"' + encoded + b'"}]}'
         return web.Response(body=self._inline, content_type="application/json")
 
     async def openai(self, request: web.Request) -> web.Response:
         """A picture by address, as an API of OpenAI's kind answers: what LiteLLM's proxy stands in front of."""
         await request.json()
-        self.asked["submit"] += 1
-        return web.json_response({"created": 1, "data": [{"url": f"{self.here}/cdn/small.png"}]})
+        self.request_counts["submit"] += 1
+        return web.json_response({"created": 1, "data": [{"url": f"{self.base_url}/cdn/small.png"}]})
 
     async def cdn(self, request: web.Request) -> web.StreamResponse:
         """Media, large ones in slices."""
-        self.asked["cdn"] += 1
+        self.request_counts["cdn"] += 1
         data = self.media[request.match_info["name"]]
         if len(data) <= 2 * MEGABYTE:
             return web.Response(body=data)
-        reply = web.StreamResponse(headers={"Content-Length": str(len(data))})
-        await reply.prepare(request)
-        for at in range(0, len(data), SLICE):
-            await reply.write(data[at : at + SLICE])
-        return reply
+        response = web.StreamResponse(headers={"Content-Length": str(len(data))})
+        await response.prepare(request)
+        for offset in range(0, len(data), CHUNK_SIZE):
+            await response.write(data[offset : offset + CHUNK_SIZE])
+        return response
 
-    async def told(self, request: web.Request) -> web.Response:
+    async def counts(self, request: web.Request) -> web.Response:
         """What was asked since the last time, and when each job was done by the clock that all processes share."""
-        asked, self.asked = self.asked, Counter()
-        done = [began + seconds for began, seconds, _ in self.began.values()][self._told :]
-        self._told += len(done)
-        return web.json_response({"asked": asked, "done": done})
+        request_counts, self.request_counts = self.request_counts, Counter()
+        finished_at = [started_at + seconds for started_at, seconds, _ in self.jobs.values()][self._reported_jobs :]
+        self._reported_jobs += len(finished_at)
+        return web.json_response({"asked": request_counts, "done": finished_at})
 
 
-def app(port: int) -> web.Application:
+def create_app(port: int) -> web.Application:
     """All of it under one roof."""
-    world = World(port)
-    made = web.Application(client_max_size=64 * MEGABYTE)
-    made.router.add_get("/api/models", world.models)
-    made.router.add_get("/api/models/bench/{name}", world.model)
-    for door in ("/router/fal-ai", "/queue"):
-        made.router.add_post(f"{door}/bench/{{name}}", world.submit)
-        made.router.add_get(f"{door}/bench/{{name}}/requests/{{job}}/status", world.status)
-        made.router.add_get(f"{door}/bench/{{name}}/requests/{{job}}", world.result)
-    made.router.add_post("/router/nscale/v1/images/generations", world.inline)
-    made.router.add_post("/openai/v1/images/generations", world.openai)
-    made.router.add_get("/cdn/{name}", world.cdn)
-    made.router.add_get("/told", world.told)
-    return made
+    server = BenchServer(port)
+    application = web.Application(client_max_size=64 * MEGABYTE)
+    application.router.add_get("/api/models", server.models)
+    application.router.add_get("/api/models/bench/{name}", server.model)
+    for prefix in ("/router/fal-ai", "/queue"):
+        application.router.add_post(f"{prefix}/bench/{{name}}", server.submit)
+        application.router.add_get(f"{prefix}/bench/{{name}}/requests/{{job}}/status", server.status)
+        application.router.add_get(f"{prefix}/bench/{{name}}/requests/{{job}}", server.result)
+    application.router.add_post("/router/nscale/v1/images/generations", server.inline)
+    application.router.add_post("/openai/v1/images/generations", server.openai)
+    application.router.add_get("/cdn/{name}", server.cdn)
+    application.router.add_get("/told", server.counts)
+    return application
 
 
 async def main() -> None:
     """Serves until it is killed; the first line on stdout is its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     port = listener.getsockname()[1]
-    runner = web.AppRunner(app(port), access_log=None)
+    runner = web.AppRunner(create_app(port), access_log=None)
     await runner.setup()
     await web.SockSite(runner, listener).start()
     sys.stdout.write(f"{port}\n")

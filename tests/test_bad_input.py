@@ -16,13 +16,13 @@ from PIL import Image
 
 from hfmedia.client import MediaClient
 from hfmedia.core.errors import (
-    CredentialError,
+    AuthenticationError,
     HfmediaError,
     InvalidRequestError,
     MissingAuthError,
     ModelNotFoundError,
     ModelNotSupportedError,
-    StoreError,
+    StorageError,
 )
 from hfmedia.engine import Timeouts
 from hfmedia.sandbox import Sandbox
@@ -162,10 +162,10 @@ BAD: dict[str, Bad] = {
         MissingAuthError, 3, ("HF_TOKEN", "https://huggingface.co/settings/tokens", "--sandbox"),
         environ={"HF_TOKEN": None},
     ),
-    "a token with a space in it": Bad(CredentialError, 3, ("white space", "copy it again"), client={"token": "hf_a b"}),
-    "a token with a line break in it": Bad(CredentialError, 3, ("line break",), client={"token": "hf_a\nX-Evil: 1"}),
-    "a token with quotation marks": Bad(CredentialError, 3, ("quotation marks",), environ={"HF_TOKEN": "'hf_abc'"}),
-    "a token that is a novel": Bad(CredentialError, 3, ("4096",), client={"token": "hf_" + "a" * 5000}),
+    "a token with a space in it": Bad(AuthenticationError, 3, ("white space", "copy it again"), client={"token": "hf_a b"}),
+    "a token with a line break in it": Bad(AuthenticationError, 3, ("line break",), client={"token": "hf_a\nX-Evil: 1"}),
+    "a token with quotation marks": Bad(AuthenticationError, 3, ("quotation marks",), environ={"HF_TOKEN": "'hf_abc'"}),
+    "a token that is a novel": Bad(AuthenticationError, 3, ("4096",), client={"token": "hf_" + "a" * 5000}),
     "a key without its provider's name": Bad(
         MissingAuthError, 3, ("hf_", f"{SCHNELL}:"), client={"token": "some-other-key-123456"}
     ),
@@ -243,7 +243,7 @@ async def test_a_place_that_cannot_be_written_is_told_before_anything_is_bought(
 ) -> None:
     """A picture that has no place to lie is not paid for."""
     async with MediaClient(environ=environ) as client:
-        with pytest.raises(StoreError, match=r"cannot be written .*nothing was sent") as caught:
+        with pytest.raises(StorageError, match=r"cannot be written .*nothing was sent") as caught:
             await client.text_to_image("a red fox", model=SCHNELL, output=PLACES[place](tmp_path))
         assert await client.jobs() == []
     assert caught.value.exit_code == 1
@@ -257,7 +257,7 @@ async def test_a_home_that_cannot_be_written_is_told_before_anything_is_bought(
 ) -> None:
     """Without a ledger a paid job could be lost, so none is begun."""
     environ["HFMEDIA_HOME"] = home.format(file=sealed(tmp_path))
-    with pytest.raises(StoreError, match="cannot be used") as caught:
+    with pytest.raises(StorageError, match="cannot be used") as caught:
         async with MediaClient(environ=environ, store=tmp_path / "out") as client:
             await client.text_to_image("a red fox", model=SCHNELL)
     check_sentence(caught.value)
@@ -269,7 +269,7 @@ async def test_a_token_that_the_hub_refuses_is_told_at_the_first_provider(
 ) -> None:
     """Public models can be looked up without it; the router is the one that says no, and nothing is made."""
     async with MediaClient(environ={**environ, "HF_TOKEN": "hf_notTheOneOfThisWorld"}) as client:
-        with pytest.raises(CredentialError) as caught:
+        with pytest.raises(AuthenticationError) as caught:
             await client.text_to_image("a red fox", model=SCHNELL)
     assert caught.value.exit_code == 3
     assert "https://huggingface.co/settings/tokens" in str(caught.value)
@@ -282,7 +282,7 @@ async def test_a_providers_own_key_that_is_refused_is_told(world: Sandbox, envir
     """The same with a key of fal.ai's own, and no other credential there."""
     alone = {name: value for name, value in environ.items() if name != "HF_TOKEN"}
     async with MediaClient(environ=alone, provider_keys={"fal-ai": "wrong-key-0123456789"}) as client:
-        with pytest.raises(CredentialError) as caught:
+        with pytest.raises(AuthenticationError) as caught:
             await client.text_to_image("a red fox", model=SCHNELL)
     assert "fal-ai" in str(caught.value)
     assert "wrong-key" not in str(caught.value)

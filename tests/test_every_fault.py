@@ -22,22 +22,22 @@ from hfmedia.catalog import hub
 from hfmedia.client import MediaClient
 from hfmedia.core import retry
 from hfmedia.core.errors import (
-    CredentialError,
+    AuthenticationError,
     DownloadError,
-    ExpiredError,
+    ResultExpiredError,
     HfmediaError,
     HubError,
     InDoubtError,
     JobCancelledError,
     ModelNotFoundError,
-    OutOfTimeError,
-    UnreadableReplyError,
-    UnsafeAddressError,
+    DeadlineExceededError,
+    InvalidResponseError,
+    UnsafeUrlError,
 )
-from hfmedia.engine import Accepted, Event, JobFailed, MediaReady, Moved, Timeouts, carry
+from hfmedia.engine import Accepted, Event, JobFailed, MediaReady, FailedOver, Timeouts, carry
 from hfmedia.sandbox import Sandbox, faults
 from hfmedia.store import Media
-from tests.thaw import thaw
+from tests.thaw import finish_waiting_jobs
 
 SPEED = 200  # times the demo's pace: a replicate hold lasts 0.3 s
 PATIENCE = Timeouts(total=60)  # whatever ends by itself has ended by then, on any machine
@@ -150,9 +150,9 @@ def asked(world: Sandbox, provider: str, kind: str = "submit") -> int:
 
 async def thawed_once_all_have_struck(world: Sandbox) -> None:
     """Until every fault has struck no job is done, however late it is asked for; then all of them are."""
-    while world.world.faults.orders:  # noqa: ASYNC110 - the sandbox rings no bell
+    while world.state.faults.pending:  # noqa: ASYNC110 - the sandbox rings no bell
         await asyncio.sleep(0.005)
-    thaw(world.world)
+    finish_waiting_jobs(world.state)
 
 
 async def outcome(client: MediaClient, errand: Errand) -> tuple[str, str | None]:
@@ -223,7 +223,7 @@ def expected(rule: Rule, errand: Errand, via: str) -> str:
 
 def test_the_tables_name_every_fault_there_is() -> None:
     """A kind or a step that is added to the sandbox must be added here."""
-    struck = {(step, kind.name) for kind in faults.KINDS.values() for step in kind.steps}
+    struck = {(step, kind.name) for kind in faults.FAULT_KINDS.values() for step in kind.steps}
     told = {("submit", kind) for kind in SUBMIT} | {("poll", kind) for kind in POLL} | {("cdn", kind) for kind in CDN}
     told |= {("result", kind) for kind in RESULT} | {("cancel", kind) for kind in CANCEL} | {("hub", k) for k in HUB}
     assert told == struck
@@ -244,7 +244,7 @@ async def test_a_fault_while_buying_ends_as_the_table_says_and_never_buys_twice(
     wanted: dict[str, str] = {}
     for number, errands in enumerate(ROUNDS):
         world.clear()
-        able = [one for one in errands if faults.possible(one.provider, kind)]
+        able = [one for one in errands if faults.is_possible(one.provider, kind)]
         able = [one for one in able if via == "router" or one.provider not in ROUTED_ONLY]
         for errand in able:
             world.fault(errand.provider, kind, step="submit", **DETAILS.get(kind, {}))
@@ -307,7 +307,7 @@ async def test_a_reply_beyond_every_limit_is_dropped_and_not_bought_again(
     """Counted as it unpacks, not as it is announced."""
     world.fault("wavespeed", kind, step="submit", megabytes=megabytes)
     async with MediaClient(environ=environ) as client:
-        with pytest.raises(UnreadableReplyError) as caught:
+        with pytest.raises(InvalidResponseError) as caught:
             await Errand("text-to-image", SCHNELL, "wavespeed").run(client)
     assert len(caught.value.raw) <= 64 * 1024
     assert (world.submissions["wavespeed"], asked(world, "wavespeed")) == (1, 1)
@@ -335,12 +335,12 @@ async def test_a_refusal_moves_on_to_the_next_provider_and_the_result_says_so(
     async with MediaClient(environ=environ, timeout=patience(kind)) as client:
         events = await told(client)
         (media,) = [event.media for event in events if isinstance(event, MediaReady)]
-        (moved,) = [event for event in events if isinstance(event, Moved)]
+        (moved,) = [event for event in events if isinstance(event, FailedOver)]
         assert (await client.jobs())[0].state == "stored"
     assert media.provider == "replicate"
     assert media.attempts
     assert all("fal-ai" in words for words in media.attempts)
-    assert (moved.before, moved.provider) == ("fal-ai", "replicate")
+    assert (moved.previous_provider, moved.provider) == ("fal-ai", "replicate")
     assert dict(world.submissions) == {"replicate": 1}
 
 
@@ -387,7 +387,7 @@ async def test_another_credential_is_tried_when_the_first_is_refused(world: Sand
     """A provider's own key is wrong; the router's token is not."""
     async with MediaClient(environ=environ, provider_keys={"fal-ai": "wrong-key"}) as client:
         (media,) = [event.media for event in await told(client) if isinstance(event, MediaReady)]
-        with pytest.raises(CredentialError):
+        with pytest.raises(AuthenticationError):
             world.fault("*", "credential", step="submit", times=None)
             await client.text_to_image("a fox", model=SCHNELL)
     assert media.attempts
@@ -470,8 +470,8 @@ async def test_a_fault_while_watching_loses_nothing_that_was_bought(
             thawing.cancel()
         seen = {errand.provider: end for errand, (end, _) in zip(QUEUED, ends, strict=True)}
         assert seen == {errand.provider: expected(POLL[kind], errand, "router") for errand in QUEUED}
-        assert not world.world.faults.orders  # every one has struck
-        thaw(world.world)  # those that were let go of before anybody looked
+        assert not world.state.faults.pending  # every one has struck
+        finish_waiting_jobs(world.state)  # those that were let go of before anybody looked
         later = await resumed_ends(clients, ends)
     assert later == ({"FailedError"} if set(seen.values()) & OVER else {"ok"})
     assert world.submissions == Counter(errand.provider for errand in QUEUED)
@@ -490,9 +490,9 @@ async def test_trouble_in_watching_that_does_not_end_lets_go_of_the_job_and_it_c
         happy = [errand.provider for errand, (end, _) in zip(QUEUED, ends, strict=True) if end == "ok"]
         assert happy == []
         # aiohttp itself asks a GET once more when a connection that it kept turns out to be dead
-        assert max(asked(world, errand.provider, "poll") for errand in QUEUED) <= 2 * (1 + retry.CHECK_RETRIES)
-        world.world.faults.clear()
-        thaw(world.world)
+        assert max(asked(world, errand.provider, "poll") for errand in QUEUED) <= 2 * (1 + retry.POLL_RETRIES)
+        world.state.faults.clear()
+        finish_waiting_jobs(world.state)
         assert await resumed_ends(clients, ends) == {"ok"}
     assert world.submissions == Counter(errand.provider for errand in QUEUED)
 
@@ -513,7 +513,7 @@ async def test_a_fault_at_fals_result_ends_as_the_table_says(
 
 # -- stopping -----------------------------------------------------------------------------------------------------
 
-CANCEL = tuple(kind.name for kind in faults.KINDS.values() if "cancel" in kind.steps)
+CANCEL = tuple(kind.name for kind in faults.FAULT_KINDS.values() if "cancel" in kind.steps)
 
 
 @pytest.mark.parametrize("kind", CANCEL)
@@ -580,7 +580,7 @@ async def test_a_fault_of_the_cdn_ends_as_the_table_says_and_costs_nothing_more(
         ends = await ends_of(clients, QUEUED)
         seen = {errand.provider: end for errand, (end, _) in zip(QUEUED, ends, strict=True)}
         assert seen == {errand.provider: CDN[kind] for errand in QUEUED}
-        assert not world.world.faults.orders
+        assert not world.state.faults.pending
         assert no_rests(environ) == []
         later = await resumed_ends(clients, ends)
     assert later == ({"FailedError"} if CDN[kind] in OVER else {"ok"})
@@ -598,7 +598,7 @@ async def bought(world: Sandbox, environ: dict[str, str]) -> tuple[Media, bytes]
     async with MediaClient(environ=environ) as client:
         media = await Errand("text-to-image", SCHNELL, "wavespeed").run(client)
     (job,) = world.jobs.values()
-    return media, (await world.world.media(job))[0]
+    return media, (await world.state.media_bytes(job))[0]
 
 
 async def test_a_download_that_breaks_off_goes_on_where_it_stopped(world: Sandbox, environ: dict[str, str]) -> None:
@@ -643,7 +643,7 @@ async def test_a_redirect_into_a_private_network_is_never_followed(world: Sandbo
         port = trap.sockets[0].getsockname()[1]
         for to in ("http://169.254.169.254/latest/meta-data/", f"http://127.0.0.1:{port}/", f"http://[::1]:{port}/"):
             world.fault("wavespeed", "cdn-redirect", to=to)
-            with pytest.raises(UnsafeAddressError) as caught:
+            with pytest.raises(UnsafeUrlError) as caught:
                 await Errand("text-to-image", SCHNELL, "wavespeed").run(client)
             assert (await client.resume(caught.value.job_id or "")).path.exists()
     assert contacted == []
@@ -661,7 +661,7 @@ async def test_redirects_within_the_cdn_are_followed_but_not_in_circles(
         world.fault("wavespeed", "cdn-redirect", to="loop", times=None)
         with pytest.raises(DownloadError) as caught:
             await errand.run(client)
-        world.world.faults.clear()
+        world.state.faults.clear()
         assert (await client.resume(caught.value.job_id or "")).path.exists()
     assert world.submissions["wavespeed"] == 2
 
@@ -671,14 +671,14 @@ async def test_a_result_that_has_expired_says_so(world: Sandbox, environ: dict[s
     """Nobody has it any more, and no patience brings it back."""
     world.fault("replicate", "expired", status=status)
     async with MediaClient(environ=environ) as client:
-        with pytest.raises(ExpiredError):
+        with pytest.raises(ResultExpiredError):
             await Errand("text-to-image", SCHNELL, "replicate").run(client)
     assert asked(world, "replicate", "cdn") == 1
 
 
 # -- the Hub ------------------------------------------------------------------------------------------------------
 
-HUB: dict[str, str] = {kind.name: "ok" for kind in faults.KINDS.values() if "hub" in kind.steps}
+HUB: dict[str, str] = {kind.name: "ok" for kind in faults.FAULT_KINDS.values() if "hub" in kind.steps}
 HUB |= dict.fromkeys(("half", "garbage", "empty", "null", "huge", "bomb"), "HubError")  # no answer to be trusted
 HUB |= {"forbidden": "ModelNotFoundError"}  # it hides the model from this token
 
@@ -711,10 +711,10 @@ async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_th
         with pytest.raises(HubError):
             await client.text_to_image("a fox", model=SCHNELL)
         assert not world.submissions
-        world.world.faults.clear()
+        world.state.faults.clear()
         known = await client.mapping(SCHNELL)
         world.fault("hub", kind, times=None)
-        assert await client.catalog.mapping(SCHNELL, fresh=True) == known
+        assert await client.catalog.model(SCHNELL, fresh=True) == known
         assert (await client.text_to_image("a fox", model=SCHNELL, width=256, height=256)).provider == "fal-ai"
 
 
@@ -725,9 +725,9 @@ async def test_a_job_let_go_of_by_the_clock_comes_back_without_a_second_submissi
     world.fault("novita", "cold", seconds=COLD)
     errand = Errand("text-to-video", FILM, "novita")
     async with MediaClient(environ=environ, timeout=HANGS) as client:
-        with pytest.raises(OutOfTimeError) as caught:
+        with pytest.raises(DeadlineExceededError) as caught:
             await errand.run(client)
-        thaw(world.world)
+        finish_waiting_jobs(world.state)
         client.timeouts = Timeouts()
         media = await client.resume(caught.value.job_id or "")
     assert media.mime == "video/mp4"

@@ -130,7 +130,7 @@ def test_the_table_of_ways_leaves_nothing_out_that_the_simulated_hub_serves() ->
     """A provider or a task that is added to the sandbox must be added here."""
     live: dict[str, set[str]] = {task: set() for task in TASKS}
     for model in catalogue.MODELS:
-        for offer in model.mappings:
+        for offer in model.offers:
             if offer.status == "live" and offer.task in live:
                 live[offer.task].add(offer.provider)
     assert live == SERVED
@@ -164,8 +164,8 @@ async def test_every_provider_makes_every_task_by_every_way(
 
 def served_model(provider: str, task: str) -> str:
     """The usual model of a task where this provider has it, else another."""
-    usual = catalogue.BY_ID[MODELS[task]]
-    assert provider in {offer.provider for offer in usual.mappings if offer.status == "live"}
+    usual = catalogue.MODELS_BY_ID[MODELS[task]]
+    assert provider in {offer.provider for offer in usual.offers if offer.status == "live"}
     return usual.id
 
 
@@ -191,7 +191,7 @@ def check_requests(world: Sandbox, via: str, provider: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 async def test_every_live_offer_of_the_hub_can_be_bought(world: Sandbox, environ: dict[str, str], task: Task) -> None:
     """LoRA weights, versions, deep paths, types that lie: whatever the Hub maps, a file comes of it."""
-    offers = [(model.id, offer.provider) for model in catalogue.MODELS for offer in model.mappings
+    offers = [(model.id, offer.provider) for model in catalogue.MODELS for offer in model.offers
               if offer.status == "live" and offer.task == task]  # fmt: skip
     async with MediaClient(environ=environ) as client:
         made = await asyncio.gather(*(make(client, task, f"{model}:{provider}") for model, provider in offers))
@@ -300,7 +300,7 @@ async def test_a_policy_goes_by_what_is_known_and_says_when_nothing_is(
         (started,) = [event for event in told if isinstance(event, Started)]
         (first,) = [event.media for event in told if isinstance(event, MediaReady)]
         assert first.provider == "fal-ai"
-        assert any(policy in note and "nothing is known" in note for note in started.notes)
+        assert any(policy in note and "nothing is known" in note for note in started.warnings)
     async with MediaClient(environ=environ) as client:
         known = await make(client, task, f"{model}:{seen}")
         assert known.provider == seen

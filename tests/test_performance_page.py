@@ -11,8 +11,8 @@ from bench import page
 def test_the_numbers_on_the_page_are_those_of_the_file() -> None:
     """``python -m bench.page`` would change nothing."""
     text = page.PAGE.read_text(encoding="utf-8")
-    assert page.BEGIN in text
-    assert page.written(text, json.loads(page.RESULTS.read_text(encoding="utf-8"))) == text
+    assert page.BEGIN_MARK in text
+    assert page.updated_page(text, json.loads(page.RESULTS.read_text(encoding="utf-8"))) == text
 
 
 def test_every_plot_is_shown_and_every_one_shown_is_there() -> None:

@@ -22,11 +22,17 @@ import pytest
 
 from hfmedia.client import MediaClient
 from hfmedia.core import retry
-from hfmedia.core.errors import CreditError, HfmediaError, InvalidRequestError, JobCancelledError, OutOfTimeError
-from hfmedia.engine import Accepted, Downloading, Event, JobFailed, MediaReady, Moved, Timeouts
+from hfmedia.core.errors import (
+    InsufficientCreditError,
+    HfmediaError,
+    InvalidRequestError,
+    JobCancelledError,
+    DeadlineExceededError,
+)
+from hfmedia.engine import Accepted, Downloading, Event, JobFailed, MediaReady, FailedOver, Timeouts
 from hfmedia.sandbox import Sandbox
 from hfmedia.store import Media
-from tests.thaw import thaw
+from tests.thaw import finish_waiting_jobs
 
 SCHNELL, FILM = "black-forest-labs/FLUX.1-schnell", "Wan-AI/Wan2.2-T2V-A14B"
 SPREAD = ("fal-ai", "replicate", "together", "nscale", "wavespeed", "hf-inference", "acme-images")
@@ -154,7 +160,7 @@ async def test_three_of_four_arrive_when_one_finds_no_credit(world: Sandbox, env
         events = await told(client, model=f"{SCHNELL}:fal-ai", n=4)
     assert len(ready(events)) == 3
     (error,) = errors(events)
-    assert isinstance(error, CreditError)
+    assert isinstance(error, InsufficientCreditError)
     assert dict(world.submissions) == {"fal-ai": 3}
     assert {media.index for media in ready(events)} | {e.index for e in events if isinstance(e, JobFailed)} == {
         0,
@@ -170,7 +176,7 @@ async def test_four_of_four_arrive_when_another_provider_has_credit(world: Sandb
     async with MediaClient(environ=environ) as client:
         events = await told(client, n=4)
     assert Counter(media.provider for media in ready(events)) == {"fal-ai": 3, "replicate": 1}
-    assert [event.before for event in events if isinstance(event, Moved)] == ["fal-ai"]
+    assert [event.previous_provider for event in events if isinstance(event, FailedOver)] == ["fal-ai"]
     assert dict(world.submissions) == {"fal-ai": 3, "replicate": 1}
 
 
@@ -196,7 +202,7 @@ async def test_results_arrive_as_each_one_finishes(world: Sandbox, environ: dict
                 arrived += 1
                 if arrived == 3:
                     assert sorted(job.state for job in world.jobs.values()) == ["done", "done", "done", "queued"]
-                    thaw(world.world)
+                    finish_waiting_jobs(world.state)
     assert arrived == 4
 
 
@@ -223,7 +229,7 @@ async def test_stopping_four_jobs_reaches_the_provider_and_leaves_no_file(
                     break
         jobs = await client.jobs()
         assert [job.state for job in jobs] == ["cancelled"] * 4
-        assert [job.cancelled for job in world.jobs.values()] == [True] * 4
+        assert [job.is_cancelled for job in world.jobs.values()] == [True] * 4
         assert world.submissions[provider] == 4
         for job in jobs:
             with pytest.raises(JobCancelledError):
@@ -243,7 +249,7 @@ async def test_stopping_in_the_middle_of_a_download_leaves_no_half_file(
                 if isinstance(event, Downloading):
                     break
         assert not files(out)
-        world.world.faults.clear()
+        world.state.faults.clear()
         for job in await client.jobs():
             if job.state == "finished":
                 assert (await client.resume(job.id)).path.exists()
@@ -260,19 +266,19 @@ async def test_a_task_that_is_cancelled_cancels_its_job(world: Sandbox, environ:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (await client.jobs())[0].state == "cancelled"
-    assert [job.cancelled for job in world.jobs.values()] == [True]
+    assert [job.is_cancelled for job in world.jobs.values()] == [True]
 
 
 async def test_a_job_that_runs_out_of_time_is_brought_later(world: Sandbox, environ: dict[str, str]) -> None:
     """Detached, not lost: resuming brings it, and nothing more is bought."""
     world.fault("fal-ai", "cold", seconds=STUCK)
     async with MediaClient(environ=environ) as client:
-        with pytest.raises(OutOfTimeError) as caught:  # so late that it is accepted by then, on any machine
+        with pytest.raises(DeadlineExceededError) as caught:  # so late that it is accepted by then, on any machine
             await client.text_to_video("a fox", model=f"{FILM}:fal-ai", seconds=1, timeout=4)
         assert caught.value.job_id is not None
         assert caught.value.exit_code == 7
         assert (await client.jobs())[0].state == "running"
-        thaw(world.world)
+        finish_waiting_jobs(world.state)
         media = await client.resume(caught.value.job_id)
     assert (media.mime, media.job_id) == ("video/mp4", caught.value.job_id)
     assert dict(world.submissions) == {"fal-ai": 1}
@@ -315,7 +321,11 @@ async def test_a_doubt_is_settled_by_one(
 
 def at_once(world: Sandbox, provider: str) -> int:
     """The most jobs that a provider had at the same time, as its own books tell: nobody had to look just then."""
-    lives = [(job.born, job.born + job.queue + job.run) for job in world.jobs.values() if job.service == provider]
+    lives = [
+        (job.accepted_at, job.accepted_at + job.queue_seconds + job.run_seconds)
+        for job in world.jobs.values()
+        if job.service == provider
+    ]
     return max(sum(born <= moment < end for born, end in lives) for moment, _ in lives)
 
 
@@ -332,7 +342,7 @@ async def test_no_more_jobs_run_at_a_provider_than_allowed(
             told(client, model=f"{SCHNELL}:wavespeed", n=8), told(client, model=f"{SCHNELL}:zai-org", n=4)
         )
         await accepted_by(world, 6)
-        thaw(world.world)
+        finish_waiting_jobs(world.state)
         held, free = await asyncio.wait_for(everything, 30)
     assert (len(ready(held)), len(ready(free))) == (8, 4)
     assert (at_once(world, "wavespeed"), at_once(world, "zai-org")) == (2, 4)
@@ -373,4 +383,4 @@ async def test_closing_a_client_cancels_what_is_under_way(world: Sandbox, enviro
         await asyncio.sleep(0.1)  # the answers are on their way
     ends = await asyncio.wait_for(asyncio.gather(*tasks), 5)
     assert [type(error) for events in ends for error in errors(events)] == [JobCancelledError] * 3
-    assert [job.cancelled for job in world.jobs.values()] == [True] * 3
+    assert [job.is_cancelled for job in world.jobs.values()] == [True] * 3

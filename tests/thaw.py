@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hfmedia.sandbox.world import World
+from hfmedia.sandbox.world import SandboxState
 
 
-def thaw(world: World, provider: str | None = None) -> None:
+def finish_waiting_jobs(state: SandboxState, provider: str | None = None) -> None:
     """Whatever waits in a queue, of that provider alone where one is named, is done now. In the world's own loop."""
-    for job in world.jobs.values():
+    for job in state.jobs.values():
         if job.state == "queued" and provider in (None, job.service):
-            job.queue, job.run = 0.0, job.age
-            job.stopped.set()  # a request that is held until its job is done is answered
+            job.queue_seconds, job.run_seconds = 0.0, job.age
+            job.cancel_event.set()  # a request that is held until its job is done is answered

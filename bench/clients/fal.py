@@ -18,22 +18,22 @@ class Client:
     """fal's client with a key, and a session for what it leaves to its callers."""
 
     def __init__(self, session: aiohttp.ClientSession, folder: Path) -> None:
-        self.session, self.folder, self.numbers = session, folder, itertools.count()
+        self.session, self.folder, self.counter = session, folder, itertools.count()
         self.client = module.AsyncClient(key="bench:bench")
 
     async def video(self, model: str, prompt: str) -> Path:
         """A file, after its own polling."""
-        path = self.folder / str(next(self.numbers))
-        told = await self.client.subscribe(model, {"prompt": prompt})
-        async with self.session.get(told["video"]["url"]) as reply:
+        path = self.folder / str(next(self.counter))
+        result = await self.client.subscribe(model, {"prompt": prompt})
+        async with self.session.get(result["video"]["url"]) as response:
             with path.open("wb") as file:
-                async for chunk in reply.content.iter_chunked(262144):
+                async for chunk in response.content.iter_chunked(262144):
                     file.write(chunk)
         return path
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Client]:
+async def open_client(folder: Path) -> AsyncIterator[Client]:
     """A session without limits."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         yield Client(session, folder)

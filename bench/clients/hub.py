@@ -17,33 +17,33 @@ constants.INFERENCE_PROXY_TEMPLATE = os.environ.get("HFMEDIA_ROUTER", "") + "/{p
 _parse = fal_ai.urlparse
 
 
-def _routed(url: str) -> Any:
+def _parse_routed(url: str) -> Any:
     """It adds the provider's name to a poll's path for the real router's host alone; here for this world's, too."""
-    made = _parse(url)
-    return made._replace(netloc=made.netloc + "/router/fal-ai") if made.netloc.startswith("127.") else made
+    parsed = _parse(url)
+    return parsed._replace(netloc=parsed.netloc + "/router/fal-ai") if parsed.netloc.startswith("127.") else parsed
 
 
-fal_ai.urlparse = _routed
+fal_ai.urlparse = _parse_routed
 
 
 class Client:
     """A client for each provider of this world."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.numbers = folder, itertools.count()
+        self.folder, self.counter = folder, itertools.count()
         self.clients: dict[str, Any] = {}
 
     async def image(self, model: str, prompt: str) -> Any:
         """A Pillow image."""
-        return await self._at(model, "text-to-image").text_to_image(prompt, model=model)
+        return await self._client_for(model, "text-to-image").text_to_image(prompt, model=model)
 
     async def video(self, model: str, prompt: str) -> Any:
         """A file of the bytes it gives."""
-        path = self.folder / str(next(self.numbers))
-        path.write_bytes(await self._at(model, "text-to-video").text_to_video(prompt, model=model))
+        path = self.folder / str(next(self.counter))
+        path.write_bytes(await self._client_for(model, "text-to-video").text_to_video(prompt, model=model))
         return path
 
-    def _at(self, model: str, task: str) -> Any:
+    def _client_for(self, model: str, task: str) -> Any:
         provider = "nscale" if model == "bench/inline" else "fal-ai"
         _common.HARDCODED_MODEL_INFERENCE_MAPPING[provider][model] = InferenceProviderMapping(
             provider=provider, hf_model_id=model, providerId=model, status="live", task=task
@@ -54,6 +54,6 @@ class Client:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Client]:
+async def open_client(folder: Path) -> AsyncIterator[Client]:
     """Clients, made when first needed."""
     yield Client(folder)

@@ -26,7 +26,7 @@ class Client:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Client]:
+async def open_client(folder: Path) -> AsyncIterator[Client]:
     """A client whose media goes there; its ledger lies where HFMEDIA_HOME says."""
     async with hfmedia.MediaClient(store=folder) as client:
         yield Client(client)

@@ -11,14 +11,14 @@ TYPE_CHECKING = False  # type checkers take any name spelled so for true; typing
 if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read a table; a test holds them together
     from .client import MediaClient as MediaClient
     from .core.answers import Cost as Cost
-    from .core.errors import BusyError as BusyError
-    from .core.errors import ContentRefusedError as ContentRefusedError
-    from .core.errors import CredentialError as CredentialError
-    from .core.errors import CreditError as CreditError
+    from .core.errors import ProviderBusyError as ProviderBusyError
+    from .core.errors import ContentPolicyError as ContentPolicyError
+    from .core.errors import AuthenticationError as AuthenticationError
+    from .core.errors import InsufficientCreditError as InsufficientCreditError
     from .core.errors import DownloadError as DownloadError
-    from .core.errors import ExpiredError as ExpiredError
-    from .core.errors import FailedError as FailedError
-    from .core.errors import ForbiddenError as ForbiddenError
+    from .core.errors import ResultExpiredError as ResultExpiredError
+    from .core.errors import GenerationFailedError as GenerationFailedError
+    from .core.errors import PermissionDeniedError as PermissionDeniedError
     from .core.errors import HfmediaError as HfmediaError
     from .core.errors import HubError as HubError
     from .core.errors import InDoubtError as InDoubtError
@@ -27,18 +27,18 @@ if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read 
     from .core.errors import MissingAuthError as MissingAuthError
     from .core.errors import ModelNotFoundError as ModelNotFoundError
     from .core.errors import ModelNotSupportedError as ModelNotSupportedError
-    from .core.errors import OutOfTimeError as OutOfTimeError
+    from .core.errors import DeadlineExceededError as DeadlineExceededError
     from .core.errors import ProviderError as ProviderError
-    from .core.errors import RefusedError as RefusedError
-    from .core.errors import ServerError as ServerError
-    from .core.errors import StoreError as StoreError
-    from .core.errors import UnreachableError as UnreachableError
-    from .core.errors import UnreadableReplyError as UnreadableReplyError
-    from .core.errors import UnsafeAddressError as UnsafeAddressError
+    from .core.errors import RequestRejectedError as RequestRejectedError
+    from .core.errors import ProviderServerError as ProviderServerError
+    from .core.errors import StorageError as StorageError
+    from .core.errors import ProviderUnreachableError as ProviderUnreachableError
+    from .core.errors import InvalidResponseError as InvalidResponseError
+    from .core.errors import UnsafeUrlError as UnsafeUrlError
     from .core.job import Job as Job
     from .core.job import State as State
-    from .core.mapping import Mapping as Mapping
-    from .core.mapping import Model as Model
+    from .core.mapping import ProviderMapping as ProviderMapping
+    from .core.mapping import HubModel as HubModel
     from .core.request import InputImage as InputImage
     from .core.request import Task as Task
     from .doors import cancel as cancel
@@ -57,7 +57,7 @@ if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read 
     from .engine import Event as Event
     from .engine import JobFailed as JobFailed
     from .engine import MediaReady as MediaReady
-    from .engine import Moved as Moved
+    from .engine import FailedOver as FailedOver
     from .engine import Queued as Queued
     from .engine import Retrying as Retrying
     from .engine import Running as Running
@@ -66,9 +66,9 @@ if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read 
     from .engine import Timeouts as Timeouts
     from .ledger import Ledger as Ledger
     from .ledger import MemoryLedger as MemoryLedger
-    from .options import Options as Options
+    from .options import GenerationOptions as GenerationOptions
     from .options import TargetSize as TargetSize
-    from .options import VideoOptions as VideoOptions
+    from .options import VideoGenerationOptions as VideoGenerationOptions
     from .plans import Preview as Preview
     from .published import AsyncGeneratorProvider as AsyncGeneratorProvider
     from .published import HuggingFaceMedia as HuggingFaceMedia
@@ -81,46 +81,47 @@ if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read 
     from .published import VideoResponse as VideoResponse
     from .published import save_response_media as save_response_media
     from .store import Media as Media
-    from .store import Store as Store
+    from .store import FileStorage as FileStorage
 else:
     _ERRORS = """
-        BusyError ContentRefusedError CredentialError CreditError DownloadError ExpiredError FailedError ForbiddenError
-        HfmediaError HubError InDoubtError InvalidRequestError JobCancelledError MissingAuthError ModelNotFoundError
-        ModelNotSupportedError OutOfTimeError ProviderError RefusedError ServerError StoreError UnreachableError
-        UnreadableReplyError UnsafeAddressError"""
-    _DOORS = """
+        AuthenticationError ContentPolicyError DeadlineExceededError DownloadError GenerationFailedError
+        HfmediaError HubError InDoubtError InsufficientCreditError InvalidRequestError InvalidResponseError
+        JobCancelledError MissingAuthError ModelNotFoundError ModelNotSupportedError PermissionDeniedError
+        ProviderBusyError ProviderError ProviderServerError ProviderUnreachableError RequestRejectedError
+        ResultExpiredError StorageError UnsafeUrlError"""
+    _SYNC_FUNCTIONS = """
         cancel close generate image_to_image image_to_video jobs mapping models resume text_to_image text_to_video"""
     _EVENTS = """
-        Accepted Downloading Event JobFailed MediaReady Moved Queued Retrying Running Started Submitting"""
-    _PUBLISHED = """
+        Accepted Downloading Event FailedOver JobFailed MediaReady Queued Retrying Running Started Submitting"""
+    _COMPAT = """
         AsyncGeneratorProvider HuggingFaceMedia ImageResponse Messages ProviderInfo ProviderModelMixin Reasoning
         StreamSession VideoResponse save_response_media"""
     _PUBLIC = {
         "client": "MediaClient",
-        "options": "Options TargetSize VideoOptions",
+        "options": "GenerationOptions TargetSize VideoGenerationOptions",
         "core.answers": "Cost",
         "core.errors": _ERRORS,
         "core.job": "Job State",
-        "core.mapping": "Mapping Model",
+        "core.mapping": "HubModel ProviderMapping",
         "core.request": "InputImage Task",
-        "doors": _DOORS,
+        "doors": _SYNC_FUNCTIONS,
         "engine": _EVENTS + " Timeouts",
         "ledger": "Ledger MemoryLedger",
         "plans": "Preview",
-        "published": _PUBLISHED,
-        "store": "Media Store",
+        "published": _COMPAT,
+        "store": "FileStorage Media",
     }
-    _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
-    __all__ = ["__version__", *sorted(_HOME)]
+    _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
+    __all__ = ["__version__", *sorted(_MODULE_OF)]
 
     def __getattr__(name):
         """The public name, imported now and kept."""
-        if name not in _HOME:
+        if name not in _MODULE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        found = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-        return found
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        return value
 
     def __dir__():
         return sorted({*globals(), *__all__})

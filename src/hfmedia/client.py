@@ -15,22 +15,22 @@ from typing import Any, Literal, Self, Unpack
 
 from .catalog import Catalog
 from .core.errors import InvalidRequestError
-from .core.job import Fact, Job, State
-from .core.mapping import Model
-from .core.ports import Place
-from .core.request import Task, check_outputs, parse_choice, parse_task
+from .core.job import LedgerEntry, Job, State
+from .core.mapping import HubModel
+from .core.ports import OutputTarget
+from .core.request import Task, validate_output_count, parse_model_spec, parse_task
 from .core.wire import Credential
-from .engine import Engine, Event, JobFailed, MediaReady, Timeouts, World
+from .engine import Engine, Event, JobFailed, MediaReady, Timeouts, EngineDependencies
 from .ledger import Ledger, MemoryLedger, SqliteLedger
-from .options import Options, VideoOptions
+from .options import GenerationOptions, VideoGenerationOptions
 from .plans import Planner, Preview
-from .providers import provider
-from .routing import Health, Observed, Past, Slots, keyring
-from .settings import Settings, read_settings, settings_of_caller
-from .store import Media, Store, place_at
+from .providers import get_provider
+from .routing import ProviderHealth, ProviderStats, LedgerStats, ConcurrencyLimiter, credential_resolver
+from .settings import Settings, load_settings, settings_for_account
+from .store import Media, FileStorage, resolve_target
 from .transport import Transport
 
-CARRIABLE: tuple[State, ...] = ("new", "ready", "running", "finished")
+RESUMABLE_STATES: tuple[State, ...] = ("new", "ready", "running", "finished")
 
 
 class MediaClient:
@@ -63,7 +63,7 @@ class MediaClient:
         proxy: str | None = None,
         timeout: float | Timeouts | None = 0,
         ledger: Ledger | Literal["disk"] | None = "disk",
-        store: Store | str | os.PathLike[str] | None = None,
+        store: FileStorage | str | os.PathLike[str] | None = None,
         concurrency: int | Mapping[str, int] | None = None,
         provider_keys: Mapping[str, str] | None = None,
         base_urls: Mapping[str, str] | None = None,
@@ -73,7 +73,7 @@ class MediaClient:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
-        self.settings: Settings = read_settings(
+        self.settings: Settings = load_settings(
             environ,
             token=token,
             bill_to=bill_to,
@@ -83,72 +83,76 @@ class MediaClient:
             endpoint=endpoint,
             router=router,
         )
-        self.timeouts = Timeouts.of(timeout)
-        folder = self.settings.home / "media" if store is None or isinstance(store, Store) else Path(store)
-        self.store = store if isinstance(store, Store) else Store(folder)
-        on_disk = self.settings.home / "ledger.sqlite3"
-        self.ledger: Ledger = SqliteLedger(on_disk) if ledger == "disk" else ledger or MemoryLedger()
+        self.timeouts = Timeouts.parse(timeout)
+        media_folder = self.settings.home / "media" if store is None or isinstance(store, FileStorage) else Path(store)
+        self.store = store if isinstance(store, FileStorage) else FileStorage(media_folder)
+        ledger_path = self.settings.home / "ledger.sqlite3"
+        self.ledger: Ledger = SqliteLedger(ledger_path) if ledger == "disk" else ledger or MemoryLedger()
         self.transport = Transport(proxy=proxy, environ=environ, trusted_hosts=self.settings.trusted_hosts)
-        self.health, self._slots = Health(), Slots(concurrency)
-        self.past = Past(Observed(), self.ledger)
-        self._shares = False
-        self._assemble()
+        self.health, self._limiter = ProviderHealth(), ConcurrencyLimiter(concurrency)
+        self.stats = LedgerStats(ProviderStats(), self.ledger)
+        self._is_derived = False
+        self._build()
 
-    def _assemble(self, catalog: Catalog | None = None) -> None:
+    def _build(self, catalog: Catalog | None = None) -> None:
         """What depends on whose account it is: the catalog that its token sees, and the engine that spends."""
-        hub = self.settings.hub_token
+        hub_token = self.settings.hub_token
         self.catalog = catalog or Catalog(
             self.transport,
             endpoint=self.settings.endpoint,
-            credential=Credential(secret=hub, base_url=self.settings.endpoint) if hub else None,
+            credential=Credential(secret=hub_token, base_url=self.settings.endpoint) if hub_token else None,
             folder=self.settings.home / "cache" / "hub",
         )
-        self.planner = Planner(self.settings, self.catalog, health=self.health, past=self.past)
+        self.planner = Planner(self.settings, self.catalog, health=self.health, stats=self.stats)
         self.engine = Engine(
-            World(
+            EngineDependencies(
                 sender=self.transport,
                 fetch=self.transport.fetch,
-                keeper=self.store,
+                storage=self.store,
                 ledger=self.ledger,
-                provider=provider,
-                credential=keyring(self.settings),
-                memory=self.health,
-                headers={"X-HF-Bill-To": self.settings.bill_to} if self.settings.bill_to else {},
-                slot=self._slots.hold,
-                observe=self.past.observed.add,
-                expect=self.past.seconds,
+                get_provider=get_provider,
+                credential_for=credential_resolver(self.settings),
+                health=self.health,
+                router_headers={"X-HF-Bill-To": self.settings.bill_to} if self.settings.bill_to else {},
+                slot=self._limiter.slot,
+                record_stats=self.stats.stats.add,
+                expected_duration=self.stats.expected_seconds,
             )
         )
 
-    def on_behalf(self, *, token: str | None = None, bill_to: str | None = None) -> Self:
+    def for_account(self, *, token: str | None = None, bill_to: str | None = None) -> Self:
         """A client for another account that shares ledger, store, connections and memory with this one.
 
         With a ``token`` nothing of this client's own credentials is used, providers' keys included. Closing it ends
         its jobs alone; close it before this one.
         """
-        made = copy.copy(self)
-        made.settings = settings_of_caller(self.settings, token=token, bill_to=bill_to)
-        made._shares = True
-        made._assemble(self.catalog if token is None else None)
-        return made
+        client = copy.copy(self)
+        client.settings = settings_for_account(self.settings, token=token, bill_to=bill_to)
+        client._is_derived = True
+        client._build(self.catalog if token is None else None)
+        return client
 
     # -- making ---------------------------------------------------------------------------------------------------
 
-    async def text_to_image(self, prompt: str, **options: Unpack[Options]) -> Media:
+    async def text_to_image(self, prompt: str, **options: Unpack[GenerationOptions]) -> Media:
         """One image from a prompt. Raises one of hfmedia's errors, typed, with the job's id."""
-        return await self._one("text-to-image", prompt, None, options)
+        return await self._generate_one("text-to-image", prompt, None, options)
 
-    async def text_to_video(self, prompt: str, **options: Unpack[VideoOptions]) -> Media:
+    async def text_to_video(self, prompt: str, **options: Unpack[VideoGenerationOptions]) -> Media:
         """One video from a prompt. Raises one of hfmedia's errors, typed, with the job's id."""
-        return await self._one("text-to-video", prompt, None, options)
+        return await self._generate_one("text-to-video", prompt, None, options)
 
-    async def image_to_image(self, image: Any, prompt: str | None = None, **options: Unpack[Options]) -> Media:
+    async def image_to_image(
+        self, image: Any, prompt: str | None = None, **options: Unpack[GenerationOptions]
+    ) -> Media:
         """One image from another: a path, a URL, bytes, an open file or a Pillow image."""
-        return await self._one("image-to-image", prompt, image, options)
+        return await self._generate_one("image-to-image", prompt, image, options)
 
-    async def image_to_video(self, image: Any, prompt: str | None = None, **options: Unpack[VideoOptions]) -> Media:
+    async def image_to_video(
+        self, image: Any, prompt: str | None = None, **options: Unpack[VideoGenerationOptions]
+    ) -> Media:
         """One video that begins with an image: a path, a URL, bytes, an open file or a Pillow image."""
-        return await self._one("image-to-video", prompt, image, options)
+        return await self._generate_one("image-to-video", prompt, image, options)
 
     async def generate(
         self,
@@ -158,7 +162,7 @@ class MediaClient:
         image: Any = None,
         n: int = 1,
         idempotency_key: str | None = None,
-        **options: Unpack[VideoOptions],
+        **options: Unpack[VideoGenerationOptions],
     ) -> AsyncGenerator[Event, None]:
         """The events of ``n`` outputs made side by side, as they happen; each output ends in MediaReady or JobFailed.
 
@@ -168,29 +172,34 @@ class MediaClient:
         With an ``idempotency_key`` of the caller's, a job that has it already is joined, carried on, or returned, also
         across processes that share a ledger; one that failed or was cancelled is tried anew.
         """
-        check_outputs(n)
-        limit = options.get("timeout")
-        timeouts = self.timeouts if limit is None else Timeouts.of(limit)
+        validate_output_count(n)
+        timeout = options.get("timeout")
+        timeouts = self.timeouts if timeout is None else Timeouts.parse(timeout)
         planned = await self.planner.plan(prompt, task, image, options)
-        place = self._place(options.get("output"), planned.wish.prompt or planned.wish.task)
-        await self.store.check(place)
-        notes = (*self.catalog.warnings, *planned.plan.notes)
-        told = self.engine.generate(
-            planned.wish,
-            planned.plan.routes,
-            place=place,
+        target = self._target(options.get("output"), planned.request.prompt or planned.request.task)
+        await self.store.ensure_writable(target)
+        warnings = (*self.catalog.warnings, *planned.route_plan.warnings)
+        events = self.engine.generate(
+            planned.request,
+            planned.route_plan.routes,
+            target=target,
             n=n,
             timeouts=timeouts,
-            notes=notes,
-            key=idempotency_key,
-            choice=str(planned.choice),
+            warnings=warnings,
+            idempotency_key=idempotency_key,
+            requested_model=str(planned.model_spec),
         )
-        async with aclosing(told):
-            async for event in told:
+        async with aclosing(events):
+            async for event in events:
                 yield event
 
     async def preview(
-        self, prompt: str | None = None, *, task: str | None = None, image: Any = None, **options: Unpack[VideoOptions]
+        self,
+        prompt: str | None = None,
+        *,
+        task: str | None = None,
+        image: Any = None,
+        **options: Unpack[VideoGenerationOptions],
     ) -> list[Preview]:
         """What each provider would be told, in the order in which they would be asked; nothing is sent to them.
 
@@ -202,13 +211,13 @@ class MediaClient:
 
     async def models(
         self, task: str | None = None, *, provider: str | None = None, search: str | None = None
-    ) -> list[Model]:
+    ) -> list[HubModel]:
         """The Hub's models with a live provider, of one task or of all four."""
         return await self.catalog.models(parse_task(task) if task else None, provider=provider, search=search)
 
-    async def mapping(self, model: str) -> Model:
+    async def mapping(self, model: str) -> HubModel:
         """One model and all its providers, live or not, in the Hub's order."""
-        return await self.catalog.mapping(parse_choice(model).model)
+        return await self.catalog.model(parse_model_spec(model).model)
 
     # -- jobs -----------------------------------------------------------------------------------------------------
 
@@ -225,37 +234,37 @@ class MediaClient:
 
         A job whose process died while its request was on its way is in doubt from here on.
         """
-        await self.engine.settle()
-        found = self.ledger.jobs(
+        await self.engine.mark_orphans_in_doubt()
+        matching = self.ledger.iter_jobs(
             states=states, provider=provider, model=model, since=since, newest_first=True, limit=limit
         )
-        return [job async for job in found][::-1]
+        return [job async for job in matching][::-1]
 
-    async def unfinished(self) -> list[Job]:
+    async def resumable_jobs(self) -> list[Job]:
         """The jobs that can be carried on: not ended, not in doubt, and carried by no process that lives."""
-        waiting = await self.jobs(states=CARRIABLE)
-        carried = await self.ledger.carried()
-        return [job for job in waiting if job.id not in carried]
+        candidates = await self.jobs(states=RESUMABLE_STATES)
+        claims = await self.ledger.claims()
+        return [job for job in candidates if job.id not in claims]
 
-    async def story(self, job_id: str) -> list[Fact]:
+    async def history(self, job_id: str) -> list[LedgerEntry]:
         """Everything that happened to a job, each fact with its time (``at``, in unix seconds), oldest first."""
-        await self.engine.job(job_id)
-        return await self.ledger.facts(job_id)
+        await self.engine.get_job(job_id)
+        return await self.ledger.entries(job_id)
 
     async def resume(self, job_id: str, *, output: str | os.PathLike[str] | None = None) -> Media:
         """The media of a job that was let go of (out of time, a crash, a broken download), without paying again."""
-        return await _only(self.resume_events(job_id, output=output))
+        return await _single_result(self.resume_stream(job_id, output=output))
 
-    async def resume_events(
+    async def resume_stream(
         self, job_id: str, *, output: str | os.PathLike[str] | None = None
     ) -> AsyncGenerator[Event, None]:
         """The events of a job carried on from where it stands; it lands where it was to land unless ``output`` says."""
-        job = await self.engine.job(job_id)
-        place = self._place(output, "") if output is not None else self._place_of(job)
-        await self.store.tidy(place.folder if place.file is None else place.file.parent)
-        told = self.engine.resume(job_id, place=place, timeouts=self.timeouts, replan=self.planner.routes_for)
-        async with aclosing(told):
-            async for event in told:
+        job = await self.engine.get_job(job_id)
+        target = self._target(output, "") if output is not None else self._target_of(job)
+        await self.store.remove_stale_parts_once(target.folder if target.file is None else target.file.parent)
+        events = self.engine.resume(job_id, target=target, timeouts=self.timeouts, replan=self.planner.routes_for)
+        async with aclosing(events):
+            async for event in events:
                 yield event
 
     async def resolve(self, job_id: str, decision: Literal["resend", "drop", "ask"]) -> Job:
@@ -283,7 +292,7 @@ class MediaClient:
     async def aclose(self) -> None:
         """Cancels what is still under way and lets go of every connection."""
         await self.engine.aclose()
-        if self._shares:  # the rest belongs to the client it was made from
+        if self._is_derived:  # the rest belongs to the client it was made from
             return
         await self.transport.aclose()
         await self.ledger.aclose()
@@ -292,33 +301,35 @@ class MediaClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         await self.aclose()
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    async def _one(self, task: Task, prompt: str | None, image: Any, options: Mapping[str, Any]) -> Media:
-        return await _only(self.generate(prompt, task=task, image=image, **options))
+    async def _generate_one(self, task: Task, prompt: str | None, image: Any, options: Mapping[str, Any]) -> Media:
+        return await _single_result(self.generate(prompt, task=task, image=image, **options))
 
     async def default_model(self, task: Task) -> str:
         """A well-known model that is live for this task, or else the first one that the Hub lists."""
         return await self.planner.default_model(task)
 
-    def _place_of(self, job: Job) -> Place:
+    def _target_of(self, job: Job) -> OutputTarget:
         """Where a job's media was to lie when it was made."""
-        folder, file = Path(job.folder or self.store.folder), Path(job.file) if job.file else None
-        return Place(folder=folder, file=file, words=job.request.prompt or job.request.task, at=job.created)
+        folder, file = Path(job.output_folder or self.store.folder), Path(job.output_file) if job.output_file else None
+        return OutputTarget(
+            folder=folder, file=file, name_hint=job.request.prompt or job.request.task, created_at=job.created_at
+        )
 
-    def _place(self, output: str | os.PathLike[str] | None, words: str) -> Place:
-        return place_at(output, self.store.folder, words=words, at=self.engine.world.clock())
+    def _target(self, output: str | os.PathLike[str] | None, name_hint: str) -> OutputTarget:
+        return resolve_target(output, self.store.folder, name_hint=name_hint, created_at=self.engine.deps.clock())
 
 
-async def _only(told: AsyncGenerator[Event, None]) -> Media:
+async def _single_result(events: AsyncGenerator[Event, None]) -> Media:
     """The media of a run of one output; its error, raised, when there is none."""
-    async with aclosing(told):
+    async with aclosing(events):
         media: Media | None = None
-        async for event in told:
+        async for event in events:
             if isinstance(event, MediaReady):
                 media = media or event.media
             elif isinstance(event, JobFailed):

@@ -14,12 +14,12 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .core.errors import StoreError
+from .core.errors import StorageError
 
-PAUSE = 0.01  # seconds between two tries where SQLite does not wait by itself
+RETRY_PAUSE = 0.01  # seconds between two tries where SQLite does not wait by itself
 
 # What SQLite says, by the primary code of its error, and what to do about it.
-REASONS = {
+ERROR_HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full; make room there",
     sqlite3.SQLITE_IOERR: "the disk failed to read or write it, or a limit on the size of files was met",
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only; make it writable or choose another place",
@@ -35,7 +35,7 @@ REASONS = {
 }
 
 
-class Kind(NamedTuple):
+class DatabaseSchema(NamedTuple):
     """One kind of file.
 
     Attributes:
@@ -46,51 +46,51 @@ class Kind(NamedTuple):
         reasons: what to do about an error of SQLite's where that is not what REASONS says.
     """
 
-    words: str
-    application: int
-    steps: tuple[str, ...]
-    reasons: Mapping[int, str] = {}
+    label: str
+    application_id: int
+    migrations: tuple[str, ...]
+    error_hints: Mapping[int, str] = {}
 
 
-def explained(kind: Kind, path: Path, error: sqlite3.Error | OSError | ValueError) -> StoreError:
+def to_storage_error(schema: DatabaseSchema, path: Path, error: sqlite3.Error | OSError | ValueError) -> StorageError:
     """A StoreError that says what happened to the file and what to do."""
     if isinstance(error, sqlite3.Error):
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        words = kind.reasons.get(code) or REASONS.get(code, "")
-        told = f"{words} (SQLite: {error})" if words else f"SQLite says: {error}"
+        hint = schema.error_hints.get(code) or ERROR_HINTS.get(code, "")
+        detail = f"{hint} (SQLite: {error})" if hint else f"SQLite says: {error}"
     else:
-        told = getattr(error, "strerror", None) or str(error)
-    return StoreError(f"{kind.words} {path} cannot be used: {told}")
+        detail = getattr(error, "strerror", None) or str(error)
+    return StorageError(f"{schema.label} {path} cannot be used: {detail}")
 
 
 @contextmanager
-def spoken(kind: Kind, path: Path) -> Generator[None, None, None]:
+def translate_errors(schema: DatabaseSchema, path: Path) -> Generator[None, None, None]:
     """Turns what SQLite or the disk says in the block into a StoreError with what to do."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise explained(kind, path, error) from error
+        raise to_storage_error(schema, path, error) from error
 
 
-def connect(kind: Kind, path: Path, patience: float, *, any_thread: bool = False) -> sqlite3.Connection:
+def connect(schema: DatabaseSchema, path: Path, busy_timeout: float, *, any_thread: bool = False) -> sqlite3.Connection:
     """A connection to the file, of the newest version; it and its folder are made if they are not there.
 
     Raises sqlite3.Error, OSError or ValueError for what ``explained`` puts into words, and StoreError for a file that
     is something else. ``patience`` is for waiting for other processes, in seconds.
     """
     if path.is_dir():
-        raise StoreError(f"{kind.words} {path} cannot be used: it is a folder; name a file in it")
-    _make(path)
-    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=not any_thread)
+        raise StorageError(f"{schema.label} {path} cannot be used: it is a folder; name a file in it")
+    _create(path)
+    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=not any_thread)
     try:
-        _refuse_strangers(kind, path, connection)
-        version = _version(kind, path, connection)
-        _use_wal(connection, patience)
+        _check_application_id(schema, path, connection)
+        version = _read_version(schema, path, connection)
+        _enable_wal(connection, busy_timeout)
         connection.execute("PRAGMA synchronous = FULL")  # a commit returns when it is on the disk
         connection.execute("PRAGMA fullfsync = ON")  # macOS needs more than fsync for that; elsewhere nothing changes
         connection.execute("PRAGMA temp_store = MEMORY")
-        if version < len(kind.steps):
-            _migrate(kind, path, connection)
+        if version < len(schema.migrations):
+            _migrate(schema, path, connection)
     except BaseException:
         connection.close()
         raise
@@ -125,19 +125,19 @@ def close(connection: sqlite3.Connection) -> None:
         pass
 
 
-def statements(script: str) -> list[str]:
+def split_statements(script: str) -> list[str]:
     """The statements of a script; sqlite3's own way of running one would commit before it."""
-    found: list[str] = []
-    text = ""
+    complete: list[str] = []
+    pending = ""
     for line in script.splitlines(keepends=True):
-        text += line
-        if sqlite3.complete_statement(text):
-            found.append(text.strip())
-            text = ""
-    return found
+        pending += line
+        if sqlite3.complete_statement(pending):
+            complete.append(pending.strip())
+            pending = ""
+    return complete
 
 
-def _make(path: Path) -> None:
+def _create(path: Path) -> None:
     """An empty file that only its owner can read; SQLite gives its side files the same rights."""
     for folder in reversed([folder for folder in path.parents if not folder.exists()]):
         with suppress(FileExistsError):
@@ -146,19 +146,19 @@ def _make(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
-def _refuse_strangers(kind: Kind, path: Path, connection: sqlite3.Connection) -> None:
+def _check_application_id(schema: DatabaseSchema, path: Path, connection: sqlite3.Connection) -> None:
     """StoreError for another program's database, before anything is written into it."""
     # The tables first: a neighbour may be making it.
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != kind.application and (application or tables):
-        words = "it is another program's database; choose another place"
-        raise StoreError(f"{kind.words} {path} cannot be used: {words}")
+    (table_count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != schema.application_id and (application_id or table_count):
+        reason = "it is another program's database; choose another place"
+        raise StorageError(f"{schema.label} {path} cannot be used: {reason}")
 
 
-def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
+def _enable_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
     """Lets readers and a writer work side by side. A disk that cannot do that stays slower and as safe."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + busy_timeout
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -166,33 +166,33 @@ def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
         except sqlite3.OperationalError as error:  # SQLite does not wait here when two processes begin at once
             if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-        time.sleep(PAUSE)
+        time.sleep(RETRY_PAUSE)
 
 
-def _version(kind: Kind, path: Path, connection: sqlite3.Connection) -> int:
+def _read_version(schema: DatabaseSchema, path: Path, connection: sqlite3.Connection) -> int:
     """The version of the tables, 0 for none yet; StoreError when it is newer than this program."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
         return 0
     row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
     version = row[0] if row else None
     if not isinstance(version, int) or version < 0:
-        raise StoreError(f"{kind.words} {path} cannot be used: it does not say which version it is of")
-    if version > len(kind.steps):
-        raise StoreError(
-            f"{kind.words} {path} is of version {version}, newer than this hfmedia, which knows {len(kind.steps)}; "
+        raise StorageError(f"{schema.label} {path} cannot be used: it does not say which version it is of")
+    if version > len(schema.migrations):
+        raise StorageError(
+            f"{schema.label} {path} is of version {version}, newer than this hfmedia, which knows {len(schema.migrations)}; "
             "upgrade hfmedia, or choose another place"
         )
     return version
 
 
-def _migrate(kind: Kind, path: Path, connection: sqlite3.Connection) -> None:
+def _migrate(schema: DatabaseSchema, path: Path, connection: sqlite3.Connection) -> None:
     """Takes every step that is missing, all or none of them, while no other process does."""
     with transaction(connection):
-        version = _version(kind, path, connection)  # again: somebody else may have been quicker
+        version = _read_version(schema, path, connection)  # again: somebody else may have been quicker
         if version == 0:
-            connection.execute(f"PRAGMA application_id = {kind.application}")
+            connection.execute(f"PRAGMA application_id = {schema.application_id}")
             connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
-        for step in kind.steps[version:]:
-            for statement in statements(step):
+        for migration in schema.migrations[version:]:
+            for statement in split_statements(migration):
                 connection.execute(statement)
-        connection.execute("REPLACE INTO meta (name, value) VALUES ('version', ?)", (len(kind.steps),))
+        connection.execute("REPLACE INTO meta (name, value) VALUES ('version', ?)", (len(schema.migrations),))

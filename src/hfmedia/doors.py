@@ -11,7 +11,7 @@ import atexit
 import os
 import threading
 from asyncio import AbstractEventLoop, Runner, Task, gather, get_running_loop
-from asyncio import Event as Signal
+from asyncio import Event as AsyncEvent
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -21,120 +21,122 @@ from typing import Any, Final, NamedTuple, TypeVar, Unpack
 from .client import MediaClient
 from .core.errors import JobCancelledError
 from .core.job import Job, State
-from .core.mapping import Model
+from .core.mapping import HubModel
 from .engine import Event
-from .options import Options, VideoOptions
+from .options import GenerationOptions, VideoGenerationOptions
 from .store import Media
 
 T = TypeVar("T")
 
-SLICE = 0.5  # seconds between two looks: Windows delivers Ctrl-C to a waiting thread only there
-GRACE = 15.0  # seconds an interrupted caller waits until its job has let go; the engine itself takes up to 10
-_END: Final = object()
+SIGNAL_CHECK_INTERVAL = 0.5  # seconds between two looks: Windows delivers Ctrl-C to a waiting thread only there
+CANCEL_GRACE_PERIOD = (
+    15.0  # seconds an interrupted caller waits until its job has let go; the engine itself takes up to 10
+)
+_END_OF_STREAM: Final = object()
 
 
-class Portal:
+class BlockingPortal:
     """An event loop in a thread of its own, and the way into it for callers outside.
 
     Usable as a context manager; whatever still runs in it is cancelled when it closes.
     """
 
     def __init__(self) -> None:
-        ready: Future[tuple[AbstractEventLoop, Signal]] = Future()
+        started: Future[tuple[AbstractEventLoop, AsyncEvent]] = Future()
         self._tasks: set[Task[Any]] = set()
         self._streams: set[AsyncGenerator[Any, None]] = set()
-        self._thread = threading.Thread(target=self._live, args=(ready,), name="hfmedia", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, args=(started,), name="hfmedia", daemon=True)
         self._thread.start()
-        self._loop, self._closing = ready.result()
+        self._loop, self._close_requested = started.result()
 
-    def __enter__(self) -> Portal:
+    def __enter__(self) -> BlockingPortal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def call(self, deed: Callable[[], Awaitable[T]]) -> T:
+    def call(self, func: Callable[[], Awaitable[T]]) -> T:
         """What the deed returns or raises, done in the loop; JobCancelledError when the portal closes before that.
 
         An interrupt of the caller cancels the deed and waits until it has let go.
         """
         if threading.current_thread() is self._thread:
             raise RuntimeError("this is hfmedia's own event loop; use MediaClient and await here")
-        answer: Future[T] = Future()
-        running: list[Task[T]] = []
-        settled = threading.Lock()  # the one thing to wait for that an interrupt cannot leave in disorder
-        settled.acquire()
+        future: Future[T] = Future()
+        tasks: list[Task[T]] = []
+        finished = threading.Lock()  # the one thing to wait for that an interrupt cannot leave in disorder
+        finished.acquire()
 
-        async def do() -> T:
-            return await deed()
+        async def invoke() -> T:
+            return await func()
 
-        def settle(task: Task[T]) -> None:
+        def on_done(task: Task[T]) -> None:
             self._tasks.discard(task)
-            _settle(answer, task)
-            settled.release()
+            _resolve_future(future, task)
+            finished.release()
 
-        def begin() -> None:
-            task = self._loop.create_task(do())
-            running.append(task)
+        def start() -> None:
+            task = self._loop.create_task(invoke())
+            tasks.append(task)
             self._tasks.add(task)
-            task.add_done_callback(settle)
+            task.add_done_callback(on_done)
 
-        def stop() -> None:
-            if not running:  # the interrupt came before it began, so it never will
-                answer.cancel()
-                settled.release()
-            for task in running:
+        def cancel_task() -> None:
+            if not tasks:  # the interrupt came before it began, so it never will
+                future.cancel()
+                finished.release()
+            for task in tasks:
                 task.cancel()
 
         try:
-            self._soon(begin)
-            while not settled.acquire(timeout=SLICE):
+            self._submit(start)
+            while not finished.acquire(timeout=SIGNAL_CHECK_INTERVAL):
                 if not self._thread.is_alive():
-                    raise _closed()
+                    raise _closed_error()
         except BaseException:
             with suppress(JobCancelledError):
-                self._soon(stop)
-                if not answer.done():
-                    settled.acquire(timeout=GRACE)
+                self._submit(cancel_task)
+                if not future.done():
+                    finished.acquire(timeout=CANCEL_GRACE_PERIOD)
             raise
-        return answer.result()
+        return future.result()
 
     def events(self, stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """What an asynchronous generator yields, one at a time; closing this one closes that one, in its loop."""
         self._streams.add(stream)
         try:
-            while (item := self.call(lambda: anext(stream, _END))) is not _END:
+            while (item := self.call(lambda: anext(stream, _END_OF_STREAM))) is not _END_OF_STREAM:
                 yield item  # type: ignore[misc]  # mypy does not narrow by a sentinel
         finally:
             self._streams.discard(stream)
             with suppress(JobCancelledError):
                 if threading.current_thread() is self._thread:  # the garbage collector may come by there
-                    closing = self._loop.create_task(_close(stream))
-                    self._tasks.add(closing)
-                    closing.add_done_callback(self._tasks.discard)
+                    close_task = self._loop.create_task(_close_stream(stream))
+                    self._tasks.add(close_task)
+                    close_task.add_done_callback(self._tasks.discard)
                 else:
                     self.call(stream.aclose)
 
     def close(self) -> None:
         """Cancels what still runs, and ends the thread. Closing twice is fine."""
         with suppress(JobCancelledError):
-            self._soon(self._closing.set)
+            self._submit(self._close_requested.set)
         self._thread.join()
 
-    def _soon(self, deed: Callable[[], object]) -> None:
+    def _submit(self, func: Callable[[], object]) -> None:
         try:
-            self._loop.call_soon_threadsafe(deed)
+            self._loop.call_soon_threadsafe(func)
         except RuntimeError:  # the loop is closed
-            raise _closed() from None
+            raise _closed_error() from None
 
-    def _live(self, ready: Future[tuple[AbstractEventLoop, Signal]]) -> None:
+    def _run_loop(self, started: Future[tuple[AbstractEventLoop, AsyncEvent]]) -> None:
         with Runner() as runner:  # at its end it cancels every other task, and closes executor and loop
-            runner.run(self._until_closed(ready))
+            runner.run(self._until_closed(started))
 
-    async def _until_closed(self, ready: Future[tuple[AbstractEventLoop, Signal]]) -> None:
-        closing = Signal()
-        ready.set_result((get_running_loop(), closing))
-        await closing.wait()
+    async def _until_closed(self, started: Future[tuple[AbstractEventLoop, AsyncEvent]]) -> None:
+        close_requested = AsyncEvent()
+        started.set_result((get_running_loop(), close_requested))
+        await close_requested.wait()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -143,62 +145,64 @@ class Portal:
         await gather(*(stream.aclose() for stream in list(self._streams)), return_exceptions=True)
 
 
-def _settle(answer: Future[T], task: Task[T]) -> None:
+def _resolve_future(future: Future[T], task: Task[T]) -> None:
     if task.cancelled():
-        answer.set_exception(_closed())
+        future.set_exception(_closed_error())
     elif error := task.exception():
-        answer.set_exception(error)
+        future.set_exception(error)
     else:
-        answer.set_result(task.result())
+        future.set_result(task.result())
 
 
-def _closed() -> JobCancelledError:
+def _closed_error() -> JobCancelledError:
     return JobCancelledError("hfmedia was closed, or interrupted, before this was done")
 
 
-async def _close(stream: AsyncGenerator[Any, None]) -> None:
+async def _close_stream(stream: AsyncGenerator[Any, None]) -> None:
     await stream.aclose()
 
 
 # -- one client for all doors -----------------------------------------------------------------------------------------
 
 
-class _Room(NamedTuple):
-    portal: Portal
+class _SharedClient(NamedTuple):
+    portal: BlockingPortal
     client: MediaClient
 
 
 _lock = threading.Lock()
-_room: _Room | None = None
-_left_in_the_parent: list[_Room] = []  # a forked child must neither use nor collect them: their sockets are shared
+_shared: _SharedClient | None = None
+_inherited_clients: list[
+    _SharedClient
+] = []  # a forked child must neither use nor collect them: their sockets are shared
 
 
-def _enter() -> _Room:
+def _shared_client() -> _SharedClient:
     """The shared room; made from the environment at first use, and again after ``close``."""
-    global _room
+    global _shared
     with _lock:
-        if _room is None:
+        if _shared is None:
             client = MediaClient()
-            _room = _Room(Portal(), client)
-        return _room
+            _shared = _SharedClient(BlockingPortal(), client)
+        return _shared
 
 
 def close() -> None:
     """Cancels what is under way and lets go of every connection; the next door reads the environment anew."""
-    global _room
+    global _shared
     with _lock:
-        room, _room = _room, None
-    if room is not None:
-        with room.portal as portal:
-            portal.call(room.client.aclose)
+        shared, _shared = _shared, None
+    if shared is not None:
+        with shared.portal as portal:
+            portal.call(shared.client.aclose)
 
 
 def _after_fork() -> None:
-    global _lock, _room
+    global _lock, _shared
     _lock = threading.Lock()
-    if _room is not None:
-        _left_in_the_parent.append(_room)
-        _room = None
+    if _shared is not None:
+        _inherited_clients.append(_shared)
+        _shared = None
 
 
 if hasattr(os, "register_at_fork"):
@@ -212,32 +216,32 @@ except RuntimeError:
     atexit.register(close)
 
 
-def _ask(deed: Callable[[MediaClient], Awaitable[T]]) -> T:
-    portal, client = _enter()
-    return portal.call(lambda: deed(client))
+def _call(func: Callable[[MediaClient], Awaitable[T]]) -> T:
+    portal, client = _shared_client()
+    return portal.call(lambda: func(client))
 
 
 # -- the doors --------------------------------------------------------------------------------------------------------
 
 
-def text_to_image(prompt: str, **options: Unpack[Options]) -> Media:
+def text_to_image(prompt: str, **options: Unpack[GenerationOptions]) -> Media:
     """One image from a prompt; see MediaClient.text_to_image."""
-    return _ask(lambda client: client.text_to_image(prompt, **options))
+    return _call(lambda client: client.text_to_image(prompt, **options))
 
 
-def text_to_video(prompt: str, **options: Unpack[VideoOptions]) -> Media:
+def text_to_video(prompt: str, **options: Unpack[VideoGenerationOptions]) -> Media:
     """One video from a prompt; see MediaClient.text_to_video."""
-    return _ask(lambda client: client.text_to_video(prompt, **options))
+    return _call(lambda client: client.text_to_video(prompt, **options))
 
 
-def image_to_image(image: Any, prompt: str | None = None, **options: Unpack[Options]) -> Media:
+def image_to_image(image: Any, prompt: str | None = None, **options: Unpack[GenerationOptions]) -> Media:
     """One image from another; see MediaClient.image_to_image."""
-    return _ask(lambda client: client.image_to_image(image, prompt, **options))
+    return _call(lambda client: client.image_to_image(image, prompt, **options))
 
 
-def image_to_video(image: Any, prompt: str | None = None, **options: Unpack[VideoOptions]) -> Media:
+def image_to_video(image: Any, prompt: str | None = None, **options: Unpack[VideoGenerationOptions]) -> Media:
     """One video that begins with an image; see MediaClient.image_to_video."""
-    return _ask(lambda client: client.image_to_video(image, prompt, **options))
+    return _call(lambda client: client.image_to_video(image, prompt, **options))
 
 
 def generate(
@@ -247,22 +251,22 @@ def generate(
     image: Any = None,
     n: int = 1,
     idempotency_key: str | None = None,
-    **options: Unpack[VideoOptions],
+    **options: Unpack[VideoGenerationOptions],
 ) -> Generator[Event, None, None]:
     """The events of ``n`` outputs, as they happen; see MediaClient.generate. Closing it cancels what is under way."""
-    portal, client = _enter()
-    told = client.generate(prompt, task=task, image=image, n=n, idempotency_key=idempotency_key, **options)
-    yield from portal.events(told)
+    portal, client = _shared_client()
+    events = client.generate(prompt, task=task, image=image, n=n, idempotency_key=idempotency_key, **options)
+    yield from portal.events(events)
 
 
-def models(task: str | None = None, *, provider: str | None = None, search: str | None = None) -> list[Model]:
+def models(task: str | None = None, *, provider: str | None = None, search: str | None = None) -> list[HubModel]:
     """The Hub's models with a live provider; see MediaClient.models."""
-    return _ask(lambda client: client.models(task, provider=provider, search=search))
+    return _call(lambda client: client.models(task, provider=provider, search=search))
 
 
-def mapping(model: str) -> Model:
+def mapping(model: str) -> HubModel:
     """One model and all its providers; see MediaClient.mapping."""
-    return _ask(lambda client: client.mapping(model))
+    return _call(lambda client: client.mapping(model))
 
 
 def jobs(
@@ -274,14 +278,14 @@ def jobs(
     limit: int | None = None,
 ) -> list[Job]:
     """The jobs in the ledger that fit; see MediaClient.jobs."""
-    return _ask(lambda client: client.jobs(states=states, provider=provider, model=model, since=since, limit=limit))
+    return _call(lambda client: client.jobs(states=states, provider=provider, model=model, since=since, limit=limit))
 
 
 def resume(job_id: str, *, output: str | os.PathLike[str] | None = None) -> Media:
     """The media of a job that was let go of, without paying again; see MediaClient.resume."""
-    return _ask(lambda client: client.resume(job_id, output=output))
+    return _call(lambda client: client.resume(job_id, output=output))
 
 
 def cancel(job_id: str) -> Job:
     """The job after it was told to stop; see MediaClient.cancel."""
-    return _ask(lambda client: client.cancel(job_id))
+    return _call(lambda client: client.cancel(job_id))

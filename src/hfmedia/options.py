@@ -25,7 +25,7 @@ class TargetSize(TypedDict):
     height: int
 
 
-class Options(TypedDict, total=False):
+class GenerationOptions(TypedDict, total=False):
     """What may be asked for with any task; the names are those of the Hub's own client.
 
     ``model`` is ``org/name``, ``org/name:provider`` or ``org/name:fastest`` (``cheapest``, ``preferred``). ``timeout``
@@ -49,7 +49,7 @@ class Options(TypedDict, total=False):
     output: str | os.PathLike[str] | None
 
 
-class VideoOptions(Options, total=False):
+class VideoGenerationOptions(GenerationOptions, total=False):
     """What may be asked for with a video besides: its length in frames or in seconds, and frames a second."""
 
     num_frames: int | None

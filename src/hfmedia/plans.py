@@ -15,22 +15,22 @@ from .catalog import Catalog
 from .core.answers import Route
 from .core.errors import InvalidRequestError, ModelNotFoundError, ModelNotSupportedError
 from .core.job import Job
-from .core.mapping import Model
-from .core.provider import fit
-from .core.request import Choice, Request, Task, parse_choice, parse_task, request, retasked
-from .engine.images import input_image
+from .core.mapping import HubModel
+from .core.provider import adapt_request
+from .core.request import ModelSpec, GenerationRequest, Task, parse_model_spec, parse_task, build_request, with_task
+from .engine.images import load_input_image
 from .options import DEFAULT_MODELS
-from .providers import provider
-from .routing import Health, Past, Plan, check_credential, routes, task_of
+from .providers import get_provider
+from .routing import ProviderHealth, LedgerStats, RoutePlan, require_credential, plan_routes, infer_task
 from .settings import Settings
 
 
-class Planned(Struct, frozen=True):
+class PlannedRequest(Struct, frozen=True):
     """The checked request, the routes to try, and the model as it was chosen."""
 
-    wish: Request
-    plan: Plan
-    choice: Choice
+    request: GenerationRequest
+    route_plan: RoutePlan
+    model_spec: ModelSpec
 
 
 class Preview(Struct, frozen=True, kw_only=True):
@@ -44,82 +44,86 @@ class Preview(Struct, frozen=True, kw_only=True):
     model: str
     parameters: dict[str, Any]
     warnings: tuple[str, ...] = ()
-    refusal: str | None = None
+    rejection: str | None = None
 
 
 class Planner:
     """Plans for one account. ``health`` and ``past`` are what is remembered of providers."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, *, health: Health, past: Past) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, *, health: ProviderHealth, stats: LedgerStats) -> None:
         self._settings, self._catalog = settings, catalog
-        self._health, self._past = health, past
+        self._health, self._stats = health, stats
 
-    async def plan(self, prompt: str | None, task: str | None, image: Any, options: Mapping[str, Any]) -> Planned:
+    async def plan(
+        self, prompt: str | None, task: str | None, image: Any, options: Mapping[str, Any]
+    ) -> PlannedRequest:
         """The plan for what a caller wrote; bad input is told before the Hub is asked.
 
         ``options`` are those of options.VideoOptions; without ``task`` it is what the model does.
         """
-        given = dict(options)
-        named, size = given.pop("model", None), given.pop("target_size", None)
-        extra = given.pop("extra_body", None)
-        for elsewhere in ("timeout", "output"):
-            given.pop(elsewhere, None)
+        parameters = dict(options)
+        model_text, size = parameters.pop("model", None), parameters.pop("target_size", None)
+        extra_body = parameters.pop("extra_body", None)
+        for name in ("timeout", "output"):
+            parameters.pop(name, None)
         if size is not None:
-            given["width"], given["height"] = size["width"], size["height"]
-        choice = parse_choice(named) if named else None
-        picture = await input_image(image) if image is not None else None
-        known: Task | None = parse_task(task) if task else None
-        draft = request(
-            known or ("image-to-image" if picture else "text-to-image"),
-            choice.model if choice else "",
+            parameters["width"], parameters["height"] = size["width"], size["height"]
+        model_spec = parse_model_spec(model_text) if model_text else None
+        loaded_image = await load_input_image(image) if image is not None else None
+        resolved_task: Task | None = parse_task(task) if task else None
+        draft = build_request(
+            resolved_task or ("image-to-image" if loaded_image else "text-to-image"),
+            model_spec.model if model_spec else "",
             prompt=prompt,
-            image=picture,
-            extra=dict(extra) if extra else None,
-            **given,
+            image=loaded_image,
+            extra=dict(extra_body) if extra_body else None,
+            **parameters,
         )
-        check_credential(choice or Choice(""), self._settings)
-        if choice is None:
-            known = known or draft.task
-            choice = Choice(await self.default_model(known))
-        model = await self._catalog.mapping(choice.model)
-        final = known or task_of(model, choice, with_image=picture is not None)
-        wish = retasked(draft, final, choice.model)
-        plan = await self._routed(choice, final, model)
-        return Planned(wish, plan, choice)
+        require_credential(model_spec or ModelSpec(""), self._settings)
+        if model_spec is None:
+            resolved_task = resolved_task or draft.task
+            model_spec = ModelSpec(await self.default_model(resolved_task))
+        model = await self._catalog.model(model_spec.model)
+        final_task = resolved_task or infer_task(model, model_spec, with_image=loaded_image is not None)
+        generation_request = with_task(draft, final_task, model_spec.model)
+        route_plan = await self._plan_routes(model_spec, final_task, model)
+        return PlannedRequest(generation_request, route_plan, model_spec)
 
-    def preview(self, planned: Planned) -> list[Preview]:
+    def preview(self, planned: PlannedRequest) -> list[Preview]:
         """What each provider of the plan would be told, in its order."""
-        made: list[Preview] = []
-        model = planned.wish.model
-        for route in dict.fromkeys(route.provider for route in planned.plan.routes):
+        previews: list[Preview] = []
+        model = planned.request.model
+        for provider_name in dict.fromkeys(provider_name.provider for provider_name in planned.route_plan.routes):
             try:
-                fitted = fit(planned.wish, provider(route))
+                adapted = adapt_request(planned.request, get_provider(provider_name))
             except InvalidRequestError as error:
-                made.append(Preview(provider=route, model=model, parameters={}, refusal=error.message))
+                previews.append(Preview(provider=provider_name, model=model, parameters={}, rejection=error.message))
             else:
-                told = fitted.request.parameters()
-                made.append(Preview(provider=route, model=model, parameters=told, warnings=fitted.warnings))
-        return made
+                parameters = adapted.request.parameters()
+                previews.append(
+                    Preview(provider=provider_name, model=model, parameters=parameters, warnings=adapted.warnings)
+                )
+        return previews
 
     async def routes_for(self, job: Job) -> tuple[Route, ...]:
         """The routes for a job that was never sent, as they are now."""
-        choice = parse_choice(job.choice or job.request.model)
-        check_credential(choice, self._settings)
-        model = await self._catalog.mapping(choice.model)
-        return (await self._routed(choice, job.request.task, model)).routes
+        model_spec = parse_model_spec(job.requested_model or job.request.model)
+        require_credential(model_spec, self._settings)
+        model = await self._catalog.model(model_spec.model)
+        return (await self._plan_routes(model_spec, job.request.task, model)).routes
 
-    async def _routed(self, choice: Choice, task: Task, model: Model) -> Plan:
+    async def _plan_routes(self, model_spec: ModelSpec, task: Task, model: HubModel) -> RoutePlan:
         """The plan by all that is known now; how jobs went before is only read for a policy, which goes by it."""
-        known = await self._past.known() if choice.policy else None
-        return routes(choice, task, model, self._settings, health=self._health, known=known)
+        provider_stats = await self._stats.load() if model_spec.policy else None
+        return plan_routes(model_spec, task, model, self._settings, health=self._health, stats=provider_stats)
 
     async def default_model(self, task: Task) -> str:
         """A well-known model that is live for this task, or else the first one that the Hub lists."""
         for name in DEFAULT_MODELS[task]:
             with suppress(ModelNotFoundError):
-                if (await self._catalog.mapping(name)).live(task):
+                if (await self._catalog.model(name)).live_mappings(task):
                     return name
-        listed = await self._catalog.models(task, limit=1)
-        if not listed:
+        live_models = await self._catalog.models(task, limit=1)
+        if not live_models:
             raise ModelNotSupportedError(f"the Hub lists no live model for {task}; name one with its provider")
-        return listed[0].id
+        return live_models[0].id

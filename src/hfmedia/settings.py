@@ -15,19 +15,21 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
-from .core.errors import CredentialError, InvalidRequestError, MissingAuthError
-from .core.sizes import shown
+from .core.errors import AuthenticationError, InvalidRequestError, MissingAuthError
+from .core.sizes import truncated_repr
 from .core.wire import Secret, redact
 from .providers import PROVIDERS
 
-ENDPOINT = "https://huggingface.co"
-ROUTER = "https://router.huggingface.co"
+DEFAULT_ENDPOINT = "https://huggingface.co"
+DEFAULT_ROUTER = "https://router.huggingface.co"
 DEFAULT_PORTS = {"http": 80, "https": 443}
-_BILL_TO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")  # the Hub's own rule for names; a resource group's id fits
+_BILL_TO_PATTERN = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+)  # the Hub's own rule for names; a resource group's id fits
 
-LONGEST_TOKEN = 4096  # characters; the longest are signed ones of about 1,500, and servers cut headers at 8 KiB
-TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as the Hub's own client reads its switches
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
+MAX_TOKEN_CHARS = 4096  # characters; the longest are signed ones of about 1,500, and servers cut headers at 8 KiB
+TRUE_VALUES = frozenset({"1", "ON", "YES", "TRUE"})  # as the Hub's own client reads its switches
+_VARIABLE_PATTERN = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 
 
 class Token(Struct, frozen=True):
@@ -37,8 +39,8 @@ class Token(Struct, frozen=True):
     """
 
     secret: Secret
-    found: str
-    foreign: bool = False
+    source: str
+    is_provider_key: bool = False
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -50,34 +52,36 @@ class Settings(Struct, frozen=True, kw_only=True):
     the providers' own keys, by the name of the variable. ``unused`` says why a token that is there is not used.
     """
 
-    endpoint: str = ENDPOINT
-    router: str = ROUTER
+    endpoint: str = DEFAULT_ENDPOINT
+    router: str = DEFAULT_ROUTER
     home: Path
     trusted_hosts: tuple[str, ...] = ()
     base_urls: dict[str, str] = {}
     direct: frozenset[str] = frozenset()
     keys: dict[str, Secret] = {}
     token: Token | None = None
-    unused: str | None = None
+    ignored_reason: str | None = None
     bill_to: str | None = None
 
     @property
     def hub_token(self) -> Secret | None:
         """The token for the Hub and the router; None when there is none, or when it is one provider's own key."""
-        return self.token.secret if self.token and not self.token.foreign else None
+        return self.token.secret if self.token and not self.token.is_provider_key else None
 
-    def own_address(self, provider: str, task: str) -> str | None:
+    def direct_base_url(self, provider: str, task: str) -> str | None:
         """Where a provider is asked directly for a task, without a slash at the end; None if only the router does."""
-        known = PROVIDERS.get(provider)
-        address = {str(name): host for name, host in known.hosts.items()}.get(task) if known else None
-        if address is None:
+        provider_spec = PROVIDERS.get(provider)
+        base_url = (
+            {str(name): host for name, host in provider_spec.base_urls.items()}.get(task) if provider_spec else None
+        )
+        if base_url is None:
             return None
-        parts = urlsplit(address)
-        instead = self.base_urls.get(f"{parts.scheme}://{parts.netloc}")
-        return (instead + parts.path).rstrip("/") if instead else address
+        parts = urlsplit(base_url)
+        replacement = self.base_urls.get(f"{parts.scheme}://{parts.netloc}")
+        return (replacement + parts.path).rstrip("/") if replacement else base_url
 
 
-def read_settings(
+def load_settings(
     environ: Mapping[str, str],
     *,
     token: str | None = None,
@@ -100,40 +104,46 @@ def read_settings(
         CredentialError: a token or a key that no server would take, or a token file that cannot be read.
         MissingAuthError: HF_OIDC_RESOURCE asks for a token that cannot be had.
     """
-    found, unused = _find_token(environ, token)
-    given = {name: _own_key(name, key) for name, key in (provider_keys or {}).items()}
-    keys = {name: key for name in _key_names() if (key := _key(name, environ.get(name)))}
-    names = [*_listed(environ, "HFMEDIA_DIRECT"), *direct]
+    found_token, ignored_reason = _find_token(environ, token)
+    explicit_keys = {name: _provider_key(name, key) for name, key in (provider_keys or {}).items()}
+    keys = {name: key for name in _api_key_env_vars() if (key := _parse_key(name, environ.get(name)))}
+    direct_names = [*_split_list(environ, "HFMEDIA_DIRECT"), *direct]
     return Settings(
-        endpoint=_address("endpoint", endpoint) or _address("HF_ENDPOINT", environ.get("HF_ENDPOINT")) or ENDPOINT,
-        router=_address("router", router) or _address("HFMEDIA_ROUTER", environ.get("HFMEDIA_ROUTER")) or ROUTER,
-        home=_home(home or environ.get("HFMEDIA_HOME"), environ),
-        trusted_hosts=tuple(dict.fromkeys((*_listed(environ, "HFMEDIA_TRUSTED_HOSTS"), *trusted_hosts))),
-        base_urls=_replacements(environ, base_urls or {}),
-        direct=frozenset({_with_address(name, "HFMEDIA_DIRECT") for name in names} | set(given)),
-        keys={**keys, **dict(given.values())},
-        token=found,
-        unused=unused,
-        bill_to=_organisation(bill_to),
+        endpoint=_parse_url("endpoint", endpoint)
+        or _parse_url("HF_ENDPOINT", environ.get("HF_ENDPOINT"))
+        or DEFAULT_ENDPOINT,
+        router=_parse_url("router", router)
+        or _parse_url("HFMEDIA_ROUTER", environ.get("HFMEDIA_ROUTER"))
+        or DEFAULT_ROUTER,
+        home=_resolve_home(home or environ.get("HFMEDIA_HOME"), environ),
+        trusted_hosts=tuple(dict.fromkeys((*_split_list(environ, "HFMEDIA_TRUSTED_HOSTS"), *trusted_hosts))),
+        base_urls=_parse_base_urls(environ, base_urls or {}),
+        direct=frozenset(
+            {_require_direct_provider(name, "HFMEDIA_DIRECT") for name in direct_names} | set(explicit_keys)
+        ),
+        keys={**keys, **dict(explicit_keys.values())},
+        token=found_token,
+        ignored_reason=ignored_reason,
+        bill_to=_validate_bill_to(bill_to),
     )
 
 
-def settings_of_caller(settings: Settings, *, token: str | None, bill_to: str | None) -> Settings:
+def settings_for_account(settings: Settings, *, token: str | None, bill_to: str | None) -> Settings:
     """The same settings for another account. With a token of its own, no other credential of these settings is used.
 
     Raises CredentialError or InvalidRequestError for what no server would take.
     """
-    told = structs.replace(settings, bill_to=_organisation(bill_to))
+    account_settings = structs.replace(settings, bill_to=_validate_bill_to(bill_to))
     if token is None:
-        return told
-    text = _cleaned(token, "the token given")
-    if text is None:
-        raise CredentialError("the token given is empty")
-    mine = Token(Secret(text), "the token given", foreign=not text.startswith("hf_"))
-    return structs.replace(told, token=mine, keys={}, direct=frozenset[str](), unused=None)
+        return account_settings
+    clean_token = _validate_secret(token, "the token given")
+    if clean_token is None:
+        raise AuthenticationError("the token given is empty")
+    account_token = Token(Secret(clean_token), "the token given", is_provider_key=not clean_token.startswith("hf_"))
+    return structs.replace(account_settings, token=account_token, keys={}, direct=frozenset[str](), ignored_reason=None)
 
 
-def clean_url(text: str) -> str | None:
+def normalize_url(text: str) -> str | None:
     """An http or https address in its plain form: lower case, no default port, no slash at the end; None if it is none.
 
     A user name, a query or a fragment has no place in it.
@@ -143,140 +153,150 @@ def clean_url(text: str) -> str | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    unfit = (
+    is_invalid = (
         not host or "@" in parts.netloc or parts.query or parts.fragment or re.search(r"[\s\\\x00-\x1f]", text.strip())
     )
-    if unfit or parts.scheme not in DEFAULT_PORTS or not host or (port == 0) or ".." in parts.path.split("/"):
+    if is_invalid or parts.scheme not in DEFAULT_PORTS or not host or (port == 0) or ".." in parts.path.split("/"):
         return None
-    name = f"[{host}]" if ":" in host else host
-    shown_port = "" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}"
-    return f"{parts.scheme}://{name}{shown_port}{parts.path.rstrip('/')}"
+    host_label = f"[{host}]" if ":" in host else host
+    port_suffix = "" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host_label}{port_suffix}{parts.path.rstrip('/')}"
 
 
-def _address(name: str, text: str | None) -> str | None:
+def _parse_url(name: str, text: str | None) -> str | None:
     if text is None or not text.strip():
         return None
-    url = clean_url(text)
+    url = normalize_url(text)
     if url is None:
-        raise InvalidRequestError(f"{name} is {shown(redact(text))}, but must be an address such as {ENDPOINT}")
+        raise InvalidRequestError(
+            f"{name} is {truncated_repr(redact(text))}, but must be an address such as {DEFAULT_ENDPOINT}"
+        )
     return url
 
 
-def _replacements(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+def _parse_base_urls(environ: Mapping[str, str], explicit: Mapping[str, str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    for item in _listed(environ, "HFMEDIA_BASE_URLS"):
-        origin, equals, instead = item.partition("=")
+    for item in _split_list(environ, "HFMEDIA_BASE_URLS"):
+        origin, equals, replacement = item.partition("=")
         if not equals:
             raise InvalidRequestError(
-                f"HFMEDIA_BASE_URLS holds {shown(redact(item))}, but each entry must be a provider's address, =, and "
+                f"HFMEDIA_BASE_URLS holds {truncated_repr(redact(item))}, but each entry must be a provider's address, =, and "
                 "the address to use instead: https://fal.run=http://127.0.0.1:8000/fal"
             )
-        pairs[origin] = instead
-    told = [("HFMEDIA_BASE_URLS", *pair) for pair in pairs.items()] + [("base_urls", *pair) for pair in given.items()]
-    made: dict[str, str] = {}
-    for name, origin, instead in told:
-        before, after = _address(name, origin), _address(name, instead)
-        if before is None or after is None:
+        pairs[origin] = replacement
+    entries = [("HFMEDIA_BASE_URLS", *pair) for pair in pairs.items()] + [
+        ("base_urls", *pair) for pair in explicit.items()
+    ]
+    replacements: dict[str, str] = {}
+    for name, origin, replacement in entries:
+        original_url, replacement_url = _parse_url(name, origin), _parse_url(name, replacement)
+        if original_url is None or replacement_url is None:
             raise InvalidRequestError(f"{name} holds an empty address")
-        parts = urlsplit(before)
-        made[f"{parts.scheme}://{parts.netloc}"] = after
-    return made
+        parts = urlsplit(original_url)
+        replacements[f"{parts.scheme}://{parts.netloc}"] = replacement_url
+    return replacements
 
 
-def _listed(environ: Mapping[str, str], name: str) -> list[str]:
+def _split_list(environ: Mapping[str, str], name: str) -> list[str]:
     return [item.strip() for item in environ.get(name, "").split(",") if item.strip()]
 
 
-def _home(given: Path | str | None, environ: Mapping[str, str]) -> Path:
-    if given:
-        return given if isinstance(given, Path) else Path(_expanded(given, environ))
+def _resolve_home(explicit: Path | str | None, environ: Mapping[str, str]) -> Path:
+    if explicit:
+        return explicit if isinstance(explicit, Path) else Path(_expand_path(explicit, environ))
     from platformdirs import user_data_path
 
     return user_data_path("hfmedia", appauthor=False)
 
 
-def _key_names() -> tuple[str, ...]:
-    return tuple(name for provider in PROVIDERS.values() for name in provider.key_names)
+def _api_key_env_vars() -> tuple[str, ...]:
+    return tuple(name for provider in PROVIDERS.values() for name in provider.api_key_env_vars)
 
 
-def _key(name: str, text: str | None) -> Secret | None:
-    key = _cleaned(text, f"the key in {name}")
+def _parse_key(name: str, text: str | None) -> Secret | None:
+    key = _validate_secret(text, f"the key in {name}")
     return Secret(key) if key else None
 
 
-def _own_key(provider: str, text: Any) -> tuple[str, Secret]:
+def _provider_key(provider: str, text: Any) -> tuple[str, Secret]:
     """The variable's name and the secret of a key that the caller gave for a provider."""
-    _with_address(provider, "provider_keys")
-    key = _cleaned(text, f"the key given for {provider}")
+    _require_direct_provider(provider, "provider_keys")
+    key = _validate_secret(text, f"the key given for {provider}")
     if key is None:
-        raise CredentialError(f"the key given for {provider} is empty", provider=provider)
-    return PROVIDERS[provider].key_names[0], Secret(key)
+        raise AuthenticationError(f"the key given for {provider} is empty", provider=provider)
+    return PROVIDERS[provider].api_key_env_vars[0], Secret(key)
 
 
-def _with_address(name: str, told_in: str) -> str:
+def _require_direct_provider(name: str, source: str) -> str:
     """The name when that provider can be asked directly."""
-    known = PROVIDERS.get(name)
-    if known is None or not known.key_names:
-        able = ", ".join(sorted(one.name for one in PROVIDERS.values() if one.key_names))
-        raise InvalidRequestError(f"{told_in} names {shown(name)}, but only these can be asked directly: {able}")
+    provider_spec = PROVIDERS.get(name)
+    if provider_spec is None or not provider_spec.api_key_env_vars:
+        direct_providers = ", ".join(
+            sorted(provider.name for provider in PROVIDERS.values() if provider.api_key_env_vars)
+        )
+        raise InvalidRequestError(
+            f"{source} names {truncated_repr(name)}, but only these can be asked directly: {direct_providers}"
+        )
     return name
 
 
-def _organisation(text: str | None) -> str | None:
+def _validate_bill_to(text: str | None) -> str | None:
     if text is None or not text.strip():
         return None
-    if not _BILL_TO.fullmatch(text.strip()):
-        raise InvalidRequestError(f"bill_to is {shown(text)}, but must be the name of an organisation on the Hub")
+    if not _BILL_TO_PATTERN.fullmatch(text.strip()):
+        raise InvalidRequestError(
+            f"bill_to is {truncated_repr(text)}, but must be the name of an organisation on the Hub"
+        )
     return text.strip()
 
 
-def _find_token(environ: Mapping[str, str], given: str | None) -> tuple[Token | None, str | None]:
+def _find_token(environ: Mapping[str, str], explicit: str | None) -> tuple[Token | None, str | None]:
     """The token in the order of the Hub's own client; or None, and why the one that is there is not used."""
-    text = _cleaned(given, "the token given")
+    text = _validate_secret(explicit, "the token given")
     if text:
-        return Token(Secret(text), "the token given", foreign=not text.startswith("hf_")), None
-    implicit = environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() not in TRUE
-    if implicit and environ.get("HF_OIDC_RESOURCE"):
-        return _exchanged(), None
-    for name, text in _candidates(environ):
-        secret = _cleaned(text, f"the token in {name}")
-        if secret and implicit:
+        return Token(Secret(text), "the token given", is_provider_key=not text.startswith("hf_")), None
+    may_use_implicit = environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() not in TRUE_VALUES
+    if may_use_implicit and environ.get("HF_OIDC_RESOURCE"):
+        return _oidc_token(), None
+    for name, text in _token_candidates(environ):
+        secret = _validate_secret(text, f"the token in {name}")
+        if secret and may_use_implicit:
             return Token(Secret(secret), name), None
         if secret:
             return None, f"there is a token in {name}, but HF_HUB_DISABLE_IMPLICIT_TOKEN forbids to use it unasked"
     return None, None
 
 
-def _candidates(environ: Mapping[str, str]) -> Iterable[tuple[str, str | None]]:
+def _token_candidates(environ: Mapping[str, str]) -> Iterable[tuple[str, str | None]]:
     """Where a token may lie, and what lies there, in order; each place is looked at only when it is reached."""
     if environ.get("HF_TOKEN"):
         yield "HF_TOKEN", environ["HF_TOKEN"]
     else:
         yield "HUGGING_FACE_HUB_TOKEN", environ.get("HUGGING_FACE_HUB_TOKEN")
     path = _token_path(environ)
-    yield f"the file {path}", _read(path)
+    yield f"the file {path}", _read_token_file(path)
     yield "the Colab secret HF_TOKEN", _colab_secret(environ)
 
 
 def _token_path(environ: Mapping[str, str]) -> Path:
     """Where ``hf auth login`` leaves the token."""
     if environ.get("HF_TOKEN_PATH"):
-        return Path(_expanded(environ["HF_TOKEN_PATH"], environ))
-    caches = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(_expanded(environ.get("HF_HOME") or f"{caches}/huggingface", environ)) / "token"
+        return Path(_expand_path(environ["HF_TOKEN_PATH"], environ))
+    cache_home = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(_expand_path(environ.get("HF_HOME") or f"{cache_home}/huggingface", environ)) / "token"
 
 
-def _read(path: Path) -> str | None:
+def _read_token_file(path: Path) -> str | None:
     try:
         with path.open(encoding="utf-8") as file:
-            return file.read(4 * LONGEST_TOKEN)
+            return file.read(4 * MAX_TOKEN_CHARS)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        raise CredentialError(f"the token file {path} cannot be read: {reason}") from error
+        raise AuthenticationError(f"the token file {path} cannot be read: {reason}") from error
     except UnicodeDecodeError:
-        raise CredentialError(f"the token file {path} holds no text; write it anew with `hf auth login`") from None
+        raise AuthenticationError(f"the token file {path} holds no text; write it anew with `hf auth login`") from None
 
 
 def _colab_secret(environ: Mapping[str, str]) -> str | None:
@@ -284,15 +304,15 @@ def _colab_secret(environ: Mapping[str, str]) -> str | None:
     if "google.colab" not in sys.modules or environ.get("VERTEX_PRODUCT") == "COLAB_ENTERPRISE":
         return None
     userdata = import_module("google.colab.userdata")
-    failed = import_module("google.colab.errors").Error
+    colab_error = import_module("google.colab.errors").Error
     try:
         text = userdata.get("HF_TOKEN")
-    except (userdata.SecretNotFoundError, userdata.NotebookAccessError, failed):  # none there, or not shown to us
+    except (userdata.SecretNotFoundError, userdata.NotebookAccessError, colab_error):  # none there, or not shown to us
         return None
     return text if isinstance(text, str) else None
 
 
-def _exchanged() -> Token:
+def _oidc_token() -> Token:
     """The short-lived token of a trusted publisher, which the Hub's own client knows to get."""
     try:
         text = import_module("huggingface_hub").get_token()
@@ -305,28 +325,28 @@ def _exchanged() -> Token:
         raise MissingAuthError(
             f"HF_OIDC_RESOURCE is set, but no token came of it: {redact(str(error))[:300]}"
         ) from None
-    secret = _cleaned(text, "the token got for HF_OIDC_RESOURCE")
+    secret = _validate_secret(text, "the token got for HF_OIDC_RESOURCE")
     if secret is None:
         raise MissingAuthError("HF_OIDC_RESOURCE is set, but no token came of it")
     return Token(Secret(secret), "HF_OIDC_RESOURCE")
 
 
-def _cleaned(text: Any, what: str) -> str | None:
+def _validate_secret(text: Any, label: str) -> str | None:
     """A token or key without the white space around it; None when it is empty; CredentialError when it is damaged."""
     if text is None:
         return None
     if not isinstance(text, str):
-        raise CredentialError(f"{what} is {type(text).__name__}, but must be text")
-    bare = text.strip()
-    wrong = next((words for sign, words in _DAMAGES if sign.search(bare)), None)
-    if wrong is None and len(bare) > LONGEST_TOKEN:
-        wrong = f"has more than {LONGEST_TOKEN} characters"
-    if wrong:
-        raise CredentialError(f"{what} {wrong}, so it is no token; copy it again, alone and whole")
-    return bare or None
+        raise AuthenticationError(f"{label} is {type(text).__name__}, but must be text")
+    stripped = text.strip()
+    defect = next((description for pattern, description in _TOKEN_DEFECTS if pattern.search(stripped)), None)
+    if defect is None and len(stripped) > MAX_TOKEN_CHARS:
+        defect = f"has more than {MAX_TOKEN_CHARS} characters"
+    if defect:
+        raise AuthenticationError(f"{label} {defect}, so it is no token; copy it again, alone and whole")
+    return stripped or None
 
 
-_DAMAGES: tuple[tuple[re.Pattern[str], str], ...] = (
+_TOKEN_DEFECTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\r\n]"), "has a line break in it"),
     (re.compile(r"\s"), "has white space in it"),
     (re.compile(r"[\x00-\x1f\x7f]"), "has a control character in it"),
@@ -335,9 +355,9 @@ _DAMAGES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def _expanded(text: str, environ: Mapping[str, str]) -> str:
+def _expand_path(text: str, environ: Mapping[str, str]) -> str:
     """A path with ``~`` and ``$NAME`` read from this environment; what is not known there stays."""
     home = environ.get("HOME") or environ.get("USERPROFILE") or str(Path.home())
     if text == "~" or text.startswith(("~/", "~\\")):
         text = home + text[1:]
-    return _VARIABLE.sub(lambda found: environ.get(found[1] or found[2], found[0]), text)
+    return _VARIABLE_PATTERN.sub(lambda match: environ.get(match[1] or match[2], match[0]), text)

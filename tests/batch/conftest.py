@@ -18,7 +18,7 @@ from hfmedia.sandbox import Sandbox
 from hfmedia.store import Media
 
 
-def drawn(place: str, job: str) -> Path:
+def write_empty_image(place: str, job: str) -> Path:
     """An empty picture, in the place that was asked for."""
     path = Path(f"{place}{job}.png" if place.endswith("/") else place)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,29 +26,29 @@ def drawn(place: str, job: str) -> Path:
     return path
 
 
-class Stand:
+class FakeClient:
     """In a client's place: each prompt ends as ``endings`` says, else in a file."""
 
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
         self.endings: dict[str, HfmediaError | Exception | Cost | Callable[[], None]] = {}
         self.cost: Cost | None = None
-        self.asked: list[dict[str, Any]] = []
-        self.at_once = self.most_at_once = self.waiting = 0
+        self.calls: list[dict[str, Any]] = []
+        self.active = self.max_active = self.waiting = 0
         self.gate: asyncio.Event | None = None
         self.pause = 0.0
 
     async def generate(self, prompt: str, **options: Any) -> AsyncIterator[Event]:
         """One output."""
-        self.asked.append({"prompt": prompt, **options})
-        job = f"{len(self.asked):020x}"
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.calls.append({"prompt": prompt, **options})
+        job = f"{len(self.calls):020x}"
+        self.active += 1
+        self.max_active = max(self.max_active, self.active)
         try:
             yield Started(job_id=job, model="a/b")
             yield Submitting(job_id=job, provider="p")
             await asyncio.sleep(self.pause)
-            yield Accepted(job_id=job, provider="p", provider_job="1")
+            yield Accepted(job_id=job, provider="p", provider_job_id="1")
             if self.gate is not None:
                 self.waiting += 1
                 await self.gate.wait()
@@ -60,17 +60,17 @@ class Stand:
                 return
             if isinstance(ending, Exception):
                 raise ending
-            path = drawn(options["output"], job)
+            path = write_empty_image(options["output"], job)
             cost = ending if isinstance(ending, Cost) else self.cost
             yield MediaReady(job_id=job, media=Media(path=path, mime="image/png", cost=cost, job_id=job))
         finally:
-            self.at_once -= 1
+            self.active -= 1
 
 
 @pytest.fixture
 def stand() -> Any:
     """Typed as anything, since a batch asks for a MediaClient."""
-    return Stand()
+    return FakeClient()
 
 
 @pytest.fixture

@@ -9,37 +9,37 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hfmedia.batch import BrokenSheetError, Rows
-from hfmedia.batch.checking import MOST_NAMED, Checked, Reading
-from hfmedia.batch.marks import Marks
-from hfmedia.batch.sheets import open_sheet
+from hfmedia.batch import InvalidInputFileError, RowsInput
+from hfmedia.batch.checking import MAX_LISTED_ERRORS, ValidationSummary, InputReader
+from hfmedia.batch.marks import ScratchDb
+from hfmedia.batch.sheets import open_input
 from hfmedia.core.errors import InvalidRequestError
 
-Read = Callable[..., Reading]
+Read = Callable[..., InputReader]
 
 
 @pytest.fixture
 def reading(tmp_path: Path) -> Iterator[Read]:
     """A reading of rows, or of a file."""
-    marks = Marks()
-    opened: list[Reading] = []
+    marks = ScratchDb()
+    opened: list[InputReader] = []
 
-    def read(sheet: Any, defaults: dict[str, Any] | None = None, folder: str = "out") -> Reading:
-        given = open_sheet(sheet) if isinstance(sheet, Path) else Rows(sheet, base=tmp_path)
-        opened.append(Reading(given, tmp_path / folder, defaults or {}, marks))
+    def read(sheet: Any, defaults: dict[str, Any] | None = None, folder: str = "out") -> InputReader:
+        given = open_input(sheet) if isinstance(sheet, Path) else RowsInput(sheet, base_folder=tmp_path)
+        opened.append(InputReader(given, tmp_path / folder, defaults or {}, marks))
         return opened[-1]
 
     yield read
     marks.close()
     for one in opened:
-        one.sheet.close()
+        one.source.close()
 
 
 def test_a_sound_sheet_is_counted(reading: Read) -> None:
     """Lines, outputs, and the columns that only a provider knows."""
-    told = reading([{"prompt": "a", "n": 3}, {"prompt": "b", "strength": 1, "heigth": 64}]).check()
-    assert told == Checked(lines=2, outputs=4, passed_on=("strength", "heigth"))
-    assert told.notes() == [
+    told = reading([{"prompt": "a", "n": 3}, {"prompt": "b", "strength": 1, "heigth": 64}]).validate()
+    assert told == ValidationSummary(lines=2, outputs=4, extra_columns=("strength", "heigth"))
+    assert told.warnings() == [
         "the column 'strength' is passed on to the provider as it is",
         "the column 'heigth' is passed on as it is; did you mean height?",
     ]
@@ -49,11 +49,11 @@ def test_the_first_broken_lines_are_named_and_the_others_counted(reading: Read, 
     """By the numbers that an editor shows."""
     lines = ['{"prompt": "fine"}', *['{"prompt": "a", "seed": -1}'] * 25, "", "{"]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    with pytest.raises(BrokenSheetError) as caught:
-        reading(tmp_path / "a.jsonl").check()
+    with pytest.raises(InvalidInputFileError) as caught:
+        reading(tmp_path / "a.jsonl").validate()
     error = caught.value
     assert error.count == 26
-    assert [one.line for one in error.lines] == list(range(2, 2 + MOST_NAMED))
+    assert [one.line for one in error.errors] == list(range(2, 2 + MAX_LISTED_ERRORS))
     assert error.message.startswith("26 of 27 lines of a.jsonl are broken; nothing was sent\n  line 2: seed is -1")
     assert error.message.endswith("\n  and 6 more")
 
@@ -75,20 +75,20 @@ def test_lines_that_clash_are_named(
     Image.new("RGB", (8, 8)).save(tmp_path / "there.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path)
-    with pytest.raises(BrokenSheetError) as caught:
-        reading([{"prompt": "a", **row} for row in rows]).check()
-    assert {one.line for one in caught.value.lines} == set(told)
-    for one in caught.value.lines:
-        assert told[one.line] in one.words
+    with pytest.raises(InvalidInputFileError) as caught:
+        reading([{"prompt": "a", **row} for row in rows]).validate()
+    assert {one.line for one in caught.value.errors} == set(told)
+    for one in caught.value.errors:
+        assert told[one.line] in one.message
 
 
 def test_identical_lines_do_not_clash(reading: Read) -> None:
     """They are as many jobs, each with its key."""
     read = reading([{"prompt": "a"}] * 5)
-    assert read.check().outputs == 5
-    keys = [order.key for order in read.orders()]
+    assert read.validate().outputs == 5
+    keys = [order.key for order in read.items()]
     assert len(set(keys)) == 5
-    assert [order.key for order in read.orders()] == keys
+    assert [order.key for order in read.items()] == keys
 
 
 @pytest.mark.parametrize("text", ["", "\n\n"])
@@ -96,7 +96,7 @@ def test_an_empty_sheet_is_told(text: str, reading: Read, tmp_path: Path) -> Non
     """Nobody means to do nothing."""
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(InvalidRequestError, match="holds no request"):
-        reading(tmp_path / "a.txt").check()
+        reading(tmp_path / "a.txt").validate()
 
 
 def test_an_image_is_found_from_where_the_sheet_lies(reading: Read, tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_an_image_is_found_from_where_the_sheet_lies(reading: Read, tmp_path: Pa
     Image.new("RGB", (8, 8), "red").save(picture)
     (tmp_path / "sub" / "a.csv").write_text("prompt,image\na fox,fox.png\n")
     read = reading(tmp_path / "sub" / "a.csv")
-    read.check()
-    before = list(read.orders())
-    assert before[0].wish["image"] == str(picture)
+    read.validate()
+    before = list(read.items())
+    assert before[0].options["image"] == str(picture)
     Image.new("RGB", (8, 8), "blue").save(picture)
-    assert next(iter(read.orders())).key != before[0].key
+    assert next(iter(read.items())).key != before[0].key
     picture.unlink()
     with pytest.raises(InvalidRequestError, match=r"line 2: its image .* cannot be read"):
-        list(read.orders())
+        list(read.items())
 
 
 def test_a_sheet_that_is_written_into_is_told(reading: Read, tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_a_sheet_that_is_written_into_is_told(reading: Read, tmp_path: Path) -> 
     path = tmp_path / "a.txt"
     path.write_text("a fox\na whale\n")
     read = reading(path)
-    read.check()
+    read.validate()
     path.write_text("a fox\na whale\na bear\n")
     with pytest.raises(InvalidRequestError, match=r"a\.txt was changed while it was read; start again"):
-        list(read.orders())
+        list(read.items())
 
 
 def test_the_folder_is_the_same_by_whatever_name(reading: Read, tmp_path: Path) -> None:
@@ -132,5 +132,5 @@ def test_the_folder_is_the_same_by_whatever_name(reading: Read, tmp_path: Path) 
     (tmp_path / "out").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "out")
     rows = [{"prompt": "a"}]
-    assert next(iter(reading(rows).orders())).key == next(iter(reading(rows, folder="link").orders())).key
-    assert next(iter(reading(rows).orders())).key != next(iter(reading(rows, folder="other").orders())).key
+    assert next(iter(reading(rows).items())).key == next(iter(reading(rows, folder="link").items())).key
+    assert next(iter(reading(rows).items())).key != next(iter(reading(rows, folder="other").items())).key

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hfmedia.batch import Batch, BrokenSheetError
+from hfmedia.batch import Batch, InvalidInputFileError
 from hfmedia.client import MediaClient
-from hfmedia.core.errors import ContentRefusedError, InDoubtError
+from hfmedia.core.errors import ContentPolicyError, InDoubtError
 from hfmedia.engine import JobFailed, MediaReady
 from hfmedia.sandbox import Sandbox
 
@@ -35,7 +35,7 @@ async def test_a_second_start_does_only_what_is_missing(client: MediaClient, wor
     for told, submissions in starts:
         sheet.write_text("\n".join(told))
         batch = await through(Batch(client, sheet, tmp_path / "out", defaults=defaults))
-        assert batch.tally.there == len(told)
+        assert batch.stats.done == len(told)
         assert world.submissions.total() == submissions
     index = [json.loads(line) for line in (tmp_path / "out" / "index.jsonl").read_text().splitlines()]
     assert len({line["key"] for line in index}) == len(index) == 5
@@ -49,11 +49,11 @@ async def test_what_failed_is_tried_anew_and_what_was_removed_is_fetched_again(
     options: dict[str, Any] = {"defaults": {"model": f"{FLUX}:replicate"}, "concurrency": 1}
     world.fault("replicate", "fail", times=1)
     first = await through(Batch(client, rows, tmp_path / "out", **options))
-    assert (first.tally.made, first.tally.failed) == (3, 1)
+    assert (first.stats.newly_done, first.stats.failed) == (3, 1)
     pictures = [path for path in (tmp_path / "out").iterdir() if path.suffix in (".jpg", ".png", ".webp")]
     pictures[0].unlink()
     second = await through(Batch(client, rows, tmp_path / "out", **options))
-    assert (second.tally.earlier, second.tally.made, second.tally.failed) == (2, 2, 0)
+    assert (second.stats.previously_done, second.stats.newly_done, second.stats.failed) == (2, 2, 0)
     assert world.submissions["replicate"] == 5
 
 
@@ -63,10 +63,10 @@ async def test_a_doubt_is_told_and_never_sent_again(client: MediaClient, world: 
     world.fault("fal-ai", "cut", times=1, step="submit")
     for _ in range(3):
         batch = await through(Batch(client, rows, tmp_path / "out", concurrency=1))
-        assert (batch.tally.there, batch.tally.in_doubt) == (2, 1)
+        assert (batch.stats.done, batch.stats.in_doubt) == (2, 1)
         assert world.submissions["fal-ai"] <= 3
     async with Batch(client, rows, tmp_path / "out") as batch:
-        assert (await batch.plan()).stands["in doubt"] == 1
+        assert (await batch.plan()).by_status["in doubt"] == 1
 
 
 async def test_errors_of_one_line_are_typed(client: MediaClient, world: Sandbox, tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ async def test_errors_of_one_line_are_typed(client: MediaClient, world: Sandbox,
     rows = [{"prompt": "a", "model": f"{FLUX}:fal-ai"}, {"prompt": "b", "model": "nobody/knows-this"}]
     async with Batch(client, rows, tmp_path / "out") as batch:
         told = [one async for one in batch.run() if isinstance(one.event, JobFailed | MediaReady)]
-    kinds = {one.order.line: type(one.event.error).__name__ for one in told if isinstance(one.event, JobFailed)}
-    assert kinds[1] == ContentRefusedError.__name__
+    kinds = {one.item.line: type(one.event.error).__name__ for one in told if isinstance(one.event, JobFailed)}
+    assert kinds[1] == ContentPolicyError.__name__
     assert kinds[2] == "ModelNotFoundError"
     assert InDoubtError.__name__ not in kinds.values()
 
@@ -84,7 +84,7 @@ async def test_errors_of_one_line_are_typed(client: MediaClient, world: Sandbox,
 async def test_a_broken_line_sends_nothing(client: MediaClient, world: Sandbox, tmp_path: Path) -> None:
     """Not even a question to the Hub; the folder is not made."""
     rows = [{"prompt": "a", "model": FLUX}] * 5 + [{"prompt": ""}]
-    with pytest.raises(BrokenSheetError):
+    with pytest.raises(InvalidInputFileError):
         await through(Batch(client, rows, tmp_path / "out"))
     assert world.requests == []
     assert not (tmp_path / "out").exists()
@@ -102,19 +102,19 @@ async def test_a_plan_tells_what_would_be_done_and_sends_nothing(
     wrong = [{"prompt": "a", "model": "nobody/knows-this"}]
     async with Batch(client, [*known, *more, *others, *wrong], tmp_path / "out") as batch:
         plan = await batch.plan()
-    assert (plan.lines, plan.outputs, plan.stands["done"], plan.stands["to do"]) == (14, 14, 2, 12)
+    assert (plan.lines, plan.outputs, plan.by_status["done"], plan.by_status["to do"]) == (14, 14, 2, 12)
     groups = {group.model: group for group in plan.groups}
     flux = groups[f"{FLUX}:wavespeed"]
     assert (flux.outputs, flux.provider, flux.task, flux.samples) == (
         10,
         "wavespeed",
         "text-to-image",
-        len(flux.each) * 2,
+        len(flux.unit_cost) * 2,
     )
     assert groups["Lightricks/LTX-Video"].provider
-    assert groups["Lightricks/LTX-Video"].each == {}
-    assert groups["nobody/knows-this"].wrong
-    assert plan.unknown() == sum(group.outputs for group in plan.groups if not group.each)
+    assert groups["Lightricks/LTX-Video"].unit_cost == {}
+    assert groups["nobody/knows-this"].error
+    assert plan.outputs_of_unknown_cost() == sum(group.outputs for group in plan.groups if not group.unit_cost)
     assert {seen.kind for seen in world.requests} <= {"hub"}
     assert len(world.requests) <= 3
 
@@ -131,4 +131,4 @@ async def test_without_a_model_the_one_of_the_first_start_is_kept(client: MediaC
 
     client.default_model = other  # type: ignore[method-assign]
     batch = await through(Batch(client, rows, tmp_path / "out"))
-    assert (batch.tally.made, batch.tally.failed) == (1, 0)
+    assert (batch.stats.newly_done, batch.stats.failed) == (1, 0)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hfmedia.batch.index import Folder, Index, failure_line, media_of, result_line
-from hfmedia.batch.keys import Order
+from hfmedia.batch.index import OutputFolder, ResultsIndex, failure_line, existing_media_path, result_line
+from hfmedia.batch.keys import BatchItem
 from hfmedia.core.answers import Cost
-from hfmedia.core.errors import InvalidRequestError, RefusedError, StoreError
+from hfmedia.core.errors import InvalidRequestError, RequestRejectedError, StorageError
 from hfmedia.store import Media
 
-ORDER = Order(line=3, copy=0, key="batch-1", wish={"prompt": "a", "model": "a/b"})
+ORDER = BatchItem(line=3, copy_index=0, key="batch-1", options={"prompt": "a", "model": "a/b"})
 
 
 def test_a_result_is_told_from_the_folder(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_a_result_is_told_from_the_folder(tmp_path: Path) -> None:
 
 def test_a_failure_is_told_with_its_words() -> None:
     """And with the model that was asked for, where the error does not know it."""
-    line = failure_line(ORDER, RefusedError("no", provider="fal-ai", job_id="j"))
+    line = failure_line(ORDER, RequestRejectedError("no", provider="fal-ai", job_id="j"))
     assert line == {
         "line": 3, "key": "batch-1", "job_id": "j", "provider": "fal-ai", "model": "a/b",
         "error": "RefusedError", "message": "no",
@@ -38,13 +38,13 @@ def test_a_failure_is_told_with_its_words() -> None:
 def test_an_index_is_made_beside_the_old_one_and_takes_its_place(tmp_path: Path) -> None:
     """Until then the old one stays as it was; afterwards lines are added to the new one."""
     (tmp_path / "index.jsonl").write_text('{"key": "old"}\n{"key": "torn')
-    index = Index(tmp_path)
-    assert list(index.old()) == [{"key": "old"}]
-    index.begin()
-    index.add({"key": "new"}, {"key": "newer"})
+    index = ResultsIndex(tmp_path)
+    assert list(index.read_previous()) == [{"key": "old"}]
+    index.start_rewrite()
+    index.append({"key": "new"}, {"key": "newer"})
     assert (tmp_path / "index.jsonl").read_text().startswith('{"key": "old"}')
-    index.settle()
-    index.add({"key": "newest"})
+    index.commit()
+    index.append({"key": "newest"})
     index.close()
     told = [json.loads(line)["key"] for line in (tmp_path / "index.jsonl").read_text().splitlines()]
     assert told == ["new", "newer", "newest"]
@@ -55,47 +55,47 @@ def test_an_index_is_made_beside_the_old_one_and_takes_its_place(tmp_path: Path)
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     """As a StoreError, which ends the batch in order."""
     (tmp_path / ".index.jsonl.part").symlink_to("/dev/full")
-    index = Index(tmp_path)
-    index.begin()
-    with pytest.raises(StoreError, match="no space left"):
-        index.add({"key": "new"})
+    index = ResultsIndex(tmp_path)
+    index.start_rewrite()
+    with pytest.raises(StorageError, match="no space left"):
+        index.append({"key": "new"})
     index.close()
 
 
 @pytest.mark.parametrize("path", [None, 7, "gone.png", "a\0b", "."])
 def test_an_index_line_without_a_file_that_is_there_tells_of_nothing(path: object, tmp_path: Path) -> None:
     """So that what was removed is made again."""
-    assert media_of({"path": path}, tmp_path) is None
+    assert existing_media_path({"path": path}, tmp_path) is None
 
 
 def test_a_folder_that_is_gone_or_replaced_is_told(tmp_path: Path) -> None:
     """A disk that is unmounted leaves another, empty folder in its place."""
-    folder = Folder(tmp_path / "new" / "out")
-    folder.check()
+    folder = OutputFolder(tmp_path / "new" / "out")
+    folder.ensure_present()
     folder.path.rename(tmp_path / "moved")
-    with pytest.raises(StoreError, match=r"out is gone; nothing new is begun\. Bring it back"):
-        folder.check()
+    with pytest.raises(StorageError, match=r"out is gone; nothing new is begun\. Bring it back"):
+        folder.ensure_present()
     folder.path.mkdir()
-    with pytest.raises(StoreError, match="is gone"):
-        folder.check()
+    with pytest.raises(StorageError, match="is gone"):
+        folder.ensure_present()
     folder.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are locked on POSIX")
 def test_a_folder_belongs_to_one_batch_at_a_time(tmp_path: Path) -> None:
     """The second is told; once the first is done it may begin."""
-    folder = Folder(tmp_path)
+    folder = OutputFolder(tmp_path)
     with pytest.raises(InvalidRequestError, match="another batch works in"):
-        Folder(tmp_path)
+        OutputFolder(tmp_path)
     folder.close()
-    Folder(tmp_path).close()
+    OutputFolder(tmp_path).close()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """With what the disk says."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be written"):
-        Folder(tmp_path / "file" / "out")
+    with pytest.raises(StorageError, match="cannot be written"):
+        OutputFolder(tmp_path / "file" / "out")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="half files are locked on POSIX")
@@ -107,9 +107,9 @@ def test_half_files_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path:
     others = [tmp_path / "fox.part", tmp_path / ".film.part", tmp_path / ".fox.jpg"]
     for path in (dead, living, *others):
         path.write_bytes(b"half")
-    folder = Folder(tmp_path)
+    folder = OutputFolder(tmp_path)
     with living.open("rb+") as held:
         fcntl.flock(held.fileno(), fcntl.LOCK_EX)
-        folder.sweep()
+        folder.remove_stale_parts()
     folder.close()
     assert sorted(tmp_path.iterdir()) == sorted([living, *others])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfmedia.batch.keys import fingerprint, key_of, order_of, outputs_of
-from hfmedia.batch.lines import Line, line_of
+from hfmedia.batch.keys import fingerprint, item_key, make_item, output_names
+from hfmedia.batch.lines import Line, parse_line
 
 CELLS = st.fixed_dictionaries(
     {"prompt": st.sampled_from(["a fox", "a whale", "a bear"])},
@@ -26,7 +26,7 @@ CELLS = st.fixed_dictionaries(
 
 def lines(cells: list[dict[str, Any]]) -> list[Line]:
     """The lines that these cells make."""
-    return [line_of(number, some, {}) for number, some in enumerate(cells, 1)]
+    return [parse_line(number, some, {}) for number, some in enumerate(cells, 1)]
 
 
 def keys(of: list[Line], folder: str = "/out", realm: str = "") -> list[str]:
@@ -34,9 +34,9 @@ def keys(of: list[Line], folder: str = "/out", realm: str = "") -> list[str]:
     counts: Counter[bytes] = Counter()
     made: list[str] = []
     for line in of:
-        print_ = fingerprint(line, folder=folder, realm=realm)
+        print_ = fingerprint(line, folder=folder, namespace=realm)
         for _ in range(line.n):
-            made.append(key_of(print_, counts[print_]))
+            made.append(item_key(print_, counts[print_]))
             counts[print_] += 1
     return made
 
@@ -101,28 +101,28 @@ def test_whatever_changes_in_a_line_makes_another_job() -> None:
 
 def test_an_input_image_counts_by_its_bytes_and_its_name() -> None:
     """The folder in which it lies does not."""
-    here, there = (line_of(1, {"prompt": "a", "image": f"/{where}/fox.png"}, {}) for where in ("here", "there"))
-    other = line_of(1, {"prompt": "a", "image": "/here/dog.png"}, {})
+    here, there = (parse_line(1, {"prompt": "a", "image": f"/{where}/fox.png"}, {}) for where in ("here", "there"))
+    other = parse_line(1, {"prompt": "a", "image": "/here/dog.png"}, {})
     told = {"folder": "/out", "image": "digest"}
     assert fingerprint(here, **told) == fingerprint(there, **told)
     assert fingerprint(here, **told) != fingerprint(other, **told)
-    assert fingerprint(here, **told) != fingerprint(here, folder="/out", image="another")
+    assert fingerprint(here, **told) != fingerprint(here, folder="/out", image_digest="another")
 
 
 def test_several_outputs_have_seeds_and_names_of_their_own() -> None:
     """Counting up from a seed; drawn from the key without one, the same at every start."""
-    seeded = line_of(1, {"prompt": "a", "seed": 7, "n": 3, "output": "a/fox.png"}, {})
-    orders = [order_of(seeded, copy, b"p", copy) for copy in range(3)]
-    assert [order.wish["seed"] for order in orders] == [7, 8, 9]
-    assert [order.output for order in orders] == outputs_of(seeded) == ["a/fox-1.png", "a/fox-2.png", "a/fox-3.png"]
-    drawn = line_of(1, {"prompt": "a", "n": 3}, {})
-    seeds = [order_of(drawn, copy, b"p", copy).wish.get("seed") for copy in range(3)]
+    seeded = parse_line(1, {"prompt": "a", "seed": 7, "n": 3, "output": "a/fox.png"}, {})
+    orders = [make_item(seeded, copy, b"p", copy) for copy in range(3)]
+    assert [order.options["seed"] for order in orders] == [7, 8, 9]
+    assert [order.output for order in orders] == output_names(seeded) == ["a/fox-1.png", "a/fox-2.png", "a/fox-3.png"]
+    drawn = parse_line(1, {"prompt": "a", "n": 3}, {})
+    seeds = [make_item(drawn, copy, b"p", copy).options.get("seed") for copy in range(3)]
     assert seeds[0] is None
     assert len(set(seeds)) == 3
-    assert seeds == [order_of(drawn, copy, b"p", copy).wish.get("seed") for copy in range(3)]
+    assert seeds == [make_item(drawn, copy, b"p", copy).options.get("seed") for copy in range(3)]
 
 
 def test_one_output_keeps_the_name_it_was_given() -> None:
     """And has none where none was given."""
-    assert outputs_of(line_of(1, {"prompt": "a", "output": "fox.png"}, {})) == ["fox.png"]
-    assert outputs_of(line_of(1, {"prompt": "a"}, {})) == []
+    assert output_names(parse_line(1, {"prompt": "a", "output": "fox.png"}, {})) == ["fox.png"]
+    assert output_names(parse_line(1, {"prompt": "a"}, {})) == []

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from hfmedia.batch.lines import Line, column, line_of, merged, nearest, output_name, value_of, wish_of
+from hfmedia.batch.lines import (
+    Line,
+    canonical_column,
+    parse_line,
+    apply_defaults,
+    suggest_column,
+    parse_output_name,
+    parse_value,
+    parse_options,
+)
 from hfmedia.core.errors import InvalidRequestError
 
 FOX = {"prompt": "a red fox"}
@@ -43,7 +52,7 @@ READ: list[tuple[dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(("cells", "wish"), READ)
 def test_a_column_becomes_what_the_client_is_told(cells: dict[str, Any], wish: dict[str, Any]) -> None:
     """By the library's names, however the column is spelled and whatever type its format has."""
-    assert line_of(3, {**FOX, **cells}, {}) == Line(number=3, wish={**FOX, **wish})
+    assert parse_line(3, {**FOX, **cells}, {}) == Line(number=3, options={**FOX, **wish})
 
 
 BROKEN: list[tuple[dict[str, Any], str]] = [
@@ -95,7 +104,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
 def test_a_broken_cell_is_told_in_one_sentence(cells: dict[str, Any], words: str) -> None:
     """It names the column and quotes what was there."""
     with pytest.raises(InvalidRequestError) as caught:
-        line_of(1, cells, {})
+        parse_line(1, cells, {})
     assert words in caught.value.message
     assert len(caught.value.message) < 400
 
@@ -118,18 +127,18 @@ def test_a_line_takes_the_defaults_that_do_not_contradict_it(
     defaults: dict[str, Any], own: dict[str, Any], wish: dict[str, Any]
 ) -> None:
     """Size and length are each one thing, said in several ways."""
-    assert merged(defaults, own) == wish
+    assert apply_defaults(defaults, own) == wish
 
 
 def test_the_number_of_outputs_and_the_key_of_a_line_are_not_part_of_the_wish() -> None:
     """They say how often, and which; a whole number is a key as well."""
-    assert line_of(1, {**FOX, "n": "3", "id": 12}, {}) == Line(number=1, wish=FOX, n=3, name="12")
+    assert parse_line(1, {**FOX, "n": "3", "id": 12}, {}) == Line(number=1, options=FOX, n=3, key="12")
 
 
 def test_a_default_number_of_outputs_is_for_lines_that_say_none() -> None:
     """The line's own goes first."""
-    assert line_of(1, FOX, {"n": 4}).n == 4
-    assert line_of(1, {**FOX, "n": 2}, {"n": 4}).n == 2
+    assert parse_line(1, FOX, {"n": 4}).n == 4
+    assert parse_line(1, {**FOX, "n": 2}, {"n": 4}).n == 2
 
 
 @pytest.mark.parametrize(
@@ -137,22 +146,22 @@ def test_a_default_number_of_outputs_is_for_lines_that_say_none() -> None:
 )
 def test_a_text_cell_for_a_provider_is_json_where_it_is_json(cell: str, value: Any) -> None:
     """Else it is the text itself."""
-    assert value_of(cell) == value
+    assert parse_value(cell) == value
 
 
 def test_a_column_that_is_nearly_known_is_asked_about() -> None:
     """It is passed on all the same; nobody can know."""
-    assert column("Guidance Scale") == "guidance_scale"
-    assert column("heigth") is None
-    assert nearest("heigth") == "height"
-    assert nearest("lora") is None
+    assert canonical_column("Guidance Scale") == "guidance_scale"
+    assert canonical_column("heigth") is None
+    assert suggest_column("heigth") == "height"
+    assert suggest_column("lora") is None
 
 
 def test_an_output_is_written_with_slashes() -> None:
     """On every system, whatever the file was made on."""
-    assert output_name("output", "a\\b.png") == "a/b.png"
+    assert parse_output_name("output", "a\\b.png") == "a/b.png"
 
 
 def test_a_wish_is_made_of_what_is_there() -> None:
     """Nothing is added to it."""
-    assert wish_of({}) == {}
+    assert parse_options({}) == {}

@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 
-from hfmedia.batch import Batch, Heard
+from hfmedia.batch import Batch, BatchEvent
 from hfmedia.core.answers import Cost
-from hfmedia.core.errors import CreditError, HfmediaError, InDoubtError, InvalidRequestError, RefusedError, StoreError
+from hfmedia.core.errors import (
+    InsufficientCreditError,
+    HfmediaError,
+    InDoubtError,
+    InvalidRequestError,
+    RequestRejectedError,
+    StorageError,
+)
 from hfmedia.engine import JobFailed, MediaReady
 
 
@@ -22,7 +29,7 @@ def rows(n: int) -> list[dict[str, Any]]:
     return [{"prompt": f"fox {number}"} for number in range(n)]
 
 
-async def through(batch: Batch) -> list[Heard]:
+async def through(batch: Batch) -> list[BatchEvent]:
     """Everything that a batch tells."""
     async with batch:
         return [one async for one in batch.run()]
@@ -53,7 +60,7 @@ async def test_everything_comes_and_no_more_than_so_many_at_once(stand: Any, tmp
     told = index(tmp_path / "out")
     assert sorted(line["line"] for line in told) == list(range(1, 101))
     assert all((tmp_path / "out" / line["path"]).is_file() for line in told)
-    assert (batch.reason, batch.trouble, batch.tally.there) == (None, None, 100)
+    assert (batch.stop_reason, batch.fatal_error, batch.stats.done) == (None, None, 100)
 
 
 async def test_the_client_is_told_the_whole_wish(stand: Any, tmp_path: Path) -> None:
@@ -63,24 +70,24 @@ async def test_the_client_is_told_the_whole_wish(stand: Any, tmp_path: Path) -> 
     (heard, *_) = await through(batch)
     assert stand.asked == [{
         "prompt": "a", "model": "a/b:p", "task": "text-to-image", "num_inference_steps": 4,
-        "extra_body": {"strength": 0.5}, "output": f"{tmp_path}/sub/a.png", "idempotency_key": heard.order.key,
+        "extra_body": {"strength": 0.5}, "output": f"{tmp_path}/sub/a.png", "idempotency_key": heard.item.key,
     }]  # fmt: skip
 
 
 async def test_one_failure_never_ends_the_rest(stand: Any, tmp_path: Path) -> None:
     """Whether it is told as an event, raised, or a defect; the index says why."""
     stand.endings = {
-        "fox 1": RefusedError("no such thing"),
+        "fox 1": RequestRejectedError("no such thing"),
         "fox 3": InvalidRequestError("raised before anything was sent"),
         "fox 5": ZeroDivisionError("a defect"),
         "fox 7": InDoubtError("nobody knows"),
     }
     batch = Batch(stand, rows(20), tmp_path, concurrency=3)
     heard = await through(batch)
-    failed = {one.order.wish["prompt"]: one.event.error for one in heard if isinstance(one.event, JobFailed)}
+    failed = {one.item.options["prompt"]: one.event.error for one in heard if isinstance(one.event, JobFailed)}
     assert failed.keys() == stand.endings.keys()
     assert "ZeroDivisionError" in failed["fox 5"].message
-    assert (batch.tally.there, batch.tally.failed, batch.tally.in_doubt) == (16, 4, 1)
+    assert (batch.stats.done, batch.stats.failed, batch.stats.in_doubt) == (16, 4, 1)
     assert {line["line"]: line["error"] for line in index(tmp_path) if "error" in line} == {
         2: "RefusedError", 4: "InvalidRequestError", 6: "HfmediaError", 8: "InDoubtError",
     }  # fmt: skip
@@ -88,12 +95,12 @@ async def test_one_failure_never_ends_the_rest(stand: Any, tmp_path: Path) -> No
 
 async def test_it_stops_at_a_number_of_failures(stand: Any, tmp_path: Path) -> None:
     """What is under way ends."""
-    stand.endings = {f"fox {number}": RefusedError("no") for number in range(100)}
+    stand.endings = {f"fox {number}": RequestRejectedError("no") for number in range(100)}
     batch = Batch(stand, rows(100), tmp_path, concurrency=2, max_failures=5)
     await through(batch)
-    assert batch.reason == "failures"
-    assert 5 <= batch.tally.failed <= 6
-    assert len(stand.asked) == batch.tally.failed
+    assert batch.stop_reason == "failures"
+    assert 5 <= batch.stats.failed <= 6
+    assert len(stand.asked) == batch.stats.failed
 
 
 async def test_it_stops_at_a_cost_in_dollars_alone(stand: Any, tmp_path: Path) -> None:
@@ -102,19 +109,19 @@ async def test_it_stops_at_a_cost_in_dollars_alone(stand: Any, tmp_path: Path) -
     stand.endings = {"fox 0": Cost(100, "fal-units")}
     batch = Batch(stand, rows(100), tmp_path, concurrency=2, max_cost=3)
     await through(batch)
-    assert batch.reason == "cost"
-    assert 3 <= batch.tally.dollars <= 3.5
+    assert batch.stop_reason == "cost"
+    assert 3 <= batch.stats.reported_usd <= 3.5
     assert len(stand.asked) <= 9
 
 
 async def test_it_stops_when_nothing_gets_through_any_more(stand: Any, tmp_path: Path) -> None:
     """Ninety thousand refusals for want of credit help nobody."""
-    stand.endings = {f"fox {number}": CreditError("no credit") for number in range(10, 200)}
+    stand.endings = {f"fox {number}": InsufficientCreditError("no credit") for number in range(10, 200)}
     batch = Batch(stand, rows(200), tmp_path, concurrency=4)
     await through(batch)
-    assert batch.reason == "hopeless"
-    assert batch.tally.made == 10
-    assert 20 <= batch.tally.failed <= 24
+    assert batch.stop_reason == "hopeless"
+    assert batch.stats.newly_done == 10
+    assert 20 <= batch.stats.failed <= 24
 
 
 async def test_a_folder_that_vanishes_ends_it(stand: Any, tmp_path: Path) -> None:
@@ -123,8 +130,8 @@ async def test_a_folder_that_vanishes_ends_it(stand: Any, tmp_path: Path) -> Non
     stand.endings = {"fox 10": lambda: shutil.move(folder, tmp_path / "away")}
     batch = Batch(stand, rows(100), folder, concurrency=2)
     await through(batch)
-    assert isinstance(batch.trouble, StoreError)
-    assert "is gone" in batch.trouble.message
+    assert isinstance(batch.fatal_error, StorageError)
+    assert "is gone" in batch.fatal_error.message
     assert len(stand.asked) <= 13
 
 
@@ -141,12 +148,12 @@ async def test_a_full_disk_ends_it_and_a_bad_name_does_not(
     cause: OSError, ends: bool, stand: Any, tmp_path: Path
 ) -> None:
     """What is the disk's trouble is every line's."""
-    error = StoreError("cannot write")
+    error = StorageError("cannot write")
     error.__cause__ = cause
     stand.endings = {"fox 3": error}
     batch = Batch(stand, rows(50), tmp_path, concurrency=2)
     await through(batch)
-    assert (batch.trouble is error) == ends
+    assert (batch.fatal_error is error) == ends
     assert len(stand.asked) == 50 if not ends else len(stand.asked) <= 7
 
 
@@ -159,14 +166,14 @@ async def test_stopping_lets_what_is_under_way_end(stand: Any, tmp_path: Path) -
         await until(lambda: stand.waiting == 4)
         await asyncio.sleep(0.05)  # until each was told to be accepted
         batch.stop()
-        under_way = await asyncio.wait_for(batch.calm(), 5)
+        under_way = await asyncio.wait_for(batch.wait_until_safe_to_exit(), 5)
         stand.gate.set()
         return under_way
 
     stopping = asyncio.create_task(stop())
     await through(batch)
     assert await stopping == 4
-    assert (batch.reason, len(stand.asked), batch.tally.made) == ("stopped", 4, 4)
+    assert (batch.stop_reason, len(stand.asked), batch.stats.newly_done) == ("stopped", 4, 4)
 
 
 async def test_closing_the_run_ends_everything(stand: Any, tmp_path: Path) -> None:
@@ -202,7 +209,7 @@ async def test_what_the_ledger_lost_is_known_from_the_index(stand: Any, tmp_path
     batch = Batch(stand, rows(5), tmp_path)
     await through(batch)
     assert [ask["prompt"] for ask in stand.asked[before:]] == [f"fox {gone['line'] - 1}"]
-    assert (batch.tally.earlier, batch.tally.made, batch.tally.dollars) == (4, 1, 5.0)
+    assert (batch.stats.previously_done, batch.stats.newly_done, batch.stats.reported_usd) == (4, 1, 5.0)
     assert sorted(line["line"] for line in index(tmp_path)) == [1, 2, 3, 4, 5]
 
 
@@ -245,5 +252,5 @@ async def test_a_defect_of_ours_is_told(stand: Any, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(batch, "_next", broken)
     await through(batch)
-    assert isinstance(batch.trouble, HfmediaError)
-    assert "ZeroDivisionError" in batch.trouble.message
+    assert isinstance(batch.fatal_error, HfmediaError)
+    assert "ZeroDivisionError" in batch.fatal_error.message

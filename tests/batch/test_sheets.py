@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from hfmedia.batch.sheets import LONGEST_LINE, Raw, Rows, open_sheet
+from hfmedia.batch.sheets import MAX_LINE_BYTES, RawRow, RowsInput, open_input
 from hfmedia.core.errors import InvalidRequestError
 
 FOX, WHALE = {"prompt": "a fox"}, {"prompt": "a whale"}
 
 
-def read(path: Path, form: str | None = None) -> list[Raw]:
+def read(path: Path, form: str | None = None) -> list[RawRow]:
     """All that a file holds, read twice, since every sheet is."""
-    sheet = open_sheet(path, form)
+    sheet = open_input(path, form)
     try:
         rows = list(sheet.rows())
         assert list(sheet.rows()) == rows
@@ -63,9 +63,9 @@ BROKEN: dict[str, tuple[str, bytes, list[tuple[int, str]]]] = {
     "only delimiters": ("a.csv", b"prompt,seed\n,\nfine,1\n", [(2, "holds nothing but delimiters")]),
     "an open quote": ("a.csv", b'prompt\nfine\n"open\nfox\n', [(3, "is not CSV")]),
     "a stray quote": ("a.csv", b'prompt\n"a"fox\nfine\n', [(2, "is not CSV")]),
-    "endless text": ("a.txt", b"x" * (LONGEST_LINE + 1) + b"\nfine", [(1, "is longer than 16 MiB")]),
-    "endless json": ("a.jsonl", b"x" * (2 * LONGEST_LINE + 7) + b"\n{}", [(1, "is longer than 16 MiB")]),
-    "endless csv": ("a.csv", b"prompt\n" + b"x" * (LONGEST_LINE + 1), [(2, "is longer than 16 MiB")]),
+    "endless text": ("a.txt", b"x" * (MAX_LINE_BYTES + 1) + b"\nfine", [(1, "is longer than 16 MiB")]),
+    "endless json": ("a.jsonl", b"x" * (2 * MAX_LINE_BYTES + 7) + b"\n{}", [(1, "is longer than 16 MiB")]),
+    "endless csv": ("a.csv", b"prompt\n" + b"x" * (MAX_LINE_BYTES + 1), [(2, "is longer than 16 MiB")]),
 }  # fmt: skip
 
 
@@ -77,8 +77,8 @@ def test_a_broken_line_is_told_by_its_number_and_the_next_one_is_read(case: str,
     wrong = [row for row in read(tmp_path / name) if row.cells is None]
     assert [row.number for row in wrong] == [number for number, _ in told]
     for row, (_, words) in zip(wrong, told, strict=True):
-        assert words in row.wrong
-        assert len(row.wrong) < 300
+        assert words in row.error
+        assert len(row.error) < 300
 
 
 REFUSED: dict[str, tuple[str, bytes | None, str]] = {
@@ -108,7 +108,7 @@ def test_the_format_can_be_said(tmp_path: Path) -> None:
     (tmp_path / "a.dat").write_text('{"prompt": "a fox"}')
     assert [row.cells for row in read(tmp_path / "a.dat", "jsonl")] == [FOX]
     with pytest.raises(InvalidRequestError, match="is not one of jsonl, csv, parquet, txt"):
-        open_sheet(tmp_path / "a.dat", "xls")
+        open_input(tmp_path / "a.dat", "xls")
 
 
 def test_parquet_is_read_row_by_row(tmp_path: Path) -> None:
@@ -150,20 +150,20 @@ def test_a_sheet_stays_the_one_that_was_opened(tmp_path: Path) -> None:
     """Though another file takes its name; one that is written into has another stamp."""
     path = tmp_path / "a.txt"
     path.write_text("a fox\n")
-    sheet = open_sheet(path)
-    before = sheet.stamp()
+    sheet = open_input(path)
+    before = sheet.fingerprint()
     path.rename(tmp_path / "b.txt")
     path.write_text("a whale\na bear\n")
     assert [row.cells for row in sheet.rows()] == [FOX]
-    assert sheet.stamp() == before
+    assert sheet.fingerprint() == before
     with (tmp_path / "b.txt").open("a") as file:
         file.write("more\n")
-    assert sheet.stamp() != before
+    assert sheet.fingerprint() != before
     sheet.close()
 
 
 def test_rows_in_memory_are_a_sheet() -> None:
     """A list of mappings; what can be read only once is refused."""
-    assert [row.cells for row in Rows([{**FOX, "seed": None}]).rows()] == [FOX]
+    assert [row.cells for row in RowsInput([{**FOX, "seed": None}]).rows()] == [FOX]
     with pytest.raises(InvalidRequestError, match="only once"):
-        Rows(iter([FOX]))
+        RowsInput(iter([FOX]))

@@ -12,10 +12,10 @@ from hfmedia.catalog import Catalog
 from hfmedia.core.wire import Credential, Secret
 from hfmedia.transport import Transport
 
-from .little_hub import TOKEN, LittleHub, entry
+from .little_hub import TOKEN, FakeHub, mapping_entry
 
 
-class Clock:
+class ManualClock:
     """Time that passes only when somebody sleeps or a test says so."""
 
     def __init__(self) -> None:
@@ -38,17 +38,17 @@ def hurried() -> Iterator[None]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def hub() -> AsyncIterator[LittleHub]:
+async def hub() -> AsyncIterator[FakeHub]:
     """A Hub that knows three models on two pages."""
-    async with LittleHub() as hub:
-        hub.add("acme/kite", entry("fal-ai"), entry("replicate", status="staging"))
-        hub.add("acme/sleeper", entry("together", status="error"))
-        hub.add("acme/swan", entry("replicate", adapter="lora", adapterWeightsPath="swan.safetensors"))
+    async with FakeHub() as hub:
+        hub.add("acme/kite", mapping_entry("fal-ai"), mapping_entry("replicate", status="staging"))
+        hub.add("acme/sleeper", mapping_entry("together", status="error"))
+        hub.add("acme/swan", mapping_entry("replicate", adapter="lora", adapterWeightsPath="swan.safetensors"))
         yield hub
 
 
@@ -62,7 +62,7 @@ Open = Callable[..., Catalog]
 
 
 @pytest.fixture
-def opened(hub: LittleHub, transport: Transport, clock: Clock, tmp_path: Path) -> Open:
+def opened(hub: FakeHub, transport: Transport, clock: ManualClock, tmp_path: Path) -> Open:
     """Opens a catalog of the little Hub; ``token`` and ``folder`` (True: one on disk) to choose."""
 
     def open_catalog(*, token: str | None = None, folder: bool = False, ttl: float = 300) -> Catalog:
@@ -75,4 +75,4 @@ def opened(hub: LittleHub, transport: Transport, clock: Clock, tmp_path: Path) -
     return open_catalog
 
 
-__all__ = ["TOKEN", "Clock", "Open"]
+__all__ = ["TOKEN", "ManualClock", "Open"]

@@ -18,7 +18,7 @@ TOKEN = "hf_littleHubTokenForTests"
 
 
 @dataclass
-class Order:
+class ScriptedResponse:
     """One answer to give instead of the usual one. ``hold`` is waited for before it is given."""
 
     status: int = 200
@@ -28,7 +28,7 @@ class Order:
 
 
 @dataclass
-class Asked:
+class RecordedHubRequest:
     """One request as it came."""
 
     path: str
@@ -40,21 +40,21 @@ class Asked:
         return self.headers.get("Authorization")
 
 
-def entry(provider: str, *, task: str = "text-to-image", status: str = "live", **more: Any) -> dict[str, Any]:
+def mapping_entry(provider: str, *, task: str = "text-to-image", status: str = "live", **extra: Any) -> dict[str, Any]:
     """One mapping as the Hub tells it."""
-    return {"provider": provider, "providerId": f"{provider}/kite", "status": status, "task": task, **more}
+    return {"provider": provider, "providerId": f"{provider}/kite", "status": status, "task": task, **extra}
 
 
-class LittleHub:
+class FakeHub:
     """``async with LittleHub() as hub``; ``hub.models`` is what it knows, ``hub.orders`` what it answers first."""
 
     def __init__(self, *, page_size: int = 2) -> None:
         self.models: dict[str, tuple[str, list[dict[str, Any]]]] = {}
         self.private: set[str] = set()
         self.renamed: dict[str, str] = {}
-        self.orders: list[Order] = []
-        self.asked: list[Asked] = []
-        self.came = asyncio.Event()  # somebody asked
+        self.scripted_responses: list[ScriptedResponse] = []
+        self.requests: list[RecordedHubRequest] = []
+        self.request_received = asyncio.Event()  # somebody asked
         self.page_size = page_size
         self.link: Callable[[str], str] = lambda url: f'<{url}>; rel="next"'
         self.headers: dict[str, str] = {}
@@ -77,19 +77,19 @@ class LittleHub:
         await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        self.asked.append(Asked(request.path, dict(request.query), dict(request.headers)))
-        self.came.set()
-        if self.orders:
-            order = self.orders.pop(0)
-            if order.hold:
-                await order.hold.wait()
-            body = order.body.encode() if isinstance(order.body, str) else order.body
-            return web.Response(status=order.status, headers=order.headers, body=body)
+        self.requests.append(RecordedHubRequest(request.path, dict(request.query), dict(request.headers)))
+        self.request_received.set()
+        if self.scripted_responses:
+            scripted = self.scripted_responses.pop(0)
+            if scripted.hold:
+                await scripted.hold.wait()
+            body = scripted.body.encode() if isinstance(scripted.body, str) else scripted.body
+            return web.Response(status=scripted.status, headers=scripted.headers, body=body)
         token = request.headers.get("Authorization")
         if token not in (None, f"Bearer {TOKEN}"):
-            return self._wrong(401, "Invalid credentials in Authorization header")
+            return self._error_response(401, "Invalid credentials in Authorization header")
         if request.path == "/api/whoami-v2":
-            return self._json(request, WHO) if token else self._wrong(401, "Invalid username or password.")
+            return self._json(request, WHO) if token else self._error_response(401, "Invalid username or password.")
         if request.path == "/api/models":
             return self._page(request)
         name = request.path.removeprefix("/api/models/")
@@ -98,7 +98,7 @@ class LittleHub:
                 status=307, headers={"Location": f"/api/models/{self.renamed[name]}?{request.query_string}"}
             )
         if name not in self.models or (name in self.private and not token):
-            return self._wrong(404 if token else 401, "Repository not found", code="RepoNotFound")
+            return self._error_response(404 if token else 401, "Repository not found", code="RepoNotFound")
         mappings = {one["provider"]: {k: v for k, v in one.items() if k != "provider"} for one in self.models[name][1]}
         return self._json(request, {"id": name, "inferenceProviderMapping": mappings})
 
@@ -117,14 +117,14 @@ class LittleHub:
     def _json(self, request: web.Request, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
         body = json.dumps(value).encode()
         etag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
-        told = {"ETag": etag, "Content-Type": "application/json", **self.headers, **(headers or {})}
+        response_headers = {"ETag": etag, "Content-Type": "application/json", **self.headers, **(headers or {})}
         if request.headers.get("If-None-Match") == etag:
-            return web.Response(status=304, headers=told)
-        return web.Response(body=body, headers=told)
+            return web.Response(status=304, headers=response_headers)
+        return web.Response(body=body, headers=response_headers)
 
-    def _wrong(self, status: int, words: str, *, code: str | None = None) -> web.Response:
-        headers = {"X-Error-Message": words, **({"X-Error-Code": code} if code else {})}
-        return web.json_response({"error": words}, status=status, headers=headers)
+    def _error_response(self, status: int, message: str, *, code: str | None = None) -> web.Response:
+        headers = {"X-Error-Message": message, **({"X-Error-Code": code} if code else {})}
+        return web.json_response({"error": message}, status=status, headers=headers)
 
 
 WHO = {

@@ -7,20 +7,20 @@ import threading
 
 import pytest
 
-from hfmedia.core.errors import CredentialError, HubError, MissingAuthError, ModelNotFoundError
-from hfmedia.core.mapping import Model, read_models
+from hfmedia.core.errors import AuthenticationError, HubError, MissingAuthError, ModelNotFoundError
+from hfmedia.core.mapping import HubModel, parse_models
 
 from .conftest import TOKEN, Open
-from .little_hub import LittleHub, Order, entry
+from .little_hub import FakeHub, ScriptedResponse, mapping_entry
 
 
-async def test_all_pages_are_read_and_only_live_models_told(opened: Open, hub: LittleHub) -> None:
+async def test_all_pages_are_read_and_only_live_models_told(opened: Open, hub: FakeHub) -> None:
     """The second page is found by its Link; a model whose only provider fails is left out."""
     models = await opened().models("text-to-image")
     assert [model.id for model in models] == ["acme/kite", "acme/swan"]
     assert [(one.provider, one.status) for one in models[0].mappings] == [("fal-ai", "live"), ("replicate", "staging")]
-    assert [dict(asked.query).get("cursor") for asked in hub.asked] == [None, "2"]
-    first = hub.asked[0].query
+    assert [dict(asked.query).get("cursor") for asked in hub.requests] == [None, "2"]
+    first = hub.requests[0].query
     assert first == {
         "pipeline_tag": "text-to-image",
         "inference_provider": "all",
@@ -29,12 +29,12 @@ async def test_all_pages_are_read_and_only_live_models_told(opened: Open, hub: L
     }
 
 
-async def test_without_a_task_all_four_are_asked_for_and_nothing_is_told_twice(opened: Open, hub: LittleHub) -> None:
+async def test_without_a_task_all_four_are_asked_for_and_nothing_is_told_twice(opened: Open, hub: FakeHub) -> None:
     """One query for each task; the results come together."""
-    hub.add("acme/film", entry("novita", task="text-to-video"), task="text-to-video")
+    hub.add("acme/film", mapping_entry("novita", task="text-to-video"), task="text-to-video")
     models = await opened().models()
     assert [model.id for model in models] == ["acme/kite", "acme/swan", "acme/film"]
-    assert sorted({asked.query["pipeline_tag"] for asked in hub.asked}) == [
+    assert sorted({asked.query["pipeline_tag"] for asked in hub.requests}) == [
         "image-to-image",
         "image-to-video",
         "text-to-image",
@@ -57,42 +57,42 @@ async def test_a_list_can_be_narrowed(opened: Open, narrow: dict[str, object], f
     assert [model.id for model in await opened().models("text-to-image", **narrow)] == found  # type: ignore[arg-type]
 
 
-async def test_a_limit_that_the_first_page_fills_asks_for_no_second(opened: Open, hub: LittleHub) -> None:
+async def test_a_limit_that_the_first_page_fills_asks_for_no_second(opened: Open, hub: FakeHub) -> None:
     """Pages are read only as far as they are needed."""
     await opened().models("text-to-image", limit=1)
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
 
 
 async def test_a_mapping_holds_every_provider_live_or_not(opened: Open) -> None:
     """An error message needs those that are not live."""
-    model = await opened().mapping("acme/kite")
-    assert [(one.provider, one.provider_id, one.live) for one in model.mappings] == [
+    model = await opened().model("acme/kite")
+    assert [(one.provider, one.provider_id, one.is_live) for one in model.mappings] == [
         ("fal-ai", "fal-ai/kite", True),
         ("replicate", "replicate/kite", False),
     ]
 
 
-async def test_a_renamed_model_is_followed(opened: Open, hub: LittleHub) -> None:
+async def test_a_renamed_model_is_followed(opened: Open, hub: FakeHub) -> None:
     """The Hub redirects old names, on its own origin."""
     hub.renamed["kite"] = "acme/kite"
-    assert (await opened().mapping("kite")).id == "acme/kite"
+    assert (await opened().model("kite")).id == "acme/kite"
 
 
 @pytest.mark.parametrize("elsewhere", ["http://evil.example/api/models/x", "//evil.example/x", "https://127.0.0.1/x"])
-async def test_a_redirect_to_another_origin_is_refused(opened: Open, hub: LittleHub, elsewhere: str) -> None:
+async def test_a_redirect_to_another_origin_is_refused(opened: Open, hub: FakeHub, elsewhere: str) -> None:
     """A token would go along."""
-    hub.orders.append(Order(307, {"Location": elsewhere}))
+    hub.scripted_responses.append(ScriptedResponse(307, {"Location": elsewhere}))
     with pytest.raises(HubError, match="points elsewhere"):
-        await opened(token=TOKEN).mapping("acme/kite")
-    assert len(hub.asked) == 1
+        await opened(token=TOKEN).model("acme/kite")
+    assert len(hub.requests) == 1
 
 
-async def test_redirects_in_circles_end(opened: Open, hub: LittleHub) -> None:
+async def test_redirects_in_circles_end(opened: Open, hub: FakeHub) -> None:
     """A bound on hops."""
     hub.renamed.update({"a": "b", "b": "a"})
     with pytest.raises(HubError, match="circles"):
-        await opened().mapping("a")
-    assert len(hub.asked) == 4
+        await opened().model("a")
+    assert len(hub.requests) == 4
 
 
 @pytest.mark.parametrize(
@@ -104,25 +104,25 @@ async def test_redirects_in_circles_end(opened: Open, hub: LittleHub) -> None:
         "<file:///etc/passwd>; rel=next",
     ],
 )
-async def test_a_next_page_on_another_origin_is_refused(opened: Open, hub: LittleHub, link: str) -> None:
+async def test_a_next_page_on_another_origin_is_refused(opened: Open, hub: FakeHub, link: str) -> None:
     """The rest of the list lies on the Hub or nowhere."""
     hub.link = lambda _: link
     with pytest.raises(HubError, match="points elsewhere"):
         await opened(token=TOKEN).models("text-to-image")
 
 
-async def test_a_list_that_leads_to_itself_ends(opened: Open, hub: LittleHub) -> None:
+async def test_a_list_that_leads_to_itself_ends(opened: Open, hub: FakeHub) -> None:
     """A page seen before is the end of patience."""
     hub.link = lambda url: f'<{url.partition("&cursor")[0]}&cursor=0>; rel="next"'
     with pytest.raises(HubError, match="does not end"):
         await opened().models("text-to-image")
-    assert len(hub.asked) == 2
+    assert len(hub.requests) == 2
 
 
 async def test_an_unknown_model_is_told_without_a_token_with_both_reasons(opened: Open) -> None:
     """The Hub answers 401 to strangers for what does not exist as for what is private."""
     with pytest.raises(ModelNotFoundError, match=r"does not exist, or it is private.*hf auth login") as caught:
-        await opened().mapping("acme/nothing")
+        await opened().model("acme/nothing")
     assert caught.value.model == "acme/nothing"
     assert caught.value.exit_code == 5
 
@@ -130,16 +130,16 @@ async def test_an_unknown_model_is_told_without_a_token_with_both_reasons(opened
 async def test_an_unknown_model_is_told_with_a_token(opened: Open) -> None:
     """With a good token the Hub says 404, which is no trouble with the token."""
     with pytest.raises(ModelNotFoundError, match="there is no model acme/nothing"):
-        await opened(token=TOKEN).mapping("acme/nothing")
+        await opened(token=TOKEN).model("acme/nothing")
 
 
-async def test_a_private_model_is_seen_with_the_token_alone(opened: Open, hub: LittleHub) -> None:
+async def test_a_private_model_is_seen_with_the_token_alone(opened: Open, hub: FakeHub) -> None:
     """The token goes to the Hub."""
     hub.private.add("acme/kite")
-    assert (await opened(token=TOKEN).mapping("acme/kite")).id == "acme/kite"
-    assert hub.asked[-1].token == f"Bearer {TOKEN}"
+    assert (await opened(token=TOKEN).model("acme/kite")).id == "acme/kite"
+    assert hub.requests[-1].token == f"Bearer {TOKEN}"
     with pytest.raises(ModelNotFoundError):
-        await opened().mapping("acme/kite")
+        await opened().model("acme/kite")
 
 
 @pytest.mark.parametrize(
@@ -150,24 +150,24 @@ async def test_a_slip_of_the_pen_is_put_right_where_a_list_is_known(opened: Open
     catalog = opened()
     await catalog.models("text-to-image")
     with pytest.raises(ModelNotFoundError, match=f"Did you mean {right}"):
-        await catalog.mapping(wrong)
+        await catalog.model(wrong)
 
 
-async def test_a_refused_token_is_put_aside_with_a_warning(opened: Open, hub: LittleHub) -> None:
+async def test_a_refused_token_is_put_aside_with_a_warning(opened: Open, hub: FakeHub) -> None:
     """What is public is shown without it, and the next question goes without it at once."""
     catalog = opened(token="hf_thisOneIsNoLongerValid")
-    assert (await catalog.mapping("acme/kite")).id == "acme/kite"
+    assert (await catalog.model("acme/kite")).id == "acme/kite"
     assert ["refused the Hugging Face token" in words for words in catalog.warnings] == [True]
-    assert [asked.token is None for asked in hub.asked] == [False, True]
+    assert [asked.token is None for asked in hub.requests] == [False, True]
     await catalog.models("text-to-image")
-    assert all(asked.token is None for asked in hub.asked[1:])
+    assert all(asked.token is None for asked in hub.requests[1:])
     assert not any("NoLongerValid" in words for words in catalog.warnings)
 
 
 async def test_a_refused_token_is_told_where_nothing_is_shown_without_it(opened: Open) -> None:
     """Both the token and the model may be wrong; the token is what can be helped."""
-    with pytest.raises(CredentialError, match="refused the Hugging Face token") as caught:
-        await opened(token="hf_thisOneIsNoLongerValid").mapping("acme/nothing")
+    with pytest.raises(AuthenticationError, match="refused the Hugging Face token") as caught:
+        await opened(token="hf_thisOneIsNoLongerValid").model("acme/nothing")
     assert caught.value.exit_code == 3
     assert "NoLongerValid" not in str(caught.value)
 
@@ -182,99 +182,101 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize(("body", "mime"), NONSENSE)
-async def test_nonsense_is_an_error_of_the_hub(opened: Open, hub: LittleHub, body: bytes, mime: str) -> None:
+async def test_nonsense_is_an_error_of_the_hub(opened: Open, hub: FakeHub, body: bytes, mime: str) -> None:
     """An error page is no model, whatever its status."""
     for ask in (lambda c: c.mapping("acme/kite"), lambda c: c.models("text-to-image")):
-        hub.orders = [Order(200, {"Content-Type": mime}, body)]
+        hub.scripted_responses = [ScriptedResponse(200, {"Content-Type": mime}, body)]
         with pytest.raises(HubError, match="answered something that is no"):
             await ask(opened())
 
 
-async def test_other_refusals_keep_the_hubs_words_without_secrets(opened: Open, hub: LittleHub) -> None:
+async def test_other_refusals_keep_the_hubs_words_without_secrets(opened: Open, hub: FakeHub) -> None:
     """A 400 is shown as the Hub words it."""
-    hub.orders = [Order(400, {"Content-Type": "application/json"}, '{"error": "bad cursor hf_abcdefghijklmn"}')]
+    hub.scripted_responses = [
+        ScriptedResponse(400, {"Content-Type": "application/json"}, '{"error": "bad cursor hf_abcdefghijklmn"}')
+    ]
     with pytest.raises(HubError, match=r"bad cursor \*\*\* \(HTTP 400\)") as caught:
         await opened().models("text-to-image")
     assert caught.value.status == 400
 
 
-async def test_whoami_tells_who_and_what_the_token_may(opened: Open, hub: LittleHub) -> None:
+async def test_whoami_tells_who_and_what_the_token_may(opened: Open, hub: FakeHub) -> None:
     """Asked once, then remembered."""
     catalog = opened(token=TOKEN)
     who, again = await asyncio.gather(catalog.whoami(), catalog.whoami())
-    assert (who.name, who.may_infer, who.token_name, [one.name for one in who.organisations]) == (
+    assert (who.name, who.can_call_inference, who.token_name, [one.name for one in who.organizations]) == (
         "kite",
         True,
         "tests",
         ["acme"],
     )
     assert again == who == await catalog.whoami()
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
 
 
-@pytest.mark.parametrize(("token", "error"), [(None, MissingAuthError), ("hf_noLongerValid", CredentialError)])
+@pytest.mark.parametrize(("token", "error"), [(None, MissingAuthError), ("hf_noLongerValid", AuthenticationError)])
 async def test_whoami_without_a_good_token_is_an_error(opened: Open, token: str | None, error: type[Exception]) -> None:
     """There is nobody to tell of."""
     with pytest.raises(error):
         await opened(token=token).whoami()
 
 
-async def test_the_same_thing_is_asked_for_once_at_a_time(opened: Open, hub: LittleHub) -> None:
+async def test_the_same_thing_is_asked_for_once_at_a_time(opened: Open, hub: FakeHub) -> None:
     """Ten who want the same wait for one answer."""
     catalog = opened()
-    models = await asyncio.gather(*(catalog.mapping("acme/kite") for _ in range(10)))
+    models = await asyncio.gather(*(catalog.model("acme/kite") for _ in range(10)))
     assert {model.id for model in models} == {"acme/kite"}
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
 
 
-async def test_a_waiter_that_gives_up_leaves_the_others_theirs(opened: Open, hub: LittleHub) -> None:
+async def test_a_waiter_that_gives_up_leaves_the_others_theirs(opened: Open, hub: FakeHub) -> None:
     """Even when it was the first, which began the request."""
     hold = asyncio.Event()
     body = '{"id": "acme/kite", "inferenceProviderMapping": []}'
-    hub.orders = [Order(200, {}, body, hold=hold)]
+    hub.scripted_responses = [ScriptedResponse(200, {}, body, hold=hold)]
     catalog = opened()
-    first, second = (asyncio.create_task(catalog.mapping("acme/kite")) for _ in range(2))
-    await hub.came.wait()
+    first, second = (asyncio.create_task(catalog.model("acme/kite")) for _ in range(2))
+    await hub.request_received.wait()
     first.cancel()
     await asyncio.wait({first})
     hold.set()
     assert (await second).id == "acme/kite"
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
 
 
-async def test_when_the_last_waiter_gives_up_a_newcomer_asks_anew(opened: Open, hub: LittleHub) -> None:
+async def test_when_the_last_waiter_gives_up_a_newcomer_asks_anew(opened: Open, hub: FakeHub) -> None:
     """Nobody joins what is being given up."""
-    hub.orders = [Order(200, {}, "", hold=asyncio.Event())]
+    hub.scripted_responses = [ScriptedResponse(200, {}, "", hold=asyncio.Event())]
     catalog = opened()
-    first = asyncio.create_task(catalog.mapping("acme/kite"))
-    await hub.came.wait()
+    first = asyncio.create_task(catalog.model("acme/kite"))
+    await hub.request_received.wait()
     first.cancel()
-    second = asyncio.create_task(catalog.mapping("acme/kite"))
+    second = asyncio.create_task(catalog.model("acme/kite"))
     assert (await second).id == "acme/kite"
     assert first.cancelled()
 
 
-async def test_one_failure_reaches_all_who_wait(opened: Open, hub: LittleHub) -> None:
+async def test_one_failure_reaches_all_who_wait(opened: Open, hub: FakeHub) -> None:
     """And the next question is asked anew."""
     catalog = opened()
-    hub.orders = [Order(400)]
-    results = await asyncio.gather(*(catalog.mapping("acme/kite") for _ in range(3)), return_exceptions=True)
+    hub.scripted_responses = [ScriptedResponse(400)]
+    results = await asyncio.gather(*(catalog.model("acme/kite") for _ in range(3)), return_exceptions=True)
     assert [type(one) for one in results] == [HubError] * 3
-    assert (await catalog.mapping("acme/kite")).id == "acme/kite"
+    assert (await catalog.model("acme/kite")).id == "acme/kite"
 
 
 async def test_a_large_list_is_read_beside_the_loop(
-    opened: Open, hub: LittleHub, monkeypatch: pytest.MonkeyPatch
+    opened: Open, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page of a thousand models does not stop everything else for its whole length."""
     hub.page_size = 1000
     for number in range(1000):
-        hub.add(f"acme/kite-{number}", entry("fal-ai"), entry("replicate"))
+        hub.add(f"acme/kite-{number}", mapping_entry("fal-ai"), mapping_entry("replicate"))
     readers: list[threading.Thread] = []
 
-    def read(body: bytes) -> list[Model]:
+    def read(body: bytes) -> list[HubModel]:
         readers.append(threading.current_thread())
-        return read_models(body)
+        return parse_models(body)
 
     monkeypatch.setattr("hfmedia.catalog.catalog.read_models", read)
     assert len(await opened().models("text-to-image")) == 1002

@@ -8,11 +8,11 @@ import pytest
 
 from hfmedia.catalog import Catalog
 from hfmedia.core.errors import HubError, ModelNotFoundError
-from hfmedia.core.request import TASKS, Task, parse_choice
+from hfmedia.core.request import TASKS, Task, parse_model_spec
 from hfmedia.core.wire import Credential
-from hfmedia.routing import keyring, routes
+from hfmedia.routing import credential_resolver, plan_routes
 from hfmedia.sandbox import Sandbox
-from hfmedia.settings import Settings, read_settings
+from hfmedia.settings import Settings, load_settings
 from hfmedia.transport import Transport
 
 SCHNELL = "black-forest-labs/FLUX.1-schnell"
@@ -20,7 +20,7 @@ SCHNELL = "black-forest-labs/FLUX.1-schnell"
 
 @pytest.fixture
 def settings(environ: dict[str, str]) -> Settings:
-    return read_settings(environ)
+    return load_settings(environ)
 
 
 @pytest.fixture
@@ -36,15 +36,15 @@ async def test_every_task_has_models_and_each_has_a_plan(catalog: Catalog, setti
     models = await catalog.models(task)
     assert len(models) >= 5
     for model in models:
-        one = await catalog.mapping(model.id)
-        assert one.live(task)
-        for route in routes(parse_choice(model.id), task, one, settings).routes:
-            assert keyring(settings)(route).opens(route.base_url + "/x")
+        one = await catalog.model(model.id)
+        assert one.live_mappings(task)
+        for route in plan_routes(parse_model_spec(model.id), task, one, settings).routes:
+            assert credential_resolver(settings)(route).allows(route.base_url + "/x")
 
 
 async def test_providers_come_in_the_hubs_order(catalog: Catalog) -> None:
     """It is the user's own preference."""
-    names = [one.provider for one in (await catalog.mapping(SCHNELL)).mappings]
+    names = [one.provider for one in (await catalog.model(SCHNELL)).mappings]
     assert names == ["fal-ai", "replicate", "together", "nscale", "wavespeed", "zai-org", "hf-inference", "acme-images"]
 
 
@@ -55,9 +55,9 @@ async def test_a_passing_trouble_of_the_hub_never_shows_where_an_answer_is_known
     catalog: Catalog, world: Sandbox, kind: str
 ) -> None:
     """Whatever comes over the wire, the older answer serves, or the next attempt brings one."""
-    kite = await catalog.mapping(SCHNELL)
+    kite = await catalog.model(SCHNELL)
     world.fault("hub", kind)
-    assert await catalog.mapping(SCHNELL, fresh=True) == kite
+    assert await catalog.model(SCHNELL, fresh=True) == kite
 
 
 @pytest.mark.parametrize("kind", ["server", "garbage", "half", "null", "empty", "cut", "bomb"])
@@ -65,13 +65,13 @@ async def test_a_lasting_trouble_of_the_hub_is_an_error_of_the_hub(catalog: Cata
     """And of no other class."""
     world.fault("hub", kind, times=None)
     with pytest.raises(HubError):
-        await catalog.mapping(SCHNELL)
+        await catalog.model(SCHNELL)
 
 
 async def test_whoami_and_an_unknown_model(catalog: Catalog) -> None:
     """With the sandbox's own token."""
     who = await catalog.whoami()
-    assert (who.name, who.may_infer) == ("sandbox", True)
+    assert (who.name, who.can_call_inference) == ("sandbox", True)
     await catalog.models("text-to-image")
     with pytest.raises(ModelNotFoundError, match=r"Did you mean black-forest-labs/FLUX[.]1-schnell"):
-        await catalog.mapping("black-forest-lab/FLUX.1-schnel")
+        await catalog.model("black-forest-lab/FLUX.1-schnel")

@@ -4,70 +4,70 @@ from __future__ import annotations
 
 import pytest
 
-from hfmedia.catalog.hub import next_link, on_origin, origin, rate_limit
+from hfmedia.catalog.hub import next_link, require_origin, origin, parse_rate_limit
 from hfmedia.core.errors import HubError
 
-from .conftest import TOKEN, Clock, Open
-from .little_hub import LittleHub, Order
+from .conftest import TOKEN, ManualClock, Open
+from .little_hub import FakeHub, ScriptedResponse
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
-async def test_a_passing_trouble_is_tried_again(opened: Open, hub: LittleHub, status: int) -> None:
+async def test_a_passing_trouble_is_tried_again(opened: Open, hub: FakeHub, status: int) -> None:
     """A GET costs nothing, so a Hub that fails twice is asked thrice."""
-    hub.orders = [Order(status), Order(status)]
-    assert (await opened().mapping("acme/kite")).id == "acme/kite"
-    assert len(hub.asked) == 3
+    hub.scripted_responses = [ScriptedResponse(status), ScriptedResponse(status)]
+    assert (await opened().model("acme/kite")).id == "acme/kite"
+    assert len(hub.requests) == 3
 
 
-async def test_a_lasting_trouble_ends(opened: Open, hub: LittleHub) -> None:
+async def test_a_lasting_trouble_ends(opened: Open, hub: FakeHub) -> None:
     """After a few attempts it is an error that may be tried again later."""
-    hub.orders = [Order(503, {"X-Error-Message": "Down for maintenance"})] * 20
+    hub.scripted_responses = [ScriptedResponse(503, {"X-Error-Message": "Down for maintenance"})] * 20
     with pytest.raises(HubError, match=r"Down for maintenance \(HTTP 503\)") as caught:
-        await opened().mapping("acme/kite")
-    assert len(hub.asked) == 4
+        await opened().model("acme/kite")
+    assert len(hub.requests) == 4
     assert caught.value.retryable
     assert caught.value.status == 503
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410, 422])
-async def test_a_plain_no_is_not_asked_again(opened: Open, hub: LittleHub, status: int) -> None:
+async def test_a_plain_no_is_not_asked_again(opened: Open, hub: FakeHub, status: int) -> None:
     """It would be the same answer."""
-    hub.orders = [Order(status)]
+    hub.scripted_responses = [ScriptedResponse(status)]
     with pytest.raises(Exception, match=r"HTTP|there is no model|does not let"):
-        await opened().mapping("acme/kite")
-    assert len(hub.asked) == 1
+        await opened().model("acme/kite")
+    assert len(hub.requests) == 1
 
 
-async def test_an_empty_allowance_is_waited_for(opened: Open, hub: LittleHub, clock: Clock) -> None:
+async def test_an_empty_allowance_is_waited_for(opened: Open, hub: FakeHub, clock: ManualClock) -> None:
     """``r=0`` on a good answer: the next question waits for the end of the window."""
     hub.headers = {"RateLimit": '"api";r=0;t=42', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}
     catalog = opened()
-    await catalog.mapping("acme/kite")
+    await catalog.model("acme/kite")
     hub.headers = {"RateLimit": '"api";r=499;t=300'}
-    await catalog.mapping("acme/swan")
-    await catalog.mapping("acme/sleeper")
+    await catalog.model("acme/swan")
+    await catalog.model("acme/sleeper")
     assert clock.slept == [42]
 
 
 async def test_an_allowance_that_is_empty_for_minutes_is_an_error_at_once(
-    opened: Open, hub: LittleHub, clock: Clock
+    opened: Open, hub: FakeHub, clock: ManualClock
 ) -> None:
     """Nobody waits four minutes in silence; a token would help, and the error says so."""
     hub.headers = {"RateLimit": '"api";r=0;t=240'}
     catalog = opened()
-    await catalog.mapping("acme/kite")
+    await catalog.model("acme/kite")
     with pytest.raises(HubError, match=r"used up for 240 s; with a token"):
-        await catalog.mapping("acme/swan")
-    assert (len(hub.asked), clock.slept) == (1, [])
+        await catalog.model("acme/swan")
+    assert (len(hub.requests), clock.slept) == (1, [])
 
 
-async def test_a_token_is_not_recommended_to_who_has_one(opened: Open, hub: LittleHub) -> None:
+async def test_a_token_is_not_recommended_to_who_has_one(opened: Open, hub: FakeHub) -> None:
     """Advice that was followed already is no advice."""
     hub.headers = {"RateLimit": '"api";r=0;t=240'}
     catalog = opened(token=TOKEN)
-    await catalog.mapping("acme/kite")
+    await catalog.model("acme/kite")
     with pytest.raises(HubError, match=r"used up for 240 s$"):
-        await catalog.mapping("acme/swan")
+        await catalog.model("acme/swan")
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ async def test_a_token_is_not_recommended_to_who_has_one(opened: Open, hub: Litt
     ],
 )
 async def test_429_is_asked_again_when_the_hub_says(
-    opened: Open, hub: LittleHub, clock: Clock, headers: dict[str, str], waits: list[float]
+    opened: Open, hub: FakeHub, clock: ManualClock, headers: dict[str, str], waits: list[float]
 ) -> None:
     """In seconds, as a date, as the end of its window, or soon."""
-    hub.orders = [Order(429, headers)]
-    await opened().mapping("acme/kite")
+    hub.scripted_responses = [ScriptedResponse(429, headers)]
+    await opened().model("acme/kite")
     assert clock.slept == waits
-    assert len(hub.asked) == 2
+    assert len(hub.requests) == 2
 
 
 LINKS = [
@@ -129,7 +129,7 @@ LIMITS = [
 @pytest.mark.parametrize(("header", "limit"), LIMITS)
 def test_a_rate_limit_is_read(header: str, limit: tuple[int, int] | None) -> None:
     """Requests left, and seconds until there are more; of several the tightest."""
-    assert rate_limit(header) == limit
+    assert parse_rate_limit(header) == limit
 
 
 ORIGINS = [
@@ -162,4 +162,4 @@ def test_an_origin_is_spelled_in_one_way(url: str, same: str) -> None:
 def test_nothing_but_the_own_origin_counts_as_own(url: str) -> None:
     """Whatever tricks the spelling plays."""
     with pytest.raises(HubError):
-        on_origin("https://hub.example", url)
+        require_origin("https://hub.example", url)

@@ -15,15 +15,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hfmedia.cli.app import app
-from hfmedia.engine.watch import Watcher
+from hfmedia.engine.watch import Poller
 from hfmedia.sandbox import Sandbox
-from tests.thaw import thaw
+from tests.thaw import finish_waiting_jobs
 
 FLUX = "black-forest-labs/FLUX.1-schnell"
 KEPT = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "PYTHONPATH", "TMPDIR", "COVERAGE_PROCESS_START")
 
 
-class Beside:
+class SandboxThread:
     """A sandbox served by another thread; everything done to it happens there."""
 
     def __init__(self) -> None:
@@ -36,59 +36,59 @@ class Beside:
 
     def open(self, speed: float) -> None:
         """Starts to serve."""
-        self.world = asyncio.run_coroutine_threadsafe(self._open(speed), self.loop).result(20)
+        self.sandbox = asyncio.run_coroutine_threadsafe(self._open(speed), self.loop).result(20)
 
-    def do(self, deed: Callable[[], Any]) -> Any:
+    def run(self, func: Callable[[], Any]) -> Any:
         """The deed's result, done in the sandbox's thread."""
 
         async def done() -> Any:
-            return deed()
+            return func()
 
         return asyncio.run_coroutine_threadsafe(done(), self.loop).result(20)
 
-    def fault(self, provider: str, kind: str, **order: Any) -> None:
+    def fault(self, provider: str, kind: str, **options: Any) -> None:
         """Orders a fault."""
-        self.do(lambda: self.world.fault(provider, kind, **order))
+        self.run(lambda: self.sandbox.fault(provider, kind, **options))
 
-    def thaw(self) -> None:
+    def finish_waiting_jobs(self) -> None:
         """Whatever waits in a queue is done now."""
-        self.do(lambda: thaw(self.world.world))
+        self.run(lambda: finish_waiting_jobs(self.sandbox.state))
 
-    def asked(self, kind: str) -> int:
+    def request_count(self, kind: str) -> int:
         """How many requests of a kind have arrived."""
-        return int(self.do(lambda: sum(seen.kind == kind for seen in self.world.requests)))
+        return int(self.run(lambda: sum(seen.kind == kind for seen in self.sandbox.requests)))
 
     def close(self) -> None:
         """Ends it and its thread."""
-        asyncio.run_coroutine_threadsafe(self.world.__aexit__(None, None, None), self.loop).result(20)
+        asyncio.run_coroutine_threadsafe(self.sandbox.__aexit__(None, None, None), self.loop).result(20)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(20)
         self.loop.close()
 
 
 @pytest.fixture(scope="session")
-def served() -> Iterator[Beside]:
+def served() -> Iterator[SandboxThread]:
     """One sandbox for all tests of the command, fifty times as fast as life."""
-    beside = Beside()
+    beside = SandboxThread()
     beside.open(speed=50)
     yield beside
     beside.close()
 
 
 @pytest.fixture
-def sandbox(served: Beside) -> Beside:
+def sandbox(served: SandboxThread) -> SandboxThread:
     """The sandbox with nothing asked and nothing ordered yet."""
-    served.do(served.world.clear)
+    served.run(served.sandbox.clear)
     return served
 
 
 @pytest.fixture
-def environ(sandbox: Beside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+def environ(sandbox: SandboxThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
     """The whole environment of a command: the sandbox's, a home of its own, and nothing of the tester's."""
     home = tmp_path / "home"
     home.mkdir()
     made = {name: os.environ[name] for name in KEPT if name in os.environ}
-    made |= {**sandbox.world.environment, "HOME": str(home), "HFMEDIA_HOME": str(home / "hfmedia")}
+    made |= {**sandbox.sandbox.environment, "HOME": str(home), "HFMEDIA_HOME": str(home / "hfmedia")}
     for name in list(os.environ):
         if name not in made and not name.startswith("PYTEST"):
             monkeypatch.delenv(name)
@@ -114,17 +114,17 @@ def hfmedia(environ: Mapping[str, str]) -> Hfmedia:
     return run
 
 
-def late(hfmedia: Hfmedia, *args: str) -> Result:
+def make_late(hfmedia: Hfmedia, *args: str) -> Result:
     """The command out of time as soon as a provider has accepted, and not before, however long that took."""
-    watch = Watcher.to_its_end
+    watch = Poller.poll_until_done
 
-    async def at_once(self: Watcher, *told: Any) -> Any:
-        assert self.desk.remaining() is not None, "no limit has come so far"
-        self.desk._deadline = asyncio.get_running_loop().time()
+    async def at_once(self: Poller, *told: Any) -> Any:
+        assert self.context.remaining() is not None, "no limit has come so far"
+        self.context._deadline = asyncio.get_running_loop().time()
         return await watch(self, *told)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Watcher, "to_its_end", at_once)
+        patch.setattr(Poller, "to_its_end", at_once)
         return hfmedia(*args, "--timeout", "60")
 
 

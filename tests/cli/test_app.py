@@ -10,12 +10,12 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from hfmedia import _version
-from hfmedia.cli.app import NOUNS, app, near_miss, spoken
+from hfmedia.cli.app import GROUPS, app, suggest_command, resolve_args
 
 COMMANDS = tuple(get_command(app).commands)  # type: ignore[attr-defined]
 PAGES = [
-    *((command,) for command in COMMANDS if command not in NOUNS),
-    *((noun, command) for noun, (group, _) in NOUNS.items() for command in group().commands),
+    *((command,) for command in COMMANDS if command not in GROUPS),
+    *((noun, command) for noun, (group, _) in GROUPS.items() for command in group().commands),
 ]
 OWN = ("--help", "-h", "--version")
 TAKERS = ("-m", "--model", "-n", "--task")
@@ -42,7 +42,7 @@ SPOKEN = (
 @pytest.mark.parametrize(("written", "meant"), SPOKEN)
 def test_text_that_names_no_command_is_a_prompt(written: list[str], meant: list[str]) -> None:
     """The first word decides; the values of options are no words."""
-    assert spoken(written, COMMANDS, own=OWN, takers=TAKERS) == meant
+    assert resolve_args(written, COMMANDS, own_options=OWN, value_options=TAKERS) == meant
 
 
 MISSED = (
@@ -62,7 +62,7 @@ MISSED = (
 @pytest.mark.parametrize(("written", "missed"), MISSED)
 def test_a_word_that_is_nearly_a_command_is_noticed(written: list[str], missed: tuple[str, str] | None) -> None:
     """A typing mistake shall not buy a picture of itself."""
-    assert near_miss(written, COMMANDS, TAKERS) == missed
+    assert suggest_command(written, COMMANDS, TAKERS) == missed
 
 
 def test_a_near_miss_is_asked_about_and_not_paid() -> None:
@@ -95,10 +95,10 @@ def test_each_command_has_a_page_with_examples(words: tuple[str, ...]) -> None:
 
 def test_the_sandbox_page_tells_every_fault() -> None:
     """The table of faults is the sandbox's own, whole."""
-    from hfmedia.sandbox.faults import KINDS
+    from hfmedia.sandbox.faults import FAULT_KINDS
 
     result = CliRunner().invoke(app, ["sandbox", "--help"], prog_name="hfmedia")
-    assert all(kind in result.stdout for kind in KINDS)
+    assert all(kind in result.stdout for kind in FAULT_KINDS)
 
 
 def test_the_version_is_the_package_s() -> None:

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from hfmedia.cli.bulk import check_limits, columns
-from hfmedia.cli.gauge import span, standing
+from hfmedia.cli.bulk import validate_limits, to_column_defaults
+from hfmedia.cli.gauge import format_duration, format_batch_stats
 from hfmedia.cli.pages import EXAMPLES
 from hfmedia.core.answers import Cost
-from hfmedia.core.errors import InvalidRequestError, RefusedError
+from hfmedia.core.errors import InvalidRequestError, RequestRejectedError
 
-from .conftest import FLUX, Beside, Hfmedia, Start
+from .conftest import FLUX, SandboxThread, Hfmedia, Start
 from .test_interrupt import STUCK, polled
 
 AGAIN = "run the same command again"
@@ -46,12 +46,12 @@ def index(folder: str = "out") -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(folder, "index.jsonl").read_text().splitlines()]
 
 
-def submitted(sandbox: Beside) -> int:
+def submitted(sandbox: SandboxThread) -> int:
     """How many jobs all providers accepted."""
-    return int(sandbox.do(lambda: sandbox.world.submissions.total()))
+    return int(sandbox.run(lambda: sandbox.sandbox.submissions.total()))
 
 
-def test_each_line_becomes_a_file_and_a_second_start_does_nothing(sandbox: Beside, hfmedia: Hfmedia) -> None:
+def test_each_line_becomes_a_file_and_a_second_start_does_nothing(sandbox: SandboxThread, hfmedia: Hfmedia) -> None:
     """Paths on stdout as they arrive, the totals on stderr, an index in the folder."""
     args = ("batch", write("a fox", "", "a whale", "# no comment"), "-o", "out", "-m", f"{FLUX}:together")
     first = hfmedia(*args)
@@ -65,7 +65,7 @@ def test_each_line_becomes_a_file_and_a_second_start_does_nothing(sandbox: Besid
     assert submitted(sandbox) == 3
 
 
-def test_as_json_each_line_on_either_stream_is_an_object(sandbox: Beside, hfmedia: Hfmedia) -> None:
+def test_as_json_each_line_on_either_stream_is_an_object(sandbox: SandboxThread, hfmedia: Hfmedia) -> None:
     """Results with their line and key, failures with their line."""
     sandbox.fault("fal-ai", "moderated", times=1)
     args = ("-o", "out", "-m", f"{FLUX}:fal-ai", "--json", "--concurrency", "1")
@@ -77,7 +77,7 @@ def test_as_json_each_line_on_either_stream_is_an_object(sandbox: Beside, hfmedi
     assert [(one["error"], one["line"]) for one in errors if "error" in one] == [("ContentRefusedError", 1)]
 
 
-def test_quiet_says_results_and_errors_alone(sandbox: Beside, hfmedia: Hfmedia) -> None:
+def test_quiet_says_results_and_errors_alone(sandbox: SandboxThread, hfmedia: Hfmedia) -> None:
     """Each error with its line."""
     sandbox.fault("fal-ai", "moderated", times=1)
     args = ("-o", "out", "-m", f"{FLUX}:fal-ai", "-q", "--concurrency", "1")
@@ -86,7 +86,7 @@ def test_quiet_says_results_and_errors_alone(sandbox: Beside, hfmedia: Hfmedia) 
     assert told.stderr.startswith("error: line 1: ")
 
 
-def test_broken_lines_are_named_and_nothing_is_sent(sandbox: Beside, hfmedia: Hfmedia) -> None:
+def test_broken_lines_are_named_and_nothing_is_sent(sandbox: SandboxThread, hfmedia: Hfmedia) -> None:
     """Usage, exit code 2."""
     Path("a.csv").write_text("prompt,seed\na fox,7\na fox,x\n,8\n")
     told = hfmedia("batch", "a.csv", "-o", "out")
@@ -94,7 +94,7 @@ def test_broken_lines_are_named_and_nothing_is_sent(sandbox: Beside, hfmedia: Hf
     assert "2 of 3 lines of a.csv are broken; nothing was sent" in told.stderr
     assert "line 3: seed is 'x'" in told.stderr
     assert "line 4: the prompt is empty" in told.stderr
-    assert not sandbox.do(lambda: sandbox.world.requests)
+    assert not sandbox.run(lambda: sandbox.sandbox.requests)
 
 
 WRONG: list[tuple[tuple[str, ...], str]] = [
@@ -113,7 +113,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
 
 @pytest.mark.parametrize(("args", "words"), WRONG)
 def test_what_cannot_be_done_is_said_before_anything_is_sent(
-    args: tuple[str, ...], words: str, sandbox: Beside, hfmedia: Hfmedia
+    args: tuple[str, ...], words: str, sandbox: SandboxThread, hfmedia: Hfmedia
 ) -> None:
     """In one sentence."""
     write("a fox")
@@ -123,7 +123,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_sent(
     assert submitted(sandbox) == 0
 
 
-def test_options_are_for_the_lines_that_do_not_say_them(sandbox: Beside, hfmedia: Hfmedia) -> None:
+def test_options_are_for_the_lines_that_do_not_say_them(sandbox: SandboxThread, hfmedia: Hfmedia) -> None:
     """And a column that nobody knows goes to the provider, with a word about it."""
     Path("a.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "size": "512x256", "heigth": 3}\n')
     told = hfmedia("batch", "a.jsonl", "-o", "out", "-m", f"{FLUX}:together", "--size", "256x512", "-p", "steps=3")
@@ -132,7 +132,7 @@ def test_options_are_for_the_lines_that_do_not_say_them(sandbox: Beside, hfmedia
     assert {line["line"]: (line["width"], line["height"]) for line in index()} == {1: (256, 512), 2: (512, 256)}
 
 
-def test_a_dry_run_tells_what_there_is_to_do(sandbox: Beside, hfmedia: Hfmedia) -> None:
+def test_a_dry_run_tells_what_there_is_to_do(sandbox: SandboxThread, hfmedia: Hfmedia) -> None:
     """Who would be asked, what is there already, what is known of the cost; nothing is sent, no folder is made."""
     file, args = write("a fox", "a whale"), ("-o", "out", "-m", f"{FLUX}:wavespeed")
     told = hfmedia("batch", file, *args, "--dry-run")
@@ -152,7 +152,7 @@ def test_a_dry_run_tells_what_there_is_to_do(sandbox: Beside, hfmedia: Hfmedia) 
     assert plan["unknown_cost"] == (0 if group["each"] else 1)
 
 
-def test_it_stops_at_a_cost_and_goes_on_when_that_is_raised(sandbox: Beside, hfmedia: Hfmedia) -> None:
+def test_it_stops_at_a_cost_and_goes_on_when_that_is_raised(sandbox: SandboxThread, hfmedia: Hfmedia) -> None:
     """What earlier starts cost counts; what is unknown is told."""
     file, model = write("a fox", "a whale", "a bear", "an owl"), "Wan-AI/Wan2.2-T2V-A14B:together"
     args = ("batch", file, "-o", "out", "-m", model, "--task", "text-to-video", "--concurrency", "1", *SMALL)
@@ -167,20 +167,22 @@ def test_it_stops_at_a_cost_and_goes_on_when_that_is_raised(sandbox: Beside, hfm
     assert (last.exit_code, submitted(sandbox)) == (0, 4)
 
 
-def test_it_stops_at_a_number_of_failures(sandbox: Beside, hfmedia: Hfmedia) -> None:
+def test_it_stops_at_a_number_of_failures(sandbox: SandboxThread, hfmedia: Hfmedia) -> None:
     """With the exit code of the failures; the next start tries them anew."""
     sandbox.fault("fal-ai", "moderated", times=None)
     args = ("batch", write(*map(str, range(20))), "-o", "out", "-m", f"{FLUX}:fal-ai", "--concurrency", "2")
     first = hfmedia(*args, "--max-failures", "3")
     assert first.exit_code == 6
     assert "stopped at --max-failures" in first.stderr
-    sandbox.do(sandbox.world.clear)
+    sandbox.run(sandbox.sandbox.clear)
     last = hfmedia(*args)
     assert last.exit_code == 0, last.stderr
     assert len(pictures()) == 20
 
 
-def test_in_the_sandbox_of_the_command_nothing_stands_for_the_real_world(sandbox: Beside, hfmedia: Hfmedia) -> None:
+def test_in_the_sandbox_of_the_command_nothing_stands_for_the_real_world(
+    sandbox: SandboxThread, hfmedia: Hfmedia
+) -> None:
     """A rehearsal in the same folder is not taken for the play."""
     args = ("batch", write("a fox"), "-o", "out", "-m", f"{FLUX}:together")
     assert hfmedia(*args, "--sandbox").exit_code == 0
@@ -211,7 +213,7 @@ def doubts(environ: Mapping[str, str]) -> list[str]:
     return [json.loads(line)["job_id"] for line in told.stdout.splitlines()]
 
 
-def killed(process: subprocess.Popen[str], sandbox: Beside, after: int, rest: float) -> None:
+def killed(process: subprocess.Popen[str], sandbox: SandboxThread, after: int, rest: float) -> None:
     """Kills the process some time after so many more submissions."""
     goal, end = submitted(sandbox) + after, time.monotonic() + PATIENCE
     while submitted(sandbox) < goal and process.poll() is None and time.monotonic() < end:
@@ -223,7 +225,7 @@ def killed(process: subprocess.Popen[str], sandbox: Beside, after: int, rest: fl
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed as POSIX knows it")
 def test_killed_five_times_it_makes_three_hundred_files_of_three_hundred_submissions(
-    sandbox: Beside, start: Start, environ: Mapping[str, str]
+    sandbox: SandboxThread, start: Start, environ: Mapping[str, str]
 ) -> None:
     """What was on its way when the process died is asked for at the provider, and nothing is bought twice."""
     count = 300
@@ -258,7 +260,7 @@ def test_killed_five_times_it_makes_three_hundred_files_of_three_hundred_submiss
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed as POSIX knows it")
 def test_killed_where_nobody_can_be_asked_it_tells_the_doubts_and_buys_nothing_twice(
-    sandbox: Beside, start: Start, environ: Mapping[str, str]
+    sandbox: SandboxThread, start: Start, environ: Mapping[str, str]
 ) -> None:
     """Every line is a file or a told doubt; started again it stays so."""
     count = 60
@@ -281,7 +283,7 @@ def test_killed_where_nobody_can_be_asked_it_tells_the_doubts_and_buys_nothing_t
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX knows them")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_what_a_provider_has_and_the_next_start_finds_it(
-    sandbox: Beside, start: Start, number: int
+    sandbox: SandboxThread, start: Start, number: int
 ) -> None:
     """Nothing is cancelled and nothing is lost; exit code 130, and how to go on."""
     sandbox.fault("replicate", "cold", times=4, seconds=STUCK)
@@ -295,8 +297,8 @@ def test_an_interrupt_leaves_what_a_provider_has_and_the_next_start_finds_it(
     assert process.returncode == 130, err
     assert f"interrupted; {AGAIN} to go on" in err
     assert "go on at their providers" in err
-    assert sandbox.asked("cancel") == 0
-    sandbox.thaw()
+    assert sandbox.request_count("cancel") == 0
+    sandbox.finish_waiting_jobs()
     last = start(*args)
     _, err = last.communicate(timeout=PATIENCE)
     assert last.returncode == 0, err
@@ -305,7 +307,9 @@ def test_an_interrupt_leaves_what_a_provider_has_and_the_next_start_finds_it(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are moved away under an open process as POSIX knows it")
-def test_a_folder_that_vanishes_half_way_is_told_and_brought_back_it_goes_on(sandbox: Beside, start: Start) -> None:
+def test_a_folder_that_vanishes_half_way_is_told_and_brought_back_it_goes_on(
+    sandbox: SandboxThread, start: Start
+) -> None:
     """Nothing is bought twice."""
     args = ("batch", write(*map(str, range(200))), "-o", "out", "-m", f"{FLUX}:replicate", "--concurrency", "4", *SMALL)
     process = start(*args)
@@ -351,28 +355,28 @@ def test_a_hundred_thousand_lines_take_the_memory_of_ten(environ: Mapping[str, s
 
 def test_limits_and_defaults_are_read_at_the_door(tmp_path: Path) -> None:
     """A path of an image becomes one that can be found from anywhere."""
-    check_limits({"concurrency": 1, "max_cost": 0.5, "max_failures": None})
+    validate_limits({"concurrency": 1, "max_cost": 0.5, "max_failures": None})
     with pytest.raises(InvalidRequestError, match="--max-cost is nan"):
-        check_limits({"concurrency": 1, "max_cost": float("nan"), "max_failures": None})
-    made = columns({"image": "fox.png", "model": None, "seed": 7}, ["fps=8", "strength=0.5"])
+        validate_limits({"concurrency": 1, "max_cost": float("nan"), "max_failures": None})
+    made = to_column_defaults({"image": "fox.png", "model": None, "seed": 7}, ["fps=8", "strength=0.5"])
     assert made == {"image": str(Path.cwd() / "fox.png"), "seed": 7, "fps": 8, "extra": {"strength": 0.5}}
-    assert columns({"image": "https://x.test/a.png"}, ())["image"] == "https://x.test/a.png"
+    assert to_column_defaults({"image": "https://x.test/a.png"}, ())["image"] == "https://x.test/a.png"
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (40, "40 s"), (600, "10 min"), (7200, "2 h")])
 def test_a_span_is_told_in_its_largest_unit(seconds: float, words: str) -> None:
     """Nobody reads 7200 s."""
-    assert span(seconds) == words
+    assert format_duration(seconds) == words
 
 
 def test_the_line_of_a_batch_tells_all_that_is_known() -> None:
     """Done of all, rate, failures, cost with the unknown, time left."""
-    from hfmedia.batch import Tally
+    from hfmedia.batch import BatchStats
 
-    tally = Tally(100)
-    assert standing(tally, 0.0) == "0/100"
-    tally.begin(0.0)
+    tally = BatchStats(100)
+    assert format_batch_stats(tally, 0.0) == "0/100"
+    tally.start(0.0)
     for second in range(1, 31):
-        tally.add(Cost(0.5) if second % 2 else None, float(second))
-    tally.fail(RefusedError("no"), 31.0)
-    assert standing(tally, 31.0) == "30/100, 60/min, 1 failed, cost $7.5 (15 not told), 69 s left"
+        tally.add_success(Cost(0.5) if second % 2 else None, float(second))
+    tally.add_failure(RequestRejectedError("no"), 31.0)
+    assert format_batch_stats(tally, 31.0) == "30/100, 60/min, 1 failed, cost $7.5 (15 not told), 69 s left"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Beside, Hfmedia
+from .conftest import SandboxThread, Hfmedia
 
 AWAY = "http://127.0.0.1:9"  # the discard port: nobody listens
 
@@ -18,7 +18,7 @@ def checks(text: str) -> dict[str, dict[str, Any]]:
     return {check["name"]: check for check in map(json.loads, text.splitlines())}
 
 
-def test_all_is_well_in_the_sandbox(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_all_is_well_in_the_sandbox(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Each check is there, in words, and none is bad; the token is not shown."""
     result = hfmedia("doctor")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -26,7 +26,7 @@ def test_all_is_well_in_the_sandbox(hfmedia: Hfmedia, sandbox: Beside) -> None:
         assert f"  {name} " in result.stdout
     assert "BAD" not in result.stdout
     assert "found in HF_TOKEN" in result.stdout
-    assert sandbox.world.token not in result.output
+    assert sandbox.sandbox.token not in result.output
 
 
 CASES: tuple[tuple[dict[str, str | None], int, str, str], ...] = (
@@ -67,10 +67,10 @@ def test_a_provider_s_own_key_is_enough(hfmedia: Hfmedia) -> None:
     assert "key-of-my-own" not in result.output
 
 
-def test_a_token_in_its_file_is_found_there(hfmedia: Hfmedia, sandbox: Beside, tmp_path: Path) -> None:
+def test_a_token_in_its_file_is_found_there(hfmedia: Hfmedia, sandbox: SandboxThread, tmp_path: Path) -> None:
     """Where `hf auth login` leaves it."""
     (tmp_path / "hf").mkdir()
-    (tmp_path / "hf" / "token").write_text(sandbox.world.token)
+    (tmp_path / "hf" / "token").write_text(sandbox.sandbox.token)
     result = hfmedia("doctor", "--json", env={"HF_TOKEN": None, "HF_HOME": str(tmp_path / "hf")})
     assert result.exit_code == 0
     assert str(tmp_path / "hf" / "token") in checks(result.stdout)["token"]["says"]

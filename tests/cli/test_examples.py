@@ -50,9 +50,9 @@ def test_each_example_that_looks_finds_something(hfmedia: Hfmedia, line: str) ->
 
 def test_the_sandbox_s_examples_are_understood() -> None:
     """They serve until Ctrl-C, so only their orders are read here; one is run by a shell in its own test."""
-    from hfmedia.sandbox.faults import read
+    from hfmedia.sandbox.faults import parse_fault
 
     orders = [args[args.index("--fault") + 1] for args in map(shlex.split, EXAMPLES["sandbox"]) if "--fault" in args]
     assert orders
-    assert all(read(order) for order in orders)
+    assert all(parse_fault(order) for order in orders)
     assert all("hfmedia sandbox" in line for line in EXAMPLES["sandbox"])

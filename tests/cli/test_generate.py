@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, Beside, Hfmedia
+from .conftest import FLUX, SandboxThread, Hfmedia
 
 FAL = f"{FLUX}:fal-ai"
 
@@ -103,12 +103,12 @@ def test_an_image_can_be_begun_with(hfmedia: Hfmedia) -> None:
     assert json.loads(result.stdout)["task"] == "image-to-image"
 
 
-def test_params_reach_the_provider_as_json_or_text(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_params_reach_the_provider_as_json_or_text(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """What the library knows by name is its own, anything else goes into the provider's JSON as it stands."""
     pairs = ("num_inference_steps=3", "enable_safety_checker=false", "output_format=png", "acceleration=regular")
     result = hfmedia("a fox", "-m", FAL, *(word for pair in pairs for word in ("-p", pair)))
     assert result.exit_code == 0, result.stderr
-    sent = sandbox.do(lambda: next(seen.json() for seen in sandbox.world.requests if seen.kind == "submit"))
+    sent = sandbox.run(lambda: next(seen.json() for seen in sandbox.sandbox.requests if seen.kind == "submit"))
     assert sent["num_inference_steps"] == 3
     assert sent["enable_safety_checker"] is False
     assert (sent["output_format"], sent["acceleration"]) == ("png", "regular")
@@ -167,7 +167,7 @@ BAD: tuple[tuple[tuple[str, ...], int, str], ...] = (
 
 @pytest.mark.parametrize(("args", "code", "words"), BAD, ids=[" ".join(args)[:40] for args, *_ in BAD])
 def test_bad_input_gets_one_sentence_and_nothing_is_sent(
-    hfmedia: Hfmedia, sandbox: Beside, args: tuple[str, ...], code: int, words: str
+    hfmedia: Hfmedia, sandbox: SandboxThread, args: tuple[str, ...], code: int, words: str
 ) -> None:
     """The right exit code, words that say what would be right, no traceback, no request that buys."""
     Path("words.png").write_text("no picture")
@@ -176,7 +176,7 @@ def test_bad_input_gets_one_sentence_and_nothing_is_sent(
     assert words in result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
-    assert sandbox.asked("submit") == 0
+    assert sandbox.request_count("submit") == 0
 
 
 TOKENS: tuple[tuple[dict[str, str | None], int, str], ...] = (
@@ -189,23 +189,23 @@ TOKENS: tuple[tuple[dict[str, str | None], int, str], ...] = (
 
 @pytest.mark.parametrize(("env", "code", "words"), TOKENS)
 def test_without_a_good_token_it_says_how_to_get_one(
-    hfmedia: Hfmedia, sandbox: Beside, env: dict[str, str | None], code: int, words: str
+    hfmedia: Hfmedia, sandbox: SandboxThread, env: dict[str, str | None], code: int, words: str
 ) -> None:
     """And that the sandbox needs none; the token itself is not said."""
     result = hfmedia("a fox", "-m", FAL, env=env)
     assert result.exit_code == code, result.stderr
     assert words in result.stderr
     assert "RefusedEverywhere" not in result.stderr
-    assert sandbox.do(lambda: sum(sandbox.world.submissions.values())) == 0
+    assert sandbox.run(lambda: sum(sandbox.sandbox.submissions.values())) == 0
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_folder_that_cannot_be_written_costs_nothing(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """It is found before anything is sent."""
     Path("file").write_text("not a folder")
     result = hfmedia("a fox", "-m", FAL, "-o", "file/below/")
     assert result.exit_code == 1, result.stderr
     assert result.stderr.startswith("error: file/below cannot be written")
-    assert sandbox.asked("submit") == 0
+    assert sandbox.request_count("submit") == 0
 
 
 TROUBLES: tuple[tuple[str, dict[str, Any], int, str], ...] = (
@@ -224,7 +224,7 @@ TROUBLES: tuple[tuple[str, dict[str, Any], int, str], ...] = (
 
 @pytest.mark.parametrize(("kind", "order", "code", "name"), TROUBLES, ids=[kind for kind, *_ in TROUBLES])
 def test_each_failure_of_a_provider_has_its_exit_code(
-    hfmedia: Hfmedia, sandbox: Beside, kind: str, order: dict[str, Any], code: int, name: str
+    hfmedia: Hfmedia, sandbox: SandboxThread, kind: str, order: dict[str, Any], code: int, name: str
 ) -> None:
     """One JSON object on stderr tells class, job and provider; nothing is on stdout or left on the disk."""
     sandbox.fault("replicate", kind, times=None, **order)
@@ -238,7 +238,7 @@ def test_each_failure_of_a_provider_has_its_exit_code(
     assert list(Path().rglob("*")) == []
 
 
-def test_out_of_time_is_told_with_the_job_s_id(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_out_of_time_is_told_with_the_job_s_id(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Exit code 7: the provider is still at work."""
     sandbox.fault("novita", "cold", times=None, seconds=100_000)
     # by the clock itself, and so long that what comes before the acceptance is over by then
@@ -248,7 +248,7 @@ def test_out_of_time_is_told_with_the_job_s_id(hfmedia: Hfmedia, sandbox: Beside
     assert result.stdout == ""
 
 
-def test_what_arrives_is_kept_though_another_fails(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_what_arrives_is_kept_though_another_fails(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Three paths, one error that names its output, and the exit code of that error."""
     sandbox.fault("replicate", "fail", times=1)
     result = hfmedia("a fox", "-m", f"{FLUX}:replicate", "-n", "4")
@@ -260,7 +260,7 @@ def test_what_arrives_is_kept_though_another_fails(hfmedia: Hfmedia, sandbox: Be
     assert "/4: " in line
 
 
-def test_moving_to_another_provider_is_told(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_moving_to_another_provider_is_told(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Without credit at the first, the next one makes it, and a warning says so."""
     first = json.loads(hfmedia("a fox", "-m", FLUX, "--json").stdout)["provider"]
     sandbox.fault(first, "credit", times=None)
@@ -270,7 +270,7 @@ def test_moving_to_another_provider_is_told(hfmedia: Hfmedia, sandbox: Beside) -
     assert len(result.stdout.splitlines()) == 1
 
 
-def test_sandbox_needs_no_account_and_says_that_it_is_a_simulation(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_sandbox_needs_no_account_and_says_that_it_is_a_simulation(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """No token, no network, one line on stderr; a real key in the environment is never looked at."""
     result = hfmedia(
         "a fox", "--sandbox", env={"HF_TOKEN": None, "FAL_KEY": "real", "HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -279,7 +279,7 @@ def test_sandbox_needs_no_account_and_says_that_it_is_a_simulation(hfmedia: Hfme
     (line,) = result.stderr.splitlines()
     assert "simulation" in line
     assert picture(Path(result.stdout.strip()))
-    assert sandbox.do(lambda: len(sandbox.world.requests)) == 0
+    assert sandbox.run(lambda: len(sandbox.sandbox.requests)) == 0
 
 
 def test_faults_of_the_environment_strike_the_sandbox_inside(hfmedia: Hfmedia) -> None:

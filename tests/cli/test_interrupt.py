@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FLUX, Beside, Start
+from .conftest import FLUX, SandboxThread, Start
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX knows them")
 
@@ -29,14 +29,14 @@ def until(so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def accepted(sandbox: Beside, provider: str) -> int:
+def accepted(sandbox: SandboxThread, provider: str) -> int:
     """How many jobs a provider has accepted."""
-    return int(sandbox.do(lambda: sandbox.world.submissions[provider]))
+    return int(sandbox.run(lambda: sandbox.sandbox.submissions[provider]))
 
 
-def polled(sandbox: Beside) -> set[str]:
+def polled(sandbox: SandboxThread) -> set[str]:
     """The addresses at which a job was asked for."""
-    return set(sandbox.do(lambda: {seen.path for seen in sandbox.world.requests if seen.kind == "poll"}))
+    return set(sandbox.run(lambda: {seen.path for seen in sandbox.sandbox.requests if seen.kind == "poll"}))
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -46,7 +46,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_in_the_middle_of_four_jobs(sandbox: Beside, start: Start, number: int) -> None:
+def test_an_interrupt_in_the_middle_of_four_jobs(sandbox: SandboxThread, start: Start, number: int) -> None:
     """Two are done and stay, two go on at the provider and can be resumed; a line for each, and exit code 130."""
     sandbox.fault("replicate", "cold", times=None, after=2, seconds=STUCK)
     process = start("a fox", "-m", f"{FLUX}:replicate", "-n", "4", "-o", "out/")
@@ -60,39 +60,39 @@ def test_an_interrupt_in_the_middle_of_four_jobs(sandbox: Beside, start: Start, 
     assert sum("it goes on at replicate (replicate's id for it: " in fate for fate in fates) == 2
     assert sum("`hfmedia jobs resume " in fate for fate in fates) == 2
     assert "Traceback" not in err
-    assert sandbox.asked("cancel") == 0
+    assert sandbox.request_count("cancel") == 0
     pictures = [path for path in Path("out").iterdir() if path.suffix != ".json"]
     assert sorted(map(str, pictures)) == sorted(out.splitlines())
 
 
-def test_where_nobody_can_cancel_it_is_said_that_it_may_be_billed(sandbox: Beside, start: Start) -> None:
+def test_where_nobody_can_cancel_it_is_said_that_it_may_be_billed(sandbox: SandboxThread, start: Start) -> None:
     """With the provider's own id for the job; in JSON as well, though quiet."""
     model = "Wan-AI/Wan2.1-T2V-14B:novita"
     sandbox.fault("novita", "cold", times=None, seconds=STUCK)
     process = start("a fox", "--task", "text-to-video", "-m", model, "--json", "--quiet")
-    until(lambda: accepted(sandbox, "novita") == 1 and sandbox.asked("poll") > 0, process)
+    until(lambda: accepted(sandbox, "novita") == 1 and sandbox.request_count("poll") > 0, process)
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
     assert (code, out) == (130, "")
     told = json.loads(err)
-    job = sandbox.do(lambda: list(sandbox.world.jobs)[-1])
+    job = sandbox.run(lambda: list(sandbox.sandbox.jobs)[-1])
     assert told["job_id"]
     assert "may still be billed" in told["fate"]
     assert job in told["fate"]
 
 
-def test_an_interrupt_before_anything_was_sent(sandbox: Beside, start: Start) -> None:
+def test_an_interrupt_before_anything_was_sent(sandbox: SandboxThread, start: Start) -> None:
     """While the Hub is asked there is nothing to cancel and nothing to pay."""
     sandbox.fault("hub", "hang", times=None)
     process = start("a fox", "-m", f"{FLUX}:fal-ai")
-    until(lambda: sandbox.asked("hub") > 0, process)
+    until(lambda: sandbox.request_count("hub") > 0, process)
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
     assert (code, out) == (130, "")
     assert err == "error: interrupted before anything was sent; there is nothing to pay\n"
 
 
-def test_an_interrupt_while_a_provider_has_not_answered_leaves_a_doubt(sandbox: Beside, start: Start) -> None:
+def test_an_interrupt_while_a_provider_has_not_answered_leaves_a_doubt(sandbox: SandboxThread, start: Start) -> None:
     """It is given a few seconds to say what became of the request; then it is told that nobody knows."""
     sandbox.fault("fal-ai", "hang", times=None)
     process = start("a fox", "-m", f"{FLUX}:fal-ai")
@@ -104,9 +104,9 @@ def test_an_interrupt_while_a_provider_has_not_answered_leaves_a_doubt(sandbox: 
     assert "may or may not have been accepted and billed" in err
 
 
-def interrupted_twice(sandbox: Beside, start: Start) -> tuple[float, str]:
+def interrupted_twice(sandbox: SandboxThread, start: Start) -> tuple[float, str]:
     """How many seconds after a second interrupt it left, and with which words."""
-    sandbox.do(sandbox.world.clear)
+    sandbox.run(sandbox.sandbox.clear)
     sandbox.fault("fal-ai", "hang", times=None)
     process = start("a fox", "-m", f"{FLUX}:fal-ai")
     until(lambda: accepted(sandbox, "fal-ai") == 1, process)
@@ -121,7 +121,7 @@ def interrupted_twice(sandbox: Beside, start: Start) -> tuple[float, str]:
     return time.monotonic() - began, err
 
 
-def test_a_second_interrupt_leaves_at_once(sandbox: Beside, start: Start) -> None:
+def test_a_second_interrupt_leaves_at_once(sandbox: SandboxThread, start: Start) -> None:
     """Though the provider has not answered yet; and it says what that means.
 
     A machine that stalls may be late, or make one signal of the two: then it is seen in another try.

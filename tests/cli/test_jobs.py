@@ -13,13 +13,13 @@ from typer.testing import CliRunner, Result
 
 from hfmedia.cli import browse, settle
 from hfmedia.cli.app import HELP, app
-from hfmedia.cli.browse import wide
+from hfmedia.cli.browse import format_wide
 from hfmedia.cli.pages import EXAMPLES
-from hfmedia.cli.story import Standing
+from hfmedia.cli.story import JobSnapshot
 from hfmedia.core.job import Job
-from hfmedia.core.request import Request
+from hfmedia.core.request import GenerationRequest
 
-from .conftest import FLUX, Beside, Hfmedia, late
+from .conftest import FLUX, SandboxThread, Hfmedia, make_late
 
 FAL, REPLICATE = f"{FLUX}:fal-ai", f"{FLUX}:replicate"
 VIDEO = "Wan-AI/Wan2.1-T2V-14B:novita"
@@ -40,15 +40,15 @@ def made(hfmedia: Hfmedia, *args: str) -> dict[str, Any]:
     return listed(hfmedia)[0]
 
 
-def detached(hfmedia: Hfmedia, sandbox: Beside) -> dict[str, Any]:
+def detached(hfmedia: Hfmedia, sandbox: SandboxThread) -> dict[str, Any]:
     """A video that runs at novita, and that nobody carries."""
     sandbox.fault("novita", "cold", times=1, seconds=100)
-    result = late(hfmedia, "the sea", "--task", "text-to-video", "-m", VIDEO)
+    result = make_late(hfmedia, "the sea", "--task", "text-to-video", "-m", VIDEO)
     assert result.exit_code == 7, result.stderr
     return listed(hfmedia, "list", "--state", "running")[0]
 
 
-def doubted(hfmedia: Hfmedia, sandbox: Beside, provider: str = "replicate") -> dict[str, Any]:
+def doubted(hfmedia: Hfmedia, sandbox: SandboxThread, provider: str = "replicate") -> dict[str, Any]:
     """A job of which nobody knows whether the provider accepted it (it did)."""
     sandbox.fault(provider, "disconnect", times=1)
     words = f"a lost fox, number {next(NUMBERS)}"  # which no other job of this sandbox asked for
@@ -57,9 +57,9 @@ def doubted(hfmedia: Hfmedia, sandbox: Beside, provider: str = "replicate") -> d
     return listed(hfmedia, "list", "--state", "doubt")[0]
 
 
-def bought(sandbox: Beside) -> int:
+def bought(sandbox: SandboxThread) -> int:
     """How many jobs the providers accepted."""
-    return int(sandbox.do(lambda: sum(sandbox.world.submissions.values())))
+    return int(sandbox.run(lambda: sum(sandbox.sandbox.submissions.values())))
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_a_job_is_a_line_with_everything_one_asks_first(hfmedia: Hfmedia) -> Non
     assert Path(cells[8]).stat().st_size > 1000
 
 
-def test_live_jobs_come_first_and_are_never_cut_off_by_ended_ones(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_live_jobs_come_first_and_are_never_cut_off_by_ended_ones(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """The limit counts both, and what was left out is said."""
     live = detached(hfmedia, sandbox)
     made(hfmedia, "-m", FAL, "-n", "3")
@@ -143,7 +143,7 @@ def test_what_cannot_be_meant_is_a_usage_error(hfmedia: Hfmedia, args: tuple[str
     assert result.stdout == ""
 
 
-def test_one_job_is_shown_whole(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_one_job_is_shown_whole(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Each fact with its time, what was asked for, the cost, the file; also by the beginning of its id."""
     one = made(hfmedia, "-m", FAL, "--seed", "7", "--size", "512x512")
     shown = hfmedia("jobs", "show", one["job_id"]).stdout
@@ -157,7 +157,7 @@ def test_one_job_is_shown_whole(hfmedia: Hfmedia, sandbox: Beside) -> None:
     words = [line.split("  ")[-1].split(" ")[0].rstrip(":,") for line in happened]
     assert words == ["created", "goes", "sent", "made", "stored"]
     assert "no longer there" not in shown
-    assert sandbox.world.environment["HF_TOKEN"] not in shown
+    assert sandbox.sandbox.environment["HF_TOKEN"] not in shown
 
 
 def test_one_job_as_json_has_every_event_with_its_time(hfmedia: Hfmedia) -> None:
@@ -172,7 +172,7 @@ def test_one_job_as_json_has_every_event_with_its_time(hfmedia: Hfmedia) -> None
     assert told["key_name"] == "HF_TOKEN"
 
 
-def test_a_file_that_is_gone_is_told_and_fetched_again(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_file_that_is_gone_is_told_and_fetched_again(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Without another submission, while the provider still has it."""
     one = made(hfmedia)
     path = Path(one["files"][0]["path"])
@@ -190,10 +190,10 @@ def test_a_file_that_is_gone_is_told_and_fetched_again(hfmedia: Hfmedia, sandbox
 # -- resuming ---------------------------------------------------------------------------------------------------------
 
 
-def test_out_of_time_tells_the_command_that_carries_the_job_on(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_out_of_time_tells_the_command_that_carries_the_job_on(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """And that command does: the video arrives where it was to go, bought once."""
     sandbox.fault("novita", "cold", times=1, seconds=100)
-    told = late(hfmedia, "the sea", "--task", "text-to-video", "-m", VIDEO, "-o", "sea.mp4")
+    told = make_late(hfmedia, "the sea", "--task", "text-to-video", "-m", VIDEO, "-o", "sea.mp4")
     assert told.exit_code == 7
     command = told.stderr.split("`")[1]
     assert command.startswith("hfmedia jobs resume ")
@@ -204,7 +204,7 @@ def test_out_of_time_tells_the_command_that_carries_the_job_on(hfmedia: Hfmedia,
 
 @pytest.mark.parametrize("args", [(), ("--all",)])
 def test_every_unfinished_job_is_carried_on_side_by_side(
-    hfmedia: Hfmedia, sandbox: Beside, args: tuple[str, ...]
+    hfmedia: Hfmedia, sandbox: SandboxThread, args: tuple[str, ...]
 ) -> None:
     """Named by none or by --all; the results are those of generate, in JSON too."""
     ids = {detached(hfmedia, sandbox)["job_id"] for _ in range(3)}
@@ -219,7 +219,7 @@ def test_every_unfinished_job_is_carried_on_side_by_side(
     assert "nothing to carry on" in again.stderr
 
 
-def test_a_job_that_stands_is_told_of_when_nothing_else_is_left(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_job_that_stands_is_told_of_when_nothing_else_is_left(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """A doubt is never carried on by --all; who says --all learns of it."""
     one = doubted(hfmedia, sandbox)
     before = bought(sandbox)
@@ -232,7 +232,7 @@ def test_a_job_that_stands_is_told_of_when_nothing_else_is_left(hfmedia: Hfmedia
     assert bought(sandbox) == before
 
 
-def test_what_is_over_cannot_be_carried_on_and_is_told(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_what_is_over_cannot_be_carried_on_and_is_told(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """A failed job with its reason, a cancelled one as such, a finished one by its file."""
     sandbox.fault("replicate", "fail", times=1)
     assert hfmedia("a fox", "-m", REPLICATE).exit_code == 6
@@ -254,21 +254,23 @@ def test_what_is_over_cannot_be_carried_on_and_is_told(hfmedia: Hfmedia, sandbox
 # -- cancelling -------------------------------------------------------------------------------------------------------
 
 
-def test_a_cancel_that_reaches_the_provider_says_so(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_cancel_that_reaches_the_provider_says_so(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Exit code 0, and the ledger knows it; a second one finds nothing to stop."""
     sandbox.fault("fal-ai", "cold", times=None, seconds=3000)
-    told = late(hfmedia, "a fox", "--task", "text-to-video", "-m", "Wan-AI/Wan2.1-T2V-14B:fal-ai")
+    told = make_late(hfmedia, "a fox", "--task", "text-to-video", "-m", "Wan-AI/Wan2.1-T2V-14B:fal-ai")
     assert told.exit_code == 7, told.stderr
     one = listed(hfmedia)[0]
     result = hfmedia("jobs", "cancel", one["job_id"])
     assert (result.exit_code, result.stdout) == (0, f"{one['job_id']}: cancelled: the provider agreed to stop\n")
-    assert sandbox.asked("cancel") == 1
+    assert sandbox.request_count("cancel") == 1
     assert "cancelled: the provider agreed to stop" in hfmedia("jobs", "show", one["job_id"]).stdout
     again = hfmedia("jobs", "cancel", one["job_id"])
     assert (again.exit_code, again.stdout) == (0, f"{one['job_id']}: cancelled already; there is nothing to stop\n")
 
 
-def test_a_cancel_that_cannot_reach_the_provider_says_that_it_may_be_billed(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_cancel_that_cannot_reach_the_provider_says_that_it_may_be_billed(
+    hfmedia: Hfmedia, sandbox: SandboxThread
+) -> None:
     """Exit code 6, as data too; of several jobs each is told of."""
     running, doubt = detached(hfmedia, sandbox), doubted(hfmedia, sandbox)
     result = hfmedia("jobs", "cancel", running["job_id"], "--json")
@@ -285,7 +287,7 @@ def test_a_cancel_that_cannot_reach_the_provider_says_that_it_may_be_billed(hfme
 # -- doubts -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_doubt_is_told_as_one_with_both_ways_out(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_doubt_is_told_as_one_with_both_ways_out(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """In the error, in the list, and on its page."""
     sandbox.fault("fal-ai", "disconnect", times=1)
     failed = hfmedia("a fox", "-m", FAL)
@@ -299,7 +301,7 @@ def test_a_doubt_is_told_as_one_with_both_ways_out(hfmedia: Hfmedia, sandbox: Be
     assert one["cost_known"] is False
 
 
-def test_a_doubt_that_is_sent_again_is_made(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_doubt_that_is_sent_again_is_made(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Only after the word of a person, and by the command that is told."""
     one = doubted(hfmedia, sandbox)
     result = hfmedia("jobs", "resolve", one["job_id"], "--resend")
@@ -316,7 +318,7 @@ def test_a_doubt_that_is_sent_again_is_made(hfmedia: Hfmedia, sandbox: Beside) -
     assert told["cost_known"] is False  # nobody knows of the first
 
 
-def test_a_doubt_that_is_dropped_has_ended(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_doubt_that_is_dropped_has_ended(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Nothing more is sent; settling it twice is refused."""
     one = doubted(hfmedia, sandbox)
     result = hfmedia("jobs", "resolve", one["job_id"], "--drop", "--json")
@@ -328,7 +330,7 @@ def test_a_doubt_that_is_dropped_has_ended(hfmedia: Hfmedia, sandbox: Beside) ->
     assert bought(sandbox) == 1
 
 
-def test_a_doubt_is_settled_by_a_provider_that_can_be_asked(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_doubt_is_settled_by_a_provider_that_can_be_asked(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """replicate lists what it has: the job is found there and fetched, bought once."""
     one = doubted(hfmedia, sandbox)
     result = hfmedia("jobs", "resolve", one["job_id"], "--ask")
@@ -338,7 +340,7 @@ def test_a_doubt_is_settled_by_a_provider_that_can_be_asked(hfmedia: Hfmedia, sa
     assert bought(sandbox) == 1
 
 
-def test_a_provider_that_cannot_be_asked_leaves_the_doubt(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_a_provider_that_cannot_be_asked_leaves_the_doubt(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """And what is left to do is said."""
     one = doubted(hfmedia, sandbox, "fal-ai")
     result = hfmedia("jobs", "resolve", one["job_id"], "--ask")
@@ -357,7 +359,7 @@ ANSWERS = (
 @pytest.mark.parametrize(("args", "answer", "code", "state"), ANSWERS)
 def test_on_a_terminal_it_is_asked_before_something_may_be_paid_twice(
     hfmedia: Hfmedia,
-    sandbox: Beside,
+    sandbox: SandboxThread,
     monkeypatch: pytest.MonkeyPatch,
     args: tuple[str, ...],
     answer: str,
@@ -394,7 +396,7 @@ def test_costs_are_added_up_by_unit_and_the_unknown_are_counted(hfmedia: Hfmedia
     assert (none.stdout, none.stderr) == ("", "there are no jobs to add up\n")
 
 
-def test_only_old_jobs_that_have_ended_are_forgotten(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_only_old_jobs_that_have_ended_are_forgotten(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Not a live one, not a doubt; and their files stay."""
     live, doubt, done = detached(hfmedia, sandbox), doubted(hfmedia, sandbox), made(hfmedia)
     kept = hfmedia("jobs", "prune", "--before", "30d")
@@ -440,16 +442,16 @@ def test_a_ledger_that_is_no_database_is_one_sentence(hfmedia: Hfmedia) -> None:
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_on_a_terminal_the_prompt_gives_way(width: int) -> None:
     """Ids are never cut; the line below says what to do, and none is there where nothing is to be said."""
-    wish = Request(task="text-to-image", model="some-organisation/a-model", prompt="a red fox " * 30)
-    jobs = [Job(id=f"{number:020x}", request=wish, state="running", created=0.0) for number in range(3)]
-    lines = wide([Standing(job=job, now=100.0) for job in jobs], width)
+    wish = GenerationRequest(task="text-to-image", model="some-organisation/a-model", prompt="a red fox " * 30)
+    jobs = [Job(id=f"{number:020x}", request=wish, state="running", created_at=0.0) for number in range(3)]
+    lines = format_wide([JobSnapshot(job=job, now=100.0) for job in jobs], width)
     assert lines[0].startswith("ID  ")
     rows = [line for line in lines[1:] if not line.startswith("    ")]
     assert [row.split()[0] for row in rows] == [job.id for job in jobs]
     assert all("`hfmedia jobs resume " in line for line in lines if line.startswith("    "))
     assert len(lines) == 7
     assert all(len(row) <= max(width, 90) for row in rows)
-    assert wide([], width) == []
+    assert format_wide([], width) == []
 
 
 def test_a_terminal_gets_a_heading(hfmedia: Hfmedia, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,7 +469,7 @@ JOBS_EXAMPLES += [line.strip() for line in HELP.splitlines() if line.startswith(
 
 
 @pytest.mark.parametrize("line", [line for line in JOBS_EXAMPLES if "--watch" not in line])
-def test_each_example_does_what_it_shows(hfmedia: Hfmedia, sandbox: Beside, line: str) -> None:
+def test_each_example_does_what_it_shows(hfmedia: Hfmedia, sandbox: SandboxThread, line: str) -> None:
     """With a job of the sort it speaks of in the place of ID."""
     one = (doubted if "resolve" in line else detached)(hfmedia, sandbox)
     result: Result = hfmedia(*line.replace("ID", one["job_id"]).split()[1:])
@@ -484,7 +486,7 @@ def test_the_group_s_own_page_lists_its_commands() -> None:
 
 def test_in_a_simulation_nothing_is_left_to_resume(hfmedia: Hfmedia) -> None:
     """Its ledger ends with it, and that is said after the error that names the command."""
-    told = late(hfmedia, "the sea", "--task", "text-to-video", "--sandbox")
+    told = make_late(hfmedia, "the sea", "--task", "text-to-video", "--sandbox")
     assert told.exit_code == 7, told.stderr
     assert told.stderr.splitlines()[-1].startswith("the simulation has ended")
 

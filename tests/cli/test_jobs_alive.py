@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FLUX, Beside, Hfmedia, Start, late
+from .conftest import FLUX, SandboxThread, Hfmedia, Start, make_late
 from .test_interrupt import STUCK, accepted, ended, until
 from .test_jobs import listed
 from .test_terminal import seen
@@ -20,11 +20,11 @@ VIDEO = ("the sea", "--task", "text-to-video", "-o", "sea.mp4", "-m")
 NOVITA, FAL = (f"Wan-AI/Wan2.1-T2V-14B:{provider}" for provider in ("novita", "fal-ai"))
 
 
-def test_a_process_that_dies_leaves_its_job_to_the_next(hfmedia: Hfmedia, sandbox: Beside, start: Start) -> None:
+def test_a_process_that_dies_leaves_its_job_to_the_next(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
     """While it lives the list says who carries the job, afterwards how to carry it on; bought once."""
     sandbox.fault("novita", "cold", times=1, seconds=STUCK)
     process = start(*VIDEO, NOVITA)
-    until(lambda: sandbox.asked("poll") > 0, process)
+    until(lambda: sandbox.request_count("poll") > 0, process)
     (one,) = listed(hfmedia)
     assert (one["carried_by"], one["next"]) == (str(process.pid), f"wait: process {process.pid} is carrying it")
     assert hfmedia("jobs", "resume", "--all").stdout == ""
@@ -35,13 +35,15 @@ def test_a_process_that_dies_leaves_its_job_to_the_next(hfmedia: Hfmedia, sandbo
     process.wait(10)
     (one,) = listed(hfmedia)
     assert one["next"].startswith(f"`hfmedia jobs resume {one['job_id']}`")
-    sandbox.thaw()
+    sandbox.finish_waiting_jobs()
     result = hfmedia("jobs", "resume")
     assert (result.exit_code, result.stdout) == (0, "sea.mp4\n"), result.stderr
     assert accepted(sandbox, "novita") == 1
 
 
-def test_a_process_that_dies_while_sending_leaves_a_doubt(hfmedia: Hfmedia, sandbox: Beside, start: Start) -> None:
+def test_a_process_that_dies_while_sending_leaves_a_doubt(
+    hfmedia: Hfmedia, sandbox: SandboxThread, start: Start
+) -> None:
     """The list alone finds it and says what to do; nothing is sent again."""
     sandbox.fault("fal-ai", "hang", times=None)
     process = start("a fox", "-m", f"{FLUX}:fal-ai")
@@ -56,7 +58,7 @@ def test_a_process_that_dies_while_sending_leaves_a_doubt(hfmedia: Hfmedia, sand
 
 
 def test_an_interrupt_that_leaves_a_doubt_tells_how_to_settle_it(
-    hfmedia: Hfmedia, sandbox: Beside, start: Start
+    hfmedia: Hfmedia, sandbox: SandboxThread, start: Start
 ) -> None:
     """With the command to copy; in JSON as well."""
     sandbox.fault("fal-ai", "hang", times=None)
@@ -70,11 +72,13 @@ def test_an_interrupt_that_leaves_a_doubt_tells_how_to_settle_it(
     assert listed(hfmedia)[0]["state"] == "doubt"
 
 
-def test_an_interrupt_while_a_file_comes_tells_how_to_fetch_it(hfmedia: Hfmedia, sandbox: Beside, start: Start) -> None:
+def test_an_interrupt_while_a_file_comes_tells_how_to_fetch_it(
+    hfmedia: Hfmedia, sandbox: SandboxThread, start: Start
+) -> None:
     """The provider is done and paid: the job stays, and the command that is told brings it."""
     sandbox.fault("cdn", "slow", times=1, seconds=STUCK)
     process = start("a fox", "-m", f"{FLUX}:fal-ai", "-o", "fox.jpg")
-    until(lambda: sandbox.asked("cdn") > 0, process)
+    until(lambda: sandbox.request_count("cdn") > 0, process)
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
     assert (code, out) == (130, "")
@@ -85,26 +89,26 @@ def test_an_interrupt_while_a_file_comes_tells_how_to_fetch_it(hfmedia: Hfmedia,
     assert accepted(sandbox, "fal-ai") == 1
 
 
-def test_an_interrupt_of_resume_leaves_the_job_standing(hfmedia: Hfmedia, sandbox: Beside, start: Start) -> None:
+def test_an_interrupt_of_resume_leaves_the_job_standing(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
     """As one of generate does, with a line for each job."""
     sandbox.fault("fal-ai", "cold", times=None, seconds=STUCK)
-    assert late(hfmedia, *VIDEO, FAL).exit_code == 7
+    assert make_late(hfmedia, *VIDEO, FAL).exit_code == 7
     (one,) = listed(hfmedia)
-    before = sandbox.asked("poll")
+    before = sandbox.request_count("poll")
     process = start("jobs", "resume", one["job_id"])
-    until(lambda: sandbox.asked("poll") > before, process)
+    until(lambda: sandbox.request_count("poll") > before, process)
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
     assert (code, out) == (130, "")
     assert err.startswith(f"interrupted: 1/1, job {one['job_id']}: it goes on at fal-ai (fal-ai's id for it: ")
-    assert sandbox.asked("cancel") == 0
+    assert sandbox.request_count("cancel") == 0
     assert listed(hfmedia)[0]["state"] == "running"
 
 
-def test_a_job_is_watched_until_it_has_ended(hfmedia: Hfmedia, sandbox: Beside, start: Start) -> None:
+def test_a_job_is_watched_until_it_has_ended(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
     """Piped, each fact is said once, as it comes; then the command leaves by itself."""
     sandbox.fault("novita", "cold", times=1, seconds=100)
-    assert late(hfmedia, *VIDEO, NOVITA).exit_code == 7
+    assert make_late(hfmedia, *VIDEO, NOVITA).exit_code == 7
     (one,) = listed(hfmedia)
     watching = start("jobs", "show", one["job_id"], "--watch", "--json")
     assert hfmedia("jobs", "resume").exit_code == 0
@@ -128,11 +132,11 @@ def test_a_list_is_watched_until_ctrl_c(hfmedia: Hfmedia, start: Start) -> None:
     assert (code, err) == (0, "")
 
 
-def test_a_terminal_sees_resume_as_it_sees_generate(hfmedia: Hfmedia, sandbox: Beside, start: Start) -> None:
+def test_a_terminal_sees_resume_as_it_sees_generate(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
     """A line per job, then the totals; the path alone on stdout."""
     sandbox.fault("novita", "cold", times=2, seconds=100)
     for name in ("a.mp4", "b.mp4"):
-        assert late(hfmedia, *VIDEO[:-2], name, "-m", NOVITA).exit_code == 7
+        assert make_late(hfmedia, *VIDEO[:-2], name, "-m", NOVITA).exit_code == 7
     code, out, shown = seen(start, "jobs", "resume", "--all")
     assert code == 0
     assert sorted(out.splitlines()) == ["a.mp4", "b.mp4"]

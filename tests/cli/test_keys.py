@@ -17,9 +17,9 @@ from typer.testing import CliRunner, Result
 
 from hfmedia.cli.keys import EXAMPLES
 from hfmedia.cli.keys import app as keys_app
-from hfmedia.server.books.book import Book
-from hfmedia.server.books.keys import Limits, id_of
-from hfmedia.server.books.orders import Ask, Order, order_id
+from hfmedia.server.books.book import GatewayDatabase
+from hfmedia.server.books.keys import KeyLimits, key_id_of
+from hfmedia.server.books.orders import GenerationSpec, Generation, new_generation_id
 
 Keys = Callable[..., Result]
 
@@ -42,9 +42,9 @@ def keys(home: Path) -> Keys:
 
 
 @pytest.fixture
-def book(home: Path) -> Iterator[Book]:
+def book(home: Path) -> Iterator[GatewayDatabase]:
     """The gateway's own look at the book."""
-    made = Book(home / "gateway.sqlite3")
+    made = GatewayDatabase(home / "gateway.sqlite3")
     yield made
     made.close()
 
@@ -62,23 +62,23 @@ def test_where_there_are_no_keys_looking_makes_nothing(keys: Keys, home: Path) -
     assert not home.exists()
 
 
-def test_the_text_of_a_new_key_stands_alone_on_stdout(keys: Keys, book: Book) -> None:
+def test_the_text_of_a_new_key_stands_alone_on_stdout(keys: Keys, book: GatewayDatabase) -> None:
     """So that KEY=$(hfmedia keys make x) works; it is shown this once, and the first one is told to change things."""
     result = keys("make", "web")
     assert result.exit_code == 0, result.stderr
     text = result.stdout.removesuffix("\n")
-    assert id_of(text)
+    assert key_id_of(text)
     assert "it is not shown again" in result.stderr
     assert "from now on the gateway asks everybody for a key" in result.stderr
-    known = book.check(text)
+    known = book.authenticate(text)
     assert known
-    assert (known.name, known.limits, known.expires, known.admin) == ("web", Limits(), None, False)
+    assert (known.name, known.limits, known.expires_at, known.admin) == ("web", KeyLimits(), None, False)
     later = "".join(keys(*args).output for args in (("list",), ("list", "--json"), ("show", "web"), ("revoke", "web")))
     assert text.rpartition("_")[2] not in later
     assert "from now on" not in keys("make", "second").stderr
 
 
-def test_everything_that_can_be_said_of_a_key_is_kept(keys: Keys, book: Book) -> None:
+def test_everything_that_can_be_said_of_a_key_is_kept(keys: Keys, book: GatewayDatabase) -> None:
     """And told again, as data and in words."""
     result = keys(
         "make", "guest", "--models", "black-forest-labs/*", "-m", "Qwen/*", "--requests-per-minute", "10",
@@ -87,15 +87,15 @@ def test_everything_that_can_be_said_of_a_key_is_kept(keys: Keys, book: Book) ->
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
-    known = book.check(told.pop("key"))
+    known = book.authenticate(told.pop("key"))
     assert known
-    assert known.limits == Limits(
+    assert known.limits == KeyLimits(
         models=("black-forest-labs/*", "Qwen/*"), requests_per_minute=10, images_per_day=100, videos_per_day=5,
         usd_per_month=12.5,
     )  # fmt: skip
     assert (known.bill_to, known.admin) == ("my-org", True)
-    assert known.expires
-    assert 6.9 < (known.expires - time.time()) / 86_400 <= 7
+    assert known.expires_at
+    assert 6.9 < (known.expires_at - time.time()) / 86_400 <= 7
     assert [json.loads(line) for line in keys("--json").stdout.splitlines()] == [told]
     assert told["state"] == "active"
     assert told["limits"]["usd_per_month"] == 12.5
@@ -125,18 +125,18 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
 
 @pytest.mark.parametrize(("args", "words"), WRONG)
 def test_what_makes_no_sense_is_told_and_changes_nothing(
-    keys: Keys, book: Book, args: tuple[str, ...], words: str
+    keys: Keys, book: GatewayDatabase, args: tuple[str, ...], words: str
 ) -> None:
     """Exit code 2, a sentence on stderr, nothing on stdout."""
     keys("make", "web", "--images-per-day", "7")
-    before = book.keys()
+    before = book.list_keys()
     result = keys(*args)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
-    assert book.keys() == before
+    assert book.list_keys() == before
 
 
-def test_the_text_of_a_key_in_place_of_a_name_is_understood_and_not_repeated(keys: Keys, book: Book) -> None:
+def test_the_text_of_a_key_in_place_of_a_name_is_understood_and_not_repeated(keys: Keys, book: GatewayDatabase) -> None:
     """It is easily pasted, and stderr is easily kept."""
     text = keys("make", "web").stdout.strip()
     secret = text.rpartition("_")[2]
@@ -150,47 +150,56 @@ def test_the_text_of_a_key_in_place_of_a_name_is_understood_and_not_repeated(key
     result = keys("revoke", text)
     assert result.exit_code == 0
     assert secret not in result.output
-    assert book.check(text) is None
+    assert book.authenticate(text) is None
 
 
-def test_limits_change_one_by_one(keys: Keys, book: Book) -> None:
+def test_limits_change_one_by_one(keys: Keys, book: GatewayDatabase) -> None:
     """Those that are not named stay; `none` takes one away."""
     keys("make", "web", "--images-per-day", "7", "--usd-per-month", "3", "-m", "a/*")
-    key = book.keys()[0]
+    key = book.list_keys()[0]
     result = keys("limit", "web", "--usd-per-month", "none", "--videos-per-day", "0")
     assert result.exit_code == 0, result.stderr
-    assert book.keys()[0].limits == Limits(models=("a/*",), images_per_day=7, videos_per_day=0)
+    assert book.list_keys()[0].limits == KeyLimits(models=("a/*",), images_per_day=7, videos_per_day=0)
     told = json.loads(keys("limit", key.id, "-m", "none", "--images-per-day", "9", "--json").stdout)
     assert told["limits"] == {"models": [], "requests_per_minute": None, "images_per_day": 9, "videos_per_day": 0,
                               "usd_per_month": None}  # fmt: skip
-    assert book.keys()[0].limits == Limits(images_per_day=9, videos_per_day=0)
+    assert book.list_keys()[0].limits == KeyLimits(images_per_day=9, videos_per_day=0)
 
 
-def test_a_revoked_key_is_revoked_for_good(keys: Keys, book: Book) -> None:
+def test_a_revoked_key_is_revoked_for_good(keys: Keys, book: GatewayDatabase) -> None:
     """By name or id; the gateway sees it at its next look, and its name is free again."""
     text = keys("make", "web").stdout.strip()
     result = keys("revoke", "web")
     assert result.exit_code == 0
     assert result.stdout.split("\t")[1:3] == ["web", "revoked"]
-    assert book.check(text) is None
+    assert book.authenticate(text) is None
     assert keys("revoke", "web").exit_code == 0
     assert keys("make", "web").exit_code == 0
-    old, new = book.keys()
-    assert (old.revoked is None, new.revoked is None) == (False, True)
+    old, new = book.list_keys()
+    assert (old.revoked_at is None, new.revoked_at is None) == (False, True)
 
 
-def test_what_a_key_used_is_told_honestly(keys: Keys, book: Book) -> None:
+def test_what_a_key_used_is_told_honestly(keys: Keys, book: GatewayDatabase) -> None:
     """Charged, unknown and reserved apart."""
     keys("make", "web", "--images-per-day", "10", "--usd-per-month", "5")
-    key, now = book.keys()[0], time.time()
+    key, now = book.list_keys()[0], time.time()
     made = [
-        Order(id=order_id(), key=key.id, kind="image", at=now, n=n, api="images", ask=Ask(), reserved=usd)
+        Generation(
+            id=new_generation_id(),
+            caller_id=key.id,
+            kind="image",
+            created_at=now,
+            n=n,
+            api="images",
+            spec=GenerationSpec(),
+            reserved_usd=usd,
+        )
         for n, usd in ((1, 0.05), (2, 0.10), (3, 0.15))
     ]
     for one in made:
         book.reserve(one, key.limits, now=now)
-    book.settle(made[0].id, charged=0.0375, images=1, videos=0)
-    book.settle(made[1].id, charged=None, images=2, videos=0)
+    book.settle_charges(made[0].id, charged_usd=0.0375, images=1, videos=0)
+    book.settle_charges(made[1].id, charged_usd=None, images=2, videos=0)
     lines = {line[:16].strip(): line[16:] for line in keys("show", "web").stdout.splitlines()}
     assert lines["today"].startswith("6 of 10 images, 0 videos; resets at ")
     assert lines["money"].startswith("$0.2875 of $5.00 this month; resets at ")
@@ -230,14 +239,14 @@ def test_each_page_has_its_options_and_its_examples(keys: Keys, command: str) ->
     assert command in keys("--help").stdout
 
 
-def test_each_example_runs(keys: Keys, book: Book) -> None:
+def test_each_example_runs(keys: Keys, book: GatewayDatabase) -> None:
     """As it stands, in the order in which one would; a key of that name is made once at a time."""
     made, again, guest = EXAMPLES["make"]
     lines = [made, *EXAMPLES["list"], guest, *EXAMPLES["limit"], *EXAMPLES["show"], *EXAMPLES["revoke"], again]
     for line in lines:
         result = keys(*shlex.split(line.removeprefix("KEY=$(").removesuffix(")"))[2:])
         assert result.exit_code == 0, result.stderr
-    assert len(book.keys()) == 3
+    assert len(book.list_keys()) == 3
 
 
 def test_a_shell_takes_the_key_into_a_variable(home: Path) -> None:
@@ -245,7 +254,7 @@ def test_a_shell_takes_the_key_into_a_variable(home: Path) -> None:
     line = EXAMPLES["make"][0]
     script = f'hfmedia() {{ "{sys.executable}" -c "{RUN}" "$@"; }}\n{line}\nprintf %s "$KEY"'
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert id_of(done.stdout)
+    assert key_id_of(done.stdout)
 
 
 RUN = "from hfmedia.cli.app import app; app()"

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from hfmedia.cli.look import table
-from hfmedia.cli.voice import Voice
+from hfmedia.cli.look import print_table
+from hfmedia.cli.voice import Reporter
 
-from .conftest import FLUX, Beside, Hfmedia
+from .conftest import FLUX, SandboxThread, Hfmedia
 
 
 def test_models_are_listed_one_a_line_with_tabs(hfmedia: Hfmedia) -> None:
@@ -82,7 +82,7 @@ def test_providers_of_an_unknown_model_is_an_error(hfmedia: Hfmedia) -> None:
     assert "nobody/nothing-at-all" in result.stderr
 
 
-def test_the_hub_out_of_reach_is_told(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_the_hub_out_of_reach_is_told(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Exit code 6 and one sentence."""
     result = hfmedia("providers", FLUX, env={"HF_ENDPOINT": "http://127.0.0.1:9"})
     assert result.exit_code == 6
@@ -104,15 +104,15 @@ def test_a_terminal_gets_a_heading_and_straight_columns(
 ) -> None:
     """No tabs there; nothing is cut."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    table(Voice(), ("model", "tasks"), [("a/b", "text-to-image"), ("long/name", "x")])
+    print_table(Reporter(), ("model", "tasks"), [("a/b", "text-to-image"), ("long/name", "x")])
     assert capsys.readouterr().out == "MODEL      TASKS\na/b        text-to-image\nlong/name  x\n"
 
 
-def test_sandbox_looks_at_the_simulated_world(hfmedia: Hfmedia, sandbox: Beside) -> None:
+def test_sandbox_looks_at_the_simulated_world(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
     """Both commands, without an account."""
     for args in (("models",), ("providers", FLUX)):
         result = hfmedia(*args, "--sandbox", env={"HF_TOKEN": None})
         assert result.exit_code == 0
         assert "fal-ai" in result.stdout
         assert "simulation" in result.stderr
-    assert sandbox.do(lambda: len(sandbox.world.requests)) == 0
+    assert sandbox.run(lambda: len(sandbox.sandbox.requests)) == 0

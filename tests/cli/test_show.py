@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from hfmedia.cli.show import costs, megabytes, ordinal, words
-from hfmedia.cli.voice import Voice, plain
+from hfmedia.cli.show import format_costs, megabytes, ordinal, describe_event
+from hfmedia.cli.voice import Reporter, strip_control
 from hfmedia.core.answers import Cost
-from hfmedia.core.errors import CreditError, HfmediaError, OutOfTimeError
+from hfmedia.core.errors import InsufficientCreditError, HfmediaError, DeadlineExceededError
 from hfmedia.engine import (
     Accepted,
     Downloading,
     Event,
     JobFailed,
-    Moved,
+    FailedOver,
     Queued,
     Retrying,
     Running,
@@ -26,19 +26,19 @@ WORDS: tuple[tuple[Event, str], ...] = (
     (Started(job_id="1", model="a/b"), "waiting"),
     (Submitting(**AT), "asked, waiting for the answer"),
     (Submitting(**AT, attempt=2), "asked again (2), waiting for the answer"),
-    (Accepted(**AT, provider_job="x"), "accepted"),
+    (Accepted(**AT, provider_job_id="x"), "accepted"),
     (Queued(**AT), "queued"),
     (Queued(**AT, position=3), "queued, 3rd"),
     (Queued(**AT, position=0), "queued, next"),
     (Running(**AT), "running"),
     (Running(**AT, fraction=0.45), "running 45 %"),
     (Running(**AT, message="step 3\n of 4"), "running step 3 of 4"),
-    (Retrying(**AT, reason="busy", after=3.0), "again in 3 s: busy"),
-    (Moved(**AT, before="novita", reason="no credit"), "moved here from novita"),
+    (Retrying(**AT, reason="busy", delay=3.0), "again in 3 s: busy"),
+    (FailedOver(**AT, previous_provider="novita", reason="no credit"), "moved here from novita"),
     (Downloading(**AT, received=1_200_000, total=3_400_000), "downloading 1.2 of 3.4 MB"),
     (Downloading(**AT, received=1_200_000), "downloading 1.2 MB"),
-    (JobFailed(job_id="1", error=CreditError("none left")), "credit"),
-    (JobFailed(job_id="1", error=OutOfTimeError("too late")), "out of time"),
+    (JobFailed(job_id="1", error=InsufficientCreditError("none left")), "credit"),
+    (JobFailed(job_id="1", error=DeadlineExceededError("too late")), "out of time"),
     (JobFailed(job_id="1", error=HfmediaError("a defect")), "failed"),
 )
 
@@ -46,7 +46,7 @@ WORDS: tuple[tuple[Event, str], ...] = (
 @pytest.mark.parametrize(("event", "told"), WORDS)
 def test_each_event_has_its_words(event: Event, told: str) -> None:
     """A few words for each, with what the provider tells and nothing it does not."""
-    assert words(event) == told
+    assert describe_event(event) == told
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ COSTS = (
 @pytest.mark.parametrize(("known", "told"), COSTS)
 def test_an_unknown_cost_is_never_a_zero(known: list[Cost | None], told: str) -> None:
     """Units are not mixed, and what was not told is said to be so."""
-    assert costs(known) == told
+    assert format_costs(known) == told
 
 
 def test_a_size_without_a_total_is_told_alone() -> None:
@@ -91,16 +91,16 @@ def test_a_size_without_a_total_is_told_alone() -> None:
 
 def test_what_a_provider_says_cannot_move_the_cursor() -> None:
     """Control characters out of a reply are shown as what they are: nothing readable."""
-    assert plain("ok\x1b[2J\x07\rgone\u202e") == "ok\N{REPLACEMENT CHARACTER}[2J" + 2 * "\N{REPLACEMENT CHARACTER}" + (
-        "gone\N{REPLACEMENT CHARACTER}"
-    )
+    assert strip_control(
+        "ok\x1b[2J\x07\rgone\u202e"
+    ) == "ok\N{REPLACEMENT CHARACTER}[2J" + 2 * "\N{REPLACEMENT CHARACTER}" + ("gone\N{REPLACEMENT CHARACTER}")
 
 
 def test_a_secret_in_an_error_is_not_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Not in words, not in JSON, not in what came before."""
     error = HfmediaError("refused hf_abcdefghijk", attempts=("with hf_lmnopqrstuv",))
     for as_json in (False, True):
-        Voice(as_json=as_json).error(error)
+        Reporter(as_json=as_json).error(error)
     said = capsys.readouterr().err
     assert said.count("***") == 4
     assert "abcdefghijk" not in said
@@ -109,7 +109,7 @@ def test_a_secret_in_an_error_is_not_said(capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_same_warning_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     """A hundred outputs with one trouble are one line."""
-    voice = Voice()
+    voice = Reporter()
     for index in range(3):
         voice.warning("rounded", f"{index + 1}/3: ")
     assert capsys.readouterr().err == "warning: 1/3: rounded\n"

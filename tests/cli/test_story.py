@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from hfmedia.cli import story
-from hfmedia.cli.story import Standing
+from hfmedia.cli.story import JobSnapshot
 from hfmedia.core import job as life
-from hfmedia.core.answers import Cost, Handle, Output, Route
+from hfmedia.core.answers import Cost, JobHandle, Output, Route
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.job import STATES, Job
-from hfmedia.core.request import InputImage, Request
+from hfmedia.core.request import InputImage, GenerationRequest
 
 NOW = 1_762_000_000.0
 
@@ -32,7 +32,7 @@ def route(provider: str = "fal-ai") -> Route:
 
 def job(**told: Any) -> Job:
     """A job that was sent once to fal-ai, unless told otherwise."""
-    wish = Request(task="text-to-image", model="a/b", prompt="a fox")
+    wish = GenerationRequest(task="text-to-image", model="a/b", prompt="a fox")
     known = {"id": "abc1", "request": wish, "route": route(), "attempts": 1, "created": NOW - 60, "updated": NOW}
     return Job(**{**known, **told})
 
@@ -40,8 +40,8 @@ def job(**told: Any) -> Job:
 WHERE = (Output(url="https://cdn/x.png"),)
 STORED = {"media": {"files": [{"path": "/there/x.png"}]}}
 INSIDE = (Output(mime="image/png"),)
-PICTURE = Request(task="image-to-image", model="a/b", image=InputImage(name="day.png", sha256="0"))
-LINKED = Request(task="image-to-image", model="a/b", image=InputImage(url="https://x/day.png"))
+PICTURE = GenerationRequest(task="image-to-image", model="a/b", image=InputImage(name="day.png", sha256="0"))
+LINKED = GenerationRequest(task="image-to-image", model="a/b", image=InputImage(url="https://x/day.png"))
 
 STEPS: tuple[tuple[dict[str, Any], dict[str, Any], tuple[str, ...]], ...] = (
     ({"state": "new"}, {}, ("`hfmedia jobs resume abc1` sends it", "`hfmedia jobs cancel abc1`")),
@@ -73,14 +73,14 @@ def test_what_to_do_next_is_told_for_every_state(
     told: dict[str, Any], known: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     """A command that can be copied, or nothing where nothing is left to do."""
-    step = story.next_step(Standing(job=job(**told), **known))
+    step = story.next_step(JobSnapshot(job=job(**told), **known))
     assert (step is None) == (words == ())
     assert all(part in (step or "") for part in words), step
 
 
 def test_no_state_is_left_out() -> None:
     """Each state has its words, and a row in the table above."""
-    assert set(story.WORDS) == set(STATES) == {told["state"] for told, _, _ in STEPS}
+    assert set(story.STATE_LABELS) == set(STATES) == {told["state"] for told, _, _ in STEPS}
 
 
 COSTS: tuple[tuple[dict[str, Any], str], ...] = (
@@ -98,7 +98,7 @@ COSTS: tuple[tuple[dict[str, Any], str], ...] = (
 @pytest.mark.parametrize(("told", "words"), COSTS)
 def test_an_unknown_cost_is_never_told_as_none(told: dict[str, Any], words: str) -> None:
     """A zero is said only where the provider itself reported one."""
-    assert story.cost(job(**told)) == words
+    assert story.format_cost(job(**told)) == words
 
 
 AGES = (
@@ -110,7 +110,7 @@ AGES = (
 @pytest.mark.parametrize(("seconds", "words"), AGES)
 def test_an_age_has_a_unit(seconds: float, words: str) -> None:
     """A clock that jumped back makes nothing younger than now."""
-    assert story.age(seconds) == words
+    assert story.format_age(seconds) == words
 
 
 MOMENTS = (
@@ -123,14 +123,14 @@ MOMENTS = (
 @pytest.mark.parametrize(("text", "at"), MOMENTS)
 def test_a_moment_is_a_span_or_a_date(text: str, at: float) -> None:
     """A date is the local one, unless it names its zone."""
-    assert story.moment(text, NOW, option="--since") == at
+    assert story.parse_when(text, NOW, option="--since") == at
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "3", "-3h", "3y", "2025-13-01", "9" * 400 + "d", "0001-01-01x"])
 def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
     """The option is named, and what would be right."""
     with pytest.raises(InvalidRequestError, match=r"--since .* 2025-11-03"):
-        story.moment(text, NOW, option="--since")
+        story.parse_when(text, NOW, option="--since")
 
 
 IDS = ("abc1", "abc2", "b00")
@@ -140,14 +140,14 @@ CHOSEN = (("abc1", "abc1"), ("b", "b00"), ("B0", "b00"), (" abc2 ", "abc2"))
 @pytest.mark.parametrize(("text", "found"), CHOSEN)
 def test_the_beginning_of_an_id_is_enough(text: str, found: str) -> None:
     """Where only one job begins so."""
-    assert story.chosen(text, IDS) == found
+    assert story.select_job_id(text, IDS) == found
 
 
 @pytest.mark.parametrize(("text", "words"), [("a", "abc1, abc2"), ("z", "no job begins"), ("", "no job begins")])
 def test_an_id_that_is_none_or_several_is_refused(text: str, words: str) -> None:
     """The several are listed."""
     with pytest.raises(InvalidRequestError, match=words):
-        story.chosen(text, IDS)
+        story.select_job_id(text, IDS)
 
 
 STATE_NAMES = (
@@ -164,41 +164,46 @@ STATE_NAMES = (
 @pytest.mark.parametrize(("texts", "states"), STATE_NAMES)
 def test_a_state_is_known_by_its_name_and_by_its_words(texts: tuple[str, ...], states: Any) -> None:
     """What the list shows can be asked for."""
-    assert story.named_states(texts) == states
+    assert story.parse_states(texts) == states
 
 
 ABOUT: dict[str, Any] = {"job": "abc1", "at": NOW}
-WISH = Request(task="text-to-image", model="a/b", prompt="a fox")
-DEEDS: tuple[tuple[life.Fact, str], ...] = (
-    (life.Created(**ABOUT, request=WISH, choice="a/b:fal-ai"), "created: text-to-image with a/b:fal-ai"),
-    (life.Routed(**ABOUT, route=route(), request=WISH), "goes to fal-ai, through the router, with FAL_KEY"),
-    (life.Sending(**ABOUT, attempt=2), "sent, attempt 2"),
-    (life.Accepted(**ABOUT, handle=Handle("77")), "accepted; the provider's id for it: 77"),
-    (life.Refused(**ABOUT, kind="busy", message="fal-ai is busy"), "not accepted: fal-ai is busy"),
-    (life.Doubted(**ABOUT, message="no answer"), "in doubt: no answer"),
-    (life.Resolved(**ABOUT, decision="resend"), "resolved: to be sent again"),
-    (life.Resolved(**ABOUT, decision="drop"), "resolved: dropped"),
-    (life.Made(**ABOUT, outputs=WHERE), "made: 1 output, cost not told"),
-    (life.Made(**ABOUT, outputs=WHERE * 2, cost=Cost(0.5)), "made: 2 outputs, cost $0.5"),
-    (life.Stored(**ABOUT, media=STORED["media"]), "stored: /there/x.png"),
-    (life.Broken(**ABOUT, kind="failed", message="no luck"), "failed: no luck"),
-    (life.Stopped(**ABOUT, reached=None), "cancelled: nothing was sent, so there is nothing to pay"),
-    (life.Stopped(**ABOUT, reached=True), "cancelled: the provider agreed to stop"),
-    (life.Stopped(**ABOUT, reached=False, message="too late"), "cancelled: too late; it may still be billed"),
+WISH = GenerationRequest(task="text-to-image", model="a/b", prompt="a fox")
+DEEDS: tuple[tuple[life.LedgerEntry, str], ...] = (
+    (life.CreatedEntry(**ABOUT, request=WISH, requested_model="a/b:fal-ai"), "created: text-to-image with a/b:fal-ai"),
+    (life.RoutedEntry(**ABOUT, route=route(), request=WISH), "goes to fal-ai, through the router, with FAL_KEY"),
+    (life.SubmittingEntry(**ABOUT, attempt=2), "sent, attempt 2"),
+    (life.AcceptedEntry(**ABOUT, handle=JobHandle("77")), "accepted; the provider's id for it: 77"),
+    (life.RejectedEntry(**ABOUT, kind="busy", message="fal-ai is busy"), "not accepted: fal-ai is busy"),
+    (life.InDoubtEntry(**ABOUT, message="no answer"), "in doubt: no answer"),
+    (life.ResolvedEntry(**ABOUT, decision="resend"), "resolved: to be sent again"),
+    (life.ResolvedEntry(**ABOUT, decision="drop"), "resolved: dropped"),
+    (life.CompletedEntry(**ABOUT, outputs=WHERE), "made: 1 output, cost not told"),
+    (life.CompletedEntry(**ABOUT, outputs=WHERE * 2, cost=Cost(0.5)), "made: 2 outputs, cost $0.5"),
+    (life.StoredEntry(**ABOUT, media=STORED["media"]), "stored: /there/x.png"),
+    (life.FailedEntry(**ABOUT, kind="failed", message="no luck"), "failed: no luck"),
+    (life.CancelledEntry(**ABOUT, provider_confirmed=None), "cancelled: nothing was sent, so there is nothing to pay"),
+    (life.CancelledEntry(**ABOUT, provider_confirmed=True), "cancelled: the provider agreed to stop"),
+    (
+        life.CancelledEntry(**ABOUT, provider_confirmed=False, message="too late"),
+        "cancelled: too late; it may still be billed",
+    ),
 )
 
 
 @pytest.mark.parametrize(("fact", "words"), DEEDS)
-def test_every_fact_is_told_in_words(fact: life.Fact, words: str) -> None:
+def test_every_fact_is_told_in_words(fact: life.LedgerEntry, words: str) -> None:
     """One sentence each, and the same as data."""
-    assert story.deed(fact) == words
-    assert story.event(fact)["words"] == words
-    assert story.event(fact)["at"].endswith("Z")
+    assert story.describe_entry(fact) == words
+    assert story.entry_to_dict(fact)["words"] == words
+    assert story.entry_to_dict(fact)["at"].endswith("Z")
 
 
 def test_every_sort_of_fact_is_in_the_table() -> None:
     """A new one would need its words."""
-    assert {type(fact) for fact, _ in DEEDS} == {kind for row in life.LIFE.values() for kind in row} | {life.Created}
+    assert {type(fact) for fact, _ in DEEDS} == {kind for row in life.TRANSITIONS.values() for kind in row} | {
+        life.CreatedEntry
+    }
 
 
 NASTY = "\x1b[31mred\x07\n  Bearer hf_abcdefghijklmnopqrstuvwxyz012345"
@@ -206,10 +211,12 @@ NASTY = "\x1b[31mred\x07\n  Bearer hf_abcdefghijklmnopqrstuvwxyz012345"
 
 def test_words_from_elsewhere_are_shown_and_never_obeyed() -> None:
     """No control characters, one line, no secrets: in a row, on a page, and in what happened."""
-    nasty = Request(task="text-to-image", model="a/b", prompt=NASTY)
-    one = Standing(job=job(state="failed", request=nasty, error=NASTY, warnings=(NASTY,), refusals=(NASTY,)), now=NOW)
-    told = [story.hint(one), *(words for _, words in story.about(one)), story.line(nasty.prompt)]
-    told.append(story.deed(life.Broken(**ABOUT, kind="failed", message=NASTY)))
+    nasty = GenerationRequest(task="text-to-image", model="a/b", prompt=NASTY)
+    one = JobSnapshot(
+        job=job(state="failed", request=nasty, error=NASTY, warnings=(NASTY,), refusals=(NASTY,)), now=NOW
+    )
+    told = [story.list_hint(one), *(words for _, words in story.detail_rows(one)), story.format_line(nasty.prompt)]
+    told.append(story.describe_entry(life.FailedEntry(**ABOUT, kind="failed", message=NASTY)))
     for words in told:
         assert words.isprintable()
         assert "abcdefghij" not in words
@@ -218,5 +225,5 @@ def test_words_from_elsewhere_are_shown_and_never_obeyed() -> None:
 
 def test_what_was_refused_before_is_not_why_a_running_job_stands() -> None:
     """An old refusal belongs to its attempt; the job goes on elsewhere."""
-    assert story.why(job(state="running", error="together is busy")) is None
-    assert story.why(job(state="failed", error="no luck")) == "no luck"
+    assert story.failure_reason(job(state="running", error="together is busy")) is None
+    assert story.failure_reason(job(state="failed", error="no luck")) == "no luck"

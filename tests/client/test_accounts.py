@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hfmedia import CredentialError, InvalidRequestError, MediaClient, MediaReady, ModelNotFoundError
-from hfmedia.core.job import Created, without_media
-from hfmedia.core.request import request
-from hfmedia.engine.images import input_image
+from hfmedia import AuthenticationError, InvalidRequestError, MediaClient, MediaReady, ModelNotFoundError
+from hfmedia.core.job import CreatedEntry, strip_inline_media
+from hfmedia.core.request import build_request
+from hfmedia.engine.images import load_input_image
 from hfmedia.sandbox import Sandbox
 
 FLUX = "black-forest-labs/FLUX.1-schnell"
@@ -20,21 +20,21 @@ KONTEXT = "black-forest-labs/FLUX.1-Kontext-dev"
 async def test_a_client_on_behalf_of_a_caller_spends_the_callers_money(world: Sandbox, environ: dict[str, str]) -> None:
     """Its own token and organisation go to the router, the operator's go nowhere; both see the same jobs."""
     async with MediaClient(environ={**environ, "HF_TOKEN": "hf_the_operators_own"}) as client:
-        mine = client.on_behalf(token=world.token, bill_to="their-company")
+        mine = client.for_account(token=world.token, bill_to="their-company")
         media = await mine.text_to_image("a fox", model=f"{FLUX}:together")
         sent = [one for one in world.requests if one.kind == "submit"]
         assert [one.headers["Authorization"] for one in sent] == [f"Bearer {world.token}"]
         assert [one.headers["X-HF-Bill-To"] for one in sent] == ["their-company"]
         await mine.aclose()
         assert [job.id for job in await client.jobs()] == [media.job_id]  # what is shared is still open
-        with pytest.raises(CredentialError):
+        with pytest.raises(AuthenticationError):
             await client.text_to_image("a fox", model=f"{FLUX}:together")
 
 
 async def test_the_operators_provider_keys_are_not_a_callers(environ: dict[str, str]) -> None:
     """A key that lies in the operator's environment opens nothing for somebody else's token."""
     async with MediaClient(environ={**environ, "FAL_KEY": "fal-secret", "HFMEDIA_DIRECT": "fal-ai"}) as client:
-        mine = client.on_behalf(token="hf_the_callers_own")
+        mine = client.for_account(token="hf_the_callers_own")
         assert mine.settings.keys == {}
         assert mine.settings.direct == frozenset()
         assert client.settings.keys
@@ -45,12 +45,12 @@ async def test_a_callers_token_that_is_none_is_refused(environ: dict[str, str], 
     """Before anything is sent, and never shown."""
     async with MediaClient(environ=environ) as client:
         if token == "hf_\n":  # white space around a token is forgiven
-            assert client.on_behalf(token=token).settings.hub_token is not None
+            assert client.for_account(token=token).settings.hub_token is not None
             return
-        with pytest.raises(CredentialError):
-            client.on_behalf(token=token)
+        with pytest.raises(AuthenticationError):
+            client.for_account(token=token)
         with pytest.raises(InvalidRequestError):
-            client.on_behalf(bill_to="no / name")
+            client.for_account(bill_to="no / name")
 
 
 async def test_a_preview_tells_what_each_provider_would_be_told(world: Sandbox, environ: dict[str, str]) -> None:
@@ -60,7 +60,7 @@ async def test_a_preview_tells_what_each_provider_would_be_told(world: Sandbox, 
         providers = [one.provider for one in told]
         assert providers[:3] == ["fal-ai", "replicate", "together"]
         assert any("dropped" in warning for one in told for warning in one.warnings)
-        assert all(one.refusal is None for one in told)
+        assert all(one.rejection is None for one in told)
         with pytest.raises(ModelNotFoundError):
             await client.preview("a fox", model="nobody/nothing")
     assert not [one for one in world.requests if one.kind == "submit"]
@@ -73,8 +73,14 @@ async def test_a_job_that_was_never_sent_is_sent_by_whoever_brings_its_image_aga
     picture = tmp_path / "fox.png"
     Image.new("RGB", (64, 64), "orange").save(picture)
     async with MediaClient(environ=environ) as client:
-        wish = request("image-to-image", KONTEXT, prompt="autumn", image=await input_image(picture))
-        fact = Created(job="dead", at=1.0, request=without_media(wish), key="mine", choice=KONTEXT)
+        wish = build_request("image-to-image", KONTEXT, prompt="autumn", image=await load_input_image(picture))
+        fact = CreatedEntry(
+            job_id="dead",
+            timestamp=1.0,
+            request=strip_inline_media(wish),
+            idempotency_key="mine",
+            requested_model=KONTEXT,
+        )
         await client.ledger.append(fact)
         await client.ledger.release("dead")
         events = client.generate("autumn", task="image-to-image", image=picture, model=KONTEXT, idempotency_key="mine")

@@ -7,9 +7,17 @@ from typing import Any
 import pytest
 
 from hfmedia.core.answers import Cost, Route
-from hfmedia.core.costs import BYS, NOBODY, Sum, bought, standing, sums, total
+from hfmedia.core.costs import (
+    COST_GROUPINGS,
+    NO_PROVIDER,
+    CostSummary,
+    billable_attempts,
+    cost_status,
+    summarize_costs,
+    total_cost,
+)
 from hfmedia.core.job import Job, State
-from hfmedia.core.request import Request
+from hfmedia.core.request import GenerationRequest
 
 DAY = 86_400.0
 
@@ -19,7 +27,7 @@ def job(provider: str | None = "fal-ai", model: str = "a/b", *, cost: Cost | Non
     route = provider and Route(
         provider=provider, provider_id="x", model=model, task="text-to-image", base_url="https://x", credential="K"
     )
-    request = Request(task="text-to-image", model=model, prompt="a fox")
+    request = GenerationRequest(task="text-to-image", model=model, prompt="a fox")
     return Job(id="1", request=request, route=route or None, cost=cost, **{"attempts": 1, "state": "stored", **told})
 
 
@@ -46,7 +54,7 @@ STANDINGS: tuple[tuple[Job, int, str], ...] = (
 @pytest.mark.parametrize(("one", "times", "known"), STANDINGS)
 def test_a_cost_is_known_or_unknown_or_there_is_nothing_to_pay(one: Job, times: int, known: str) -> None:
     """What was certainly refused costs nothing; what may have been accepted costs something."""
-    assert (bought(one), standing(one)) == (times, known)
+    assert (billable_attempts(one), cost_status(one)) == (times, known)
 
 
 SHELF = [
@@ -59,48 +67,57 @@ SHELF = [
     job(None, "a/c", attempts=0, state="failed", created=DAY + 3),
 ]
 
-SUMS: dict[str, list[Sum]] = {
+SUMS: dict[str, list[CostSummary]] = {
     "provider": [
-        Sum(name=NOBODY, jobs=1, free=1),
-        Sum(name="fal-ai", jobs=3, told={"fal-units": 2.5}, known=2, unknown=1),
-        Sum(name="replicate", jobs=1, unknown=1),
-        Sum(name="together", jobs=2, told={"USD": 0.3}, known=2),
+        CostSummary(name=NO_PROVIDER, jobs=1, free=1),
+        CostSummary(name="fal-ai", jobs=3, reported={"fal-units": 2.5}, jobs_with_cost=2, jobs_without_cost=1),
+        CostSummary(name="replicate", jobs=1, jobs_without_cost=1),
+        CostSummary(name="together", jobs=2, reported={"USD": 0.3}, jobs_with_cost=2),
     ],
     "model": [
-        Sum(name="a/b", jobs=4, told={"USD": 0.3, "fal-units": 2.0}, known=3, unknown=1),
-        Sum(name="a/c", jobs=3, told={"fal-units": 0.5}, known=1, unknown=1, free=1),
+        CostSummary(name="a/b", jobs=4, reported={"USD": 0.3, "fal-units": 2.0}, jobs_with_cost=3, jobs_without_cost=1),
+        CostSummary(name="a/c", jobs=3, reported={"fal-units": 0.5}, jobs_with_cost=1, jobs_without_cost=1, free=1),
     ],
     "day": [
-        Sum(name="1970-01-01", jobs=4, told={"USD": 0.3, "fal-units": 2.0}, known=3, unknown=1),
-        Sum(name="1970-01-02", jobs=3, told={"fal-units": 0.5}, known=1, unknown=1, free=1),
+        CostSummary(
+            name="1970-01-01", jobs=4, reported={"USD": 0.3, "fal-units": 2.0}, jobs_with_cost=3, jobs_without_cost=1
+        ),
+        CostSummary(
+            name="1970-01-02", jobs=3, reported={"fal-units": 0.5}, jobs_with_cost=1, jobs_without_cost=1, free=1
+        ),
     ],
 }
 
 
-@pytest.mark.parametrize("by", BYS)
+@pytest.mark.parametrize("by", COST_GROUPINGS)
 def test_sums_are_kept_apart_by_unit(by: Any) -> None:
     """Each row adds what was told and counts what was not; the rows are in the order of their names."""
-    found = sums(SHELF, by)
-    assert [(row.name, row.jobs, row.known, row.unknown, row.free) for row in found] == [
-        (row.name, row.jobs, row.known, row.unknown, row.free) for row in SUMS[by]
+    found = summarize_costs(SHELF, by)
+    assert [(row.name, row.jobs, row.jobs_with_cost, row.jobs_without_cost, row.free) for row in found] == [
+        (row.name, row.jobs, row.jobs_with_cost, row.jobs_without_cost, row.free) for row in SUMS[by]
     ]
-    assert [row.told for row in found] == [pytest.approx(row.told) for row in SUMS[by]]
+    assert [row.reported for row in found] == [pytest.approx(row.reported) for row in SUMS[by]]
 
 
 def test_an_unknown_cost_has_no_unit_and_no_amount() -> None:
     """Where nobody told anything, there is no zero to be read."""
-    assert sums([job(), job()], "provider") == [Sum(name="fal-ai", jobs=2, told={}, unknown=2)]
-    assert sums([], "day") == []
+    assert summarize_costs([job(), job()], "provider") == [
+        CostSummary(name="fal-ai", jobs=2, reported={}, jobs_without_cost=2)
+    ]
+    assert summarize_costs([], "day") == []
 
 
 def test_the_day_is_the_caller_s() -> None:
     """What a day is called depends on where one lives."""
-    assert [row.name for row in sums(SHELF, "day", day=lambda at: f"day {at // DAY:.0f}")] == ["day 0", "day 1"]
+    assert [row.name for row in summarize_costs(SHELF, "day", format_day=lambda at: f"day {at // DAY:.0f}")] == [
+        "day 0",
+        "day 1",
+    ]
 
 
 def test_every_job_is_counted_once_whatever_its_state() -> None:
     """The three counts add up."""
     states: tuple[State, ...] = ("new", "ready", "sending", "doubt", "running", "finished", "stored", "failed")
-    made = total([job(state=state, cost=USD if state == "stored" else None) for state in states])
-    assert made.jobs == made.known + made.unknown + made.free == len(states)
-    assert made.told == {"USD": 0.25}
+    made = total_cost([job(state=state, cost=USD if state == "stored" else None) for state in states])
+    assert made.jobs == made.jobs_with_cost + made.jobs_without_cost + made.free == len(states)
+    assert made.reported == {"USD": 0.25}

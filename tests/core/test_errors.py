@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from hfmedia.core import errors
-from hfmedia.core.errors import HfmediaError, InvalidRequestError, LostError, UnsentError
+from hfmedia.core.errors import HfmediaError, InvalidRequestError, ResponseLostError, RequestNotSentError
 
 LINE = re.compile(r"^(?P<tree>[│ ├└─]*)(?P<name>\w+Error)\s+(?P<words>.+?)(?:\s+exit (?P<code>\d+))?$")
 
@@ -98,7 +98,7 @@ def test_a_bad_request_is_a_value_error_too() -> None:
 
 def test_what_stays_inside_is_outside_the_tree() -> None:
     """The two words between transport and engine never reach a user by being caught as an error of the library."""
-    assert not issubclass(UnsentError, HfmediaError)
-    assert not issubclass(LostError, HfmediaError)
-    assert not issubclass(UnsentError, LostError)
-    assert not issubclass(LostError, UnsentError)
+    assert not issubclass(RequestNotSentError, HfmediaError)
+    assert not issubclass(ResponseLostError, HfmediaError)
+    assert not issubclass(RequestNotSentError, ResponseLostError)
+    assert not issubclass(ResponseLostError, RequestNotSentError)

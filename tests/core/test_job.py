@@ -10,85 +10,85 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfmedia.core.answers import Cost, FailureKind, Handle, Lora, Output, Route
+from hfmedia.core.answers import Cost, FailureKind, JobHandle, Lora, Output, Route
 from hfmedia.core.job import (
-    ENDED,
-    LIFE,
+    TERMINAL_STATES,
+    TRANSITIONS,
     STATES,
-    Accepted,
-    AnyFact,
-    Broken,
-    Created,
-    Doubted,
-    Fact,
-    ImpossibleError,
-    Made,
-    Refused,
-    Resolved,
-    Routed,
-    Sending,
+    AcceptedEntry,
+    AnyEntry,
+    FailedEntry,
+    CreatedEntry,
+    InDoubtEntry,
+    LedgerEntry,
+    InvalidTransitionError,
+    CompletedEntry,
+    RejectedEntry,
+    ResolvedEntry,
+    RoutedEntry,
+    SubmittingEntry,
     State,
-    Stopped,
-    Stored,
-    begin,
-    fold,
-    follow,
-    links,
-    without_media,
+    CancelledEntry,
+    StoredEntry,
+    create_job,
+    replay,
+    apply_entry,
+    strip_inline_outputs,
+    strip_inline_media,
 )
-from hfmedia.core.request import TASKS, InputImage, Request
-from hfmedia.core.sizes import RATIOS
+from hfmedia.core.request import TASKS, InputImage, GenerationRequest
+from hfmedia.core.sizes import ASPECT_RATIOS
 
-FACTS: tuple[type[Fact], ...] = get_args(AnyFact)
-WISH = Request(task="text-to-image", model="a/b", prompt="a red fox", seed=7)
+FACTS: tuple[type[LedgerEntry], ...] = get_args(AnyEntry)
+WISH = GenerationRequest(task="text-to-image", model="a/b", prompt="a red fox", seed=7)
 ROUTE = Route(provider="fal-ai", provider_id="fal-ai/flux", model="a/b", task="text-to-image",
               base_url="https://router.huggingface.co/fal-ai", credential="HF_TOKEN")  # fmt: skip
 OUTPUTS = (Output(url="https://fal.media/x.png", mime="image/png"),)
 
-SAMPLES: dict[type[Fact], dict[str, Any]] = {
-    Created: {"request": WISH, "index": 2},
-    Routed: {"route": ROUTE, "request": WISH, "warnings": ("w",)},
-    Sending: {"attempt": 1},
-    Accepted: {"handle": Handle("r1")},
-    Refused: {"kind": "busy", "message": "too many", "status": 429},
-    Doubted: {"message": "the line broke"},
-    Resolved: {"decision": "resend"},
-    Made: {"outputs": OUTPUTS, "seed": 9, "cost": Cost(0.01), "warnings": ("m",)},
-    Stored: {"media": {"path": "fox.png"}},
-    Broken: {"kind": "failed", "message": "no"},
-    Stopped: {"reached": True},
+SAMPLES: dict[type[LedgerEntry], dict[str, Any]] = {
+    CreatedEntry: {"request": WISH, "index": 2},
+    RoutedEntry: {"route": ROUTE, "request": WISH, "warnings": ("w",)},
+    SubmittingEntry: {"attempt": 1},
+    AcceptedEntry: {"handle": JobHandle("r1")},
+    RejectedEntry: {"kind": "busy", "message": "too many", "status": 429},
+    InDoubtEntry: {"message": "the line broke"},
+    ResolvedEntry: {"decision": "resend"},
+    CompletedEntry: {"outputs": OUTPUTS, "seed": 9, "cost": Cost(0.01), "warnings": ("m",)},
+    StoredEntry: {"media": {"path": "fox.png"}},
+    FailedEntry: {"kind": "failed", "message": "no"},
+    CancelledEntry: {"reached": True},
 }
 
 
-def fact(kind: type[Fact], at: float = 0.0, job: str = "j1", **fields: Any) -> Any:
+def fact(kind: type[LedgerEntry], at: float = 0.0, job: str = "j1", **fields: Any) -> Any:
     """A fact of this kind, with sample fields."""
-    return kind(job=job, at=at, **{**SAMPLES[kind], **fields})
+    return kind(job_id=job, timestamp=at, **{**SAMPLES[kind], **fields})
 
 
-def story(*kinds: type[Fact]) -> list[Any]:
+def story(*kinds: type[LedgerEntry]) -> list[Any]:
     """A job's facts, one second apart."""
-    return [fact(kind, at=float(at)) for at, kind in enumerate((Created, *kinds))]
+    return [fact(kind, at=float(at)) for at, kind in enumerate((CreatedEntry, *kinds))]
 
 
 # How to come into each state, by the shortest way.
-WAYS: dict[State, tuple[type[Fact], ...]] = {
+WAYS: dict[State, tuple[type[LedgerEntry], ...]] = {
     "new": (),
-    "ready": (Routed,),
-    "sending": (Routed, Sending),
-    "doubt": (Routed, Sending, Doubted),
-    "running": (Routed, Sending, Accepted),
-    "finished": (Routed, Sending, Accepted, Made),
-    "stored": (Routed, Sending, Accepted, Made, Stored),
-    "failed": (Broken,),
-    "cancelled": (Stopped,),
+    "ready": (RoutedEntry,),
+    "sending": (RoutedEntry, SubmittingEntry),
+    "doubt": (RoutedEntry, SubmittingEntry, InDoubtEntry),
+    "running": (RoutedEntry, SubmittingEntry, AcceptedEntry),
+    "finished": (RoutedEntry, SubmittingEntry, AcceptedEntry, CompletedEntry),
+    "stored": (RoutedEntry, SubmittingEntry, AcceptedEntry, CompletedEntry, StoredEntry),
+    "failed": (FailedEntry,),
+    "cancelled": (CancelledEntry,),
 }
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_state_can_be_reached(state: State) -> None:
     """And every state has a row."""
-    assert fold(story(*WAYS[state])).state == state
-    assert set(LIFE) == set(STATES) == set(WAYS)
+    assert replay(story(*WAYS[state])).state == state
+    assert set(TRANSITIONS) == set(STATES) == set(WAYS)
 
 
 # What must never be possible, state by state; written here apart from the table.
@@ -107,48 +107,48 @@ LEAVES: dict[State, set[State]] = {
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("kind", FACTS)
-def test_a_fact_leads_where_the_table_says_or_is_impossible(state: State, kind: type[Fact]) -> None:
+def test_a_fact_leads_where_the_table_says_or_is_impossible(state: State, kind: type[LedgerEntry]) -> None:
     """All states by all facts."""
-    job = fold(story(*WAYS[state]))
-    if kind in LIFE[state]:
-        assert follow(job, fact(kind, at=99.0)).state == LIFE[state][kind]
+    job = replay(story(*WAYS[state]))
+    if kind in TRANSITIONS[state]:
+        assert apply_entry(job, fact(kind, at=99.0)).state == TRANSITIONS[state][kind]
     else:
-        with pytest.raises(ImpossibleError, match=f"job j1 is {state}"):
-            follow(job, fact(kind, at=99.0))
+        with pytest.raises(InvalidTransitionError, match=f"job j1 is {state}"):
+            apply_entry(job, fact(kind, at=99.0))
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_state_is_left_only_for_those_it_may_be_left_for(state: State) -> None:
     """The edges, said a second time."""
-    assert set(LIFE[state].values()) == LEAVES[state]
+    assert set(TRANSITIONS[state].values()) == LEAVES[state]
 
 
 def test_an_ended_job_stays_ended() -> None:
     """Nothing leads out; only a stored file may be stored again, because it was missing."""
-    assert set(ENDED) == {"stored", "failed", "cancelled"}
-    for state in ENDED:
-        assert set(LIFE[state].values()) <= {state}
-        assert fold(story(*WAYS[state])).ended
-    assert not any(fold(story(*WAYS[state])).ended for state in STATES if state not in ENDED)
+    assert set(TERMINAL_STATES) == {"stored", "failed", "cancelled"}
+    for state in TERMINAL_STATES:
+        assert set(TRANSITIONS[state].values()) <= {state}
+        assert replay(story(*WAYS[state])).is_terminal
+    assert not any(replay(story(*WAYS[state])).is_terminal for state in STATES if state not in TERMINAL_STATES)
 
 
 def test_sending_begins_from_ready_alone_and_only_by_saying_so() -> None:
     """Nothing is bought without the fact that says that it is about to be."""
-    into = {(state, kind) for state, row in LIFE.items() for kind, to in row.items() if to == "sending"}
-    assert into == {("ready", Sending)}
-    assert {state for state, row in LIFE.items() if Sending in row} == {"ready"}
+    into = {(state, kind) for state, row in TRANSITIONS.items() for kind, to in row.items() if to == "sending"}
+    assert into == {("ready", SubmittingEntry)}
+    assert {state for state, row in TRANSITIONS.items() if SubmittingEntry in row} == {"ready"}
 
 
 def test_a_send_cannot_simply_be_cancelled() -> None:
     """What is on its way may be bought: it is accepted, made, refused, doubted or broken first."""
-    assert set(LIFE["sending"]) == {Accepted, Made, Refused, Doubted, Broken}
+    assert set(TRANSITIONS["sending"]) == {AcceptedEntry, CompletedEntry, RejectedEntry, InDoubtEntry, FailedEntry}
 
 
-def reachable(start: State, without: Iterable[type[Fact]]) -> set[State]:
+def reachable(start: State, without: Iterable[type[LedgerEntry]]) -> set[State]:
     """Every state that can follow, by any facts but these."""
     found, edge = {start}, [start]
     while edge:
-        for kind, to in LIFE[edge.pop()].items():
+        for kind, to in TRANSITIONS[edge.pop()].items():
             if kind not in set(without) and to not in found:
                 found.add(to)
                 edge.append(to)
@@ -157,9 +157,9 @@ def reachable(start: State, without: Iterable[type[Fact]]) -> set[State]:
 
 def test_a_doubt_is_never_sent_again_unless_it_is_resolved() -> None:
     """There is no way from doubt to sending that goes around the word of a person."""
-    assert "sending" not in reachable("doubt", without=[Resolved])
+    assert "sending" not in reachable("doubt", without=[ResolvedEntry])
     assert "sending" in reachable("doubt", without=[])
-    assert Resolved not in {kind for state, row in LIFE.items() if state != "doubt" for kind in row}
+    assert ResolvedEntry not in {kind for state, row in TRANSITIONS.items() if state != "doubt" for kind in row}
 
 
 def test_what_was_accepted_is_never_sent_again() -> None:
@@ -170,19 +170,32 @@ def test_what_was_accepted_is_never_sent_again() -> None:
 
 def test_a_doubt_can_be_dropped() -> None:
     """Then the job is over, and says so; resending makes it ready, and nothing more."""
-    doubt = fold(story(Routed, Sending, Doubted))
-    dropped = follow(doubt, fact(Resolved, decision="drop"))
+    doubt = replay(story(RoutedEntry, SubmittingEntry, InDoubtEntry))
+    dropped = apply_entry(doubt, fact(ResolvedEntry, decision="drop"))
     assert (dropped.state, dropped.error) == ("failed", "dropped by the user")
-    again = follow(doubt, fact(Resolved, decision="resend"))
+    again = apply_entry(doubt, fact(ResolvedEntry, decision="resend"))
     assert (again.state, again.error, again.attempts) == ("ready", None, 1)
 
 
 def test_a_job_is_the_fold_of_its_facts() -> None:
     """Every field comes from a fact."""
-    job = fold([*story(Routed, Sending, Refused, Routed, Sending, Accepted, Made, Stored)])
-    assert (job.state, job.attempts, job.refusals) == ("stored", 2, ("too many",))
-    assert (job.index, job.created, job.updated, job.sent) == (2, 0.0, 8.0, 5.0)
-    assert (job.request, job.route, job.handle) == (WISH, ROUTE, Handle("r1"))
+    job = replay(
+        [
+            *story(
+                RoutedEntry,
+                SubmittingEntry,
+                RejectedEntry,
+                RoutedEntry,
+                SubmittingEntry,
+                AcceptedEntry,
+                CompletedEntry,
+                StoredEntry,
+            )
+        ]
+    )
+    assert (job.state, job.attempts, job.rejections) == ("stored", 2, ("too many",))
+    assert (job.index, job.created_at, job.updated_at, job.submitted_at) == (2, 0.0, 8.0, 5.0)
+    assert (job.request, job.route, job.handle) == (WISH, ROUTE, JobHandle("r1"))
     assert (job.outputs, job.seed, job.cost) == (OUTPUTS, 9, Cost(0.01))
     assert (job.media, job.warnings, job.error) == ({"path": "fox.png"}, ("w", "m"), None)
 
@@ -190,24 +203,27 @@ def test_a_job_is_the_fold_of_its_facts() -> None:
 def test_attempts_are_counted_whatever_number_the_fact_names() -> None:
     """The count is of submissions begun, all providers together."""
     facts = [
-        fact(Created),
-        fact(Routed),
-        fact(Sending, attempt=1),
-        fact(Refused),
-        fact(Routed),
-        fact(Sending, attempt=1),
+        fact(CreatedEntry),
+        fact(RoutedEntry),
+        fact(SubmittingEntry, attempt=1),
+        fact(RejectedEntry),
+        fact(RoutedEntry),
+        fact(SubmittingEntry, attempt=1),
     ]
-    assert fold(facts).attempts == 2
+    assert replay(facts).attempts == 2
 
 
 def test_a_result_read_twice_warns_once() -> None:
     """The provider is asked again when a link has expired; its warnings are the same ones."""
-    assert fold(story(Routed, Sending, Accepted, Made, Made)).warnings == ("w", "m")
+    assert replay(story(RoutedEntry, SubmittingEntry, AcceptedEntry, CompletedEntry, CompletedEntry)).warnings == (
+        "w",
+        "m",
+    )
 
 
 def test_another_route_forgets_the_handle_and_warnings_of_the_first() -> None:
     """They belong to the provider that refused."""
-    job = fold([*story(Routed, Sending, Refused), fact(Routed, warnings=("other",))])
+    job = replay([*story(RoutedEntry, SubmittingEntry, RejectedEntry), fact(RoutedEntry, warnings=("other",))])
     assert (job.warnings, job.handle) == (("other",), None)
 
 
@@ -215,16 +231,16 @@ def test_another_route_forgets_the_handle_and_warnings_of_the_first() -> None:
     "facts",
     [
         [],
-        [fact(Routed)],
-        [fact(Created), fact(Created)],
-        [fact(Created), fact(Routed, job="j2")],
-        [fact(Created), fact(Sending)],
+        [fact(RoutedEntry)],
+        [fact(CreatedEntry), fact(CreatedEntry)],
+        [fact(CreatedEntry), fact(RoutedEntry, job_id="j2")],
+        [fact(CreatedEntry), fact(SubmittingEntry)],
     ],
 )
-def test_facts_that_contradict_the_table_are_no_job(facts: list[Fact]) -> None:
+def test_facts_that_contradict_the_table_are_no_job(facts: list[LedgerEntry]) -> None:
     """The ledger or the engine is wrong, and going on might pay twice."""
-    with pytest.raises(ImpossibleError):
-        fold(facts)
+    with pytest.raises(InvalidTransitionError):
+        replay(facts)
 
 
 def test_every_fact_has_a_tag_of_its_own() -> None:
@@ -247,8 +263,8 @@ optional_size = st.none() | st.integers(16, 16_384)
 images = st.builds(InputImage, url=st.none() | words, mime=st.none() | words, name=st.none() | words,
                    width=optional_size, height=optional_size)  # fmt: skip
 requests = st.builds(
-    Request, task=st.sampled_from(TASKS), model=words, prompt=st.none() | words, image=st.none() | images,
-    width=optional_size, height=optional_size, aspect_ratio=st.none() | st.sampled_from(RATIOS),
+    GenerationRequest, task=st.sampled_from(TASKS), model=words, prompt=st.none() | words, image=st.none() | images,
+    width=optional_size, height=optional_size, aspect_ratio=st.none() | st.sampled_from(ASPECT_RATIOS),
     resolution=st.none() | words, seed=st.none() | st.integers(0, 2**64 - 1), seconds=st.none() | numbers,
     guidance_scale=st.none() | numbers, negative_prompt=st.none() | words, fps=st.none() | st.integers(1, 240),
     extra=st.dictionaries(words, plain, max_size=3),
@@ -264,7 +280,7 @@ routes = st.builds(
     via=st.sampled_from(["router", "direct"]),
     lora=st.none() | st.builds(Lora, repo=words, path=st.none() | words),
 )
-handles = st.builds(Handle, id=words, stage=words, path=st.none() | words)
+handles = st.builds(JobHandle, id=words, stage=words, job_path=st.none() | words)
 costs = st.builds(Cost, amount=numbers, unit=words)
 outputs = st.lists(
     st.builds(
@@ -282,79 +298,81 @@ kinds = st.sampled_from(get_args(FailureKind))
 status = st.none() | st.integers(100, 599)
 common: dict[str, Any] = {"job": words, "at": times}
 facts = st.one_of(
-    st.builds(Created, **common, request=requests, index=st.integers(0, 99)),
-    st.builds(Routed, **common, route=routes, request=requests, warnings=warnings),
-    st.builds(Sending, **common, attempt=st.integers(1, 99)),
-    st.builds(Accepted, **common, handle=handles),
-    st.builds(Refused, **common, kind=kinds, message=words, status=status),
-    st.builds(Doubted, **common, message=words),
-    st.builds(Resolved, **common, decision=st.sampled_from(["resend", "drop"])),
+    st.builds(CreatedEntry, **common, request=requests, index=st.integers(0, 99)),
+    st.builds(RoutedEntry, **common, route=routes, request=requests, warnings=warnings),
+    st.builds(SubmittingEntry, **common, attempt=st.integers(1, 99)),
+    st.builds(AcceptedEntry, **common, handle=handles),
+    st.builds(RejectedEntry, **common, kind=kinds, message=words, status=status),
+    st.builds(InDoubtEntry, **common, message=words),
+    st.builds(ResolvedEntry, **common, decision=st.sampled_from(["resend", "drop"])),
     # a provider may tell a seed beyond 64 bits
-    st.builds(Made, **common, outputs=outputs, seed=st.none() | st.integers(-(2**80), 2**80), cost=st.none() | costs,
+    st.builds(CompletedEntry, **common, outputs=outputs, seed=st.none() | st.integers(-(2**80), 2**80), cost=st.none() | costs,
               timings=timings, warnings=warnings),
-    st.builds(Stored, **common, media=st.dictionaries(words, plain, max_size=3)),
-    st.builds(Broken, **common, kind=words, message=words, status=status),
-    st.builds(Stopped, **common, reached=st.none() | st.booleans(), message=words),
+    st.builds(StoredEntry, **common, media=st.dictionaries(words, plain, max_size=3)),
+    st.builds(FailedEntry, **common, kind=words, message=words, status=status),
+    st.builds(CancelledEntry, **common, provider_confirmed=st.none() | st.booleans(), message=words),
 )  # fmt: skip
 
 
 @given(facts)
-def test_every_fact_survives_being_written_down(one: Fact) -> None:
+def test_every_fact_survives_being_written_down(one: LedgerEntry) -> None:
     """As JSON and back through the one union of all facts, nothing is lost and nothing is added."""
-    assert msgspec.json.decode(msgspec.json.encode(one), type=AnyFact) == one
+    assert msgspec.json.decode(msgspec.json.encode(one), type=AnyEntry) == one
 
 
 @given(routes, handles)
-def test_routes_and_handles_of_yesterday_are_as_good_as_fresh_ones(route: Route, handle: Handle) -> None:
+def test_routes_and_handles_of_yesterday_are_as_good_as_fresh_ones(route: Route, handle: JobHandle) -> None:
     """They are data; a credential is there by its name only."""
     assert msgspec.json.decode(msgspec.json.encode(route), type=Route) == route
-    assert msgspec.json.decode(msgspec.json.encode(handle), type=Handle) == handle
+    assert msgspec.json.decode(msgspec.json.encode(handle), type=JobHandle) == handle
 
 
 def test_a_fact_from_a_newer_hfmedia_can_still_be_read() -> None:
     """Fields that are unknown here are passed over; a fact that is unknown is an error, never patience."""
     newer = {"fact": "sending", "job": "j1", "at": 1.0, "attempt": 1, "mood": "good"}
-    assert msgspec.json.decode(msgspec.json.encode(newer), type=AnyFact) == fact(Sending, at=1.0)
+    assert msgspec.json.decode(msgspec.json.encode(newer), type=AnyEntry) == fact(SubmittingEntry, timestamp=1.0)
     with pytest.raises(msgspec.ValidationError):
-        msgspec.json.decode(msgspec.json.encode({**newer, "fact": "dreamt"}), type=AnyFact)
+        msgspec.json.decode(msgspec.json.encode({**newer, "fact": "dreamt"}), type=AnyEntry)
 
 
 MEDIA = "iVBORw0KGgo" * 50
-INLINE_WISHES: list[Request] = [
-    Request(
+INLINE_WISHES: list[GenerationRequest] = [
+    GenerationRequest(
         task="image-to-image", model="a/b", image=InputImage(data=MEDIA.encode(), mime="image/png", name="fox.png")
     ),
-    Request(task="image-to-image", model="a/b", image=InputImage(url=f"data:image/png;base64,{MEDIA}", sha256="00")),
-    Request(task="image-to-image", model="a/b", image=InputImage(url=f" DATA:image/png;base64,{MEDIA}")),
-    Request(task="text-to-video", model="a/b", extra={"last_image": f"data:image/png;base64,{MEDIA}"}),
-    Request(task="text-to-video", model="a/b", extra={"images": [{"url": f"Data:image/png;base64,{MEDIA}"}]}),
-    Request(
+    GenerationRequest(
+        task="image-to-image", model="a/b", image=InputImage(url=f"data:image/png;base64,{MEDIA}", sha256="00")
+    ),
+    GenerationRequest(task="image-to-image", model="a/b", image=InputImage(url=f" DATA:image/png;base64,{MEDIA}")),
+    GenerationRequest(task="text-to-video", model="a/b", extra={"last_image": f"data:image/png;base64,{MEDIA}"}),
+    GenerationRequest(task="text-to-video", model="a/b", extra={"images": [{"url": f"Data:image/png;base64,{MEDIA}"}]}),
+    GenerationRequest(
         task="text-to-video", model="a/b", extra={"image": MEDIA.encode(), "deep": {"er": (bytearray(MEDIA.encode()),)}}
     ),
 ]
 
 
 @pytest.mark.parametrize("wish", INLINE_WISHES, ids=range(len(INLINE_WISHES)))
-def test_inline_media_of_a_wish_is_never_written_down(wish: Request) -> None:
+def test_inline_media_of_a_wish_is_never_written_down(wish: GenerationRequest) -> None:
     """Neither an image's bytes nor a data: URI, however it is spelled and wherever it hides."""
-    written = msgspec.json.encode(fact(Created, request=without_media(wish)))
+    written = msgspec.json.encode(fact(CreatedEntry, request=strip_inline_media(wish)))
     assert len(written) < 500
     assert MEDIA.encode() not in written
-    assert msgspec.json.decode(written, type=AnyFact).request.model == "a/b"
+    assert msgspec.json.decode(written, type=AnyEntry).request.model == "a/b"
 
 
 def test_what_is_no_media_is_written_down_as_it_is() -> None:
     """Links, names, digests and plain parameters stay; the wish itself is not touched."""
-    wish = Request(
+    wish = GenerationRequest(
         task="image-to-video",
         model="a/b",
         image=InputImage(url="https://a/fox.png", name="fox", sha256="00"),
         extra={"style": "data driven", "n": 1, "loras": [{"path": "a/b", "scale": 0.5}]},
     )
-    assert without_media(wish) == wish
-    assert without_media(WISH) == WISH
+    assert strip_inline_media(wish) == wish
+    assert strip_inline_media(WISH) == WISH
     inline = INLINE_WISHES[0]
-    assert (without_media(inline).image or InputImage()).name == "fox.png"
+    assert (strip_inline_media(inline).image or InputImage()).name == "fox.png"
     assert inline.image is not None
     assert inline.image.data == MEDIA.encode()
 
@@ -367,20 +385,22 @@ def test_inline_outputs_go_to_their_file_and_not_into_the_ledger() -> None:
         Output(url=f"data:image/png;base64,{MEDIA}", width=8),
         Output(url=f"\nDATA:image/png;base64,{MEDIA}"),
     )
-    assert links(told) == (
+    assert strip_inline_outputs(told) == (
         Output(url="https://a/1.png", nsfw=True),
         Output(mime="image/png"),
         Output(width=8),
         Output(),
     )
-    assert MEDIA.encode() not in msgspec.json.encode(fact(Made, outputs=links(told)))
+    assert MEDIA.encode() not in msgspec.json.encode(fact(CompletedEntry, outputs=strip_inline_outputs(told)))
 
 
 @given(st.binary(min_size=24, max_size=200), words)
 def test_no_bytes_of_media_survive_into_a_fact(data: bytes, name: str) -> None:
     """Whatever the bytes are: as base64, which is how JSON would hold them, they are not there."""
-    wish = Request(task="image-to-image", model="a/b", image=InputImage(data=data, name=name), extra={"mask": data})
-    slim = without_media(wish)
+    wish = GenerationRequest(
+        task="image-to-image", model="a/b", image=InputImage(data=data, name=name), extra={"mask": data}
+    )
+    slim = strip_inline_media(wish)
     assert slim.image is not None
     assert slim.image.data is None
     assert msgspec.json.encode(data).strip(b'"') not in msgspec.json.encode(slim)
@@ -403,4 +423,4 @@ def test_a_cost_is_told_with_its_unit(cost: Cost, words: str) -> None:
 
 def test_begin_and_fold_agree() -> None:
     """A job of one fact."""
-    assert begin(fact(Created, at=3.0)) == fold([fact(Created, at=3.0)])
+    assert create_job(fact(CreatedEntry, timestamp=3.0)) == replay([fact(CreatedEntry, timestamp=3.0)])

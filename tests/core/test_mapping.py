@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfmedia.core.mapping import Mapping, Model, read_model, read_models
+from hfmedia.core.mapping import ProviderMapping, HubModel, parse_model, parse_models
 
 FAL = {"provider": "fal-ai", "providerId": "fal-ai/flux", "status": "live", "task": "text-to-image"}
 ZAI = {"provider": "zai-org", "providerId": "glm-image", "status": "staging", "task": "text-to-image"}
-READ_FAL = Mapping(provider="fal-ai", provider_id="fal-ai/flux", status="live", task="text-to-image")
-READ_ZAI = Mapping(provider="zai-org", provider_id="glm-image", status="staging", task="text-to-image")
+READ_FAL = ProviderMapping(provider="fal-ai", provider_id="fal-ai/flux", status="live", task="text-to-image")
+READ_ZAI = ProviderMapping(provider="zai-org", provider_id="glm-image", status="staging", task="text-to-image")
 
 
 def model(mapping: Any, **more: Any) -> bytes:
@@ -28,7 +28,7 @@ def by_name(*entries: dict[str, Any]) -> dict[str, Any]:
     return {entry["provider"]: {k: v for k, v in entry.items() if k != "provider"} for entry in entries}
 
 
-SHAPES: dict[str, tuple[Any, tuple[Mapping, ...]]] = {
+SHAPES: dict[str, tuple[Any, tuple[ProviderMapping, ...]]] = {
     "list": ([FAL, ZAI], (READ_FAL, READ_ZAI)),
     "by name": (by_name(FAL, ZAI), (READ_FAL, READ_ZAI)),
     "other order": ([ZAI, FAL], (READ_ZAI, READ_FAL)),
@@ -56,21 +56,21 @@ SHAPES: dict[str, tuple[Any, tuple[Mapping, ...]]] = {
 def test_a_mapping_is_read_in_whatever_shape(name: str) -> None:
     """In the Hub's order; what cannot be read is left out, and the rest stays."""
     raw, mappings = SHAPES[name]
-    assert read_model(model(raw)) == Model("a/b", mappings)
-    assert read_models(b"[" + model(raw) + b"]") == [Model("a/b", mappings)]
+    assert parse_model(model(raw)) == HubModel("a/b", mappings)
+    assert parse_models(b"[" + model(raw) + b"]") == [HubModel("a/b", mappings)]
 
 
 def test_a_model_without_a_mapping_is_served_by_nobody() -> None:
     """Absent is as good as empty."""
-    assert read_model(b'{"id":"a/b"}') == Model("a/b")
+    assert parse_model(b'{"id":"a/b"}') == HubModel("a/b")
 
 
 def test_everything_that_is_known_of_an_entry_is_kept() -> None:
     """LoRA weights, kind, speed and price."""
     entry = {**FAL, "adapter": "lora", "adapterWeightsPath": "x.safetensors", "type": "single-model",
              "performance": {"tokensPerSecond": 12, "firstTokenLatencyMs": 3}, "pricing": 0.5}  # fmt: skip
-    (read,) = read_model(model([entry])).mappings
-    assert (read.adapter, read.weights, read.kind, read.speed, read.price) == (
+    (read,) = parse_model(model([entry])).mappings
+    assert (read.adapter, read.adapter_weights_path, read.mapping_type, read.speed, read.price) == (
         "lora", "x.safetensors", "single-model", 12.0, 0.5,
     )  # fmt: skip
 
@@ -78,17 +78,17 @@ def test_everything_that_is_known_of_an_entry_is_kept() -> None:
 def test_live_is_live_and_nothing_else_is() -> None:
     """Staging and failing ones stay, so that an error can name them."""
     entries = [{**FAL, "provider": name or "x", "status": name} for name in ("live", "staging", "error", "LIVE", "")]
-    read = read_model(model(entries))
+    read = parse_model(model(entries))
     assert [mapping.status for mapping in read.mappings] == ["live", "staging", "error", "LIVE", ""]
-    assert [mapping.provider for mapping in read.live()] == ["live"]
+    assert [mapping.provider for mapping in read.live_mappings()] == ["live"]
 
 
 def test_live_ones_of_one_task_can_be_asked_for() -> None:
     """A model may be served for several."""
-    read = read_model(model([FAL, {**FAL, "provider": "x", "task": "image-to-image"}]))
-    assert [mapping.provider for mapping in read.live("image-to-image")] == ["x"]
-    assert [mapping.provider for mapping in read.live()] == ["fal-ai", "x"]
-    assert read.live("text-to-video") == ()
+    read = parse_model(model([FAL, {**FAL, "provider": "x", "task": "image-to-image"}]))
+    assert [mapping.provider for mapping in read.live_mappings("image-to-image")] == ["x"]
+    assert [mapping.provider for mapping in read.live_mappings()] == ["fal-ai", "x"]
+    assert read.live_mappings("text-to-video") == ()
 
 
 @pytest.mark.parametrize(
@@ -111,18 +111,18 @@ def test_live_ones_of_one_task_can_be_asked_for() -> None:
 def test_what_is_no_model_is_an_error(body: bytes) -> None:
     """Unknown is never read as fine."""
     with pytest.raises(msgspec.DecodeError):
-        read_model(body)
+        parse_model(body)
 
 
 def test_one_bad_model_does_not_spoil_its_page() -> None:
     """Of a thousand models, nine hundred and ninety-nine are still there."""
     page = b"[" + b",".join([b'{"id":7}', model([FAL]), b"null", model("banana"), b'{"error":"no"}']) + b"]"
-    assert read_models(page) == [Model("a/b", (READ_FAL,))]
+    assert parse_models(page) == [HubModel("a/b", (READ_FAL,))]
 
 
 def test_an_empty_page_is_a_page() -> None:
     """The search found nothing."""
-    assert read_models(b"[]") == []
+    assert parse_models(b"[]") == []
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_an_empty_page_is_a_page() -> None:
 def test_a_page_of_which_nothing_can_be_read_is_no_page(body: bytes) -> None:
     """An error dressed as a list must not look like an empty Hub."""
     with pytest.raises(msgspec.DecodeError):
-        read_models(body)
+        parse_models(body)
 
 
 values = st.recursive(
@@ -149,15 +149,15 @@ values = st.recursive(
 @given(values)
 def test_whatever_stands_beside_a_good_entry_it_is_still_found(value: Any) -> None:
     """Malformed neighbours, of any form, in both shapes."""
-    assert READ_FAL in read_model(model([value, FAL])).mappings
-    assert READ_FAL in read_model(model({"x": value, **by_name(FAL)})).mappings
-    assert Model("a/b", (READ_FAL,)) in read_models(b"[" + json.dumps(value).encode() + b"," + model([FAL]) + b"]")
+    assert READ_FAL in parse_model(model([value, FAL])).mappings
+    assert READ_FAL in parse_model(model({"x": value, **by_name(FAL)})).mappings
+    assert HubModel("a/b", (READ_FAL,)) in parse_models(b"[" + json.dumps(value).encode() + b"," + model([FAL]) + b"]")
 
 
 @given(st.one_of(st.binary(max_size=40), values.map(lambda value: json.dumps(value).encode())))
 def test_nothing_but_a_decode_error_leaves_the_reading(body: bytes) -> None:
     """However malformed."""
-    for read in (read_model, read_models):
+    for read in (parse_model, parse_models):
         try:
             read(body)
         except msgspec.DecodeError:

@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 
 from hfmedia.core.errors import HfmediaError, InvalidRequestError
 from hfmedia.core.request import (
-    LARGEST_SEED,
-    LONGEST_PROMPT,
-    MOST_OUTPUTS,
-    POLICIES,
+    MAX_SEED,
+    MAX_PROMPT_CHARS,
+    MAX_OUTPUTS,
+    ROUTING_POLICIES,
     TASKS,
-    Choice,
+    ModelSpec,
     InputImage,
-    Request,
-    check,
-    check_outputs,
-    parse_choice,
+    GenerationRequest,
+    validate_request,
+    validate_output_count,
+    parse_model_spec,
     parse_task,
-    request,
+    build_request,
     with_seed,
 )
-from hfmedia.core.sizes import Ratio, Sizing
+from hfmedia.core.sizes import AspectRatio, SizeSpec
 
 PICTURE = InputImage(data=b"\x89PNG", mime="image/png", name="fox.png")
 HUGE = 10**5000  # a number that Python refuses to print
@@ -50,11 +50,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no prompt": ({"prompt": None}, "prompt is empty"),
     "empty prompt": ({"prompt": ""}, "prompt is empty"),
     "blank prompt": ({"prompt": " \n\t "}, "prompt is empty"),
-    "long prompt": ({"prompt": "x" * (LONGEST_PROMPT + 1)}, "32001 characters; at most 32000"),
+    "long prompt": ({"prompt": "x" * (MAX_PROMPT_CHARS + 1)}, "32001 characters; at most 32000"),
     "prompt is a number": ({"prompt": 7}, "prompt is 7, but must be text"),
     "prompt is bytes": ({"prompt": b"fox"}, "must be text"),
     "prompt is half a character": ({"prompt": "fox \udcff"}, "UTF-8"),
-    "long negative": ({"negative_prompt": "x" * (LONGEST_PROMPT + 1)}, "negative prompt has 32001"),
+    "long negative": ({"negative_prompt": "x" * (MAX_PROMPT_CHARS + 1)}, "negative prompt has 32001"),
     "long list of negatives": ({"negative_prompt": ["x" * 20_000] * 2}, "negative prompt has 40002"),
     "negative is a number": ({"negative_prompt": 1.5}, "negative prompt is 1.5, but must be text"),
     "negatives are numbers": ({"negative_prompt": ["a", 3]}, "negative prompt is 3, but must be text"),
@@ -75,13 +75,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "ratio banana": ({"aspect_ratio": "banana"}, "'banana' is not WIDTH:HEIGHT"),
     "ratio of zero": ({"aspect_ratio": "0:1"}, "side of zero"),
     "ratio is a number": ({"aspect_ratio": 1.5}, "aspect ratio is 1.5, but must be text such as '16:9'"),
-    "ratio made by hand": ({"aspect_ratio": Ratio(0, 1)}, "side of zero"),
-    "ratio made of nonsense": ({"aspect_ratio": Ratio("a", 1)}, "must be a whole number"),  # type: ignore[arg-type]
+    "ratio made by hand": ({"aspect_ratio": AspectRatio(0, 1)}, "side of zero"),
+    "ratio made of nonsense": ({"aspect_ratio": AspectRatio("a", 1)}, "must be a whole number"),  # type: ignore[arg-type]
     "ratio beyond all models": ({"aspect_ratio": "100:1"}, "beyond 8:1"),
     "resolution banana": ({"resolution": "banana"}, "'banana' is not one of 240p"),
     "resolution is a number": ({"resolution": 480}, "resolution is 480, but must be text"),
     "seed below zero": ({"seed": -1}, "seed is -1"),
-    "seed too large": ({"seed": LARGEST_SEED + 1}, "seed is 18446744073709551616"),
+    "seed too large": ({"seed": MAX_SEED + 1}, "seed is 18446744073709551616"),
     "seed is text": ({"seed": "7"}, "seed is '7', but must be a whole number"),
     "seed is true": ({"seed": True}, "seed is True, but must be a whole number"),
     "no steps": ({"num_inference_steps": 0}, "num_inference_steps is 0, but must be 1 to 1000"),
@@ -115,19 +115,19 @@ def test_bad_input_is_refused_in_one_sentence(name: str) -> None:
     """The sentence says what was wrong and what would be right."""
     change, words = BAD[name]
     wish: dict[str, Any] = {"task": "text-to-image", "model": "a/b", "prompt": "a red fox", **change}
-    assert words in refusal(request, wish.pop("task"), wish.pop("model"), **wish)
+    assert words in refusal(build_request, wish.pop("task"), wish.pop("model"), **wish)
 
 
 GOOD: list[dict[str, Any]] = [
-    {"prompt": "x" * LONGEST_PROMPT},
+    {"prompt": "x" * MAX_PROMPT_CHARS},
     {"prompt": "ein Füchslein 🦊"},
     {"seed": 0},
-    {"seed": LARGEST_SEED},
+    {"seed": MAX_SEED},
     {"width": 16, "height": 16_384},
     {"guidance_scale": 0},
     {"guidance_scale": 7.5},
     {"seconds": 0.5, "fps": 24, "num_frames": 81},
-    {"aspect_ratio": Ratio(16, 9)},
+    {"aspect_ratio": AspectRatio(16, 9)},
     {"resolution": ""},
     {"resolution": "2K"},
     {"extra": None},
@@ -141,41 +141,41 @@ GOOD: list[dict[str, Any]] = [
 def test_what_can_be_sent_is_taken(change: dict[str, Any]) -> None:
     """The bounds themselves are inside."""
     wish = {"task": "text-to-image", "model": "a/b", "prompt": "a red fox", **change}
-    made = request(wish.pop("task"), wish.pop("model"), **wish)
-    check(made)
+    made = build_request(wish.pop("task"), wish.pop("model"), **wish)
+    validate_request(made)
 
 
 def test_negative_prompts_may_be_a_list() -> None:
     """The Hub's own client takes a list for videos."""
-    made = request("text-to-video", "a/b", prompt="x", negative_prompt=["blurry", "text"])
+    made = build_request("text-to-video", "a/b", prompt="x", negative_prompt=["blurry", "text"])
     assert made.negative_prompt == "blurry, text"
-    assert request("text-to-video", "a/b", prompt="x", negative_prompt="blurry").negative_prompt == "blurry"
+    assert build_request("text-to-video", "a/b", prompt="x", negative_prompt="blurry").negative_prompt == "blurry"
 
 
 def test_a_callers_own_dict_is_not_kept() -> None:
     """What the caller changes later does not change the request."""
     mine = {"a": 1}
-    made = request("text-to-image", "a/b", prompt="x", extra=mine)
+    made = build_request("text-to-image", "a/b", prompt="x", extra=mine)
     mine["a"] = 2
     assert made.extra == {"a": 1}
 
 
 def test_words_of_size_are_kept_together() -> None:
     """One form inside: ratios are ratios, resolutions are lower case."""
-    made = request("text-to-image", "a/b", prompt="x", width=64, aspect_ratio="16:9", resolution="1K")
-    assert made.sizing == Sizing(width=64, aspect_ratio=Ratio(16, 9), resolution="1k")
+    made = build_request("text-to-image", "a/b", prompt="x", width=64, aspect_ratio="16:9", resolution="1K")
+    assert made.size_spec == SizeSpec(width=64, aspect_ratio=AspectRatio(16, 9), resolution="1k")
 
 
 def test_parameters_are_told_as_plain_data() -> None:
     """For the file beside the picture: what was asked for, in the user's words, and nothing that was not."""
-    made = request("text-to-image", "a/b", prompt="x", seed=0, aspect_ratio="16:9", extra={"style": "oil"})
+    made = build_request("text-to-image", "a/b", prompt="x", seed=0, aspect_ratio="16:9", extra={"style": "oil"})
     assert made.parameters() == {"seed": 0, "aspect_ratio": "16:9", "style": "oil"}
     assert msgspec.json.decode(msgspec.json.encode(made.parameters())) == made.parameters()
 
 
 def test_a_task_makes_what_its_name_says() -> None:
     """Images or videos."""
-    made = {task: Request(task=task, model="a/b").makes for task in TASKS}
+    made = {task: GenerationRequest(task=task, model="a/b").output_kind for task in TASKS}
     assert made == {
         "text-to-image": "image",
         "text-to-video": "video",
@@ -186,7 +186,7 @@ def test_a_task_makes_what_its_name_says() -> None:
 
 def test_another_seed_is_another_request() -> None:
     """The first is not touched."""
-    first = request("text-to-image", "a/b", prompt="x", seed=1)
+    first = build_request("text-to-image", "a/b", prompt="x", seed=1)
     assert (with_seed(first, 2).seed, first.seed, with_seed(first, None).seed) == (2, 1, None)
 
 
@@ -196,18 +196,18 @@ def test_an_image_does_not_show_its_bytes() -> None:
     assert len(repr(InputImage(url="data:image/png;base64," + "A" * 10_000))) < 300
 
 
-@pytest.mark.parametrize("n", [1, 2, MOST_OUTPUTS])
+@pytest.mark.parametrize("n", [1, 2, MAX_OUTPUTS])
 def test_a_sensible_number_of_outputs_is_taken(n: int) -> None:
     """The bounds are inside."""
-    assert check_outputs(n) == n
+    assert validate_output_count(n) == n
 
 
 @pytest.mark.parametrize(
-    "n", [0, -1, MOST_OUTPUTS + 1, True, 1.0, math.nan, "4", None, pytest.param(HUGE, id="unprintable")]
+    "n", [0, -1, MAX_OUTPUTS + 1, True, 1.0, math.nan, "4", None, pytest.param(HUGE, id="unprintable")]
 )
 def test_an_absurd_number_of_outputs_is_refused(n: Any) -> None:
     """Every output is paid for; a mistake here is dear."""
-    assert refusal(check_outputs, n).startswith("n is ")
+    assert refusal(validate_output_count, n).startswith("n is ")
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -221,21 +221,21 @@ def test_every_task_is_known_by_its_name(task: str) -> None:
 @pytest.mark.parametrize(
     ("text", "choice"),
     [
-        ("a/b", Choice("a/b")),
-        (" a/b\n", Choice("a/b")),
-        ("gpt2", Choice("gpt2")),
-        ("black-forest-labs/FLUX.1-schnell:fal-ai", Choice("black-forest-labs/FLUX.1-schnell", "fal-ai")),
-        ("a/b:my_provider-2", Choice("a/b", "my_provider-2")),
-        ("a/b:fastest", Choice("a/b", policy="fastest")),
-        ("a/b:cheapest", Choice("a/b", policy="cheapest")),
-        ("a/b:preferred", Choice("a/b", policy="preferred")),
-        ("a/b:Fastest", Choice("a/b", "Fastest")),
+        ("a/b", ModelSpec("a/b")),
+        (" a/b\n", ModelSpec("a/b")),
+        ("gpt2", ModelSpec("gpt2")),
+        ("black-forest-labs/FLUX.1-schnell:fal-ai", ModelSpec("black-forest-labs/FLUX.1-schnell", "fal-ai")),
+        ("a/b:my_provider-2", ModelSpec("a/b", "my_provider-2")),
+        ("a/b:fastest", ModelSpec("a/b", policy="fastest")),
+        ("a/b:cheapest", ModelSpec("a/b", policy="cheapest")),
+        ("a/b:preferred", ModelSpec("a/b", policy="preferred")),
+        ("a/b:Fastest", ModelSpec("a/b", "Fastest")),
     ],
 )
-def test_a_model_is_taken_apart(text: str, choice: Choice) -> None:
+def test_a_model_is_taken_apart(text: str, choice: ModelSpec) -> None:
     """The model, then a provider or a policy; said again, it is the same."""
-    assert parse_choice(text) == choice
-    assert parse_choice(str(choice)) == choice
+    assert parse_model_spec(text) == choice
+    assert parse_model_spec(str(choice)) == choice
 
 
 NASTY_MODELS = [
@@ -249,26 +249,26 @@ NASTY_MODELS = [
 @pytest.mark.parametrize("text", NASTY_MODELS, ids=ascii)
 def test_what_is_no_model_is_refused(text: str) -> None:
     """A model's name goes into a URL: nothing that could lead elsewhere passes."""
-    refusal(parse_choice, text)
+    refusal(parse_model_spec, text)
 
 
 @pytest.mark.parametrize("text", [None, 3, b"a/b", ["a/b"], "x" * 9000, "a/" + "b" * 201], ids=lambda v: repr(v)[:20])
 def test_what_is_no_name_at_all_is_refused(text: Any) -> None:
     """Wrong types and endless names too."""
-    refusal(parse_choice, text)
+    refusal(parse_model_spec, text)
 
 
 @given(st.text(max_size=40))
 def test_a_model_is_read_or_refused_and_never_leads_elsewhere(text: str) -> None:
     """Whatever is written: a model of at most two plain parts, or the error that says so."""
     try:
-        choice = parse_choice(text)
+        choice = parse_model_spec(text)
     except InvalidRequestError:
         return
     assert 1 <= len(choice.model.split("/")) <= 2
     assert not set(choice.model) & set(" ?#%\\\"'<>:\n\r\t\0")
     assert ".." not in choice.model
-    assert choice.policy in (None, *POLICIES)
+    assert choice.policy in (None, *ROUTING_POLICIES)
     assert choice.provider is None or choice.policy is None
 
 
@@ -278,18 +278,20 @@ anything = st.one_of(
 )  # fmt: skip
 
 
-@given(st.dictionaries(st.sampled_from([*Request.__struct_fields__[2:], "banana"]), anything), anything, anything)
+@given(
+    st.dictionaries(st.sampled_from([*GenerationRequest.__struct_fields__[2:], "banana"]), anything), anything, anything
+)
 def test_whatever_is_given_it_is_a_request_that_can_be_sent_or_a_clear_refusal(
     fields: dict[str, Any], task: Any, model: Any
 ) -> None:
     """No other error leaves the door, and what passes it can be written as JSON."""
     for first in (task, "text-to-image", "image-to-video"):
         try:
-            made = request(first, model if isinstance(model, str) else "a/b", **fields)
+            made = build_request(first, model if isinstance(model, str) else "a/b", **fields)
         except HfmediaError as error:
             assert isinstance(error, InvalidRequestError)
             assert len(str(error)) < 400
         else:
-            again = msgspec.json.decode(msgspec.json.encode(made), type=Request)
+            again = msgspec.json.decode(msgspec.json.encode(made), type=GenerationRequest)
             assert again.prompt == made.prompt
-            assert again.sizing == made.sizing
+            assert again.size_spec == made.size_spec

@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfmedia.core.retry import (
-    BACKOFF_FIRST,
-    BACKOFF_LONGEST,
-    CHECK_RETRIES,
-    LONGEST_RETRY_AFTER,
-    POLL_FIRST,
-    POLL_NEAR,
-    POLL_RARELY,
-    POLL_SLOWEST,
+    BACKOFF_INITIAL,
+    BACKOFF_MAX,
+    POLL_RETRIES,
+    MAX_RETRY_AFTER,
+    POLL_MIN,
+    POLL_NEAR_END,
+    POLL_FAR_FROM_END,
+    POLL_MAX,
     backoff,
-    pace,
-    resets_in,
-    retry_after,
-    seconds_until,
+    poll_interval,
+    parse_rate_limit_reset,
+    parse_retry_after,
+    retry_delay,
 )
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -35,9 +35,9 @@ WAITS = [
     ({"retry-after": " 7 "}, 7),
     ({"retry-after": "1.5"}, 1.5),
     ({"retry-after": "3600"}, 3600),
-    ({"retry-after": "99999999"}, LONGEST_RETRY_AFTER),
+    ({"retry-after": "99999999"}, MAX_RETRY_AFTER),
     ({"retry-after": "1" * 400}, None),
-    ({"retry-after": "1e300"}, LONGEST_RETRY_AFTER),
+    ({"retry-after": "1e300"}, MAX_RETRY_AFTER),
     ({"retry-after": "-1"}, None),
     ({"retry-after": "-0.5"}, None),
     ({"retry-after": "nan"}, None),
@@ -50,7 +50,7 @@ WAITS = [
     ({"retry-after": "Tue, 14 Nov 2023 22:13:30 -0000"}, 10),
     ({"retry-after": "Tue, 14 Nov 2023 22:13:20 GMT"}, 0),
     ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
-    ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, LONGEST_RETRY_AFTER),
+    ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, MAX_RETRY_AFTER),
     ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, 0),
     ({"retry-after": "Wed, 99 Oct 2015 07:28:00 GMT"}, None),
     ({"retry-after": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, None),
@@ -59,7 +59,7 @@ WAITS = [
     ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
     ({"retry-after-ms": "banana", "retry-after": "9"}, 9),
     ({"retry-after-ms": "-5", "retry-after": "9"}, 9),
-    ({"retry-after-ms": "1e12"}, LONGEST_RETRY_AFTER),
+    ({"retry-after-ms": "1e12"}, MAX_RETRY_AFTER),
     ({"ratelimit-reset": "12"}, 12),
     ({"ratelimit-reset": "12", "retry-after": "3"}, 3),
     ({"ratelimit-reset": "banana"}, None),
@@ -69,7 +69,7 @@ WAITS = [
 @pytest.mark.parametrize(("headers", "wait"), WAITS, ids=lambda value: str(value)[:60])
 def test_what_a_reply_says_of_when_to_come_back(headers: dict[str, str], wait: float | None) -> None:
     """Seconds, milliseconds or a date; garbage is as if nothing had been said."""
-    assert seconds_until(*retry_after(headers), now=NOW) == wait
+    assert retry_delay(*parse_retry_after(headers), now=NOW) == wait
 
 
 texts = st.one_of(st.text(max_size=30), st.integers().map(str), st.floats().map(str), st.datetimes().map(str),
@@ -82,16 +82,16 @@ texts = st.one_of(st.text(max_size=30), st.integers().map(str), st.floats().map(
 )
 def test_a_wait_is_none_or_between_nothing_and_an_hour(headers: dict[str, str], now: float) -> None:
     """However the header was spelled: no server makes us wait a year or a negative time, and none makes us raise."""
-    wait = seconds_until(*retry_after(headers), now=now)
-    assert wait is None or 0 <= wait <= LONGEST_RETRY_AFTER
+    wait = retry_delay(*parse_retry_after(headers), now=now)
+    assert wait is None or 0 <= wait <= MAX_RETRY_AFTER
 
 
 @given(st.integers(1, 3600), st.integers(1_600_000_000, 2_000_000_000))
 def test_a_date_means_the_seconds_until_then(ahead: int, now: int) -> None:
     """The same wait, said as a number and as a date."""
     date = formatdate(now + ahead, usegmt=True)
-    assert seconds_until(*retry_after({"retry-after": date}), now=now) == ahead
-    assert seconds_until(*retry_after({"retry-after": str(ahead)}), now=now) == ahead
+    assert retry_delay(*parse_retry_after({"retry-after": date}), now=now) == ahead
+    assert retry_delay(*parse_retry_after({"retry-after": str(ahead)}), now=now) == ahead
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,13 @@ def test_a_date_means_the_seconds_until_then(ahead: int, now: int) -> None:
 )
 def test_seconds_in_a_sentence_are_found(text: str, seconds: float | None) -> None:
     """Replicate says it in words."""
-    assert resets_in(text) == seconds
+    assert parse_rate_limit_reset(text) == seconds
 
 
 @given(st.integers(1, 100_000), st.floats(0, 1, exclude_max=True))
 def test_backoff_is_bounded_on_both_sides(attempt: int, dice: float) -> None:
     """Never at once, never longer than a person would wait; no number of attempts breaks it."""
-    assert 0.75 * BACKOFF_FIRST <= backoff(attempt, dice) <= 1.25 * BACKOFF_LONGEST
+    assert 0.75 * BACKOFF_INITIAL <= backoff(attempt, dice) <= 1.25 * BACKOFF_MAX
 
 
 def test_backoff_doubles_until_its_cap() -> None:
@@ -128,14 +128,14 @@ def test_the_dice_spread_callers_apart() -> None:
 
 def test_polls_that_fail_are_borne_for_about_a_minute() -> None:
     """The number of retries was chosen with the backoff in mind."""
-    assert 45 <= sum(backoff(n, 0.5) for n in range(1, CHECK_RETRIES + 1)) <= 90
+    assert 45 <= sum(backoff(n, 0.5) for n in range(1, POLL_RETRIES + 1)) <= 90
 
 
 def polls(ready: float) -> tuple[int, float]:
     """How many polls a job costs that is ready after so many seconds, and when the last one sees it."""
     at, count = 0.0, 0
     while at < ready:
-        at += pace(at)
+        at += poll_interval(at)
         count += 1
     return count, at
 
@@ -152,8 +152,8 @@ def test_a_result_is_seen_soon_after_it_is_there() -> None:
     while at < 3600:
         ready = math.nextafter(at, math.inf)
         _, seen = polls(ready)
-        assert seen - ready <= min(POLL_SLOWEST, max(POLL_FIRST, POLL_NEAR, POLL_RARELY, ready / 8)) + 1e-9
-        at += pace(at)
+        assert seen - ready <= min(POLL_MAX, max(POLL_MIN, POLL_NEAR_END, POLL_FAR_FROM_END, ready / 8)) + 1e-9
+        at += poll_interval(at)
 
 
 @pytest.mark.parametrize("ready", [0.1, 0.5, 2.0, 2.01, 5.0, 60.0, 3600.0])
@@ -166,12 +166,12 @@ def test_a_two_second_job_is_not_seen_two_seconds_late(ready: float) -> None:
 @given(st.floats(-10, 1e9))
 def test_the_pace_is_bounded_on_both_sides(elapsed: float) -> None:
     """Never a busy loop, never a silence of minutes; a clock that runs backwards changes nothing."""
-    assert POLL_FIRST <= pace(elapsed) <= POLL_SLOWEST
+    assert POLL_MIN <= poll_interval(elapsed) <= POLL_MAX
 
 
 @given(st.floats(-10, 1e9), st.floats())
 def test_a_guess_of_the_end_moves_the_pace_within_bounds(elapsed: float, expected: float) -> None:
     """Whatever is expected: never a busy loop, never more than a minute, never later than twice the age by much."""
-    wait = pace(elapsed, expected)
-    assert POLL_NEAR <= wait <= POLL_RARELY
-    assert wait <= max(1.0, pace(elapsed), elapsed)
+    wait = poll_interval(elapsed, expected)
+    assert POLL_NEAR_END <= wait <= POLL_FAR_FROM_END
+    assert wait <= max(1.0, poll_interval(elapsed), elapsed)

@@ -13,37 +13,39 @@ from hypothesis import strategies as st
 
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.sizes import (
-    LARGEST_SIDE,
-    RATIO_GRAIN,
-    RATIOS,
+    MAX_SIDE,
+    RATIO_TOLERANCE,
+    ASPECT_RATIOS,
     RESOLUTIONS,
-    SMALLEST_SIDE,
+    MIN_SIDE,
     VIDEO_RESOLUTIONS,
-    Ratio,
+    AspectRatio,
     Size,
-    SizeRule,
-    Sizing,
-    check_side,
-    describe,
-    fit_size,
+    SizeConstraints,
+    SizeSpec,
+    validate_side,
+    describe_size,
+    adapt_size,
     parse_ratio,
     parse_resolution,
     parse_size,
-    shown,
+    truncated_repr,
 )
 
-SQUARE, WIDE = Ratio(1, 1), Ratio(16, 9)
-ZAI = SizeRule(form="pixels", multiple=32, smallest=1024, largest=2048, most_pixels=2**22, area=1280 * 1280)
-COARSE = SizeRule(form="pixels", multiple=64, smallest=256, largest=1536)
-FREE = SizeRule(form="pixels")
-RATIO_ONLY = SizeRule(form="ratio")
+SQUARE, WIDE = AspectRatio(1, 1), AspectRatio(16, 9)
+ZAI = SizeConstraints(
+    style="pixels", multiple=32, min_side=1024, max_side=2048, max_pixels=2**22, default_area=1280 * 1280
+)
+COARSE = SizeConstraints(style="pixels", multiple=64, min_side=256, max_side=1536)
+FREE = SizeConstraints(style="pixels")
+RATIO_ONLY = SizeConstraints(style="ratio")
 
 
-def fit(rule: SizeRule, default: Ratio = SQUARE, **wanted: object) -> tuple[Sizing, tuple[str, ...]]:
+def fit(rule: SizeConstraints, default: AspectRatio = SQUARE, **wanted: object) -> tuple[SizeSpec, tuple[str, ...]]:
     """What provider ``p`` is told of a wish."""
     if isinstance(wanted.get("aspect_ratio"), str):
         wanted["aspect_ratio"] = parse_ratio(str(wanted["aspect_ratio"]))
-    return fit_size(Sizing(**wanted), rule, provider="p", default=default)  # type: ignore[arg-type]
+    return adapt_size(SizeSpec(**wanted), rule, provider="p", default_ratio=default)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def fit(rule: SizeRule, default: Ratio = SQUARE, **wanted: object) -> tuple[Sizi
 )  # fmt: skip
 def test_a_ratio_is_read_in_lowest_terms_as_the_field_writes_it(text: str, ratio: tuple[int, int]) -> None:
     """Two spellings of one shape are one ratio."""
-    assert parse_ratio(text) == Ratio(*ratio)
+    assert parse_ratio(text) == AspectRatio(*ratio)
 
 
 @pytest.mark.parametrize(
@@ -108,19 +110,17 @@ def test_an_unknown_resolution_is_refused_and_the_known_ones_are_named(text: str
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize(
-    "pixels", [0, -1, SMALLEST_SIDE - 1, LARGEST_SIDE + 1, 10**30, pytest.param(10**5000, id="huge")]
-)
+@pytest.mark.parametrize("pixels", [0, -1, MIN_SIDE - 1, MAX_SIDE + 1, 10**30, pytest.param(10**5000, id="huge")])
 def test_a_side_out_of_bounds_is_refused(pixels: int) -> None:
     """Even a number that Python will not print."""
     with pytest.raises(InvalidRequestError, match="width"):
-        check_side("width", pixels)
+        validate_side("width", pixels)
 
 
 @given(st.one_of(st.text(), st.integers(), st.floats(), st.binary()))
 def test_a_value_is_shown_in_at_most_80_characters(value: object) -> None:
     """An error stays one sentence, whatever was given."""
-    assert len(shown(value)) <= 80
+    assert len(truncated_repr(value)) <= 80
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_value_is_shown_in_at_most_80_characters(value: object) -> None:
 )
 def test_a_size_is_described_in_all_of_the_user_s_words(wanted: dict[str, object], words: str) -> None:
     """What was dropped can be named whole."""
-    assert describe(Sizing(**wanted)) == words  # type: ignore[arg-type]
+    assert describe_size(SizeSpec(**wanted)) == words  # type: ignore[arg-type]
 
 
 PIXELS = [
@@ -173,7 +173,7 @@ PIXELS = [
 
 @pytest.mark.parametrize(("rule", "default", "wanted", "width", "height", "told"), PIXELS)
 def test_a_wish_becomes_the_nearest_legal_pixels(
-    rule: SizeRule, default: Ratio, wanted: dict[str, object], width: int, height: int, told: list[str]
+    rule: SizeConstraints, default: AspectRatio, wanted: dict[str, object], width: int, height: int, told: list[str]
 ) -> None:
     """Rounded or scaled, with a sentence for each word of the user's that could not be kept."""
     sizing, warnings = fit(rule, default, **wanted)
@@ -203,21 +203,21 @@ def test_pixels_become_a_ratio_and_a_resolution_where_those_are_the_words(
 ) -> None:
     """And it is told, because the pixels are not what was asked for any more."""
     sizing, warnings = fit(RATIO_ONLY, **wanted)
-    assert sizing == Sizing(aspect_ratio=parse_ratio(ratio) if ratio else None, resolution=resolution)
+    assert sizing == SizeSpec(aspect_ratio=parse_ratio(ratio) if ratio else None, resolution=resolution)
     assert bool(warnings) == bool(told), warnings
     for words in told:
         assert any(words in warning for warning in warnings), (words, warnings)
 
 
-sides = st.integers(SMALLEST_SIDE, LARGEST_SIDE)
+sides = st.integers(MIN_SIDE, MAX_SIDE)
 ratios = st.one_of(
-    st.sampled_from(RATIOS),
+    st.sampled_from(ASPECT_RATIOS),
     st.tuples(st.integers(1, 999), st.integers(1, 999))
     .filter(lambda pair: max(pair) <= 8 * min(pair))
     .map(lambda pair: parse_ratio(f"{pair[0]}:{pair[1]}")),
 )
 sizings = st.builds(
-    Sizing,
+    SizeSpec,
     width=st.none() | sides,
     height=st.none() | sides,
     aspect_ratio=st.none() | ratios,
@@ -226,62 +226,64 @@ sizings = st.builds(
 
 
 @st.composite
-def pixel_rules(draw: st.DrawFn) -> SizeRule:
+def pixel_rules(draw: st.DrawFn) -> SizeConstraints:
     """A rule that at least some square keeps."""
     multiple = draw(st.sampled_from([1, 2, 8, 16, 32, 64]))
-    smallest = draw(st.integers(SMALLEST_SIDE, 1024))
+    smallest = draw(st.integers(MIN_SIDE, 1024))
     largest = draw(st.integers(smallest + multiple, 4096))
     lowest = math.ceil(smallest / multiple) * multiple
     most = draw(st.none() | st.integers(lowest * lowest, 4096 * 4096))
-    return SizeRule(form="pixels", multiple=multiple, smallest=smallest, largest=largest, most_pixels=most)
+    return SizeConstraints(style="pixels", multiple=multiple, min_side=smallest, max_side=largest, max_pixels=most)
 
 
-rules = st.one_of(pixel_rules(), st.just(ZAI), st.just(RATIO_ONLY), st.builds(SizeRule, form=st.just("none")))
+rules = st.one_of(pixel_rules(), st.just(ZAI), st.just(RATIO_ONLY), st.builds(SizeConstraints, style=st.just("none")))
 defaults = st.sampled_from([SQUARE, WIDE])
 
 
-def is_legal(sizing: Sizing, rule: SizeRule) -> bool:
+def is_legal(sizing: SizeSpec, rule: SizeConstraints) -> bool:
     """The rule, said a second time and in other words than the code says it."""
-    if rule.form == "none":
-        return sizing == Sizing()
-    if rule.form == "ratio":
+    if rule.style == "none":
+        return sizing == SizeSpec()
+    if rule.style == "ratio":
         return sizing.width is None and sizing.height is None
     both = (sizing.width or 0, sizing.height or 0)
-    fits = all(rule.smallest <= side <= rule.largest and side % rule.multiple == 0 for side in both)
-    return fits and (rule.most_pixels is None or both[0] * both[1] <= rule.most_pixels)
+    fits = all(rule.min_side <= side <= rule.max_side and side % rule.multiple == 0 for side in both)
+    return fits and (rule.max_pixels is None or both[0] * both[1] <= rule.max_pixels)
 
 
 @given(sizings, rules, defaults)
-def test_the_result_is_always_legal(wanted: Sizing, rule: SizeRule, default: Ratio) -> None:
+def test_the_result_is_always_legal(wanted: SizeSpec, rule: SizeConstraints, default: AspectRatio) -> None:
     """Whatever was asked for, what is sent keeps the provider's rule."""
-    sizing, _ = fit_size(wanted, rule, provider="p", default=default)
-    assert wanted == Sizing() or is_legal(sizing, rule)
+    sizing, _ = adapt_size(wanted, rule, provider="p", default_ratio=default)
+    assert wanted == SizeSpec() or is_legal(sizing, rule)
 
 
 @given(sizings, rules, defaults)
-def test_fitting_twice_changes_and_tells_nothing_more(wanted: Sizing, rule: SizeRule, default: Ratio) -> None:
+def test_fitting_twice_changes_and_tells_nothing_more(
+    wanted: SizeSpec, rule: SizeConstraints, default: AspectRatio
+) -> None:
     """A fitted request goes through again, as after failover to a provider with the same rule."""
-    once, _ = fit_size(wanted, rule, provider="p", default=default)
-    assert fit_size(once, rule, provider="p", default=default) == (once, ())
+    once, _ = adapt_size(wanted, rule, provider="p", default_ratio=default)
+    assert adapt_size(once, rule, provider="p", default_ratio=default) == (once, ())
 
 
 @given(rules, defaults)
-def test_no_wish_is_no_word(rule: SizeRule, default: Ratio) -> None:
+def test_no_wish_is_no_word(rule: SizeConstraints, default: AspectRatio) -> None:
     """Who asks for no size leaves it to the provider, and hears nothing of it."""
-    assert fit_size(Sizing(), rule, provider="p", default=default) == (Sizing(), ())
+    assert adapt_size(SizeSpec(), rule, provider="p", default_ratio=default) == (SizeSpec(), ())
 
 
 @given(sizings, defaults)
-def test_where_models_differ_the_wish_is_passed_on_as_it_is(wanted: Sizing, default: Ratio) -> None:
+def test_where_models_differ_the_wish_is_passed_on_as_it_is(wanted: SizeSpec, default: AspectRatio) -> None:
     """Replicate's models each have words of their own; nothing is touched."""
-    assert fit_size(wanted, SizeRule(form="given"), provider="p", default=default) == (wanted, ())
+    assert adapt_size(wanted, SizeConstraints(style="given"), provider="p", default_ratio=default) == (wanted, ())
 
 
-def changed(wanted: Sizing, sizing: Sizing, rule: SizeRule) -> bool:
+def changed(wanted: SizeSpec, sizing: SizeSpec, rule: SizeConstraints) -> bool:
     """Whether a word of the user's is not kept by what is sent."""
-    if rule.form == "none":
-        return wanted != Sizing()
-    if rule.form == "ratio":
+    if rule.style == "none":
+        return wanted != SizeSpec()
+    if rule.style == "ratio":
         kept = (wanted.aspect_ratio, wanted.resolution) == (sizing.aspect_ratio, sizing.resolution)
         return bool(wanted.width or wanted.height) or not kept
     width, height = sizing.width or 0, sizing.height or 0
@@ -290,42 +292,42 @@ def changed(wanted: Sizing, sizing: Sizing, rule: SizeRule) -> bool:
     if wanted.resolution and min(width, height) != RESOLUTIONS[wanted.resolution]:
         return True
     ratio = wanted.aspect_ratio
-    return ratio is not None and abs(math.log(width / height) - math.log(ratio.value)) > RATIO_GRAIN
+    return ratio is not None and abs(math.log(width / height) - math.log(ratio.value)) > RATIO_TOLERANCE
 
 
 @given(sizings, rules, defaults)
 def test_a_warning_comes_exactly_when_a_word_of_the_user_s_was_changed(
-    wanted: Sizing, rule: SizeRule, default: Ratio
+    wanted: SizeSpec, rule: SizeConstraints, default: AspectRatio
 ) -> None:
     """Never in silence, and never for nothing."""
-    sizing, warnings = fit_size(wanted, rule, provider="p", default=default)
+    sizing, warnings = adapt_size(wanted, rule, provider="p", default_ratio=default)
     assert bool(warnings) == changed(wanted, sizing, rule), (sizing, warnings)
     assert all("p " in warning or "was dropped" in warning for warning in warnings)
 
 
 @given(pixel_rules(), st.data())
-def test_a_legal_size_is_sent_untouched(rule: SizeRule, data: st.DataObject) -> None:
+def test_a_legal_size_is_sent_untouched(rule: SizeConstraints, data: st.DataObject) -> None:
     """The nearest legal size to a legal size is itself."""
-    first = math.ceil(rule.smallest / rule.multiple)
-    last = rule.largest // rule.multiple
+    first = math.ceil(rule.min_side / rule.multiple)
+    last = rule.max_side // rule.multiple
     width = data.draw(st.integers(first, last)) * rule.multiple
-    tallest = last if rule.most_pixels is None else min(last, rule.most_pixels // width // rule.multiple)
+    tallest = last if rule.max_pixels is None else min(last, rule.max_pixels // width // rule.multiple)
     if tallest < first:
         return
     height = data.draw(st.integers(first, tallest)) * rule.multiple
-    wanted = Sizing(width=width, height=height)
-    assert fit_size(wanted, rule, provider="p", default=SQUARE) == (wanted, ())
+    wanted = SizeSpec(width=width, height=height)
+    assert adapt_size(wanted, rule, provider="p", default_ratio=SQUARE) == (wanted, ())
 
 
-@given(pixel_rules(), ratios, st.integers(SMALLEST_SIDE, LARGEST_SIDE))
-def test_the_shape_is_kept_within_the_grain(rule: SizeRule, ratio: Ratio, short: int) -> None:
+@given(pixel_rules(), ratios, st.integers(MIN_SIDE, MAX_SIDE))
+def test_the_shape_is_kept_within_the_grain(rule: SizeConstraints, ratio: AspectRatio, short: int) -> None:
     """A size too small or too large is scaled as a whole, where the rule leaves room for its shape at all."""
-    wide = Sizing(width=round(short * max(1.0, ratio.value)), height=round(short / min(1.0, ratio.value)))
-    sizing, _ = fit_size(wide, rule, provider="p", default=SQUARE)
+    wide = SizeSpec(width=round(short * max(1.0, ratio.value)), height=round(short / min(1.0, ratio.value)))
+    sizing, _ = adapt_size(wide, rule, provider="p", default_ratio=SQUARE)
     assert wide.width and wide.height and sizing.width and sizing.height
     shape, made = wide.width / wide.height, sizing.width / sizing.height
-    longest = rule.largest if rule.most_pixels is None else min(rule.largest, rule.most_pixels / rule.smallest)
-    room = longest / rule.smallest
+    longest = rule.max_side if rule.max_pixels is None else min(rule.max_side, rule.max_pixels / rule.min_side)
+    room = longest / rule.min_side
     if max(shape, 1 / shape) > room * 0.8:
         return  # no legal size has this shape
     grain = (

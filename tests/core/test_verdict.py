@@ -7,9 +7,17 @@ from typing import Literal, get_args
 import pytest
 
 from hfmedia.core.answers import FailureKind
-from hfmedia.core.complaint import NEXT, WHAT
+from hfmedia.core.complaint import HINTS, DESCRIPTIONS
 from hfmedia.core.errors import HfmediaError, InDoubtError
-from hfmedia.core.verdict import CHECKED, DIRECT, ERRORS, SUBMITTED, Verdict, judge, status_kind
+from hfmedia.core.verdict import (
+    POLL_ACTIONS,
+    DIRECT_OVERRIDES,
+    ERROR_CLASSES,
+    SUBMIT_POLICIES,
+    SubmitPolicy,
+    submit_policy,
+    classify_status,
+)
 
 KINDS: tuple[FailureKind, ...] = get_args(FailureKind)
 Via = Literal["router", "direct"]
@@ -45,31 +53,33 @@ def promised(kind: FailureKind, via: Via) -> tuple[str, str, str]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_failed_submission_means_what_was_promised(kind: FailureKind, via: Via) -> None:
     """Whether it may be bought again, and who may be asked next."""
-    verdict = judge(kind, via=via)
-    assert (verdict.fate, verdict.again, verdict.onward) == promised(kind, via)
+    verdict = submit_policy(kind, via=via)
+    assert (verdict.outcome, verdict.retry, verdict.failover) == promised(kind, via)
 
 
 @pytest.mark.parametrize("via", VIAS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_may_have_been_accepted_is_never_sent_again(kind: FailureKind, via: Via) -> None:
     """The rule behind every row: a doubt and an accepted job end the asking, here and elsewhere."""
-    verdict = judge(kind, via=via)
-    if verdict.fate != "refused":
-        assert verdict == Verdict(verdict.fate)
+    verdict = submit_policy(kind, via=via)
+    if verdict.outcome != "refused":
+        assert verdict == SubmitPolicy(verdict.outcome)
 
 
 @pytest.mark.parametrize("via", VIAS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_rest_is_for_providers_that_another_job_should_not_knock_at(kind: FailureKind, via: Via) -> None:
     """A word on this request or this credential is no reason to rest; trouble with the provider itself is."""
-    verdict = judge(kind, via=via)
-    assert 0 <= verdict.rest <= 600
+    verdict = submit_policy(kind, via=via)
+    assert 0 <= verdict.cooldown <= 600
     troubled = kind in ("unsent", "credit", "busy", "server") or (kind == "gateway" and via == "router")
-    assert (verdict.rest > 0) == troubled
+    assert (verdict.cooldown > 0) == troubled
 
 
 @pytest.mark.parametrize(
-    "table", [SUBMITTED, CHECKED, ERRORS, WHAT, NEXT], ids=["SUBMITTED", "CHECKED", "ERRORS", "WHAT", "NEXT"]
+    "table",
+    [SUBMIT_POLICIES, POLL_ACTIONS, ERROR_CLASSES, DESCRIPTIONS, HINTS],
+    ids=["SUBMITTED", "CHECKED", "ERRORS", "WHAT", "NEXT"],
 )
 def test_every_kind_has_a_row_in_every_table(table: dict[FailureKind, object]) -> None:
     """And no table knows a kind that does not exist."""
@@ -78,8 +88,8 @@ def test_every_kind_has_a_row_in_every_table(table: dict[FailureKind, object]) -
 
 def test_only_ways_that_differ_have_a_row_of_their_own() -> None:
     """A row in DIRECT that says the same as SUBMITTED would be noise."""
-    assert set(DIRECT) < set(KINDS)
-    assert all(DIRECT[kind] != SUBMITTED[kind] for kind in DIRECT)
+    assert set(DIRECT_OVERRIDES) < set(KINDS)
+    assert all(DIRECT_OVERRIDES[kind] != SUBMIT_POLICIES[kind] for kind in DIRECT_OVERRIDES)
 
 
 # kind: what trouble in asking for a running job means, and the error and exit code of a failure of that kind
@@ -104,15 +114,15 @@ MEANINGS: dict[FailureKind, tuple[str, str, int]] = {
 def test_trouble_with_a_running_job_and_its_error(kind: FailureKind) -> None:
     """The job still runs unless the provider itself says otherwise; the error says who acts next."""
     checked, name, code = MEANINGS[kind]
-    assert CHECKED[kind] == checked
-    assert (ERRORS[kind].__name__, ERRORS[kind].exit_code) == (name, code)
-    assert issubclass(ERRORS[kind], HfmediaError)
+    assert POLL_ACTIONS[kind] == checked
+    assert (ERROR_CLASSES[kind].__name__, ERROR_CLASSES[kind].exit_code) == (name, code)
+    assert issubclass(ERROR_CLASSES[kind], HfmediaError)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_error_is_called_retryable_only_where_nothing_was_bought(kind: FailureKind) -> None:
     """A caller who believes ``retryable`` must not pay twice: certainly not accepted, and worth another try."""
-    assert not ERRORS[kind].retryable or SUBMITTED[kind].again != "no"
+    assert not ERROR_CLASSES[kind].retryable or SUBMIT_POLICIES[kind].retry != "no"
     assert not InDoubtError.retryable
 
 
@@ -132,10 +142,10 @@ STATUSES: dict[FailureKind, tuple[int, ...]] = {
 @pytest.mark.parametrize(("kind", "status"), [(kind, status) for kind, many in STATUSES.items() for status in many])
 def test_a_status_means_a_kind_where_the_provider_gave_no_reason(kind: FailureKind, status: int) -> None:
     """What is neither 4xx nor 5xx may have been accepted."""
-    assert status_kind(status) == kind
+    assert classify_status(status) == kind
 
 
 @pytest.mark.parametrize("status", [0, 1, 100, 101, 199, *range(200, 400, 7), 600, 999])
 def test_an_unknown_status_is_never_patience(status: int) -> None:
     """A submission that was answered so is over: it may be billed, and is not sent again."""
-    assert judge(status_kind(status), via="router") == Verdict("failed")
+    assert submit_policy(classify_status(status), via="router") == SubmitPolicy("failed")

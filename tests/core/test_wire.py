@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from yarl import URL
 
-from hfmedia.core.wire import Credential, HttpReply, HttpRequest, Secret, get, path_of, post_json, redact
+from hfmedia.core.wire import Credential, HttpResponse, HttpRequest, Secret, get, safe_path, post_json, redact
 
 TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
 BASE = "https://router.huggingface.co/fal-ai"
@@ -153,30 +153,30 @@ STAYS_SHUT = [
 @pytest.mark.parametrize("url", OPENS)
 def test_a_credential_opens_what_lies_below_its_base(url: str) -> None:
     """The same scheme, host and port, and the same path or one below it."""
-    assert credential().opens(url)
+    assert credential().allows(url)
 
 
 @pytest.mark.parametrize("url", STAYS_SHUT, ids=ascii)
 def test_a_credential_opens_nothing_else(url: str) -> None:
     """No look-alike, no other port or scheme, no path that climbs, nothing that two parsers read differently."""
-    assert not credential().opens(url)
+    assert not credential().allows(url)
 
 
 def test_a_base_without_a_path_opens_its_whole_host_and_no_other() -> None:
     """So it is with a provider's own host."""
     own = credential("https://api.replicate.com")
-    assert own.opens("https://api.replicate.com/v1/predictions")
-    assert own.opens("https://api.replicate.com")
-    assert not own.opens("https://api.replicate.com.evil.com/v1")
-    assert not own.opens("https://api.replicate.com:444/v1")
-    assert not credential("http://127.0.0.1:8080/x").opens("http://127.0.0.1:8081/x")
-    assert credential("http://127.0.0.1:8080/x").opens("http://127.0.0.1:8080/x/y")
+    assert own.allows("https://api.replicate.com/v1/predictions")
+    assert own.allows("https://api.replicate.com")
+    assert not own.allows("https://api.replicate.com.evil.com/v1")
+    assert not own.allows("https://api.replicate.com:444/v1")
+    assert not credential("http://127.0.0.1:8080/x").allows("http://127.0.0.1:8081/x")
+    assert credential("http://127.0.0.1:8080/x").allows("http://127.0.0.1:8080/x/y")
 
 
 @given(st.one_of(st.text(max_size=60), st.text(max_size=30).map(lambda tail: f"{BASE}{tail}")))
 def test_what_a_credential_opens_is_below_its_base_for_another_parser_too(url: str) -> None:
     """The transport reads addresses with yarl: where we say yes, it must agree on host and path."""
-    if credential().opens(url):
+    if credential().allows(url):
         other = URL(url)
         assert (other.scheme, other.host, other.port, other.user) == ("https", "router.huggingface.co", 443, None)
         assert other.path == "/fal-ai" or other.path.startswith("/fal-ai/")
@@ -300,14 +300,14 @@ HOSTILE_PATHS = [
 @pytest.mark.parametrize(("url", "path"), PATHS)
 def test_of_an_address_in_a_reply_only_the_path_is_taken(url: str, path: str) -> None:
     """It is appended to our own base; the host that the reply names is never asked."""
-    assert path_of(url) == path
+    assert safe_path(url) == path
 
 
 @pytest.mark.parametrize("url", HOSTILE_PATHS, ids=ascii)
 def test_a_hostile_address_becomes_the_default(url: str) -> None:
     """Empty, climbing, unprintable, or no URL at all."""
-    assert path_of(url) == ""
-    assert path_of(url, default="/requests/1") == "/requests/1"
+    assert safe_path(url) == ""
+    assert safe_path(url, default="/requests/1") == "/requests/1"
 
 
 urls = st.one_of(
@@ -321,7 +321,7 @@ urls = st.one_of(
 @given(urls)
 def test_a_path_stays_below_whatever_it_is_appended_to(url: str) -> None:
     """For our parser and for the transport's: the same host, and a path below the base."""
-    path = path_of(url, default="/x")
+    path = safe_path(url, default="/x")
     assert path.startswith("/")
     assert not path.startswith("//")
     whole = f"{BASE}{path}"
@@ -329,7 +329,7 @@ def test_a_path_stays_below_whatever_it_is_appended_to(url: str) -> None:
     sent = URL(whole)
     assert sent.host == "router.huggingface.co"
     assert sent.path.startswith("/fal-ai/")
-    assert credential().opens(whole)
+    assert credential().allows(whole)
 
 
 def test_a_request_shows_neither_its_secrets_nor_its_body() -> None:
@@ -346,8 +346,8 @@ def test_a_request_shows_neither_its_secrets_nor_its_body() -> None:
 
 def test_a_post_of_json_is_what_it_says() -> None:
     """Method, type, body, and how long the server may hold it."""
-    request = post_json("https://a/b", {"prompt": "ä"}, headers={"Prefer": "wait=60"}, hold=60)
-    assert (request.method, request.hold) == ("POST", 60)
+    request = post_json("https://a/b", {"prompt": "ä"}, headers={"Prefer": "wait=60"}, server_wait=60)
+    assert (request.method, request.server_wait) == ("POST", 60)
     assert request.headers == {"Content-Type": "application/json", "Prefer": "wait=60"}
     assert msgspec.json.decode(request.body or b"") == {"prompt": "ä"}
     assert get("https://a/b") == HttpRequest(method="GET", url="https://a/b")
@@ -361,12 +361,12 @@ class Painting(Struct):
 
 def test_a_reply_is_read_through_a_type_and_says_where_it_is_wrong() -> None:
     """Unknown fields are ignored; a wrong type is an error with a path."""
-    assert HttpReply(status=200, body=b'{"url":"u","new":1}').read(Painting).url == "u"
+    assert HttpResponse(status=200, body=b'{"url":"u","new":1}').json(Painting).url == "u"
     for body in (b"", b"<html>", b"[]", b'{"url":1}', b"{}", b"\xff"):
         with pytest.raises(msgspec.DecodeError):
-            HttpReply(status=200, body=body).read(Painting)
+            HttpResponse(status=200, body=body).json(Painting)
     with pytest.raises(msgspec.ValidationError, match=r"\$\.url"):
-        HttpReply(status=200, body=b'{"url":1}').read(Painting)
+        HttpResponse(status=200, body=b'{"url":1}').json(Painting)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_a_reply_is_read_through_a_type_and_says_where_it_is_wrong() -> None:
 )
 def test_only_2xx_is_fine(status: int, ok: bool) -> None:
     """Redirects are not."""
-    assert HttpReply(status=status).ok is ok
+    assert HttpResponse(status=status).ok is ok
 
 
 @pytest.mark.parametrize(
@@ -384,5 +384,5 @@ def test_only_2xx_is_fine(status: int, ok: bool) -> None:
 )  # fmt: skip
 def test_a_claimed_type_is_read_without_parameters(claimed: str, mime: str) -> None:
     """In lower case; a missing one is empty."""
-    assert HttpReply(status=200, headers={"content-type": claimed}).mime == mime
-    assert HttpReply(status=200).mime == ""
+    assert HttpResponse(status=200, headers={"content-type": claimed}).mime == mime
+    assert HttpResponse(status=200).mime == ""

@@ -19,30 +19,30 @@ from hfmedia.client import MediaClient
 from hfmedia.core.errors import HfmediaError
 from hfmedia.engine import Event, JobFailed, MediaReady, Started, Timeouts
 
-from .fate import Fate, arm
+from .fate import KillPoint, install
 
-NAP = 0.02  # seconds at most between two questions: the sandbox is in a hurry
-Order = dict[str, Any]
+POLL_DELAY = 0.02  # seconds at most between two questions: the sandbox is in a hurry
+Command = dict[str, Any]
 
 
-async def obey(order: Order) -> Any:
+async def execute(command: Command) -> Any:
     """What the deed of this order returns."""
-    fate = Fate(*order["fate"]) if order.get("fate") else Fate()
-    arm(fate)
-    limit_files(order.get("most_bytes", resource.RLIM_INFINITY))
-    timeouts = Timeouts(**order.get("timeouts", {}))
-    client = MediaClient(environ=order["environ"], timeout=timeouts, concurrency=order.get("concurrency"))
+    kill_point = KillPoint(*command["fate"]) if command.get("fate") else KillPoint()
+    install(kill_point)
+    limit_files(command.get("most_bytes", resource.RLIM_INFINITY))
+    timeouts = Timeouts(**command.get("timeouts", {}))
+    client = MediaClient(environ=command["environ"], timeout=timeouts, concurrency=command.get("concurrency"))
 
     async def nap(seconds: float) -> None:
-        fate.at("between polls")
-        await asyncio.sleep(min(seconds, NAP))
+        kill_point.reach("between polls")
+        await asyncio.sleep(min(seconds, POLL_DELAY))
 
     def clock() -> float:
-        return time.time() + order.get("clock", 0.0)
+        return time.time() + command.get("clock", 0.0)
 
-    client.engine.world = structs.replace(client.engine.world, sleep=nap, clock=clock)
+    client.engine.deps = structs.replace(client.engine.deps, sleep=nap, clock=clock)
     async with client:
-        return await DEEDS[order["deed"]](client, order)
+        return await COMMANDS[command["deed"]](client, command)
 
 
 def limit_files(most_bytes: int) -> None:
@@ -51,37 +51,37 @@ def limit_files(most_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 
-async def make(client: MediaClient, order: Order) -> Any:
+async def generate(client: MediaClient, command: Command) -> Any:
     """Makes jobs side by side; tells of each, by its prompt, what came of it."""
 
-    async def one(wish: Order) -> tuple[str, Any]:
-        return wish["prompt"], await _heard(client.generate(**wish))
+    async def one(wish: Command) -> tuple[str, Any]:
+        return wish["prompt"], await _collect(client.generate(**wish))
 
-    return dict(await asyncio.gather(*(one(wish) for wish in order["wishes"])))
+    return dict(await asyncio.gather(*(one(wish) for wish in command["wishes"])))
 
 
-async def resume(client: MediaClient, order: Order) -> Any:
+async def resume(client: MediaClient, command: Command) -> Any:
     """Carries on every unfinished job, or those that are named, as ``hfmedia jobs resume`` does."""
-    ids = order.get("jobs") or [job.id for job in await client.unfinished()]
-    output = order.get("output")
+    ids = command.get("jobs") or [job.id for job in await client.resumable_jobs()]
+    output = command.get("output")
 
     async def one(job_id: str) -> tuple[str, Any]:
-        return job_id, await _heard(client.resume_events(job_id, output=output))
+        return job_id, await _collect(client.resume_stream(job_id, output=output))
 
     return dict(await asyncio.gather(*(one(job_id) for job_id in ids)))
 
 
-async def make_room(client: MediaClient, order: Order) -> Any:
+async def free_space_and_generate(client: MediaClient, command: Command) -> Any:
     """Makes, then finds room on the disk and resumes in the same process what could not be kept."""
-    first = await make(client, order)
+    first = await generate(client, command)
     limit_files(resource.RLIM_INFINITY)
-    return {"first": first, "then": await resume(client, order)}
+    return {"first": first, "then": await resume(client, command)}
 
 
-async def settle(client: MediaClient, order: Order) -> Any:
+async def resolve(client: MediaClient, command: Command) -> Any:
     """Settles doubts; tells the state of each job afterwards, or why nothing was settled."""
     told: dict[str, str] = {}
-    for job_id, decision in order["decisions"].items():
+    for job_id, decision in command["decisions"].items():
         try:
             told[job_id] = (await client.resolve(job_id, decision)).state
         except HfmediaError as error:
@@ -89,7 +89,7 @@ async def settle(client: MediaClient, order: Order) -> Any:
     return told
 
 
-async def look(client: MediaClient, order: Order) -> Any:
+async def list_jobs(client: MediaClient, command: Command) -> Any:
     """Every job, with its state, its words and its files."""
     return [
         {
@@ -106,27 +106,27 @@ async def look(client: MediaClient, order: Order) -> Any:
     ]
 
 
-async def _heard(events: AsyncGenerator[Event, None]) -> Any:
+async def _collect(events: AsyncGenerator[Event, None]) -> Any:
     """The id of the job, its file, or its error in words."""
-    told: dict[str, Any] = {}
+    collected: dict[str, Any] = {}
     try:
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Started | MediaReady | JobFailed):
-                    told["job"] = event.job_id
+                    collected["job"] = event.job_id
                 if isinstance(event, MediaReady):
-                    told["path"] = str(event.media.path)
+                    collected["path"] = str(event.media.path)
                 elif isinstance(event, JobFailed):
-                    told |= {"error": type(event.error).__name__, "words": str(event.error)}
+                    collected |= {"error": type(event.error).__name__, "words": str(event.error)}
     except HfmediaError as error:
-        told |= {"error": type(error).__name__, "words": str(error)}
-    return told
+        collected |= {"error": type(error).__name__, "words": str(error)}
+    return collected
 
 
-DEEDS: dict[str, Callable[[MediaClient, Order], Awaitable[Any]]] = {
-    "make": make,
+COMMANDS: dict[str, Callable[[MediaClient, Command], Awaitable[Any]]] = {
+    "make": generate,
     "resume": resume,
-    "make_room": make_room,
-    "settle": settle,
-    "look": look,
+    "make_room": free_space_and_generate,
+    "settle": resolve,
+    "look": list_jobs,
 }

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from .town import Ground, Town
+from .town import SharedSandbox, CrashScenario
 
 if sys.platform == "win32":  # nothing forks there, and nothing is killed by a signal
     collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
-def ground() -> Iterator[Ground]:
+def ground() -> Iterator[SharedSandbox]:
     """A world and a forge for all of them."""
-    ground = Ground()
+    ground = SharedSandbox()
     yield ground
     ground.close()
 
 
 @pytest.fixture
-def town(ground: Ground, tmp_path: Path) -> Town:
+def town(ground: SharedSandbox, tmp_path: Path) -> CrashScenario:
     """An empty home in a world where nothing was asked yet."""
-    return Town(ground, tmp_path / "home")
+    return CrashScenario(ground, tmp_path / "home")

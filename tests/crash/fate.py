@@ -15,77 +15,77 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
-from hfmedia.core.job import Fact, Job
+from hfmedia.core.job import LedgerEntry, Job
 from hfmedia.ledger import SqliteLedger, writing
-from hfmedia.store import Store, files, intake, part
+from hfmedia.store import FileStorage, files, intake, part
 from hfmedia.transport import Transport
 
-SHORTLY = 0.03  # seconds; a submission in the sandbox takes about as long
+MAX_DELAY = 0.03  # seconds; a submission in the sandbox takes about as long
 
 
-class Fate:
+class KillPoint:
     """The step at which this process dies, and how often it passes there before."""
 
     def __init__(self, step: str = "", count: int = 1, seed: int = 0) -> None:
-        self.step, self.left, self.chance = step, count, random.Random(seed)
+        self.step, self.remaining, self.rng = step, count, random.Random(seed)
 
-    def at(self, step: str) -> None:
+    def reach(self, step: str) -> None:
         """Here; dies if this is the step and the time has come."""
-        if self._come(step):
+        if self._is_due(step):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def amid(self, step: str) -> None:
+    def reach_amid(self, step: str) -> None:
         """Here begins something that takes a while; dies in the middle of it."""
-        if self._come(step):
-            delay = self.chance.random() * SHORTLY
+        if self._is_due(step):
+            delay = self.rng.random() * MAX_DELAY
             asyncio.get_running_loop().call_later(delay, os.kill, os.getpid(), signal.SIGKILL)
 
-    def _come(self, step: str) -> bool:
+    def _is_due(self, step: str) -> bool:
         if step != self.step:
             return False
-        self.left -= 1
-        return self.left == 0
+        self.remaining -= 1
+        return self.remaining == 0
 
 
-def arm(fate: Fate) -> None:
+def install(kill_point: KillPoint) -> None:
     """Puts the steps of a job's life under this fate, in this process."""
-    _arm_ledger(fate)
-    _arm_transport(fate)
-    _arm_store(fate)
+    _install_ledger(kill_point)
+    _install_transport(kill_point)
+    _install_store(kill_point)
 
 
-def _arm_ledger(fate: Fate) -> None:
+def _install_ledger(kill_point: KillPoint) -> None:
     append, write = SqliteLedger.append, writing.append
 
-    async def appended(self: SqliteLedger, *facts: Fact) -> Job:
+    async def appended(self: SqliteLedger, *facts: LedgerEntry) -> Job:
         kinds = [type(fact).__struct_config__.tag for fact in facts]
         for kind in kinds:
-            fate.at(f"before {kind}")
+            kill_point.reach(f"before {kind}")
         job = await append(self, *facts)
-        fate.at(f"after {kinds[-1]}")  # facts that are appended together are durable together
+        kill_point.reach(f"after {kinds[-1]}")  # facts that are appended together are durable together
         return job
 
-    def written(connection: Any, owners: Any, told: Any) -> Job:
-        job = write(connection, owners, told)
-        for one in told:
-            fate.at(f"within {one.kind}")  # in the transaction, which is not committed yet
+    def written(connection: Any, locks: Any, entries: Any) -> Job:
+        job = write(connection, locks, entries)
+        for one in entries:
+            kill_point.reach(f"within {one.kind}")  # in the transaction, which is not committed yet
         return job
 
     SqliteLedger.append = appended  # type: ignore[method-assign]
     writing.append = written
 
 
-def _arm_transport(fate: Fate) -> None:
+def _install_transport(kill_point: KillPoint) -> None:
     send, fetch = Transport.send, Transport.fetch
 
     @wraps(send)
     async def sent(self: Transport, request: Any, **options: Any) -> Any:
         hub = urlsplit(request.url).path.startswith("/api/")
         what = "hub" if hub else "post" if request.method == "POST" else "poll"
-        fate.at(f"before {what}")
-        fate.amid(f"amid {what}")
+        kill_point.reach(f"before {what}")
+        kill_point.reach_amid(f"amid {what}")
         reply = await send(self, request, **options)
-        fate.at(f"after {what}")
+        kill_point.reach(f"after {what}")
         return reply
 
     class Halved:
@@ -100,49 +100,49 @@ def _arm_transport(fate: Fate) -> None:
         async def chunks(self) -> AsyncIterator[bytes]:
             async for chunk in self.body.chunks():
                 yield chunk[: len(chunk) // 2]
-                fate.at("amid fetch")
+                kill_point.reach("amid fetch")
                 yield chunk[len(chunk) // 2 :]
 
     @asynccontextmanager
     async def fetched(self: Transport, url: str, **options: Any) -> Any:
-        fate.at("before fetch")
+        kill_point.reach("before fetch")
         async with fetch(self, url, **options) as body:
             yield Halved(body)
-        fate.at("after fetch")
+        kill_point.reach("after fetch")
 
     Transport.send = sent  # type: ignore[method-assign]
     Transport.fetch = fetched  # type: ignore[method-assign,assignment]
 
 
-def _arm_store(fate: Fate) -> None:
-    keep, describe, link = Store.keep, files._describe, os.link
-    open_media, open_facts = intake.open_part, part.open_part
+def _install_store(kill_point: KillPoint) -> None:
+    keep, describe, link = FileStorage.save, files._write_sidecar, os.link
+    open_media, open_facts = intake.open_atomic, part.open_atomic
 
-    async def kept(self: Store, *given: Any, **options: Any) -> Any:
-        fate.at("before keep")
+    async def kept(self: FileStorage, *given: Any, **options: Any) -> Any:
+        kill_point.reach("before keep")
         return await keep(self, *given, **options)
 
     def described(*given: Any) -> Any:
-        fate.at("between file and facts")
+        kill_point.reach("between file and facts")
         done = describe(*given)
-        fate.at("between facts and ledger")
+        kill_point.reach("between facts and ledger")
         return done
 
     def opened(*given: Any) -> Any:
         done = open_media(*given)
-        fate.at("with an empty part")
+        kill_point.reach("with an empty part")
         return done
 
     def opened_beside(*given: Any) -> Any:
         done = open_facts(*given)
-        fate.at("with an empty part of facts")
+        kill_point.reach("with an empty part of facts")
         return done
 
     def linked(*given: Any) -> None:
-        fate.at("before the name")
+        kill_point.reach("before the name")
         link(*given)
-        fate.at("with two names")
+        kill_point.reach("with two names")
 
-    Store.keep, files._describe = kept, described  # type: ignore[method-assign]
-    intake.open_part, part.open_part = opened, opened_beside
+    FileStorage.save, files._write_sidecar = kept, described  # type: ignore[method-assign]
+    intake.open_atomic, part.open_atomic = opened, opened_beside
     os.link = linked  # type: ignore[assignment]

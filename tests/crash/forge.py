@@ -21,39 +21,39 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0  # seconds that a child may live
+CHILD_TIMEOUT = 60.0  # seconds that a child may live
 
 
-class Child:
+class ChildProcess:
     """A child at work, or what is left of it."""
 
-    def __init__(self, forge: Forge, number: int, report: Path) -> None:
-        self._forge, self._number, self._report = forge, number, report
+    def __init__(self, forker: ProcessForker, number: int, report: Path) -> None:
+        self._forker, self._number, self._report = forker, number, report
 
     @property
     def pid(self) -> int:
         """Its process."""
-        return int(self._forge.heard(self._number, "pid"))
+        return int(self._forker.wait_for(self._number, "pid"))
 
     def kill(self) -> None:
         """SIGKILL, now."""
         os.kill(self.pid, signal.SIGKILL)
 
-    def killed(self) -> bool:
+    def was_killed(self) -> bool:
         """Whether it was killed; an error of its own is raised here."""
-        status = int(self._forge.heard(self._number, "status"))
+        status = int(self._forker.wait_for(self._number, "status"))
         if os.WIFSIGNALED(status):
             assert os.WTERMSIG(status) == signal.SIGKILL, f"the child ended by signal {os.WTERMSIG(status)}"
             return True
-        assert os.WEXITSTATUS(status) == 0, f"the child failed: {self.said()}"
+        assert os.WEXITSTATUS(status) == 0, f"the child failed: {self.result()}"
         return False
 
-    def said(self) -> Any:
+    def result(self) -> Any:
         """What its deed returned."""
         return json.loads(self._report.read_bytes()) if self._report.exists() else None
 
 
-class Forge:
+class ProcessForker:
     """The parent's end of the forge."""
 
     def __init__(self) -> None:
@@ -61,28 +61,28 @@ class Forge:
             [sys.executable, "-m", "tests.crash.forge"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._folder = tempfile.TemporaryDirectory(prefix="hfmedia-forge-")
-        self._heard: dict[tuple[int, str], int] = {}
+        self._reports: dict[tuple[int, str], int] = {}
         self._count = 0
 
-    def start(self, **order: Any) -> Child:
+    def start(self, **command: Any) -> ChildProcess:
         """A child that obeys; ``kill_after`` seconds it is killed if it still lives."""
         self._count += 1
         report = Path(self._folder.name) / f"{self._count}.json"
-        line = json.dumps({"number": self._count, "report": str(report), "order": order}) + "\n"
+        line = json.dumps({"number": self._count, "report": str(report), "order": command}) + "\n"
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode())
         self._process.stdin.flush()
-        return Child(self, self._count, report)
+        return ChildProcess(self, self._count, report)
 
-    def heard(self, number: int, what: str) -> int:
+    def wait_for(self, number: int, what: str) -> int:
         """What the forge says of that child; waits for it."""
         assert self._process.stdout is not None
-        while (number, what) not in self._heard:
+        while (number, what) not in self._reports:
             line = self._process.stdout.readline()
             assert line, "the forge has ended"
-            told = json.loads(line)
-            self._heard[told["number"], told["what"]] = told["value"]
-        return self._heard[number, what]
+            report = json.loads(line)
+            self._reports[report["number"], report["what"]] = report["value"]
+        return self._reports[number, what]
 
     def close(self) -> None:
         """Ends the forge; its children have ended by then, or are waited for."""
@@ -92,14 +92,14 @@ class Forge:
 
 def serve() -> None:
     """Forks a watcher for every line, until there are no more."""
-    warm()
+    preload()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the watchers need no burial
     for line in sys.stdin.buffer:
         if os.fork() == 0:
-            watch(json.loads(line))
+            supervise(json.loads(line))
 
 
-def warm() -> None:
+def preload() -> None:
     """Everything that a client may import on its way, and nothing opened."""
     from PIL import Image
 
@@ -110,20 +110,20 @@ def warm() -> None:
     gc.freeze()
 
 
-def watch(told: dict[str, Any]) -> None:
+def supervise(job: dict[str, Any]) -> None:
     """The watcher: forks the child, kills it when its time has come, and says how it ended."""
 
-    def say(what: str, value: int) -> None:
-        os.write(1, (json.dumps({"number": told["number"], "what": what, "value": value}) + "\n").encode())
+    def report(what: str, value: int) -> None:
+        os.write(1, (json.dumps({"number": job["number"], "what": what, "value": value}) + "\n").encode())
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     pid = os.fork()
     if pid == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        live(told["order"], Path(told["report"]))
-    say("pid", pid)
-    deadline = time.monotonic() + told["order"].get("kill_after", PATIENCE)
+        run_child(job["order"], Path(job["report"]))
+    report("pid", pid)
+    deadline = time.monotonic() + job["order"].get("kill_after", CHILD_TIMEOUT)
     ended = 0
     while not ended:
         signal.sigtimedwait([signal.SIGCHLD], max(0.0, deadline - time.monotonic()))
@@ -131,23 +131,23 @@ def watch(told: dict[str, Any]) -> None:
         if not ended and time.monotonic() >= deadline:
             os.kill(pid, signal.SIGKILL)
             ended, status = os.waitpid(pid, 0)
-    say("status", status)
+    report("status", status)
     os._exit(0)
 
 
-def live(order: dict[str, Any], report: Path) -> None:
+def run_child(command: dict[str, Any], report: Path) -> None:
     """The child: obeys, writes down what it was told, and leaves."""
-    from .child import obey
+    from .child import execute
 
     faulthandler.enable()  # a crash of the interpreter itself tells on stderr where it was
     try:
-        said = asyncio.run(obey(order))
-        report.write_text(json.dumps(said))
+        result = asyncio.run(execute(command))
+        report.write_text(json.dumps(result))
         code = 0
     except BaseException:  # whatever it is, the watcher hears of it
-        words = traceback.format_exc()
-        report.write_text(json.dumps(words))
-        os.write(2, words.encode())
+        traceback_text = traceback.format_exc()
+        report.write_text(json.dumps(traceback_text))
+        os.write(2, traceback_text.encode())
         code = 1
     os._exit(code)
 

@@ -8,13 +8,13 @@ VIDEO: dict[str, Any] = {"task": "text-to-video", "model": "Wan-AI/Wan2.2-T2V-A1
 PICTURE: dict[str, Any] = {"task": "text-to-image", "width": 256, "height": 256}
 FLUX = "black-forest-labs/FLUX.1-schnell"
 
-WISHES: dict[str, dict[str, Any]] = {
+REQUESTS: dict[str, dict[str, Any]] = {
     "queue": VIDEO,
     "holding": {**PICTURE, "model": f"{FLUX}:replicate"},
     "inline": {**PICTURE, "model": f"{FLUX}:nscale"},
 }
 
-BUYING = (
+BEFORE_SUBMIT = (
     "before created",
     "within created",
     "after created",
@@ -23,13 +23,13 @@ BUYING = (
     "within sending",  # which are one transaction
     "after sending",
 )
-UNSENT = tuple(step for step in BUYING if step != "after sending")
-SENDING = ("before post", "amid post", "after post")
+NOT_SENT = tuple(step for step in BEFORE_SUBMIT if step != "after sending")
+SUBMITTING = ("before post", "amid post", "after post")
 ACCEPTED = ("before accepted", "within accepted", "after accepted")
 POLLING = ("between polls", "before poll", "amid poll", "after poll")
-MADE = ("before made", "within made", "after made")
-KEEPING = ("before keep", "with an empty part")
-FETCHING = ("before fetch", "amid fetch", "after fetch")
+COMPLETED = ("before made", "within made", "after made")
+STORING = ("before keep", "with an empty part")
+DOWNLOADING = ("before fetch", "amid fetch", "after fetch")
 NAMING = (
     "before the name",
     "with two names",
@@ -42,7 +42,7 @@ NAMING = (
 )
 
 STEPS: dict[str, tuple[str, ...]] = {
-    "queue": (*BUYING, *SENDING, *ACCEPTED, *POLLING, *MADE, *KEEPING, *FETCHING, *NAMING),
-    "holding": (*BUYING, *SENDING, *MADE, *KEEPING, *FETCHING, *NAMING),
-    "inline": (*BUYING, *SENDING, *MADE, *KEEPING, *NAMING),
+    "queue": (*BEFORE_SUBMIT, *SUBMITTING, *ACCEPTED, *POLLING, *COMPLETED, *STORING, *DOWNLOADING, *NAMING),
+    "holding": (*BEFORE_SUBMIT, *SUBMITTING, *COMPLETED, *STORING, *DOWNLOADING, *NAMING),
+    "inline": (*BEFORE_SUBMIT, *SUBMITTING, *COMPLETED, *STORING, *NAMING),
 }

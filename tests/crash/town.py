@@ -18,142 +18,148 @@ from typing import Any
 import msgspec
 
 from hfmedia.sandbox import Sandbox
-from hfmedia.sandbox.cdn import Recipe, drawn
+from hfmedia.sandbox.cdn import RenderSpec, render
 
-from .forge import Child, Forge
+from .forge import ChildProcess, ProcessForker
 
-LOOKS = 2  # different pictures and films; drawing hundreds would take longer than everything else
-LOST = "can only be made again"  # of inline media whose process died
+VARIANT_COUNT = 2  # different pictures and films; drawing hundreds would take longer than everything else
+LOST_MESSAGE = "can only be made again"  # of inline media whose process died
 
 
-class Ground:
+class SharedSandbox:
     """What all towns stand on: a simulated world, served from a thread of its own, and the forge."""
 
     def __init__(self, *, speed: float = 50) -> None:
-        self.forge = Forge()
-        self.whole: set[str] = set()
-        self.large: bytes | None = None  # served in place of every picture and film, when set
-        self.count = 0  # of wishes so far
-        self._drawn: dict[Recipe, bytes] = {}
+        self.forker = ProcessForker()
+        self.complete_digests: set[str] = set()
+        self.oversized_media: bytes | None = None  # served in place of every picture and film, when set
+        self.request_count = 0  # of wishes so far
+        self._drawn: dict[RenderSpec, bytes] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self.world: Sandbox = self._wait(self._open(speed))
+        self.sandbox: Sandbox = self._wait(self._open(speed))
 
-    def do(self, deed: Callable[[], Any]) -> Any:
+    def run(self, func: Callable[[], Any]) -> Any:
         """The deed's result, done in the sandbox's thread."""
 
         async def done() -> Any:
-            return deed()
+            return func()
 
         return self._wait(done())
 
     def clear(self) -> None:
         """Nothing was asked, and no fault is ordered."""
-        self.large = None
-        self.do(self.world.clear)
+        self.oversized_media = None
+        self.run(self.sandbox.clear)
 
     def close(self) -> None:
         """Ends the forge and the world."""
-        self.forge.close()
-        self._wait(self.world.__aexit__(None, None, None))
+        self.forker.close()
+        self._wait(self.sandbox.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(20)
         self._loop.close()
 
     async def _open(self, speed: float) -> Sandbox:
         sandbox = await Sandbox(port=0, speed=speed).__aenter__()
-        sandbox.world.shelf.draw = self._draw  # type: ignore[method-assign]
+        sandbox.state.media_cache.render = self._draw  # type: ignore[method-assign]
         return sandbox
 
-    async def _draw(self, recipe: Recipe) -> bytes:
+    async def _draw(self, spec: RenderSpec) -> bytes:
         """One of a few looks, each opened once to see that it is whole."""
-        look = {"prompt": "a red fox", "seed": recipe.seed % LOOKS, "width": 128, "height": 128, "seconds": 0.5}
-        plain = msgspec.structs.replace(recipe, **look, source=None)
-        if self.large is not None:
-            return self.large
-        if plain not in self._drawn:
-            data = await asyncio.to_thread(drawn, plain)
-            await asyncio.to_thread(_opened, data, plain.video)
-            self._drawn[plain] = data
-            self.whole.add(hashlib.sha256(data).hexdigest())
-        return self._drawn[plain]
+        variant = {
+            "prompt": "a red fox",
+            "seed": spec.seed % VARIANT_COUNT,
+            "width": 128,
+            "height": 128,
+            "seconds": 0.5,
+        }
+        variant_spec = msgspec.structs.replace(spec, **variant, source=None)
+        if self.oversized_media is not None:
+            return self.oversized_media
+        if variant_spec not in self._drawn:
+            data = await asyncio.to_thread(render, variant_spec)
+            await asyncio.to_thread(_decode_all, data, variant_spec.is_video)
+            self._drawn[variant_spec] = data
+            self.complete_digests.add(hashlib.sha256(data).hexdigest())
+        return self._drawn[variant_spec]
 
     def _wait(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
 
-class Town:
+class CrashScenario:
     """A home with one ledger, and the children that live and die there."""
 
-    def __init__(self, ground: Ground, home: Path) -> None:
-        self.home, self.forge, self.ground, self.world = home, ground.forge, ground, ground.world
-        self.do, self.whole = ground.do, ground.whole
-        self.environ = {**self.world.environment, "HFMEDIA_HOME": str(home), "HOME": str(home)}
-        ground.clear()
+    def __init__(self, shared: SharedSandbox, home: Path) -> None:
+        self.home, self.forker, self.shared, self.sandbox = home, shared.forker, shared, shared.sandbox
+        self.run, self.complete_digests = shared.run, shared.complete_digests
+        self.environ = {**self.sandbox.environment, "HFMEDIA_HOME": str(home), "HOME": str(home)}
+        shared.clear()
 
     # -- the world --------------------------------------------------------------------------------------------------
 
-    def fault(self, provider: str, kind: str, **order: Any) -> None:
+    def fault(self, provider: str, kind: str, **options: Any) -> None:
         """Orders a fault."""
-        self.do(lambda: self.world.fault(provider, kind, **order))
+        self.run(lambda: self.sandbox.fault(provider, kind, **options))
 
-    def accepted(self) -> Counter[str]:
+    def billed_by_prompt(self) -> Counter[str]:
         """How many jobs the providers have taken on, and would bill, by prompt."""
-        return Counter(self.do(lambda: [job.prompt for job in self.world.jobs.values()]))
+        return Counter(self.run(lambda: [job.prompt for job in self.sandbox.jobs.values()]))
 
-    def known(self) -> set[str]:
+    def known_prompts(self) -> set[str]:
         """The prompts of jobs that a child asked for or whose media it fetched, so that it had their handles."""
 
         def look() -> set[str]:
-            world = self.world.world
+            world = self.sandbox.state
             found = {
                 part for seen in world.requests if seen.kind in ("poll", "result") for part in seen.path.split("/")
             }
             names = {seen.path.rpartition("/")[2] for seen in world.requests if seen.kind == "cdn"}
-            found |= {entry.job for name, entry in world.shelf.entries.items() if name in names}
+            found |= {entry.job_id for name, entry in world.media_cache.entries.items() if name in names}
             return {world.jobs[job_id].prompt for job_id in found if job_id in world.jobs}
 
-        return set(self.do(look))
+        return set(self.run(look))
 
-    def serve(self, data: bytes) -> None:
+    def replace_media(self, data: bytes) -> None:
         """From now on every picture has these bytes."""
-        self.ground.large = data
-        self.whole.add(hashlib.sha256(data).hexdigest())
+        self.shared.oversized_media = data
+        self.complete_digests.add(hashlib.sha256(data).hexdigest())
 
-    def asked(self, kind: str) -> int:
+    def request_count(self, kind: str) -> int:
         """How many requests of a kind have arrived."""
-        return int(self.do(lambda: sum(seen.kind == kind for seen in self.world.requests)))
+        return int(self.run(lambda: sum(seen.kind == kind for seen in self.sandbox.requests)))
 
     # -- the children -----------------------------------------------------------------------------------------------
 
-    def start(self, deed: str, **order: Any) -> Child:
+    def start(self, command: str, **options: Any) -> ChildProcess:
         """A child at work in this home."""
-        environ = {**self.environ, **order.pop("environ", {})}
-        return self.forge.start(deed=deed, environ=environ, **order)
+        environ = {**self.environ, **options.pop("environ", {})}
+        return self.forker.start(deed=command, environ=environ, **options)
 
-    def told(self, deed: str, **order: Any) -> Any:
+    def run_command(self, command: str, **options: Any) -> Any:
         """What a child says in the end."""
-        child = self.start(deed, **order)
-        assert not child.killed()
-        return child.said()
+        child = self.start(command, **options)
+        assert not child.was_killed()
+        return child.result()
 
-    def wishes(self, number: int, **wish: Any) -> list[dict[str, Any]]:
+    def new_requests(self, number: int, **fields: Any) -> list[dict[str, Any]]:
         """Wishes under prompts of their own; every other one names its file."""
-        made: list[dict[str, Any]] = []
+        requests: list[dict[str, Any]] = []
         for _ in range(number):
-            self.ground.count += 1
-            one = {"prompt": f"wish {self.ground.count}", **wish}
-            if self.ground.count % 2:
-                suffix = ".mp4" if str(wish.get("task", "")).endswith("video") else ".png"
-                one["output"] = str(self.home / "named" / f"wish-{self.ground.count}{suffix}")
-            made.append(one)
-        return made
+            self.shared.request_count += 1
+            request = {"prompt": f"wish {self.shared.request_count}", **fields}
+            if self.shared.request_count % 2:
+                suffix = ".mp4" if str(fields.get("task", "")).endswith("video") else ".png"
+                request["output"] = str(self.home / "named" / f"wish-{self.shared.request_count}{suffix}")
+            requests.append(request)
+        return requests
 
     def jobs(self, prompts: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """The jobs of the ledger, or those under these prompts."""
-        wanted = None if prompts is None else set(prompts)
-        return [job for job in self.told("look") if wanted is None or job["prompt"] in wanted]
+        selected = None if prompts is None else set(prompts)
+        return [job for job in self.run_command("look") if selected is None or job["prompt"] in selected]
 
     # -- what must hold ---------------------------------------------------------------------------------------------
 
@@ -164,22 +170,24 @@ class Town:
             if path.suffix == ".json":
                 assert json.loads(path.read_bytes())["job_id"]
             else:
-                assert hashlib.sha256(path.read_bytes()).hexdigest() in self.whole, f"{path} is not whole"
+                assert hashlib.sha256(path.read_bytes()).hexdigest() in self.complete_digests, f"{path} is not whole"
 
     def media(self) -> list[Path]:
         """Every file in the places of media, hidden ones too."""
         places = [self.home / "media", self.home / "named"]
         return [path for place in places if place.exists() for path in place.rglob("*") if path.is_file()]
 
-    def check_jobs(self, prompts: Iterable[str], *, paid_most: int = 1) -> list[dict[str, Any]]:
+    def check_jobs(self, prompts: Iterable[str], *, max_paid: int = 1) -> list[dict[str, Any]]:
         """The jobs under these prompts, once all are known to have ended in a file or in words; none is forgotten."""
-        wanted, paid, known = set(prompts), self.accepted(), self.known()
-        jobs = self.jobs(wanted)
-        assert {prompt for prompt in wanted if paid[prompt]} <= {job["prompt"] for job in jobs}, "a job is forgotten"
+        selected, paid, known_prompts = set(prompts), self.billed_by_prompt(), self.known_prompts()
+        jobs = self.jobs(selected)
+        assert {prompt for prompt in selected if paid[prompt]} <= {job["prompt"] for job in jobs}, "a job is forgotten"
         assert len(jobs) == len({job["prompt"] for job in jobs}), "a wish became two jobs"
         for job in jobs:
-            assert paid[job["prompt"]] <= paid_most, f"paid {paid[job['prompt']]} times: {job}"
-            assert job["state"] != "doubt" or job["prompt"] not in known, f"the provider was asked for it: {job}"
+            assert paid[job["prompt"]] <= max_paid, f"paid {paid[job['prompt']]} times: {job}"
+            assert job["state"] != "doubt" or job["prompt"] not in known_prompts, (
+                f"the provider was asked for it: {job}"
+            )
             self._check(job, paid[job["prompt"]])
         return jobs
 
@@ -190,7 +198,7 @@ class Town:
                 for name in job["files"]:
                     path = Path(name)
                     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                    assert digest in self.whole
+                    assert digest in self.complete_digests
                     facts = json.loads(path.with_name(path.name + ".json").read_bytes())
                     assert (facts["job_id"], facts["sha256"], facts["prompt"]) == (job["id"], digest, job["prompt"])
             case "finished":
@@ -202,7 +210,7 @@ class Town:
                 raise AssertionError(f"the job is still {state}: {job}")
 
 
-def _opened(data: bytes, video: bool) -> None:
+def _decode_all(data: bytes, video: bool) -> None:
     """Reads every pixel of a picture or a film."""
     if video:
         import av

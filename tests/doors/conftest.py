@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 import hfmedia
-from hfmedia.doors import Portal
+from hfmedia.doors import BlockingPortal
 from hfmedia.sandbox import Sandbox
 
 
 @pytest.fixture
 def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A simulated world in a hurry; this process's own environment points at it. The doors are closed at the end."""
-    with Portal() as portal:
+    with BlockingPortal() as portal:
         sandbox = portal.call(Sandbox(port=0, speed=50).__aenter__)
         for name, value in sandbox.environment.items():
             monkeypatch.setenv(name, value)

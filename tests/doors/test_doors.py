@@ -109,7 +109,7 @@ def test_an_interrupt_cancels_the_job_at_the_provider(town: Sandbox) -> None:
     with pytest.raises(KeyboardInterrupt):
         hfmedia.text_to_video("waves", model=f"{VIDEO}:fal-ai")
     assert [job.state for job in hfmedia.jobs()] == ["cancelled"]
-    assert [job.cancelled for job in town.jobs.values()] == [True]
+    assert [job.is_cancelled for job in town.jobs.values()] == [True]
 
 
 def _interrupt_when_accepted(town: Sandbox) -> None:
@@ -126,7 +126,7 @@ def test_leaving_a_generator_cancels_what_is_under_way(town: Sandbox) -> None:
         if isinstance(event, hfmedia.Queued):
             break
     events.close()
-    assert [job.cancelled for job in town.jobs.values()] == [True]
+    assert [job.is_cancelled for job in town.jobs.values()] == [True]
 
 
 def test_a_job_is_cancelled_from_another_thread(town: Sandbox) -> None:

@@ -14,15 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hfmedia import JobCancelledError
-from hfmedia.doors import Portal
+from hfmedia.doors import BlockingPortal
 
 FOREVER = 3600
 
 
 @pytest.fixture
-def portal() -> Iterator[Portal]:
+def portal() -> Iterator[BlockingPortal]:
     """An open one."""
-    with Portal() as portal:
+    with BlockingPortal() as portal:
         yield portal
 
 
@@ -47,7 +47,7 @@ def interrupt(when: threading.Event) -> None:
     threading.Thread(target=press, daemon=True).start()
 
 
-def test_what_a_deed_returns_comes_back(portal: Portal) -> None:
+def test_what_a_deed_returns_comes_back(portal: BlockingPortal) -> None:
     """It is done in the other thread."""
 
     async def deed() -> str:
@@ -56,7 +56,7 @@ def test_what_a_deed_returns_comes_back(portal: Portal) -> None:
     assert portal.call(deed) == "hfmedia"
 
 
-def test_what_a_deed_raises_comes_back(portal: Portal) -> None:
+def test_what_a_deed_raises_comes_back(portal: BlockingPortal) -> None:
     """Even when it raises before its first await, and even when it is no coroutine at all."""
 
     async def deed() -> None:
@@ -71,7 +71,7 @@ def test_what_a_deed_raises_comes_back(portal: Portal) -> None:
         portal.call(wrong)
 
 
-def test_it_works_beside_a_running_loop(portal: Portal) -> None:
+def test_it_works_beside_a_running_loop(portal: BlockingPortal) -> None:
     """As in a notebook, whose loop runs in the calling thread."""
 
     async def notebook() -> int:
@@ -80,7 +80,7 @@ def test_it_works_beside_a_running_loop(portal: Portal) -> None:
     assert asyncio.run(notebook()) == 7
 
 
-def test_a_deed_sees_the_context_of_its_caller(portal: Portal) -> None:
+def test_a_deed_sees_the_context_of_its_caller(portal: BlockingPortal) -> None:
     """Context variables come along."""
     variable = contextvars.ContextVar("variable", default="unset")
     variable.set("set")
@@ -91,7 +91,7 @@ def test_a_deed_sees_the_context_of_its_caller(portal: Portal) -> None:
     assert portal.call(deed) == "set"
 
 
-def test_many_threads_may_call_at_once(portal: Portal) -> None:
+def test_many_threads_may_call_at_once(portal: BlockingPortal) -> None:
     """They wait side by side, not one after the other."""
     began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
@@ -100,7 +100,7 @@ def test_many_threads_may_call_at_once(portal: Portal) -> None:
     assert time.monotonic() - began < 1.2
 
 
-def test_calling_from_inside_is_refused_instead_of_hanging(portal: Portal) -> None:
+def test_calling_from_inside_is_refused_instead_of_hanging(portal: BlockingPortal) -> None:
     """A deed that waits for another deed of the same loop would wait for ever."""
 
     async def deed() -> int:
@@ -110,7 +110,7 @@ def test_calling_from_inside_is_refused_instead_of_hanging(portal: Portal) -> No
         portal.call(deed)
 
 
-def test_an_interrupt_cancels_the_deed_and_waits_until_it_has_let_go(portal: Portal) -> None:
+def test_an_interrupt_cancels_the_deed_and_waits_until_it_has_let_go(portal: BlockingPortal) -> None:
     """Ctrl-C in the caller: the deed ends its own way first, then KeyboardInterrupt goes on."""
     begun, ended = threading.Event(), threading.Event()
 
@@ -128,14 +128,14 @@ def test_an_interrupt_cancels_the_deed_and_waits_until_it_has_let_go(portal: Por
     assert ended.is_set()
 
 
-def test_a_generator_yields_one_at_a_time_and_ends_in_its_own_loop(portal: Portal) -> None:
+def test_a_generator_yields_one_at_a_time_and_ends_in_its_own_loop(portal: BlockingPortal) -> None:
     """In order, and to the end."""
     ended: list[str] = []
     assert list(portal.events(counting(ended))) == [0, 1, 2]
     assert ended == ["hfmedia"]
 
 
-def test_leaving_a_generator_early_closes_it_over_there(portal: Portal) -> None:
+def test_leaving_a_generator_early_closes_it_over_there(portal: BlockingPortal) -> None:
     """Its own clean-up has run when ``close`` returns."""
     ended: list[str] = []
     numbers = portal.events(counting(ended))
@@ -144,7 +144,7 @@ def test_leaving_a_generator_early_closes_it_over_there(portal: Portal) -> None:
     assert ended == ["hfmedia"]
 
 
-def test_a_generator_that_is_dropped_is_closed(portal: Portal) -> None:
+def test_a_generator_that_is_dropped_is_closed(portal: BlockingPortal) -> None:
     """Also where nobody says so: the garbage collector does."""
     ended: list[str] = []
     numbers = portal.events(counting(ended))
@@ -154,7 +154,7 @@ def test_a_generator_that_is_dropped_is_closed(portal: Portal) -> None:
     assert ended == ["hfmedia"]
 
 
-def test_a_generator_dropped_inside_the_loop_is_closed_soon(portal: Portal) -> None:
+def test_a_generator_dropped_inside_the_loop_is_closed_soon(portal: BlockingPortal) -> None:
     """The garbage collector may run in the loop's own thread, where nothing may wait."""
     ended: list[str] = []
     held = [portal.events(counting(ended))]
@@ -170,7 +170,7 @@ def test_a_generator_dropped_inside_the_loop_is_closed_soon(portal: Portal) -> N
     assert ended == ["hfmedia"]
 
 
-def test_a_generator_that_fails_tells_why(portal: Portal) -> None:
+def test_a_generator_that_fails_tells_why(portal: BlockingPortal) -> None:
     """After what it yielded before."""
 
     async def failing() -> AsyncGenerator[int, None]:
@@ -185,7 +185,7 @@ def test_a_generator_that_fails_tells_why(portal: Portal) -> None:
 
 def test_closing_cancels_what_still_runs() -> None:
     """A caller in another thread is told so, and no thread is left."""
-    portal, begun = Portal(), threading.Event()
+    portal, begun = BlockingPortal(), threading.Event()
 
     async def deed() -> None:
         begun.set()
@@ -201,7 +201,7 @@ def test_closing_cancels_what_still_runs() -> None:
 
 def test_a_closed_portal_says_so() -> None:
     """Closing twice is fine; calling afterwards is an error, not a hang."""
-    portal = Portal()
+    portal = BlockingPortal()
     numbers = portal.events(counting([]))
     next(numbers)
     portal.close()

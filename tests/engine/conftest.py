@@ -14,21 +14,33 @@ from typing import Any
 import pytest
 
 from hfmedia.core import job as life
-from hfmedia.core.answers import Answer, Ask, Cancel, Cancelled, Check, Failed, Finished, Handle, Output, Pending, Route
-from hfmedia.core.errors import LostError
-from hfmedia.core.ports import Kept, Place
-from hfmedia.core.provider import Abilities, Provider
-from hfmedia.core.request import Request
-from hfmedia.core.sizes import SizeRule
-from hfmedia.core.wire import Credential, HttpReply, HttpRequest, Secret, get, post_json
-from hfmedia.engine import Engine, Event, Timeouts, World
+from hfmedia.core.answers import (
+    OperationResult,
+    Operation,
+    Cancel,
+    CancelResult,
+    Poll,
+    Failure,
+    Completed,
+    JobHandle,
+    Output,
+    Pending,
+    Route,
+)
+from hfmedia.core.errors import ResponseLostError
+from hfmedia.core.ports import StoredFile, OutputTarget
+from hfmedia.core.provider import Capabilities, Provider
+from hfmedia.core.request import GenerationRequest
+from hfmedia.core.sizes import SizeConstraints
+from hfmedia.core.wire import Credential, HttpResponse, HttpRequest, Secret, get, post_json
+from hfmedia.engine import Engine, Event, Timeouts, EngineDependencies
 from hfmedia.ledger import MemoryLedger
 
-WISH = Request(task="text-to-image", model="acme/kite", prompt="a red kite")
-DONE = Finished(outputs=(Output(url="https://cdn.example/kite.png"),), seed=7)
-RUNNING = Pending(handle=Handle("p1"), after=0)
+REQUEST = GenerationRequest(task="text-to-image", model="acme/kite", prompt="a red kite")
+DONE = Completed(outputs=(Output(url="https://cdn.example/kite.png"),), seed=7)
+RUNNING = Pending(handle=JobHandle("p1"), poll_after=0)
 
-Step = Answer | Exception | Callable[[], Any]
+Step = OperationResult | Exception | Callable[[], Any]
 
 
 def route(provider: str, *, via: str = "router", credential: str = "HF_TOKEN") -> Route:
@@ -44,29 +56,29 @@ def route(provider: str, *, via: str = "router", credential: str = "HF_TOKEN") -
     )
 
 
-class Script:
+class ScriptedProviders:
     """The providers' side: what each will answer, in order, and everything that happened."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Step]] = {}
         self.log: list[str] = []
-        self.rests: dict[str, float] = {}
+        self.cooldowns: dict[str, float] = {}
         self.slept: list[float] = []
-        self.keep: list[Step] = []
-        self._answers: list[Answer] = []
+        self.storage_steps: list[Step] = []
+        self._answers: list[OperationResult] = []
 
-    def says(self, provider: str, *steps: Step) -> None:
+    def script(self, provider: str, *steps: Step) -> None:
         """What this provider will answer, one step for each ask; the last one for ever."""
         self.answers[provider] = list(steps)
 
-    def asked(self, provider: str, verb: str = "submit") -> int:
+    def call_count(self, provider: str, verb: str = "submit") -> int:
         """How often it was asked for this."""
         return self.log.count(f"{verb} {provider}")
 
     # Sender
     async def send(
         self, request: HttpRequest, *, credential: Credential | None, timeout: float | None = None
-    ) -> HttpReply:
+    ) -> HttpResponse:
         provider = request.url.removeprefix("https://").partition(".")[0]
         self.log.append(f"{request.url.rpartition('/')[2]} {provider}")
         steps = self.answers[provider]
@@ -75,68 +87,68 @@ class Script:
             async with asyncio.timeout(timeout):
                 step = await step() if callable(step) else step
         except TimeoutError:
-            step = LostError("no answer in time")
+            step = ResponseLostError("no answer in time")
         if isinstance(step, Exception):
             raise step
         self._answers.append(step)
-        return HttpReply(status=200, body=str(len(self._answers) - 1).encode())
+        return HttpResponse(status=200, body=str(len(self._answers) - 1).encode())
 
     # Provider
     def provider(self, name: str) -> Provider:
-        def encode(ask: Ask, to: Route) -> HttpRequest:
-            verb = {Check: "check", Cancel: "cancel"}.get(type(ask), "submit")
+        def encode(ask: Operation, to: Route) -> HttpRequest:
+            verb = {Poll: "check", Cancel: "cancel"}.get(type(ask), "submit")
             url = f"{to.base_url}/{verb}"
             return get(url) if verb == "check" else post_json(url, {})
 
-        def decode(ask: Ask, to: Route, reply: HttpReply) -> Answer:
+        def decode(ask: Operation, to: Route, reply: HttpResponse) -> OperationResult:
             return self._answers[int(reply.body)]
 
-        abilities = Abilities(size=SizeRule(form="pixels"), takes=frozenset({"seed"}))
-        return Provider(name=name, encode=encode, decode=decode, tasks={"text-to-image": abilities}, cancels=True)
+        abilities = Capabilities(size=SizeConstraints(style="pixels"), parameters=frozenset({"seed"}))
+        return Provider(name=name, encode=encode, decode=decode, tasks={"text-to-image": abilities}, can_cancel=True)
 
     # Memory
-    def rest(self, provider: str, seconds: float) -> None:
-        self.rests[provider] = seconds
+    def cool_down(self, provider: str, seconds: float) -> None:
+        self.cooldowns[provider] = seconds
 
-    def ok(self, provider: str) -> None:
-        self.rests.pop(provider, None)
+    def mark_healthy(self, provider: str) -> None:
+        self.cooldowns.pop(provider, None)
 
     # Keeper
-    async def keep_file(self, output: Output, place: Place, **_: Any) -> Kept:
+    async def save_file(self, output: Output, place: OutputTarget, **_: Any) -> StoredFile:
         self.log.append("keep")
-        if self.keep:
-            step = self.keep.pop(0)
+        if self.storage_steps:
+            step = self.storage_steps.pop(0)
             if callable(step):
                 step = await step()
             if isinstance(step, Exception):
                 raise step
         path = place.file or place.folder / f"{place.job_id}.png"
-        return Kept(path=path, mime="image/png", bytes=3, sha256="0", width=64, height=64)
+        return StoredFile(path=path, mime="image/png", bytes=3, sha256="0", width=64, height=64)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         await asyncio.sleep(0)
 
 
-class _Keeper:
-    def __init__(self, script: Script) -> None:
+class _FakeStorage:
+    def __init__(self, script: ScriptedProviders) -> None:
         self.script = script
 
-    async def keep(self, output: Output, place: Place, **more: Any) -> Kept:
-        kept = await self.script.keep_file(output, place, **more)
+    async def save(self, output: Output, target: OutputTarget, **more: Any) -> StoredFile:
+        kept = await self.script.save_file(output, target, **more)
         assert more["facts"](kept)["path"] == str(kept.path)
         self.script.log.append("describe")
         return kept
 
 
 class _Ledger(MemoryLedger):
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: ScriptedProviders) -> None:
         super().__init__()
         self.script = script
 
-    async def append(self, fact: life.Fact, *more: life.Fact) -> life.Job:
-        self.script.log += [f"write {type(one).__name__.lower()}" for one in (fact, *more)]
-        return await super().append(fact, *more)
+    async def append(self, entry: life.LedgerEntry, *more: life.LedgerEntry) -> life.Job:
+        self.script.log += [f"write {type(one).__name__.lower()}" for one in (entry, *more)]
+        return await super().append(entry, *more)
 
 
 @asynccontextmanager
@@ -145,54 +157,56 @@ async def _no_fetch(url: str, *, headers: Mapping[str, str]) -> AsyncIterator[An
     yield
 
 
-class Scene:
+class EngineHarness:
     """An engine in a scripted world."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: ScriptedProviders) -> None:
         self.script = script
         numbers = iter(range(1, 10_000))
         self.engine = Engine(
-            World(
+            EngineDependencies(
                 sender=script,
                 fetch=_no_fetch,
-                keeper=_Keeper(script),
+                storage=_FakeStorage(script),
                 ledger=_Ledger(script),
-                provider=script.provider,
-                credential=lambda to: Credential(secret=Secret("s"), base_url=to.base_url),
-                memory=script,
-                headers={"X-HF-Bill-To": "acme"},
+                get_provider=script.provider,
+                credential_for=lambda to: Credential(secret=Secret("s"), base_url=to.base_url),
+                health=script,
+                router_headers={"X-HF-Bill-To": "acme"},
                 sleep=script.sleep,
-                dice=lambda: 0.5,
+                random_float=lambda: 0.5,
                 new_id=lambda: f"job{next(numbers)}",
             )
         )
 
-    async def run(self, *routes: Route, n: int = 1, wish: Request = WISH, timeout: Timeouts | float = 0) -> list[Event]:
+    async def run(
+        self, *routes: Route, n: int = 1, request: GenerationRequest = REQUEST, timeout: Timeouts | float = 0
+    ) -> list[Event]:
         """Every event of a run over these routes."""
-        place = Place(folder=Path("/nowhere"))
-        told = self.engine.generate(wish, routes, place=place, n=n, timeouts=Timeouts.of(timeout))
-        return [event async for event in told]
+        place = OutputTarget(folder=Path("/nowhere"))
+        events = self.engine.generate(request, routes, target=place, n=n, timeouts=Timeouts.parse(timeout))
+        return [event async for event in events]
 
     async def job(self, number: int = 1) -> life.Job:
         """The job of that number."""
-        return await self.engine.job(f"job{number}")
+        return await self.engine.get_job(f"job{number}")
 
 
 @pytest.fixture
-def script() -> Script:
+def script() -> ScriptedProviders:
     """The providers' side."""
-    return Script()
+    return ScriptedProviders()
 
 
 @pytest.fixture
-def scene(script: Script) -> Scene:
+def scene(script: ScriptedProviders) -> EngineHarness:
     """An engine on that script."""
-    return Scene(script)
+    return EngineHarness(script)
 
 
-def failed(kind: str, **more: Any) -> Failed:
+def expect_failed(kind: str, **more: Any) -> Failure:
     """A failure of that kind."""
-    return Failed(kind=kind, message="no luck", **more)  # type: ignore[arg-type]
+    return Failure(kind=kind, message="no luck", **more)  # type: ignore[arg-type]
 
 
-__all__ = ["DONE", "RUNNING", "WISH", "Cancelled", "Scene", "Script", "failed", "route"]
+__all__ = ["DONE", "RUNNING", "REQUEST", "CancelResult", "EngineHarness", "ScriptedProviders", "expect_failed", "route"]

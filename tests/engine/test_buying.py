@@ -6,28 +6,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from hfmedia.core.answers import Handle, Pending
+from hfmedia.core.answers import JobHandle, Pending
 from hfmedia.core.errors import (
-    BusyError,
-    ContentRefusedError,
-    CredentialError,
-    CreditError,
-    FailedError,
-    ForbiddenError,
+    ProviderBusyError,
+    ContentPolicyError,
+    AuthenticationError,
+    InsufficientCreditError,
+    GenerationFailedError,
+    PermissionDeniedError,
     InDoubtError,
     InvalidRequestError,
-    LostError,
-    RefusedError,
-    ServerError,
-    UnreachableError,
-    UnreadableReplyError,
-    UnsentError,
+    ResponseLostError,
+    RequestRejectedError,
+    ProviderServerError,
+    ProviderUnreachableError,
+    InvalidResponseError,
+    RequestNotSentError,
 )
 from hfmedia.core.retry import SUBMIT_RETRIES
-from hfmedia.core.verdict import SUBMITTED
-from hfmedia.engine import JobFailed, MediaReady, Moved, Retrying
+from hfmedia.core.verdict import SUBMIT_POLICIES
+from hfmedia.engine import JobFailed, MediaReady, FailedOver, Retrying
 
-from .conftest import DONE, RUNNING, WISH, Scene, Script, failed, route
+from .conftest import DONE, RUNNING, REQUEST, EngineHarness, ScriptedProviders, expect_failed, route
 
 R = SUBMIT_RETRIES
 
@@ -55,42 +55,42 @@ TROUBLE = [
 
 @pytest.mark.parametrize(("kind", "via", "first", "second", "state"), TROUBLE)
 async def test_each_kind_of_trouble_asks_just_whom_it_may(
-    scene: Scene, script: Script, kind: str, via: str, first: int, second: int, state: str
+    scene: EngineHarness, script: ScriptedProviders, kind: str, via: str, first: int, second: int, state: str
 ) -> None:
     """The table of what an answer means, done: one row, one run over two providers with one credential."""
-    script.says("one", failed(kind))
-    script.says("two", DONE)
+    script.script("one", expect_failed(kind))
+    script.script("two", DONE)
     await scene.run(route("one", via=via), route("two", via=via))
-    assert (script.asked("one"), script.asked("two")) == (first, second)
+    assert (script.call_count("one"), script.call_count("two")) == (first, second)
     assert (await scene.job()).state == state
 
 
 def test_every_kind_of_trouble_is_in_the_table() -> None:
     """A new kind of failure needs a row above."""
-    assert {kind for kind, via, *_ in TROUBLE if via == "router"} == set(SUBMITTED)
+    assert {kind for kind, via, *_ in TROUBLE if via == "router"} == set(SUBMIT_POLICIES)
 
 
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
-        ("unsent", UnreachableError),
+        ("unsent", ProviderUnreachableError),
         ("lost", InDoubtError),
-        ("unreadable", UnreadableReplyError),
-        ("refused", RefusedError),
-        ("content", ContentRefusedError),
-        ("credential", CredentialError),
-        ("credit", CreditError),
-        ("forbidden", ForbiddenError),
-        ("busy", BusyError),
-        ("server", ServerError),
-        ("failed", FailedError),
+        ("unreadable", InvalidResponseError),
+        ("refused", RequestRejectedError),
+        ("content", ContentPolicyError),
+        ("credential", AuthenticationError),
+        ("credit", InsufficientCreditError),
+        ("forbidden", PermissionDeniedError),
+        ("busy", ProviderBusyError),
+        ("server", ProviderServerError),
+        ("failed", GenerationFailedError),
     ],
 )
 async def test_the_last_trouble_is_told_typed_with_job_and_provider(
-    scene: Scene, script: Script, kind: str, error: type[Exception]
+    scene: EngineHarness, script: ScriptedProviders, kind: str, error: type[Exception]
 ) -> None:
     """Where no provider is left, the error carries all that a person needs to act."""
-    script.says("one", failed(kind, status=418, code="teapot", raw=b"raw"))
+    script.script("one", expect_failed(kind, status=418, code="teapot", raw=b"raw"))
     told = (await scene.run(route("one")))[-1]
     assert isinstance(told, JobFailed)
     assert type(told.error) is error
@@ -98,37 +98,39 @@ async def test_the_last_trouble_is_told_typed_with_job_and_provider(
     assert told.error.status == 418
     assert "one" in str(told.error)
     assert "no luck" in str(told.error)
-    if isinstance(told.error, UnreadableReplyError):
+    if isinstance(told.error, InvalidResponseError):
         assert told.error.raw == b"raw"
 
 
-async def test_the_last_error_names_all_who_refused(scene: Scene, script: Script) -> None:
+async def test_the_last_error_names_all_who_refused(scene: EngineHarness, script: ScriptedProviders) -> None:
     """Nobody has to guess which provider said what."""
-    script.says("one", failed("credit", status=402))
-    script.says("two", failed("refused", status=400))
+    script.script("one", expect_failed("credit", status=402))
+    script.script("two", expect_failed("refused", status=400))
     events = await scene.run(route("one"), route("two"))
     error = events[-1].error  # type: ignore[attr-defined]
-    assert isinstance(error, RefusedError)
+    assert isinstance(error, RequestRejectedError)
     assert error.attempts == ("one says that there is no credit left for it: no luck (HTTP 402)",)
     assert "HTTP 402" in str(error)
     assert "HTTP 400" in str(error)
-    assert [(e.before, e.provider) for e in events if isinstance(e, Moved)] == [("one", "two")]
+    assert [(e.previous_provider, e.provider) for e in events if isinstance(e, FailedOver)] == [("one", "two")]
 
 
-async def test_a_refused_credential_is_not_shown_again_but_another_one_is(scene: Scene, script: Script) -> None:
+async def test_a_refused_credential_is_not_shown_again_but_another_one_is(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
     """401 moves on only to a route with a credential of its own."""
     for name in ("one", "two"):
-        script.says(name, failed("credential", status=401))
-    script.says("three", DONE)
+        script.script(name, expect_failed("credential", status=401))
+    script.script("three", DONE)
     await scene.run(route("one"), route("two"), route("three", credential="FAL_KEY"))
-    assert [script.asked(name) for name in ("one", "two", "three")] == [1, 0, 1]
+    assert [script.call_count(name) for name in ("one", "two", "three")] == [1, 0, 1]
 
 
 async def test_sending_is_written_before_the_post_and_the_handle_before_the_first_poll(
-    scene: Scene, script: Script
+    scene: EngineHarness, script: ScriptedProviders
 ) -> None:
     """The order of writes that makes a job survive: intent, POST, handle, poll, result, file."""
-    script.says("one", RUNNING, Pending(handle=Handle("p1", "result"), after=0), DONE)
+    script.script("one", RUNNING, Pending(handle=JobHandle("p1", "result"), poll_after=0), DONE)
     await scene.run(route("one"))
     assert script.log == [
         "write created",
@@ -146,54 +148,61 @@ async def test_sending_is_written_before_the_post_and_the_handle_before_the_firs
     ]
 
 
-async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(scene: Scene, script: Script) -> None:
+async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
     """Retry-After is honoured at the only provider there is."""
-    script.says("one", failed("busy", status=429, retry_after=7.0), DONE)
+    script.script("one", expect_failed("busy", status=429, retry_after=7.0), DONE)
     events = await scene.run(route("one"))
-    assert [event.after for event in events if isinstance(event, Retrying)] == [7.0]
+    assert [event.delay for event in events if isinstance(event, Retrying)] == [7.0]
     assert script.slept == [7.0]
     assert isinstance(events[-1], MediaReady)
 
 
-async def test_a_wait_beyond_the_deadline_is_not_begun(scene: Scene, script: Script) -> None:
+async def test_a_wait_beyond_the_deadline_is_not_begun(scene: EngineHarness, script: ScriptedProviders) -> None:
     """When it would only be ready after the deadline, the error comes now, not then."""
-    script.says("one", failed("busy", status=429, retry_after=900.0))
+    script.script("one", expect_failed("busy", status=429, retry_after=900.0))
     events = await scene.run(route("one"), timeout=30)
-    assert isinstance(events[-1].error, BusyError)  # type: ignore[attr-defined]
+    assert isinstance(events[-1].error, ProviderBusyError)  # type: ignore[attr-defined]
     assert script.slept == []
 
 
 @pytest.mark.parametrize(
-    ("raised", "state", "posts"), [(UnsentError("no route"), "failed", R + 1), (LostError("reset"), "doubt", 1)]
+    ("raised", "state", "posts"),
+    [(RequestNotSentError("no route"), "failed", R + 1), (ResponseLostError("reset"), "doubt", 1)],
 )
 async def test_what_the_transport_says_decides(
-    scene: Scene, script: Script, raised: Exception, state: str, posts: int
+    scene: EngineHarness, script: ScriptedProviders, raised: Exception, state: str, posts: int
 ) -> None:
     """Certainly not sent is tried again, bounded; sent and unanswered never is."""
-    script.says("one", raised)
+    script.script("one", raised)
     await scene.run(route("one"))
-    assert (script.asked("one"), (await scene.job()).state) == (posts, state)
+    assert (script.call_count("one"), (await scene.job()).state) == (posts, state)
 
 
-async def test_a_provider_that_failed_rests_and_one_that_works_does_not(scene: Scene, script: Script) -> None:
+async def test_a_provider_that_failed_rests_and_one_that_works_does_not(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
     """The next job does not knock first where the last one was turned away."""
-    script.says("one", failed("credit"))
-    script.says("two", DONE)
+    script.script("one", expect_failed("credit"))
+    script.script("two", DONE)
     await scene.run(route("one"), route("two"))
-    assert set(script.rests) == {"one"}
+    assert set(script.cooldowns) == {"one"}
 
 
-async def test_a_request_that_nobody_can_take_is_the_users_to_mend(scene: Scene, script: Script) -> None:
+async def test_a_request_that_nobody_can_take_is_the_users_to_mend(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
     """Nothing is sent, and the error is about the request, not about a provider's refusal."""
-    wish = WISH.__class__(task="text-to-video", model="acme/kite", prompt="a kite")
-    events = await scene.run(route("one"), route("two"), wish=wish)
+    wish = REQUEST.__class__(task="text-to-video", model="acme/kite", prompt="a kite")
+    events = await scene.run(route("one"), route("two"), request=wish)
     assert isinstance(events[-1].error, InvalidRequestError)  # type: ignore[attr-defined]
     assert events[-1].error.exit_code == 2  # type: ignore[attr-defined]
     assert not [line for line in script.log if line.startswith("submit")]
     assert (await scene.job()).state == "failed"
 
 
-KINDS = some.sampled_from(sorted(SUBMITTED))
+KINDS = some.sampled_from(sorted(SUBMIT_POLICIES))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -202,14 +211,14 @@ async def test_whatever_happens_nothing_is_sent_after_it_may_have_been_accepted(
     first: list[str], second: list[str]
 ) -> None:
     """Over every sequence of troubles: a doubt or an acceptance is the last submission of its job."""
-    script = Script()
-    scene = Scene(script)
-    script.says("one", *map(failed, first))
-    script.says("two", *map(failed, second))
+    script = ScriptedProviders()
+    scene = EngineHarness(script)
+    script.script("one", *map(expect_failed, first))
+    script.script("two", *map(expect_failed, second))
     await scene.run(route("one", via="direct"), route("two"))
     writes = [line for line in script.log if line.startswith("write")]
     last = max(index for index, line in enumerate(writes) if line == "write sending")
     for bought in ("write doubted", "write accepted", "write made"):
         assert bought not in writes[:last]
-    assert script.asked("one") + script.asked("two") == writes.count("write sending")
+    assert script.call_count("one") + script.call_count("two") == writes.count("write sending")
     assert (await scene.job()).state in ("failed", "doubt")

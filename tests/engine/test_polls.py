@@ -8,35 +8,35 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from hfmedia.core.answers import Answer, Handle, Pending, Route
+from hfmedia.core.answers import OperationResult, JobHandle, Pending, Route
 from hfmedia.engine import MediaReady
 from hfmedia.ledger import MemoryLedger
-from hfmedia.routing import Observed, Past
+from hfmedia.routing import ProviderStats, LedgerStats
 
-from .conftest import DONE, Scene, Script, route
+from .conftest import DONE, EngineHarness, ScriptedProviders, route
 
-RUNNING = Pending(handle=Handle("p1"))  # which says nothing of when to come back
+RUNNING = Pending(handle=JobHandle("p1"))  # which says nothing of when to come back
 BEGAN = 1_000_000.0  # unix seconds
 
 
 class Clock:
     """A clock that only sleeping moves, and a provider that is done after so many of its seconds."""
 
-    def __init__(self, scene: Scene, script: Script) -> None:
+    def __init__(self, scene: EngineHarness, script: ScriptedProviders) -> None:
         self.now, self.scene, self.script = BEGAN, scene, script
-        self.observed = Observed()
+        self.observed = ProviderStats()
         self.use(MemoryLedger())
 
     def use(self, ledger: MemoryLedger) -> None:
         """A new process on this ledger: it has seen nothing yet."""
-        self.observed = Observed()
-        self.scene.engine.world = structs.replace(
-            self.scene.engine.world,
+        self.observed = ProviderStats()
+        self.scene.engine.deps = structs.replace(
+            self.scene.engine.deps,
             ledger=ledger,
             clock=lambda: self.now,
             sleep=self.sleep,
-            observe=self.observed.add,
-            expect=Past(self.observed, ledger).seconds,
+            record_stats=self.observed.add,
+            expected_duration=LedgerStats(self.observed, ledger).expected_seconds,
         )
 
     async def sleep(self, seconds: float) -> None:
@@ -44,19 +44,19 @@ class Clock:
 
     async def job(self, takes: float, to: Route) -> tuple[int, float]:
         """The polls that a job took there, and how late its end was seen, in seconds."""
-        before, begun = self.script.asked(to.provider, "check"), self.now
+        before, begun = self.script.call_count(to.provider, "check"), self.now
 
-        async def look() -> Answer:
+        async def look() -> OperationResult:
             return DONE if self.now >= begun + takes else RUNNING
 
-        self.script.says(to.provider, RUNNING, look)
+        self.script.script(to.provider, RUNNING, look)
         events = await self.scene.run(to)
         assert isinstance(events[-1], MediaReady)
-        return self.script.asked(to.provider, "check") - before, self.now - begun - takes
+        return self.script.call_count(to.provider, "check") - before, self.now - begun - takes
 
 
 @pytest.fixture
-def clock(scene: Scene, script: Script) -> Clock:
+def clock(scene: EngineHarness, script: ScriptedProviders) -> Clock:
     """The clock of a scene."""
     return Clock(scene, script)
 
@@ -107,10 +107,10 @@ async def test_a_job_of_two_seconds_is_seen_within_a_quarter_of_a_second(clock: 
     assert polls <= (6 if known else 8)
 
 
-async def test_what_the_provider_says_of_when_to_come_back_is_obeyed(clock: Clock, script: Script) -> None:
+async def test_what_the_provider_says_of_when_to_come_back_is_obeyed(clock: Clock, script: ScriptedProviders) -> None:
     """Whatever we know better."""
     await clock.job(60, route("one"))
-    script.says("one", RUNNING, Pending(handle=Handle("p1"), after=7.0), DONE)
+    script.script("one", RUNNING, Pending(handle=JobHandle("p1"), poll_after=7.0), DONE)
     began = clock.now
     await clock.scene.run(route("one"))
     assert clock.now - began == pytest.approx(1.0 + 7.0)

@@ -14,33 +14,33 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hfmedia.core.errors import StoreError
-from hfmedia.core.job import ImpossibleError, Routed, Sending
+from hfmedia.core.errors import StorageError
+from hfmedia.core.job import InvalidTransitionError, RoutedEntry, SubmittingEntry
 from hfmedia.ledger import SqliteLedger
 
-from .wishes import ROUTES, WISH, created, life
+from .wishes import ROUTES, REQUEST, created_entry, job_entries
 
 KEPT: list[SqliteLedger] = []  # so that a ledger outlives its loop
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(deed: str, path: Path, *arguments: object) -> subprocess.Popen[str]:
+def start_command(command: str, path: Path, *arguments: object) -> subprocess.Popen[str]:
     """The child, at work."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.ledger.child", deed, str(path), *map(str, arguments)],
+        [sys.executable, "-m", "tests.ledger.child", command, str(path), *map(str, arguments)],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def tell(deed: str, path: Path, *arguments: object) -> Any:
+def run_command(command: str, path: Path, *arguments: object) -> Any:
     """What a child says in the end."""
-    with start(deed, path, *arguments) as child:
-        said, _ = child.communicate(timeout=100)
+    with start_command(command, path, *arguments) as child:
+        output, _ = child.communicate(timeout=100)
     assert child.returncode == 0
-    return json.loads(said.splitlines()[-1])
+    return json.loads(output.splitlines()[-1])
 
 
-def say(value: Any) -> None:
+def print_json(value: Any) -> None:
     """One line, whole, at once."""
     os.write(1, (json.dumps(value) + "\n").encode())
 
@@ -52,9 +52,9 @@ async def stream(path: Path, name: str) -> None:
     async def line(number: int) -> None:
         for turn in range(1_000_000):
             job = f"{name}-{number}-{turn}"
-            for count, fact in enumerate(life(job), 1):
+            for count, fact in enumerate(job_entries(job), 1):
                 await ledger.append(fact)
-                say([job, count])
+                print_json([job, count])
 
     await asyncio.gather(*(line(number) for number in range(8)))
 
@@ -62,41 +62,41 @@ async def stream(path: Path, name: str) -> None:
 async def race(path: Path, name: str, jobs: str) -> None:
     """Wants every job: says which it created, claimed and sent; carries them until its input ends."""
     ledger = SqliteLedger(path)
-    say("ready")
+    print_json("ready")
     await asyncio.to_thread(sys.stdin.readline)
 
     async def compete(number: int) -> list[str]:
         job, got = f"j{number}", []
         try:
-            await ledger.append(created(job))
+            await ledger.append(created_entry(job))
             got.append("created")
-            await ledger.append(Routed(job=job, at=0.0, route=ROUTES[0], request=WISH))
+            await ledger.append(RoutedEntry(job_id=job, timestamp=0.0, route=ROUTES[0], request=REQUEST))
             await ledger.release(job)
-        except ImpossibleError:
-            while (told := await ledger.job(job)) is None or told.state == "new":
+        except InvalidTransitionError:
+            while (told := await ledger.get(job)) is None or told.state == "new":
                 pass
         while await ledger.owner(job) is None:
             if await ledger.claim(job):
                 got.append("claimed")
                 break
         try:
-            await ledger.append(Sending(job=job, at=0.0, attempt=1))
+            await ledger.append(SubmittingEntry(job_id=job, timestamp=0.0, attempt=1))
             got.append("sent")
-        except ImpossibleError:
+        except InvalidTransitionError:
             pass
-        await ledger.append(created(f"{name}-{number}"))
+        await ledger.append(created_entry(f"{name}-{number}"))
         return got
 
-    say(await asyncio.gather(*(compete(number) for number in range(int(jobs)))))
+    print_json(await asyncio.gather(*(compete(number) for number in range(int(jobs)))))
     await asyncio.to_thread(sys.stdin.readline)
     await ledger.aclose()
 
 
-async def carry(path: Path, job: str) -> None:
+async def run_job(path: Path, job: str) -> None:
     """Creates a job and carries it until its input ends; then leaves without a word."""
     ledger = SqliteLedger(path)
-    await ledger.append(created(job))
-    say(await ledger.me())
+    await ledger.append(created_entry(job))
+    print_json(await ledger.owner_id())
     await asyncio.to_thread(sys.stdin.readline)
     os._exit(0)
 
@@ -106,12 +106,12 @@ def parent(path: Path, job: str) -> None:
     ledger = SqliteLedger(path)
 
     async def before() -> None:
-        await ledger.append(created(job))
-        assert await ledger.job(job)
+        await ledger.append(created_entry(job))
+        assert await ledger.get(job)
 
     async def after() -> None:
-        await ledger.append(Routed(job=job, at=0.0, route=ROUTES[0], request=WISH))
-        say({"parent": await ledger.me()})
+        await ledger.append(RoutedEntry(job_id=job, timestamp=0.0, route=ROUTES[0], request=REQUEST))
+        print_json({"parent": await ledger.owner_id()})
 
     asyncio.run(before())
     if os.fork():
@@ -126,16 +126,16 @@ def parent(path: Path, job: str) -> None:
 async def orphan(ledger: SqliteLedger, path: Path, job: str) -> None:
     """The forked child: the ledger it inherited is not its own, one that it opens is."""
     words: list[str] = []
-    for deed in (ledger.append(created("x")), ledger.job(job), ledger.claim(job)):
+    for deed in (ledger.append(created_entry("x")), ledger.get(job), ledger.claim(job)):
         try:
             await deed
             words.append("done")
-        except StoreError as error:
+        except StorageError as error:
             words.append(str(error))
     await ledger.aclose()
     mine = SqliteLedger(path)
     KEPT.append(mine)
-    say({"child": words, "claimed": await mine.claim(job), "own": await mine.claim("own")})
+    print_json({"child": words, "claimed": await mine.claim(job), "own": await mine.claim("own")})
 
 
 async def grow(path: Path, limit: str) -> None:
@@ -143,16 +143,16 @@ async def grow(path: Path, limit: str) -> None:
     import resource
 
     ledger = SqliteLedger(path)
-    await ledger.append(created("first"))
+    await ledger.append(created_entry("first"))
     if int(limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
     written, refused, words = ["first"], 0, ""
     for number in range(2000):
         names = [f"j{number}-{side}" for side in range(5)]
-        results = await asyncio.gather(*(ledger.append(created(name)) for name in names), return_exceptions=True)
+        results = await asyncio.gather(*(ledger.append(created_entry(name)) for name in names), return_exceptions=True)
         written += [name for name, result in zip(names, results, strict=True) if not isinstance(result, Exception)]
         errors = [result for result in results if isinstance(result, BaseException)]
-        assert all(isinstance(error, StoreError) for error in errors), errors
+        assert all(isinstance(error, StorageError) for error in errors), errors
         refused += len(errors)
         if errors:
             words = str(errors[0])
@@ -162,15 +162,15 @@ async def grow(path: Path, limit: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     else:
         await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=8m", str(path.parent)], check=True)
-    await ledger.append(created("last"))
-    assert [job.id async for job in ledger.jobs()] == [*written, "last"]
+    await ledger.append(created_entry("last"))
+    assert [job.id async for job in ledger.iter_jobs()] == [*written, "last"]
     await ledger.aclose()
-    say({"written": [*written, "last"], "refused": refused, "words": words})
+    print_json({"written": [*written, "last"], "refused": refused, "words": words})
 
 
-DEEDS: dict[str, Any] = {"stream": stream, "race": race, "carry": carry, "parent": parent, "grow": grow}
+COMMANDS: dict[str, Any] = {"stream": stream, "race": race, "carry": run_job, "parent": parent, "grow": grow}
 
 if __name__ == "__main__":
-    deed = DEEDS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
-    if deed is not None:
-        asyncio.run(deed)
+    command_name = COMMANDS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+    if command_name is not None:
+        asyncio.run(command_name)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from hfmedia.core.errors import StoreError
+from hfmedia.core.errors import StorageError
 from hfmedia.ledger import SqliteLedger
-from hfmedia.ledger.migrations import LEDGER
+from hfmedia.ledger.migrations import LEDGER_SCHEMA
 
-from .child import tell
-from .wishes import created
+from .child import run_command
+from .wishes import created_entry
 
 NOBODY = 65534
 
@@ -42,7 +42,7 @@ def somebody_elses(path: Path) -> None:
 
 def newer(path: Path) -> None:
     """A ledger of a version that is not known here."""
-    versioned(path, len(LEDGER.steps) + 1)
+    versioned(path, len(LEDGER_SCHEMA.migrations) + 1)
 
 
 def nonsense(path: Path) -> None:
@@ -53,7 +53,7 @@ def nonsense(path: Path) -> None:
 def versioned(path: Path, version: int | str) -> None:
     """A ledger that says it is of that version."""
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute(f"PRAGMA application_id = {LEDGER.application}")
+        other.execute(f"PRAGMA application_id = {LEDGER_SCHEMA.application_id}")
         other.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
         other.execute("INSERT INTO meta VALUES ('version', ?)", (version,))
 
@@ -101,8 +101,8 @@ async def test_what_is_no_ledger_is_refused_and_left_alone(
     make(path)
     before = content(path)
     ledger = SqliteLedger(path)
-    for deed in (ledger.append(created("a")), ledger.job("a"), ledger.claim("a")):
-        with pytest.raises(StoreError, match=words):
+    for deed in (ledger.append(created_entry("a")), ledger.get("a"), ledger.claim("a")):
+        with pytest.raises(StorageError, match=words):
             await deed
     await ledger.aclose()
     assert content(path) == before
@@ -112,8 +112,8 @@ async def test_a_path_that_cannot_be_is_refused(tmp_path: Path) -> None:
     """A null character, and a name longer than any disk takes."""
     for name in ("a\0b", "x" * 300):
         ledger = SqliteLedger(tmp_path / name)
-        with pytest.raises(StoreError, match="cannot be used"):
-            await ledger.append(created("a"))
+        with pytest.raises(StorageError, match="cannot be used"):
+            await ledger.append(created_entry("a"))
         await ledger.aclose()
 
 
@@ -157,89 +157,89 @@ async def test_a_read_only_ledger_is_refused_when_it_should_be_written() -> None
     with as_anybody() as place:
         path = place / "ledger.sqlite3"
         first = SqliteLedger(path)
-        await first.append(created("a"))
+        await first.append(created_entry("a"))
         await first.aclose()
         path.chmod(0o400)
         ledger = SqliteLedger(path)
-        with pytest.raises(StoreError, match="read-only"):
-            await ledger.append(created("b"))
+        with pytest.raises(StorageError, match="read-only"):
+            await ledger.append(created_entry("b"))
         await ledger.aclose()
         path.chmod(0o600)
         place.chmod(0o500)
         ledger = SqliteLedger(place / "other.sqlite3")
-        with pytest.raises(StoreError, match="Permission denied"):
-            await ledger.append(created("b"))
+        with pytest.raises(StorageError, match="Permission denied"):
+            await ledger.append(created_entry("b"))
         await ledger.aclose()
         ledger = SqliteLedger(path)
-        with pytest.raises(StoreError):
-            await ledger.append(created("b"))
+        with pytest.raises(StorageError):
+            await ledger.append(created_entry("b"))
         await ledger.aclose()
         place.chmod(0o700)
         again = SqliteLedger(path)
-        assert [job.id async for job in again.jobs()] == ["a"]
+        assert [job.id async for job in again.iter_jobs()] == ["a"]
         await again.aclose()
 
 
 async def test_a_ledger_that_stays_locked_is_told_and_works_again(path: Path) -> None:
     """After the patience is over, nothing is written; reading never waits."""
-    ledger = SqliteLedger(path, patience=0.1)
-    await ledger.append(created("a"))
+    ledger = SqliteLedger(path, busy_timeout=0.1)
+    await ledger.append(created_entry("a"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        results = await asyncio.gather(*(ledger.append(created(name)) for name in "bc"), return_exceptions=True)
+        results = await asyncio.gather(*(ledger.append(created_entry(name)) for name in "bc"), return_exceptions=True)
         for result in results:
-            assert isinstance(result, StoreError)
+            assert isinstance(result, StorageError)
             assert "another process" in str(result)
-        assert [job.id async for job in ledger.jobs()] == ["a"]
+        assert [job.id async for job in ledger.iter_jobs()] == ["a"]
         other.execute("ROLLBACK")
-    await ledger.append(created("b"))
-    assert [job.id async for job in ledger.jobs()] == ["a", "b"]
+    await ledger.append(created_entry("b"))
+    assert [job.id async for job in ledger.iter_jobs()] == ["a", "b"]
     await ledger.aclose()
 
 
 async def test_a_damaged_ledger_is_told(path: Path) -> None:
     """Pages of noise in the middle; no job is invented."""
     ledger = SqliteLedger(path)
-    await asyncio.gather(*(ledger.append(created(f"j{number}")) for number in range(200)))
+    await asyncio.gather(*(ledger.append(created_entry(f"j{number}")) for number in range(200)))
     await ledger.aclose()
     damage(path)
     ledger = SqliteLedger(path)
-    for deed in (ledger.job("j5"), ledger.append(created("new")), ledger.facts("j5")):
-        with pytest.raises(StoreError, match="damaged"):
+    for deed in (ledger.get("j5"), ledger.append(created_entry("new")), ledger.entries("j5")):
+        with pytest.raises(StorageError, match="damaged"):
             await deed
     await ledger.aclose()
 
 
 async def test_a_job_that_cannot_be_read_is_told_by_its_name(disk: SqliteLedger, path: Path) -> None:
     """Written by another hand, or by a later version within the same tables."""
-    await disk.append(created("a"))
+    await disk.append(created_entry("a"))
     for body in ("{", '{"id": "a"}', b"\xff\xfe"):
         with closing(sqlite3.connect(path)) as other, other:
             other.execute("UPDATE jobs SET body = ?", (body,))
-        with pytest.raises(StoreError, match="job a") as told:
-            await disk.job("a")
+        with pytest.raises(StorageError, match="job a") as told:
+            await disk.get("a")
         assert told.value.job_id == "a"
 
 
 async def test_a_ledger_that_is_taken_away_takes_no_more_facts(disk: SqliteLedger, path: Path) -> None:
     """SQLite would write on into a file without a name, and no later process would find the facts."""
-    await disk.append(created("a"))
+    await disk.append(created_entry("a"))
     elsewhere = path.with_name("elsewhere")
     move(path, elsewhere)
-    with pytest.raises(StoreError, match="removed or replaced"):
-        await disk.append(created("b"))
+    with pytest.raises(StorageError, match="removed or replaced"):
+        await disk.append(created_entry("b"))
     short_garbage(path)
-    with pytest.raises(StoreError, match="removed or replaced"):
-        await disk.append(created("b"))
+    with pytest.raises(StorageError, match="removed or replaced"):
+        await disk.append(created_entry("b"))
     move(elsewhere, path)
-    await disk.append(created("b"))
-    assert [job.id async for job in disk.jobs()] == ["a", "b"]
+    await disk.append(created_entry("b"))
+    assert [job.id async for job in disk.iter_jobs()] == ["a", "b"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on files there")
 async def test_a_file_that_may_grow_no_more_claims_nothing(path: Path) -> None:
     """Every append that returned is there, and none that raised; with room again it goes on."""
-    told = await asyncio.to_thread(tell, "grow", path, 200_000)
+    told = await asyncio.to_thread(run_command, "grow", path, 200_000)
     assert told["refused"] > 0
     assert "disk" in told["words"]
     await check_after_full_disk(path, told)
@@ -249,7 +249,7 @@ async def test_a_file_that_may_grow_no_more_claims_nothing(path: Path) -> None:
 async def test_a_full_disk_claims_nothing(path: Path) -> None:
     """The same on a small disk that is really full."""
     with small_disk(path.parent):
-        told = await asyncio.to_thread(tell, "grow", path, 0)
+        told = await asyncio.to_thread(run_command, "grow", path, 0)
         assert told["refused"] > 0
         assert "full" in told["words"] or "disk" in told["words"]
         await check_after_full_disk(path, told)
@@ -258,7 +258,7 @@ async def test_a_full_disk_claims_nothing(path: Path) -> None:
 async def check_after_full_disk(path: Path, told: dict[str, list[str]]) -> None:
     """What the child was told holds, and the ledger works."""
     ledger = SqliteLedger(path)
-    assert [job.id async for job in ledger.jobs()] == told["written"]
+    assert [job.id async for job in ledger.iter_jobs()] == told["written"]
     for job in told["written"]:
-        assert len(await ledger.facts(job)) == 1
+        assert len(await ledger.entries(job)) == 1
     await ledger.aclose()

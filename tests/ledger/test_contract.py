@@ -9,91 +9,109 @@ import pytest
 from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.job import Broken, Created, ImpossibleError, Routed, Sending, Stopped, Stored, fold
-from hfmedia.core.request import Request
-from hfmedia.ledger import KeyTakenError, Ledger
+from hfmedia.core.job import (
+    FailedEntry,
+    CreatedEntry,
+    InvalidTransitionError,
+    RoutedEntry,
+    SubmittingEntry,
+    CancelledEntry,
+    StoredEntry,
+    replay,
+)
+from hfmedia.core.request import GenerationRequest
+from hfmedia.ledger import IdempotencyKeyInUseError, Ledger
 
-from .wishes import ENDINGS, FULL, ROUTES, WISH, KeyedCreated, created, life
+from .wishes import ENDINGS, FULL_ENTRIES, ROUTES, REQUEST, KeyedCreated, created_entry, job_entries
 
 
 async def listed(ledger: Ledger, **how: Any) -> list[str]:
     """The ids of the jobs."""
-    return [job.id async for job in ledger.jobs(**how)]
+    return [job.id async for job in ledger.iter_jobs(**how)]
 
 
 async def live_through(ledger: Ledger, *jobs: str) -> None:
     """Jobs that all go well."""
     for job in jobs:
-        for fact in life(job):
+        for fact in job_entries(job):
             await ledger.append(fact)
 
 
 async def test_an_unknown_job_is_none_and_has_no_facts(ledger: Ledger) -> None:
     """Asking is no deed."""
-    assert await ledger.job("x") is None
-    assert await ledger.find("x") is None
-    assert await ledger.facts("x") == []
+    assert await ledger.get("x") is None
+    assert await ledger.find_by_key("x") is None
+    assert await ledger.entries("x") == []
     assert await listed(ledger) == []
     assert await ledger.owner("x") is None
-    assert await ledger.carried() == {}
+    assert await ledger.claims() == {}
     assert await ledger.prune(1e12) == 0
     await ledger.release("x")
 
 
 async def test_nothing_can_happen_to_a_job_that_was_never_created(ledger: Ledger) -> None:
     """And the attempt leaves no trace."""
-    with pytest.raises(ImpossibleError, match="never created"):
-        await ledger.append(Sending(job="x", at=0.0, attempt=1))
-    assert await ledger.job("x") is None
-    assert await ledger.facts("x") == []
+    with pytest.raises(InvalidTransitionError, match="never created"):
+        await ledger.append(SubmittingEntry(job_id="x", timestamp=0.0, attempt=1))
+    assert await ledger.get("x") is None
+    assert await ledger.entries("x") == []
 
 
 async def test_what_a_reader_holds_is_not_the_ledger(ledger: Ledger) -> None:
     """A list of facts is a copy; jobs may be added while they are listed."""
-    await ledger.append(created("a"))
-    (await ledger.facts("a")).clear()
-    assert len(await ledger.facts("a")) == 1
+    await ledger.append(created_entry("a"))
+    (await ledger.entries("a")).clear()
+    assert len(await ledger.entries("a")) == 1
     seen: list[str] = []
-    async for job in ledger.jobs():
+    async for job in ledger.iter_jobs():
         seen.append(job.id)
-        await ledger.append(created(f"{job.id}b", at=1.0))
+        await ledger.append(created_entry(f"{job.id}b", at=1.0))
     assert seen == ["a"]
 
 
 async def test_two_who_want_to_send_the_same_job_are_told_apart(ledger: Ledger) -> None:
     """The second is refused, whoever is quicker: one sending, one payment."""
-    await ledger.append(created("a"))
-    await ledger.append(Routed(job="a", at=0.0, route=ROUTES[0], request=WISH))
-    sends = [ledger.append(Sending(job="a", at=1.0, attempt=1)) for _ in range(5)]
+    await ledger.append(created_entry("a"))
+    await ledger.append(RoutedEntry(job_id="a", timestamp=0.0, route=ROUTES[0], request=REQUEST))
+    sends = [ledger.append(SubmittingEntry(job_id="a", timestamp=1.0, attempt=1)) for _ in range(5)]
     results = await asyncio.gather(*sends, return_exceptions=True)
-    assert sorted(isinstance(result, ImpossibleError) for result in results) == [False, True, True, True, True]
+    assert sorted(isinstance(result, InvalidTransitionError) for result in results) == [False, True, True, True, True]
 
 
 async def test_facts_that_go_together_are_all_there_or_none(ledger: Ledger) -> None:
     """One that the table forbids, or that is of another job, takes the others along."""
-    routed, sending = Routed(job="a", at=1.0, route=ROUTES[0], request=WISH), Sending(job="a", at=2.0, attempt=1)
-    for wrong in ((sending, routed), (routed, Sending(job="b", at=2.0, attempt=1)), (routed, sending, sending)):
-        await ledger.append(created("a")) if not await ledger.job("a") else None
-        with pytest.raises(ImpossibleError):
+    routed, sending = (
+        RoutedEntry(job_id="a", timestamp=1.0, route=ROUTES[0], request=REQUEST),
+        SubmittingEntry(job_id="a", timestamp=2.0, attempt=1),
+    )
+    for wrong in (
+        (sending, routed),
+        (routed, SubmittingEntry(job_id="b", timestamp=2.0, attempt=1)),
+        (routed, sending, sending),
+    ):
+        await ledger.append(created_entry("a")) if not await ledger.get("a") else None
+        with pytest.raises(InvalidTransitionError):
             await ledger.append(*wrong)
-        assert len(await ledger.facts("a")) == 1
+        assert len(await ledger.entries("a")) == 1
     job = await ledger.append(routed, sending)
-    assert (job.state, await ledger.job("a")) == ("sending", job)
-    assert (await ledger.append(created("b"), *(structs.replace(fact, job="b") for fact in (routed, sending)))).attempts
-    assert [type(fact) for fact in await ledger.facts("b")] == [Created, Routed, Sending]
+    assert (job.state, await ledger.get("a")) == ("sending", job)
+    assert (
+        await ledger.append(created_entry("b"), *(structs.replace(fact, job_id="b") for fact in (routed, sending)))
+    ).attempts
+    assert [type(fact) for fact in await ledger.entries("b")] == [CreatedEntry, RoutedEntry, SubmittingEntry]
 
 
 async def test_every_kind_of_fact_comes_back_as_it_went_in(ledger: Ledger) -> None:
     """With every field, foreign letters and the largest numbers."""
-    after = [await ledger.append(fact) for fact in FULL][-1]
-    assert await ledger.facts("j") == FULL
-    assert await ledger.job("j") == after == fold(FULL)
+    after = [await ledger.append(fact) for fact in FULL_ENTRIES][-1]
+    assert await ledger.entries("j") == FULL_ENTRIES
+    assert await ledger.get("j") == after == replay(FULL_ENTRIES)
     for number, ending in enumerate(ENDINGS):
         job = f"e{number}"
         fact = type(ending)(**{**{n: getattr(ending, n) for n in ending.__struct_fields__}, "job": job})
-        await ledger.append(created(job))
+        await ledger.append(created_entry(job))
         await ledger.append(fact)
-        assert (await ledger.facts(job))[-1] == fact
+        assert (await ledger.entries(job))[-1] == fact
 
 
 @pytest.mark.parametrize(
@@ -119,17 +137,19 @@ async def test_every_kind_of_fact_comes_back_as_it_went_in(ledger: Ledger) -> No
 async def test_jobs_can_be_chosen(ledger: Ledger, how: dict[str, Any], found: str) -> None:
     """By state, provider, model and age, in both directions."""
     await live_through(ledger, "a")
-    await ledger.append(created("b", at=1.0))
-    await ledger.append(Routed(job="b", at=1.0, route=ROUTES[1], request=WISH))
-    await ledger.append(created("c", at=9.0, request=Request(task="text-to-video", model="c/d", prompt="x")))
-    await ledger.append(created("d", at=5.0))
+    await ledger.append(created_entry("b", at=1.0))
+    await ledger.append(RoutedEntry(job_id="b", timestamp=1.0, route=ROUTES[1], request=REQUEST))
+    await ledger.append(
+        created_entry("c", at=9.0, request=GenerationRequest(task="text-to-video", model="c/d", prompt="x"))
+    )
+    await ledger.append(created_entry("d", at=5.0))
     assert "".join(await listed(ledger, **how)) == found
 
 
 async def test_more_jobs_than_a_page_come_once_each(ledger: Ledger) -> None:
     """Across the seams of the pages, in both directions."""
     names = [f"j{number}" for number in range(307)]
-    await asyncio.gather(*(ledger.append(created(name)) for name in names))
+    await asyncio.gather(*(ledger.append(created_entry(name)) for name in names))
     assert await listed(ledger) == names
     assert await listed(ledger, newest_first=True, limit=250) == names[:-251:-1]
 
@@ -138,65 +158,65 @@ async def test_a_clock_that_jumps_back_changes_no_order(ledger: Ledger) -> None:
     """Order is that of appending."""
     clock = iter([1000.0, 5.0, 999.0, -3.0, 1e9, 0.0])
     told = [type(fact)(**{**{n: getattr(fact, n) for n in fact.__struct_fields__}, "at": at})
-            for fact, at in zip(life("a"), clock, strict=True)]  # fmt: skip
+            for fact, at in zip(job_entries("a"), clock, strict=True)]  # fmt: skip
     for fact in told:
         await ledger.append(fact)
-    await ledger.append(created("b", at=-1e9))
-    assert await ledger.facts("a") == told
+    await ledger.append(created_entry("b", at=-1e9))
+    assert await ledger.entries("a") == told
     assert await listed(ledger) == ["a", "b"]
 
 
 async def test_a_key_belongs_to_one_job(ledger: Ledger) -> None:
     """The second who comes with it is told which, and leaves no trace; without a key nobody is in the way."""
-    await ledger.append(KeyedCreated(job="a", at=0.0, request=WISH, key="k"))
+    await ledger.append(KeyedCreated(job="a", at=0.0, request=REQUEST, key="k"))
     results = await asyncio.gather(
-        ledger.append(KeyedCreated(job="b", at=0.0, request=WISH, key="k")),
-        ledger.append(KeyedCreated(job="c", at=0.0, request=WISH, key="other")),
-        ledger.append(created("d")),
-        ledger.append(created("e")),
+        ledger.append(KeyedCreated(job="b", at=0.0, request=REQUEST, key="k")),
+        ledger.append(KeyedCreated(job="c", at=0.0, request=REQUEST, key="other")),
+        ledger.append(created_entry("d")),
+        ledger.append(created_entry("e")),
         return_exceptions=True,
     )
-    assert isinstance(results[0], KeyTakenError)
+    assert isinstance(results[0], IdempotencyKeyInUseError)
     assert results[0].job_id == "a"
     assert await listed(ledger) == ["a", "c", "d", "e"]
-    assert await ledger.facts("b") == []
+    assert await ledger.entries("b") == []
     assert await ledger.owner("b") is None
-    found = await ledger.find("k")
+    found = await ledger.find_by_key("k")
     assert found is not None
     assert found.id == "a"
 
 
 async def test_whoever_creates_a_job_carries_it_until_it_ends(ledger: Ledger) -> None:
     """Or releases it; a job may be claimed before it is there, and by its carrier again."""
-    me = await ledger.me()
-    await ledger.append(created("a"))
+    me = await ledger.owner_id()
+    await ledger.append(created_entry("a"))
     assert await ledger.claim("b")
     assert await ledger.claim("b")
-    assert await ledger.carried() == {"a": me, "b": me}
-    await ledger.append(created("b"))
+    assert await ledger.claims() == {"a": me, "b": me}
+    await ledger.append(created_entry("b"))
     await ledger.release("a")
     assert await ledger.owner("a") is None
     assert await ledger.owner("b") == me
-    await ledger.append(Broken(job="b", at=1.0, kind="failed", message="no"))
-    assert await ledger.carried() == {}
+    await ledger.append(FailedEntry(job_id="b", timestamp=1.0, kind="failed", message="no"))
+    assert await ledger.claims() == {}
 
 
 async def test_old_jobs_go_when_asked_and_live_ones_never(ledger: Ledger) -> None:
     """Nor those that somebody carries, whatever their state; their keys are free again."""
     await live_through(ledger, "stored", "carried")
     assert await ledger.claim("carried")
-    await ledger.append(KeyedCreated(job="stopped", at=0.0, request=WISH, key="k"))
-    await ledger.append(Stopped(job="stopped", at=0.0, reached=True))
-    await ledger.append(created("new"))
-    await ledger.append(created("young"))
-    await ledger.append(Stopped(job="young", at=50.0, reached=True))
+    await ledger.append(KeyedCreated(job="stopped", at=0.0, request=REQUEST, key="k"))
+    await ledger.append(CancelledEntry(job_id="stopped", timestamp=0.0, provider_confirmed=True))
+    await ledger.append(created_entry("new"))
+    await ledger.append(created_entry("young"))
+    await ledger.append(CancelledEntry(job_id="young", timestamp=50.0, provider_confirmed=True))
     assert await ledger.prune(10.0, ["failed"]) == 0
     assert await ledger.prune(10.0, ["cancelled"]) == 1
     assert await ledger.prune(10.0) == 1
     assert await listed(ledger) == ["carried", "new", "young"]
-    assert await ledger.facts("stored") == []
-    assert await ledger.find("k") is None
-    await ledger.append(KeyedCreated(job="again", at=0.0, request=WISH, key="k"))
+    assert await ledger.entries("stored") == []
+    assert await ledger.find_by_key("k") is None
+    await ledger.append(KeyedCreated(job="again", at=0.0, request=REQUEST, key="k"))
     for state in ("new", "running", "doubt", "finished"):
         with pytest.raises(InvalidRequestError, match="still be paid"):
             await ledger.prune(1e12, [state, "stored"])
@@ -206,5 +226,5 @@ async def test_a_file_that_is_fetched_again_is_another_fact(ledger: Ledger) -> N
     """A stored job may be stored again."""
     await live_through(ledger, "a")
     assert await ledger.claim("a")
-    assert (await ledger.append(Stored(job="a", at=1.0, media={"path": "y"}))).media == {"path": "y"}
-    assert await ledger.carried() == {}
+    assert (await ledger.append(StoredEntry(job_id="a", timestamp=1.0, media={"path": "y"}))).media == {"path": "y"}
+    assert await ledger.claims() == {}

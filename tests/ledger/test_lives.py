@@ -13,48 +13,48 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hfmedia.core.answers import Cost, Handle, Output
+from hfmedia.core.answers import Cost, JobHandle, Output
 from hfmedia.core.job import (
-    ENDED,
-    LIFE,
-    Accepted,
-    Broken,
-    Created,
-    Doubted,
-    Fact,
-    ImpossibleError,
-    Made,
-    Refused,
-    Resolved,
-    Routed,
-    Sending,
-    Stopped,
-    Stored,
-    fold,
+    TERMINAL_STATES,
+    TRANSITIONS,
+    AcceptedEntry,
+    FailedEntry,
+    CreatedEntry,
+    InDoubtEntry,
+    LedgerEntry,
+    InvalidTransitionError,
+    CompletedEntry,
+    RejectedEntry,
+    ResolvedEntry,
+    RoutedEntry,
+    SubmittingEntry,
+    CancelledEntry,
+    StoredEntry,
+    replay,
 )
 from hfmedia.ledger import Ledger, MemoryLedger, SqliteLedger
 
-from .wishes import KINDS, ROUTES, WISH, created
+from .wishes import ENTRY_TYPES, ROUTES, REQUEST, created_entry
 
 T = TypeVar("T")
 
 
-def made(kind: type[Fact], job: str, at: float, data: st.DataObject) -> Fact:
+def made(kind: type[LedgerEntry], job: str, at: float, data: st.DataObject) -> LedgerEntry:
     """A fact of this kind, with fields drawn at random."""
-    fields: dict[type[Fact], dict[str, Any]] = {
-        Created: {"request": WISH, "index": 1},
-        Routed: {"route": data.draw(st.sampled_from(ROUTES)), "request": WISH, "warnings": ("w",)},
-        Sending: {"attempt": data.draw(st.integers(0, 9))},
-        Accepted: {"handle": Handle(data.draw(st.sampled_from(["r1", "r2"])))},
-        Refused: {"kind": "busy", "message": "later"},
-        Doubted: {"message": "the line broke"},
-        Resolved: {"decision": data.draw(st.sampled_from(["resend", "drop"]))},
-        Made: {"outputs": (Output(url="https://a/x.png"),), "cost": Cost(0.1), "warnings": ("m",)},
-        Stored: {"media": {"path": "x.png"}},
-        Broken: {"kind": "failed", "message": "no"},
-        Stopped: {"reached": data.draw(st.sampled_from([True, False, None]))},
+    fields: dict[type[LedgerEntry], dict[str, Any]] = {
+        CreatedEntry: {"request": REQUEST, "index": 1},
+        RoutedEntry: {"route": data.draw(st.sampled_from(ROUTES)), "request": REQUEST, "warnings": ("w",)},
+        SubmittingEntry: {"attempt": data.draw(st.integers(0, 9))},
+        AcceptedEntry: {"handle": JobHandle(data.draw(st.sampled_from(["r1", "r2"])))},
+        RejectedEntry: {"kind": "busy", "message": "later"},
+        InDoubtEntry: {"message": "the line broke"},
+        ResolvedEntry: {"decision": data.draw(st.sampled_from(["resend", "drop"]))},
+        CompletedEntry: {"outputs": (Output(url="https://a/x.png"),), "cost": Cost(0.1), "warnings": ("m",)},
+        StoredEntry: {"media": {"path": "x.png"}},
+        FailedEntry: {"kind": "failed", "message": "no"},
+        CancelledEntry: {"reached": data.draw(st.sampled_from([True, False, None]))},
     }
-    return kind(job=job, at=at, **fields[kind])
+    return kind(job_id=job, timestamp=at, **fields[kind])
 
 
 class Lives(RuleBasedStateMachine):
@@ -68,7 +68,7 @@ class Lives(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
         self.ledger = self.open()
-        self.told: dict[str, list[Fact]] = {}
+        self.told: dict[str, list[LedgerEntry]] = {}
         self.forgotten: set[str] = set()
         self.clock = 0.0
 
@@ -96,13 +96,13 @@ class Lives(RuleBasedStateMachine):
     def create(self) -> str:
         """A new job."""
         name = f"j{len(self.told) + len(self.forgotten)}"
-        fact = created(name, self.clock)
+        fact = created_entry(name, self.clock)
         assert self.wait(self.ledger.append(fact)).state == "new"
         self.told[name] = [fact]
         return name
 
-    @rule(name=jobs, kind=st.sampled_from(KINDS), data=st.data())
-    def anything(self, name: str, kind: type[Fact], data: st.DataObject) -> None:
+    @rule(name=jobs, kind=st.sampled_from(ENTRY_TYPES), data=st.data())
+    def anything(self, name: str, kind: type[LedgerEntry], data: st.DataObject) -> None:
         """Any fact: most are impossible, and those must leave no trace."""
         if name in self.told:
             self.clock += data.draw(st.sampled_from([1.0, 0.0, -5.0]))
@@ -111,12 +111,12 @@ class Lives(RuleBasedStateMachine):
     @rule(name=jobs, data=st.data())
     def something_possible(self, name: str, data: st.DataObject) -> None:
         """A fact that the table allows, so that jobs get on with their lives."""
-        job = self.wait(self.ledger.job(name))
+        job = self.wait(self.ledger.get(name))
         if job is None:
             assert name in self.forgotten
             return
         self.clock += 1
-        possible = [kind for kind in KINDS if kind in LIFE[job.state]]
+        possible = [kind for kind in ENTRY_TYPES if kind in TRANSITIONS[job.state]]
         if possible:
             self.tell(name, made(data.draw(st.sampled_from(possible)), name, self.clock, data))
 
@@ -133,46 +133,46 @@ class Lives(RuleBasedStateMachine):
         old = {
             name
             for name, told in self.told.items()
-            if (job := fold(told)).state in ENDED and job.updated < self.clock - 3
+            if (job := replay(told)).state in TERMINAL_STATES and job.updated_at < self.clock - 3
         }
         assert self.wait(self.ledger.prune(self.clock - 3)) == len(old)
         self.forgotten |= old
         for name in old:
             del self.told[name]
 
-    def tell(self, name: str, fact: Fact) -> None:
+    def tell(self, name: str, fact: LedgerEntry) -> None:
         """Appends one fact, and compares the job before and after."""
-        before = self.wait(self.ledger.job(name))
+        before = self.wait(self.ledger.get(name))
         assert before is not None
-        if type(fact) not in LIFE[before.state]:
-            with pytest.raises(ImpossibleError):
+        if type(fact) not in TRANSITIONS[before.state]:
+            with pytest.raises(InvalidTransitionError):
                 self.wait(self.ledger.append(fact))
-            assert self.wait(self.ledger.job(name)) == before
-            assert self.wait(self.ledger.facts(name)) == self.told[name]
+            assert self.wait(self.ledger.get(name)) == before
+            assert self.wait(self.ledger.entries(name)) == self.told[name]
             return
         after = self.wait(self.ledger.append(fact))
         self.told[name].append(fact)
-        assert after.attempts - before.attempts == (1 if isinstance(fact, Sending) else 0)
-        assert not (before.state in ENDED and after.state != before.state)
+        assert after.attempts - before.attempts == (1 if isinstance(fact, SubmittingEntry) else 0)
+        assert not (before.state in TERMINAL_STATES and after.state != before.state)
         if after.state == "sending":
             assert before.state == "ready"
         if before.state == "doubt" and after.state == "ready":
-            assert isinstance(fact, Resolved)
+            assert isinstance(fact, ResolvedEntry)
 
     @invariant()
     def a_job_is_the_fold_of_its_facts(self) -> None:
         for name, told in self.told.items():
-            assert self.wait(self.ledger.facts(name)) == told
-            assert self.wait(self.ledger.job(name)) == fold(told)
+            assert self.wait(self.ledger.entries(name)) == told
+            assert self.wait(self.ledger.get(name)) == replay(told)
 
     @invariant()
     def all_jobs_are_there_oldest_first(self) -> None:
         async def listed(**how: Any) -> list[str]:
-            return [job.id async for job in self.ledger.jobs(**how)]
+            return [job.id async for job in self.ledger.iter_jobs(**how)]
 
         assert self.wait(listed()) == list(self.told)
-        live = [name for name, told in self.told.items() if fold(told).state not in ENDED]
-        states = {state for state in LIFE if state not in ENDED}
+        live = [name for name, told in self.told.items() if replay(told).state not in TERMINAL_STATES]
+        states = {state for state in TRANSITIONS if state not in TERMINAL_STATES}
         assert self.wait(listed(states=states, newest_first=True)) == live[::-1]
 
     @invariant()
@@ -180,10 +180,10 @@ class Lives(RuleBasedStateMachine):
         for told in self.told.values():
             doubted = False
             for fact in told:
-                assert not (doubted and isinstance(fact, Sending))
-                if isinstance(fact, Doubted):
+                assert not (doubted and isinstance(fact, SubmittingEntry))
+                if isinstance(fact, InDoubtEntry):
                     doubted = True
-                elif isinstance(fact, Resolved):
+                elif isinstance(fact, ResolvedEntry):
                     doubted = False
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from hfmedia.core.job import fold
+from hfmedia.core.job import replay
 from hfmedia.ledger import SqliteLedger
 
-from .child import start
-from .wishes import created
+from .child import start_command
+from .wishes import created_entry
 
 KILLS = 20
 
@@ -27,7 +27,7 @@ async def test_what_was_acknowledged_survives_every_kill(path: Path) -> None:
     """A child is killed in the middle of a stream of facts, again and again, and each time everything is looked up."""
     chance = random.Random(7)
     for turn in range(KILLS):
-        with start("stream", path, f"r{turn}") as child:
+        with start_command("stream", path, f"r{turn}") as child:
             assert child.stdout is not None
             lines = [child.stdout.readline()]
             await asyncio.sleep(chance.random() * 0.15)
@@ -41,9 +41,9 @@ async def test_what_was_acknowledged_survives_every_kill(path: Path) -> None:
         assert acknowledged
         ledger = SqliteLedger(path)
         for job, count in acknowledged.items():
-            facts = await ledger.facts(job)
+            facts = await ledger.entries(job)
             assert len(facts) >= count
-            assert await ledger.job(job) == fold(facts)
+            assert await ledger.get(job) == replay(facts)
             assert await ledger.owner(job) is None
         await ledger.aclose()
     with closing(sqlite3.connect(path)) as other:
@@ -54,7 +54,7 @@ async def test_what_was_acknowledged_survives_every_kill(path: Path) -> None:
 async def test_processes_that_want_the_same_jobs_share_them(path: Path, processes: int) -> None:
     """Each job is created once, claimed by one and sent once, whoever is quicker; nobody loses a job of his own."""
     jobs = 40
-    children = [start("race", path, f"p{number}", jobs) for number in range(processes)]
+    children = [start_command("race", path, f"p{number}", jobs) for number in range(processes)]
     try:
         for child in children:
             assert child.stdout is not None
@@ -66,14 +66,14 @@ async def test_processes_that_want_the_same_jobs_share_them(path: Path, processe
             deeds = Counter(deed for got in told for deed in got[number])
             assert deeds == {"created": 1, "claimed": 1, "sent": 1}, (number, deeds)
         ledger = SqliteLedger(path)
-        owners = await ledger.carried()
+        owners = await ledger.claims()
         assert {int(owner.split("-")[0]) for owner in owners.values()} == {child.pid for child in children}
         assert len(owners) == jobs + processes * jobs
         for child in children:
             print(file=child.stdin, flush=True)
             assert child.wait(30) == 0
-        assert await ledger.carried() == {}
-        assert len([job async for job in ledger.jobs()]) == jobs + processes * jobs
+        assert await ledger.claims() == {}
+        assert len([job async for job in ledger.iter_jobs()]) == jobs + processes * jobs
         await ledger.aclose()
     finally:
         for child in children:
@@ -86,20 +86,20 @@ async def test_processes_that_want_the_same_jobs_share_them(path: Path, processe
 async def test_whoever_died_carries_nothing(path: Path, killed: bool) -> None:
     """Killed or gone without a word; while it lives nobody takes its job, and afterwards one does."""
     one, two = SqliteLedger(path), SqliteLedger(path)
-    with start("carry", path, "a") as child:
+    with start_command("carry", path, "a") as child:
         assert child.stdout is not None
         owner = json.loads(child.stdout.readline())
         assert owner.startswith(f"{child.pid}-")
         assert await one.owner("a") == owner
         assert [await one.claim("a"), await two.claim("a")] == [False, False]
-        assert await one.carried() == {"a": owner}
+        assert await one.claims() == {"a": owner}
         if killed:
             child.send_signal(signal.SIGKILL)
         else:
             print(file=child.stdin, flush=True)
         child.wait(30)
     assert await one.owner("a") is None
-    assert await one.carried() == {}
+    assert await one.claims() == {}
     assert sorted(await asyncio.gather(one.claim("a"), two.claim("a"))) == [False, True]
     lock = path.with_name(f"{path.name}.owners") / f"{owner}.lock"
     assert not lock.exists()
@@ -111,13 +111,13 @@ async def test_what_the_dead_left_behind_is_swept(path: Path) -> None:
     """Their lock files go when the next one comes, and their claims do not keep old jobs from being forgotten."""
     folder = path.with_name(f"{path.name}.owners")
     for number in range(3):
-        with start("carry", path, f"j{number}") as child:
+        with start_command("carry", path, f"j{number}") as child:
             assert child.stdout is not None
             child.stdout.readline()
             child.kill()
     assert len(list(folder.iterdir())) >= 1
     ledger = SqliteLedger(path)
-    me = await ledger.me()
+    me = await ledger.owner_id()
     assert [file.name for file in folder.iterdir()] == [f"{me}.lock"]
     assert [await ledger.claim(f"j{number}") for number in range(3)] == [True] * 3
     await ledger.aclose()
@@ -127,11 +127,11 @@ async def test_what_the_dead_left_behind_is_swept(path: Path) -> None:
 async def test_two_ledgers_in_one_process_are_two_owners(path: Path) -> None:
     """As two clients are; what one closes, the other may claim."""
     one, two = SqliteLedger(path), SqliteLedger(path)
-    await one.append(created("a"))
+    await one.append(created_entry("a"))
     assert not await two.claim("a")
-    assert await two.owner("a") == await one.me() != await two.me()
+    assert await two.owner("a") == await one.owner_id() != await two.owner_id()
     await two.release("a")
-    assert await one.owner("a") == await one.me()
+    assert await one.owner("a") == await one.owner_id()
     await one.aclose()
     assert await two.claim("a")
     await two.aclose()
@@ -141,7 +141,7 @@ async def test_two_ledgers_in_one_process_are_two_owners(path: Path) -> None:
 async def test_a_forked_child_owns_nothing(path: Path) -> None:
     """It is told to open its own ledger, the parent works on, and the parent's claims end with the parent alone."""
     ledger = SqliteLedger(path)
-    with start("parent", path, "a") as parent:
+    with start_command("parent", path, "a") as parent:
         assert parent.stdout is not None
         said: dict[str, object] = {}
         for _ in range(2):
@@ -163,7 +163,7 @@ async def test_a_forked_child_owns_nothing(path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "1", "../../etc/passwd", "1-" + "0" * 32, "1-" + "0" * 31 + "\n"])
 async def test_an_owner_whom_nobody_knows_is_dead(disk: SqliteLedger, path: Path, name: str) -> None:
     """Whatever somebody wrote into the table."""
-    await disk.append(created("a"))
+    await disk.append(created_entry("a"))
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE claims SET owner = ?", (name,))
     assert await disk.owner("a") is None

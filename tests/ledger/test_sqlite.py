@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 
 from hfmedia.core.answers import Cost, Output
-from hfmedia.core.errors import StoreError
-from hfmedia.core.job import ImpossibleError, Made, Sending
-from hfmedia.core.request import InputImage, Request
-from hfmedia.database import connect, statements
-from hfmedia.ledger import KeyTakenError, SqliteLedger
-from hfmedia.ledger.migrations import LEDGER
-from hfmedia.ledger.rows import LARGEST_FACT
+from hfmedia.core.errors import StorageError
+from hfmedia.core.job import InvalidTransitionError, CompletedEntry, SubmittingEntry
+from hfmedia.core.request import InputImage, GenerationRequest
+from hfmedia.database import connect, split_statements
+from hfmedia.ledger import IdempotencyKeyInUseError, SqliteLedger
+from hfmedia.ledger.migrations import LEDGER_SCHEMA
+from hfmedia.ledger.rows import MAX_ENTRY_BYTES
 
-from .wishes import FULL, WISH, KeyedCreated, created, life
+from .wishes import FULL_ENTRIES, REQUEST, KeyedCreated, created_entry, job_entries
 
 
 def ask(path: Path, sql: str, *values: Any) -> list[Any]:
@@ -38,27 +38,27 @@ def ask(path: Path, sql: str, *values: Any) -> list[Any]:
 async def test_what_was_appended_is_there_after_reopening(path: Path) -> None:
     """Facts, jobs and their order."""
     first = SqliteLedger(path)
-    jobs = [[await first.append(fact) for fact in life(name)][-1] for name in ("a", "b")]
-    facts = await first.facts("a")
+    jobs = [[await first.append(fact) for fact in job_entries(name)][-1] for name in ("a", "b")]
+    facts = await first.entries("a")
     await first.aclose()
     second = SqliteLedger(path)
-    assert [job async for job in second.jobs()] == jobs
-    assert await second.facts("a") == facts
+    assert [job async for job in second.iter_jobs()] == jobs
+    assert await second.entries("a") == facts
     await second.aclose()
 
 
 async def test_a_commit_waits_for_the_disk(disk: SqliteLedger, path: Path) -> None:
     """The settings on which durability rests, as SQLite itself tells them."""
-    await disk.append(created("a"))
-    with closing(connect(LEDGER, path, 1.0)) as connection:
+    await disk.append(created_entry("a"))
+    with closing(connect(LEDGER_SCHEMA, path, 1.0)) as connection:
         told = {name: connection.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("journal_mode", "synchronous", "application_id")}  # fmt: skip
-    assert told == {"journal_mode": "wal", "synchronous": 2, "application_id": LEDGER.application}
+    assert told == {"journal_mode": "wal", "synchronous": 2, "application_id": LEDGER_SCHEMA.application_id}
 
 
 async def test_the_file_is_for_its_owner_alone(disk: SqliteLedger, path: Path) -> None:
     """So are its side files and the folders that were made for it."""
-    await disk.append(created("a"))
+    await disk.append(created_entry("a"))
     files = [path, *path.parent.glob("ledger.sqlite3-*"), *path.parent.glob("*.owners/*.lock")]
     assert len(files) == 4
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
@@ -67,8 +67,8 @@ async def test_the_file_is_for_its_owner_alone(disk: SqliteLedger, path: Path) -
 
 async def test_closing_leaves_one_file(disk: SqliteLedger, path: Path) -> None:
     """Nothing beside it, when nobody else uses it."""
-    await disk.append(created("a"))
-    assert await disk.job("a")
+    await disk.append(created_entry("a"))
+    assert await disk.get("a")
     await disk.aclose()
     await disk.aclose()
     assert list(path.parent.iterdir()) == [path]
@@ -78,15 +78,15 @@ async def test_facts_appended_side_by_side_share_commits(path: Path) -> None:
     """A hundred at once need a few; one after the other each has its own."""
     commits: list[int] = []
     ledger = SqliteLedger(path, on_commit=commits.append)
-    await ledger.append(created("first"))
+    await ledger.append(created_entry("first"))
     commits.clear()
     for number in range(5):
-        await ledger.append(created(f"alone{number}"))
+        await ledger.append(created_entry(f"alone{number}"))
     assert commits == [1] * 5
     commits.clear()
 
     async def live(job: str) -> None:
-        for fact in life(job):
+        for fact in job_entries(job):
             await ledger.append(fact)
 
     await asyncio.gather(*(live(f"j{number}") for number in range(100)))
@@ -97,18 +97,23 @@ async def test_facts_appended_side_by_side_share_commits(path: Path) -> None:
 
 async def test_each_in_a_shared_commit_gets_its_own_answer(disk: SqliteLedger, path: Path) -> None:
     """What is impossible, taken, too large or damaged spoils nothing for the others."""
-    await disk.append(KeyedCreated(job="keyed", at=0.0, request=WISH, key="k"))
-    await disk.append(created("damaged"))
+    await disk.append(KeyedCreated(job="keyed", at=0.0, request=REQUEST, key="k"))
+    await disk.append(created_entry("damaged"))
     ask(path, "UPDATE jobs SET body = '{' WHERE id = 'damaged'")
     fates: list[tuple[Any, type[Exception] | None]] = [
-        (created("a"), None),
-        (Sending(job="a", at=0.0, attempt=1), ImpossibleError),
-        (Sending(job="unknown", at=0.0, attempt=1), ImpossibleError),
-        (KeyedCreated(job="b", at=0.0, request=WISH, key="k"), KeyTakenError),
-        (Sending(job="damaged", at=0.0, attempt=1), StoreError),
-        (created("c", request=Request(task="text-to-image", model="a/b", prompt="x" * LARGEST_FACT)), StoreError),
-        (created("a"), ImpossibleError),
-        (created("d"), None),
+        (created_entry("a"), None),
+        (SubmittingEntry(job_id="a", timestamp=0.0, attempt=1), InvalidTransitionError),
+        (SubmittingEntry(job_id="unknown", timestamp=0.0, attempt=1), InvalidTransitionError),
+        (KeyedCreated(job="b", at=0.0, request=REQUEST, key="k"), IdempotencyKeyInUseError),
+        (SubmittingEntry(job_id="damaged", timestamp=0.0, attempt=1), StorageError),
+        (
+            created_entry(
+                "c", request=GenerationRequest(task="text-to-image", model="a/b", prompt="x" * MAX_ENTRY_BYTES)
+            ),
+            StorageError,
+        ),
+        (created_entry("a"), InvalidTransitionError),
+        (created_entry("d"), None),
     ]
     results = await asyncio.gather(*(disk.append(fact) for fact, _ in fates), return_exceptions=True)
     for (_, error), result in zip(fates, results, strict=True):
@@ -120,44 +125,55 @@ async def test_each_in_a_shared_commit_gets_its_own_answer(disk: SqliteLedger, p
 
 async def test_what_sqlite_itself_refuses_is_taken_out_of_the_round(disk: SqliteLedger, path: Path) -> None:
     """One deed in a round breaks off half-way; it leaves no trace, and the others are written."""
-    await disk.append(created("first"))
+    await disk.append(created_entry("first"))
     ask(path, "CREATE TRIGGER bad BEFORE INSERT ON jobs WHEN NEW.id = 'bad' BEGIN SELECT RAISE(ABORT, 'bad job'); END")
     names = ["a", "bad", "b", "c"]
-    results = await asyncio.gather(*(disk.append(created(name)) for name in names), return_exceptions=True)
-    assert [isinstance(result, StoreError) for result in results] == [False, True, False, False]
+    results = await asyncio.gather(*(disk.append(created_entry(name)) for name in names), return_exceptions=True)
+    assert [isinstance(result, StorageError) for result in results] == [False, True, False, False]
     assert "bad job" in str(results[1])
-    assert await disk.facts("bad") == []
-    assert [job.id async for job in disk.jobs()] == ["first", "a", "b", "c"]
+    assert await disk.entries("bad") == []
+    assert [job.id async for job in disk.iter_jobs()] == ["first", "a", "b", "c"]
 
 
 @pytest.mark.parametrize(
     ("fact", "words"),
     [
         (
-            created("a", request=Request(task="image-to-image", model="a/b", image=InputImage(data=b"x"))),
+            created_entry(
+                "a", request=GenerationRequest(task="image-to-image", model="a/b", image=InputImage(data=b"x"))
+            ),
             "inline media",
         ),
-        (Made(job="a", at=0.0, outputs=(Output(data=b"x"),)), "inline media"),
-        (created("a", request=Request(task="text-to-image", model="a/b", extra={"image": "x" * LARGEST_FACT})), "URL"),
-        (Made(job="a", at=0.0, outputs=(), cost=Cost(float("nan"))), "JSON"),
-        (created("a", request=Request(task="text-to-image", model="a/b", prompt="\ud800")), "JSON"),
-        (created("a", request=Request(task="text-to-image", model="a/b", extra={"x": object()})), "JSON"),
+        (CompletedEntry(job_id="a", timestamp=0.0, outputs=(Output(data=b"x"),)), "inline media"),
+        (
+            created_entry(
+                "a",
+                request=GenerationRequest(task="text-to-image", model="a/b", extra={"image": "x" * MAX_ENTRY_BYTES}),
+            ),
+            "URL",
+        ),
+        (CompletedEntry(job_id="a", timestamp=0.0, outputs=(), cost=Cost(float("nan"))), "JSON"),
+        (created_entry("a", request=GenerationRequest(task="text-to-image", model="a/b", prompt="\ud800")), "JSON"),
+        (
+            created_entry("a", request=GenerationRequest(task="text-to-image", model="a/b", extra={"x": object()})),
+            "JSON",
+        ),
     ],
 )
 async def test_what_cannot_be_kept_is_refused(disk: SqliteLedger, fact: Any, words: str) -> None:
     """Media, what is too long, and what JSON cannot hold; nothing is written."""
-    with pytest.raises(StoreError, match=words):
+    with pytest.raises(StorageError, match=words):
         await disk.append(fact)
-    assert await disk.job("a") is None
+    assert await disk.get("a") is None
 
 
 async def test_a_cancelled_append_runs_to_its_end(disk: SqliteLedger, path: Path) -> None:
     """Cancelled thrice while another program holds the file, it ends as cancelled, but not before it is written."""
-    await disk.append(created("a"))
+    await disk.append(created_entry("a"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        append = asyncio.create_task(disk.append(created("b")))
-        refused = asyncio.create_task(disk.append(created("a")))
+        append = asyncio.create_task(disk.append(created_entry("b")))
+        refused = asyncio.create_task(disk.append(created_entry("a")))
         for _ in range(3):
             await asyncio.sleep(0.02)
             append.cancel()
@@ -169,22 +185,22 @@ async def test_a_cancelled_append_runs_to_its_end(disk: SqliteLedger, path: Path
     for task in (append, refused):
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert len(await disk.facts("b")) == 1
+    assert len(await disk.entries("b")) == 1
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await disk.append(created("c"))
-    assert [job.id async for job in disk.jobs()] in (["a", "b"], ["a", "b", "c"])
+            await disk.append(created_entry("c"))
+    assert [job.id async for job in disk.iter_jobs()] in (["a", "b"], ["a", "b", "c"])
 
 
 async def test_closing_waits_for_what_is_being_written(path: Path) -> None:
     """Everything that was begun is answered; whatever comes after is told that it is closed."""
     ledger = SqliteLedger(path)
-    begun = [asyncio.create_task(ledger.append(created(f"j{number}"))) for number in range(50)]
+    begun = [asyncio.create_task(ledger.append(created_entry(f"j{number}"))) for number in range(50)]
     await asyncio.sleep(0)
     await asyncio.gather(ledger.aclose(), ledger.aclose())
     assert [(await task).id for task in begun] == [f"j{number}" for number in range(50)]
-    for deed in (ledger.append(created("x")), ledger.job("x"), ledger.claim("x"), ledger.prune(0.0)):
-        with pytest.raises(StoreError, match="closed"):
+    for deed in (ledger.append(created_entry("x")), ledger.get("x"), ledger.claim("x"), ledger.prune(0.0)):
+        with pytest.raises(StorageError, match="closed"):
             await deed
     assert ask(path, "SELECT count(*) FROM facts") == [(50,)]
 
@@ -202,8 +218,8 @@ async def test_a_ledger_that_was_never_used_touches_nothing(path: Path) -> None:
 async def test_a_ledger_that_is_dropped_lets_go(path: Path) -> None:
     """Its threads end and its claims are free, though nobody closed it."""
     ledger = SqliteLedger(path)
-    await ledger.append(created("a"))
-    assert await ledger.job("a")
+    await ledger.append(created_entry("a"))
+    assert await ledger.get("a")
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("hfmedia-ledger")]
     assert len(threads) == 2
     del ledger
@@ -221,7 +237,7 @@ def test_several_loops_share_a_ledger(path: Path) -> None:
     ledger = SqliteLedger(path)
 
     async def some(name: str) -> list[str]:
-        made = await asyncio.gather(*(ledger.append(created(f"{name}{number}")) for number in range(20)))
+        made = await asyncio.gather(*(ledger.append(created_entry(f"{name}{number}")) for number in range(20)))
         return [job.id for job in made]
 
     told: dict[str, list[str]] = {}
@@ -240,13 +256,13 @@ def test_a_loop_that_is_gone_stops_nobody(path: Path) -> None:
     """A process that ends without closing: its answers go nowhere, the facts stay, the next loop works."""
     ledger = SqliteLedger(path)
     loop = asyncio.new_event_loop()
-    task = loop.create_task(ledger.append(created("a")))
+    task = loop.create_task(ledger.append(created_entry("a")))
     loop.call_soon(loop.stop)
     loop.run_forever()
     loop.close()
 
     async def after() -> list[str]:
-        await ledger.append(created("b"))
+        await ledger.append(created_entry("b"))
         await ledger.aclose()
         return []
 
@@ -269,7 +285,7 @@ async def test_the_loop_is_free_while_ten_thousand_facts_are_written(disk: Sqlit
 
     async def line(number: int) -> None:
         for turn in range(17):
-            for fact in life(f"j{number}-{turn}"):
+            for fact in job_entries(f"j{number}-{turn}"):
                 await disk.append(fact)
 
     watching = asyncio.create_task(bystander())
@@ -281,7 +297,7 @@ async def test_the_loop_is_free_while_ten_thousand_facts_are_written(disk: Sqlit
 
 async def test_fifty_thousand_jobs_are_listed_in_little_memory(disk: SqliteLedger, path: Path) -> None:
     """A page at a time, however many there are."""
-    await disk.append(created("j0"))
+    await disk.append(created_entry("j0"))
     ask(
         path,
         """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 49999)
@@ -291,7 +307,7 @@ async def test_fifty_thousand_jobs_are_listed_in_little_memory(disk: SqliteLedge
     count = 0
     tracemalloc.start()
     try:
-        async for job in disk.jobs():
+        async for job in disk.iter_jobs():
             assert job.id == f"j{count}"
             count += 1
         _, peak = tracemalloc.get_traced_memory()
@@ -303,7 +319,7 @@ async def test_fifty_thousand_jobs_are_listed_in_little_memory(disk: SqliteLedge
 
 async def test_live_jobs_are_found_without_walking_the_ended_ones(disk: SqliteLedger, path: Path) -> None:
     """SQLite says itself that it takes the short index."""
-    await disk.append(created("a"))
+    await disk.append(created_entry("a"))
     plan = ask(
         path, "EXPLAIN QUERY PLAN SELECT body FROM jobs WHERE seq BETWEEN 0 AND 9 AND state IN ('new') AND ended = 0"
         " ORDER BY seq LIMIT 5"
@@ -314,10 +330,10 @@ async def test_live_jobs_are_found_without_walking_the_ended_ones(disk: SqliteLe
 
 async def test_people_can_read_the_story(disk: SqliteLedger, path: Path) -> None:
     """Two views: what happened, and how the jobs stand; every kind of fact has words."""
-    for fact in FULL:
+    for fact in FULL_ENTRIES:
         await disk.append(fact)
     story = ask(path, "SELECT kind, what FROM story")
-    assert [kind for kind, _ in story] == [type(fact).__struct_config__.tag for fact in FULL]
+    assert [kind for kind, _ in story] == [type(fact).__struct_config__.tag for fact in FULL_ENTRIES]
     assert all(what for _, what in story)
     assert dict(story)["made"] == "2 output(s), cost 0.125 fal-units"
     (row,) = ask(path, "SELECT id, state, provider, model, attempts, cost, unit, file FROM overview")
@@ -326,15 +342,17 @@ async def test_people_can_read_the_story(disk: SqliteLedger, path: Path) -> None
         ask(path, "UPDATE facts SET at = 0")
 
 
-@pytest.mark.parametrize("version", range(len(LEDGER.steps)))
+@pytest.mark.parametrize("version", range(len(LEDGER_SCHEMA.migrations)))
 async def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path, version: int) -> None:
     """From every version there was, with what was in it."""
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as old, old:
         old.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
         old.execute("INSERT INTO meta VALUES ('version', ?)", (version,))
-        old.execute(f"PRAGMA application_id = {LEDGER.application}")
-        for statement in (statement for step in LEDGER.steps[:version] for statement in statements(step)):
+        old.execute(f"PRAGMA application_id = {LEDGER_SCHEMA.application_id}")
+        for statement in (
+            statement for step in LEDGER_SCHEMA.migrations[:version] for statement in split_statements(step)
+        ):
             old.execute(statement)
         if version:
             old.execute(
@@ -348,15 +366,15 @@ async def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path, 
                 (job,),
             )
     ledger = SqliteLedger(path)
-    for fact in life("young"):
+    for fact in job_entries("young"):
         await ledger.append(fact)
     if version:
-        assert [fact.at for fact in await ledger.facts("old")] == [1.5]
-        assert await ledger.find("k") == await ledger.job("old")
+        assert [fact.timestamp for fact in await ledger.entries("old")] == [1.5]
+        assert await ledger.find_by_key("k") == await ledger.get("old")
         assert await ledger.claim("old")
-    assert [job.id async for job in ledger.jobs()] == ["old", "young"][not version :]
+    assert [job.id async for job in ledger.iter_jobs()] == ["old", "young"][not version :]
     await ledger.aclose()
-    assert ask(path, "SELECT value FROM meta WHERE name = 'version'") == [(len(LEDGER.steps),)]
+    assert ask(path, "SELECT value FROM meta WHERE name = 'version'") == [(len(LEDGER_SCHEMA.migrations),)]
     assert len(ask(path, "SELECT * FROM story")) == 6 + bool(version)
 
 

@@ -10,10 +10,10 @@ from base64 import b64encode
 from typing import Any
 
 from hfmedia.core.answers import Lora, Route
-from hfmedia.core.provider import fit
-from hfmedia.core.request import InputImage, Request, Task, request
-from hfmedia.core.wire import HttpReply
-from hfmedia.providers import PROVIDERS, provider
+from hfmedia.core.provider import adapt_request
+from hfmedia.core.request import InputImage, GenerationRequest, Task, build_request
+from hfmedia.core.wire import HttpResponse
+from hfmedia.providers import PROVIDERS, get_provider
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 BY_URL = InputImage(url="https://example.org/in.png?x=1")
@@ -34,9 +34,9 @@ MODEL_IDS = {
     "hf-inference": "acme/kite",
     STRANGER: "acme/kite",
 }
-PAIRS: list[tuple[str, Task]] = [(name, task) for name in MODEL_IDS for task in provider(name).tasks]
+PAIRS: list[tuple[str, Task]] = [(name, task) for name in MODEL_IDS for task in get_provider(name).tasks]
 ROUTES = [(*pair, "router") for pair in PAIRS] + [
-    (*pair, "direct") for pair in PAIRS if pair[1] in provider(pair[0]).hosts
+    (*pair, "direct") for pair in PAIRS if pair[1] in get_provider(pair[0]).base_urls
 ]
 # Where each provider keeps the model's parameters in its JSON.
 PLACES = {"replicate": "input", "hf-inference": "parameters"}
@@ -46,24 +46,24 @@ def route(
     name: str, task: Task, via: str = "router", *, lora: Lora | None = None, model_id: str | None = None
 ) -> Route:
     """A route to the made-up model of this provider."""
-    speaker = provider(name)
+    speaker = get_provider(name)
     return Route(
         provider=name,
         provider_id=model_id or MODEL_IDS[name],
         model="acme/Kite",
         task=task,
-        base_url=f"https://router.huggingface.co/{name}" if via == "router" else speaker.hosts[task],
-        credential="HF_TOKEN" if via == "router" else speaker.key_names[0],
+        base_url=f"https://router.huggingface.co/{name}" if via == "router" else speaker.base_urls[task],
+        credential="HF_TOKEN" if via == "router" else speaker.api_key_env_vars[0],
         via="router" if via == "router" else "direct",
         lora=lora,
     )
 
 
-def wish(name: str, task: Task, **words: Any) -> Request:
+def wish(name: str, task: Task, **words: Any) -> GenerationRequest:
     """A request as this provider takes it; an input image in bytes where the task needs one."""
     if task.startswith("image"):
         words.setdefault("image", BY_BYTES)
-    return fit(request(task, "acme/Kite", **{"prompt": PROMPT, **words}), provider(name)).request
+    return adapt_request(build_request(task, "acme/Kite", **{"prompt": PROMPT, **words}), get_provider(name)).request
 
 
 def sent(body: bytes | None) -> Any:
@@ -77,10 +77,10 @@ def parameters(name: str, body: bytes | None) -> dict[str, Any]:
     return whole[PLACES[name]] if name in PLACES else whole
 
 
-def reply(value: Any, status: int = 200, **headers: str) -> HttpReply:
+def reply(value: Any, status: int = 200, **headers: str) -> HttpResponse:
     """A reply of JSON; header names are written with underscores."""
     named = {key.replace("_", "-"): text for key, text in headers.items()}
-    return HttpReply(
+    return HttpResponse(
         status=status, headers={"content-type": "application/json", **named}, body=json.dumps(value).encode()
     )
 
@@ -144,7 +144,7 @@ def novita_task(status: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def life(name: str, task: Task) -> list[HttpReply]:
+def life(name: str, task: Task) -> list[HttpResponse]:
     """Every reply from the submission to the end of a job that goes well."""
     url = media_url(task)
     match name, task:
@@ -180,7 +180,7 @@ def life(name: str, task: Task) -> list[HttpReply]:
             working = {"model": "glm-image", "id": "z1", "request_id": "q1", "task_status": "PROCESSING"}
             return [reply(working), reply(working), reply(done)]
         case "hf-inference", _:
-            return [HttpReply(status=200, headers={"content-type": "image/png", "x-compute-time": "2.5"}, body=PNG)]
+            return [HttpResponse(status=200, headers={"content-type": "image/png", "x-compute-time": "2.5"}, body=PNG)]
         case _:
             return [reply({"id": "i1", "object": "list", "data": [{"index": 0, "b64_json": PIXELS}]})]
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from hfmedia.core.answers import Answer, Ask, Failed, Submit
+from hfmedia.core.answers import OperationResult, Operation, Failure, Submit
 from hfmedia.core.request import Task
-from hfmedia.core.wire import HttpReply
-from hfmedia.providers import provider
+from hfmedia.core.wire import HttpResponse
+from hfmedia.providers import get_provider
 
 from .cases import route, wish
 
 
-def decode(name: str, task: Task, said: HttpReply, ask: Ask | None = None, via: str = "router") -> Answer:
+def decode_reply(
+    name: str, task: Task, reply: HttpResponse, operation: Operation | None = None, via: str = "router"
+) -> OperationResult:
     """What this provider's module makes of the reply; without an ask it answers a submission."""
-    return provider(name).decode(ask or Submit(wish(name, task)), route(name, task, via), said)
+    return get_provider(name).decode(operation or Submit(wish(name, task)), route(name, task, via), reply)
 
 
-def failed(name: str, task: Task, said: HttpReply, ask: Ask | None = None) -> Failed:
+def expect_failure(name: str, task: Task, reply: HttpResponse, operation: Operation | None = None) -> Failure:
     """The same, where it must be a failure."""
-    answer = decode(name, task, said, ask)
-    assert isinstance(answer, Failed), answer
+    answer = decode_reply(name, task, reply, operation)
+    assert isinstance(answer, Failure), answer
     return answer

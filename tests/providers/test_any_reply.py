@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hfmedia.core.answers import Ask, Cancel, Cancelled, Check, Failed, Finished, Handle, Pending, Submit
+from hfmedia.core.answers import Operation, Cancel, CancelResult, Poll, Failure, Completed, JobHandle, Pending, Submit
 from hfmedia.core.request import Task
-from hfmedia.core.wire import RAW_LIMIT, HttpReply
-from hfmedia.providers import provider
+from hfmedia.core.wire import MAX_RAW_BYTES, HttpResponse
+from hfmedia.providers import get_provider
 
 from .cases import PAIRS, envelope, fal_queued, fal_result, life, novita_task, prediction, route, wish
 
@@ -121,7 +121,7 @@ MIMES = st.sampled_from(
     ["application/json", "image/png", "text/html", "", "application/problem+json", ";", "video/mp4"]
 )
 HANDLES = st.builds(
-    Handle,
+    JobHandle,
     st.text(max_size=20),
     st.sampled_from(["status", "result", "?"]),
     st.sampled_from([None, "/fal-ai/kite/requests/r-1"]),
@@ -136,29 +136,29 @@ STATUSES = st.sampled_from(
 def test_no_reply_makes_decode_raise(data: st.DataObject) -> None:
     """Any status, headers and body, for any ask, become an answer of the vocabulary."""
     name, task = data.draw(st.sampled_from(PAIRS))
-    speaker, way = provider(name), route(name, task)
+    speaker, way = get_provider(name), route(name, task)
     handle = data.draw(HANDLES)
-    ask: Ask = data.draw(st.sampled_from([Submit(wish(name, task)), Check(handle), Cancel(handle)]))
+    ask: Operation = data.draw(st.sampled_from([Submit(wish(name, task)), Poll(handle), Cancel(handle)]))
     headers = {"content-type": data.draw(MIMES), **data.draw(HEADERS)}
-    said = HttpReply(status=data.draw(STATUSES), headers=headers, body=data.draw(bodies(name, task)))
+    said = HttpResponse(status=data.draw(STATUSES), headers=headers, body=data.draw(bodies(name, task)))
     answer = speaker.decode(ask, way, said)
     assert answer == speaker.decode(ask, way, said)
     match answer:
         case Pending(handle=then):
-            asked = speaker.encode(Check(then), way)
+            asked = speaker.encode(Poll(then), way)
             assert asked.url.startswith(way.base_url + "/")
             assert asked.url.isascii()
             assert said.ok
-        case Finished(outputs=outputs):
+        case Completed(outputs=outputs):
             assert outputs
             assert all((one.data or one.url) and not (one.data and one.url) for one in outputs)
             assert said.ok
-        case Failed(kind=kind, message=message, raw=raw):
+        case Failure(kind=kind, message=message, raw=raw):
             assert message
             assert len(message) <= 600
-            assert len(raw) <= RAW_LIMIT
-            assert kind != "unreadable" or raw == said.body[:RAW_LIMIT] or not said.ok
-        case Cancelled():
+            assert len(raw) <= MAX_RAW_BYTES
+            assert kind != "unreadable" or raw == said.body[:MAX_RAW_BYTES] or not said.ok
+        case CancelResult():
             assert isinstance(ask, Cancel)
 
 
@@ -166,7 +166,7 @@ def test_no_reply_makes_decode_raise(data: st.DataObject) -> None:
 @given(status=st.integers(200, 299), noise=st.binary(max_size=100_000), pair=st.sampled_from(PAIRS))
 def test_noise_is_never_taken_for_a_job_or_a_picture(status: int, noise: bytes, pair: tuple[str, Task]) -> None:
     """Bytes without a shape, told as JSON, finish nothing and start nothing."""
-    said = HttpReply(status=status, headers={"content-type": "application/json"}, body=b"\x00" + noise)
-    answer = provider(pair[0]).decode(Submit(wish(*pair)), route(*pair), said)
-    assert isinstance(answer, Failed)
-    assert (answer.kind, answer.raw) == ("unreadable", said.body[:RAW_LIMIT])
+    said = HttpResponse(status=status, headers={"content-type": "application/json"}, body=b"\x00" + noise)
+    answer = get_provider(pair[0]).decode(Submit(wish(*pair)), route(*pair), said)
+    assert isinstance(answer, Failure)
+    assert (answer.kind, answer.raw) == ("unreadable", said.body[:MAX_RAW_BYTES])

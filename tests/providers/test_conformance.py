@@ -9,9 +9,9 @@ import pytest
 
 from hfmedia.core.answers import Cancel, Submit
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.provider import fit
-from hfmedia.core.request import Task, request
-from hfmedia.providers import PROVIDERS, provider
+from hfmedia.core.provider import adapt_request
+from hfmedia.core.request import Task, build_request
+from hfmedia.providers import PROVIDERS, get_provider
 
 from .cases import (
     BY_BYTES,
@@ -30,7 +30,7 @@ from .cases import (
     sent,
     wish,
 )  # fmt: skip
-from .walking import submit, walk
+from .walking import encode_submit, run_job
 
 each_route = pytest.mark.parametrize(("name", "task", "via"), ROUTES)
 each_pair = pytest.mark.parametrize(("name", "task"), PAIRS)
@@ -39,22 +39,22 @@ each_pair = pytest.mark.parametrize(("name", "task"), PAIRS)
 @each_route
 def test_a_job_walks_from_its_submission_to_its_outputs(name: str, task: Task, via: str) -> None:
     """Following the handles alone leads from the submission to the media, and each step asks for something new."""
-    asked, waited, end = walk(name, task, via)
+    asked, waited, end = run_job(name, task, via)
     assert len(asked) == len(life(name, task))
     (output,) = end.outputs
     if output.data is None:
         assert output.url == media_url(task)
     else:
         assert output.data == (PNG if name == "hf-inference" else b"the pixels of a picture")
-    assert all(pending.after in (None, 0) for pending in waited)
+    assert all(pending.poll_after in (None, 0) for pending in waited)
 
 
 @each_route
 def test_every_address_lies_below_the_route(name: str, task: Task, via: str) -> None:
     """No request leaves the route's base URL, where its credential belongs."""
-    speaker, way = provider(name), route(name, task, via)
-    asked, waited, _ = walk(name, task, via)
-    if speaker.cancels:
+    speaker, way = get_provider(name), route(name, task, via)
+    asked, waited, _ = run_job(name, task, via)
+    if speaker.can_cancel:
         asked += [speaker.encode(Cancel(pending.handle), way) for pending in waited]
     for one in asked:
         assert one.url.startswith(way.base_url + "/")
@@ -64,7 +64,7 @@ def test_every_address_lies_below_the_route(name: str, task: Task, via: str) -> 
 @each_route
 def test_only_the_submission_buys(name: str, task: Task, via: str) -> None:
     """The submission is a POST with a body; whatever is asked afterwards is a GET without one."""
-    first, *later = walk(name, task, via)[0]
+    first, *later = run_job(name, task, via)[0]
     assert first.method == "POST"
     assert first.body
     assert all(one.method == "GET" and one.body is None for one in later)
@@ -73,14 +73,14 @@ def test_only_the_submission_buys(name: str, task: Task, via: str) -> None:
 @each_route
 def test_no_credential_is_written_here(name: str, task: Task, via: str) -> None:
     """The transport adds the credential; a provider module never sees one."""
-    for one in walk(name, task, via)[0]:
+    for one in run_job(name, task, via)[0]:
         assert not {header.lower() for header in one.headers} & {"authorization", "cookie", "x-key"}
 
 
 @each_route
 def test_the_body_is_json_with_the_prompt_in_it(name: str, task: Task, via: str) -> None:
     """The prompt stands where the provider reads it, and the body is told as JSON."""
-    made = submit(name, task, via)
+    made = encode_submit(name, task, via)
     assert made.headers["Content-Type"] == "application/json"
     body = sent(made.body)
     where = body["input"] if name == "replicate" else body
@@ -94,18 +94,18 @@ def test_the_same_wish_gives_the_same_bytes(name: str, task: Task, via: str) -> 
     """Encoding is a function: nothing random, nothing remembered, the wish untouched."""
     asked = wish(name, task, extra={"odd_knob": [1, {"deep": True}]})
     ask, way = Submit(asked), route(name, task, via, lora=LORA)
-    first = provider(name).encode(ask, way)
-    assert provider(name).encode(ask, way) == first
+    first = get_provider(name).encode(ask, way)
+    assert get_provider(name).encode(ask, way) == first
     assert asked == wish(name, task, extra={"odd_knob": [1, {"deep": True}]})
 
 
 @each_pair
 def test_extra_goes_last_among_the_parameters_and_wins(name: str, task: Task) -> None:
     """What the user writes into extra stands among the model's parameters as it is, over what we would have said."""
-    usual = parameters(name, submit(name, task, width=1280, height=1024).body)
+    usual = parameters(name, encode_submit(name, task, width=1280, height=1024).body)
     taken = next(iter(usual))
     made = parameters(
-        name, submit(name, task, width=1280, height=1024, extra={"odd_knob": [1, None], taken: "mine"}).body
+        name, encode_submit(name, task, width=1280, height=1024, extra={"odd_knob": [1, None], taken: "mine"}).body
     )
     assert made == {**usual, "odd_knob": [1, None], taken: "mine"}
 
@@ -136,9 +136,9 @@ def test_every_task_with_an_input_image_is_in_the_table() -> None:
 @pytest.mark.parametrize(("pair", "fields"), IMAGE_FIELDS.items(), ids=str)
 def test_an_input_image_goes_as_a_data_uri_or_as_its_url(pair: tuple[str, Task], fields: dict[str, Any]) -> None:
     """Bytes travel as a data: URI with their own media type, a URL as it is, in the fields that provider reads."""
-    told = parameters(pair[0], submit(*pair).body)
+    told = parameters(pair[0], encode_submit(*pair).body)
     assert {key: told[key] for key in fields} == fields
-    told = parameters(pair[0], submit(*pair, image=BY_URL).body)
+    told = parameters(pair[0], encode_submit(*pair, image=BY_URL).body)
     by_url = json.loads(json.dumps(fields).replace(DATA_URI, BY_URL.url or ""))
     assert {key: told[key] for key in fields} == by_url
     assert DATA_URI not in json.dumps(told)
@@ -152,7 +152,7 @@ def test_together_gives_flux_kontext_its_one_image_field() -> None:
         ("acme/kontext-2", "reference_images"),
     ):
         way = route("together", "image-to-image", model_id=model_id)
-        body = sent(submit("together", "image-to-image", way=way).body)
+        body = sent(encode_submit("together", "image-to-image", endpoint_route=way).body)
         assert {"image_url", "reference_images"} & set(body) == {field}, model_id
 
 
@@ -160,24 +160,24 @@ def test_together_refuses_a_first_frame_over_its_limit() -> None:
     """61,440 characters of data: URI are the most that input_image takes; one byte more is told before it is sent."""
     rule = PROVIDERS["together"].tasks["image-to-video"].image
     assert rule is not None
-    largest = BY_BYTES.__class__(data=b"x" * rule.most_bytes, mime="image/jpeg")
-    body = sent(submit("together", "image-to-video", image=largest).body)
+    largest = BY_BYTES.__class__(data=b"x" * rule.max_bytes, mime="image/jpeg")
+    body = sent(encode_submit("together", "image-to-video", image=largest).body)
     assert 61_430 < len(body["frame_images"][0]["input_image"]) <= 61_440
     with pytest.raises(InvalidRequestError, match=r"at most 46,0\d\d"):
         wish(
-            "together", "image-to-video", image=BY_BYTES.__class__(data=b"x" * (rule.most_bytes + 1), mime="image/jpeg")
+            "together", "image-to-video", image=BY_BYTES.__class__(data=b"x" * (rule.max_bytes + 1), mime="image/jpeg")
         )
 
 
 def test_hf_inference_sends_raw_bytes_unless_there_are_parameters() -> None:
     """Alone an image is the body itself; with a prompt or parameters it is base64 in JSON; a URL is refused clearly."""
-    bare = submit("hf-inference", "image-to-image", prompt=None)
+    bare = encode_submit("hf-inference", "image-to-image", prompt=None)
     assert (bare.body, bare.headers["Content-Type"]) == (PNG, "image/png")
-    told = sent(submit("hf-inference", "image-to-image", seed=7, width=512, height=256).body)
+    told = sent(encode_submit("hf-inference", "image-to-image", seed=7, width=512, height=256).body)
     assert told["inputs"] == DATA_URI.partition(",")[2]
     assert told["parameters"] == {"prompt": PROMPT, "seed": 7, "target_size": {"width": 512, "height": 256}}
     with pytest.raises(InvalidRequestError, match="bytes of an image"):
-        submit("hf-inference", "image-to-image", image=BY_URL)
+        encode_submit("hf-inference", "image-to-image", image=BY_URL)
 
 
 SIZES: list[tuple[str, Task, dict[str, Any], dict[str, Any]]] = [
@@ -220,7 +220,7 @@ def test_a_size_is_told_in_the_providers_words(
     name: str, task: Task, wanted: dict[str, Any], told: dict[str, Any]
 ) -> None:
     """Pixels, a ratio or a resolution become what that provider reads, and nothing else of a size is sent."""
-    body = parameters(name, submit(name, task, **wanted).body)
+    body = parameters(name, encode_submit(name, task, **wanted).body)
     assert {key: value for key, value in body.items() if key in SIZE_WORDS} == told
 
 
@@ -248,10 +248,10 @@ TAKEN: dict[tuple[str, str], dict[str, Any]] = {
 def test_parameters_are_named_as_the_provider_reads_them(pair: tuple[str, Task], told: dict[str, Any]) -> None:
     """Each parameter that exists there has the provider's own name, and the others are dropped with a warning."""
     name, task = pair
-    before, after = (parameters(name, submit(name, task, **words).body) for words in ({}, EVERYTHING))
+    before, after = (parameters(name, encode_submit(name, task, **words).body) for words in ({}, EVERYTHING))
     assert {key: value for key, value in after.items() if key not in before} == told
     image = {"image": BY_BYTES} if task.startswith("image") else {}
-    fitted = fit(request(task, "acme/Kite", prompt=PROMPT, **image, **EVERYTHING), provider(name))
+    fitted = adapt_request(build_request(task, "acme/Kite", prompt=PROMPT, **image, **EVERYTHING), get_provider(name))
     assert len(fitted.warnings) == len(EVERYTHING) - len(told)
 
 
@@ -265,13 +265,13 @@ LORA_FIELDS: dict[str, dict[str, Any]] = {
 @each_pair
 def test_lora_weights_are_added_where_the_provider_takes_them(name: str, task: Task) -> None:
     """A mapping with weights adds the provider's own LoRA field and changes nothing else."""
-    bare = parameters(name, submit(name, task).body)
-    told = parameters(name, submit(name, task, way=route(name, task, lora=LORA)).body)
+    bare = parameters(name, encode_submit(name, task).body)
+    told = parameters(name, encode_submit(name, task, endpoint_route=route(name, task, lora=LORA)).body)
     assert told == {**bare, **LORA_FIELDS.get(name, {})}
 
 
 def test_fals_lora_app_is_told_its_base_model() -> None:
     """The app fal-ai/lora asks for the base model by name, for pictures from text alone."""
     way = route("fal-ai", "text-to-image", lora=LORA, model_id="fal-ai/lora")
-    body = sent(submit("fal-ai", "text-to-image", way=way).body)
+    body = sent(encode_submit("fal-ai", "text-to-image", endpoint_route=way).body)
     assert body["model_name"] == "stabilityai/stable-diffusion-xl-base-1.0"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from hfmedia.core.answers import Cancel, Cancelled, Check, Failed, Handle, Route, Submit
+from hfmedia.core.answers import Cancel, CancelResult, Poll, Failure, JobHandle, Route, Submit
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.provider import Provider
 from hfmedia.core.request import Task
-from hfmedia.core.wire import RAW_LIMIT, HttpReply
-from hfmedia.providers import PROVIDERS, provider
+from hfmedia.core.wire import MAX_RAW_BYTES, HttpResponse
+from hfmedia.providers import PROVIDERS, get_provider
 
 from .cases import (
     IMAGE_URL,
@@ -25,7 +25,7 @@ from .cases import (
     route,
     wish,
 )  # fmt: skip
-from .walking import walk
+from .walking import run_job
 
 each_route = pytest.mark.parametrize(("name", "task", "via"), ROUTES)
 each_pair = pytest.mark.parametrize(("name", "task"), PAIRS)
@@ -43,34 +43,36 @@ STATUSES = {
 def test_a_plain_error_means_what_its_status_says(name: str, task: Task, status: int) -> None:
     """Where a provider gives no better reason the HTTP status decides, and its words come along."""
     expected = "credit" if (name, status) == ("nscale", 429) else STATUSES[status]
-    for body in (reply({"error": "nope"}, status), HttpReply(status=status, body=b"nope")):
-        answer = provider(name).decode(Submit(wish(name, task)), route(name, task), body)
-        assert isinstance(answer, Failed)
+    for body in (reply({"error": "nope"}, status), HttpResponse(status=status, body=b"nope")):
+        answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), body)
+        assert isinstance(answer, Failure)
         assert (answer.kind, answer.status, answer.message) == (expected, status, "nope")
 
 
 @each_pair
 def test_a_job_that_is_no_longer_known_is_gone(name: str, task: Task) -> None:
     """A 404 about a job means that the job is gone; a proxy that has no such address says nothing of it."""
-    ask = Check(Handle("j1"))
-    answer = provider(name).decode(ask, route(name, task), reply({"detail": "not found"}, 404))
-    assert isinstance(answer, Failed)
+    ask = Poll(JobHandle("j1"))
+    answer = get_provider(name).decode(ask, route(name, task), reply({"detail": "not found"}, 404))
+    assert isinstance(answer, Failure)
     assert answer.kind == "gone"
-    answer = provider(name).decode(ask, route(name, task), HttpReply(status=404, body=b"Cannot GET /v1/x"))
-    assert isinstance(answer, Failed)
+    answer = get_provider(name).decode(ask, route(name, task), HttpResponse(status=404, body=b"Cannot GET /v1/x"))
+    assert isinstance(answer, Failure)
     assert answer.kind == "forbidden"
 
 
 UNREADABLE = {
-    "nothing": HttpReply(status=200),
-    "half a JSON": HttpReply(status=200, headers={"content-type": "application/json"}, body=b'{"id": "x", "stat'),
+    "nothing": HttpResponse(status=200),
+    "half a JSON": HttpResponse(status=200, headers={"content-type": "application/json"}, body=b'{"id": "x", "stat'),
     "another JSON": reply([1, 2, 3]),
     "an empty object": reply({}),
-    "an HTML page": HttpReply(status=200, headers={"content-type": "text/html"}, body=b"<html>hello</html>"),
-    "a redirect": HttpReply(status=302, headers={"location": "https://elsewhere.example/"}, body=b"moved"),
-    "not modified": HttpReply(status=304),
-    "deep JSON": HttpReply(status=200, headers={"content-type": "application/json"}, body=b'{"data":' + b"[" * 100_000),
-    "bad text": HttpReply(
+    "an HTML page": HttpResponse(status=200, headers={"content-type": "text/html"}, body=b"<html>hello</html>"),
+    "a redirect": HttpResponse(status=302, headers={"location": "https://elsewhere.example/"}, body=b"moved"),
+    "not modified": HttpResponse(status=304),
+    "deep JSON": HttpResponse(
+        status=200, headers={"content-type": "application/json"}, body=b'{"data":' + b"[" * 100_000
+    ),
+    "bad text": HttpResponse(
         status=200, headers={"content-type": "application/json"}, body=b'{"id":"\xff","status":"\xff"}'
     ),
 }
@@ -81,20 +83,20 @@ UNREADABLE = {
 def test_a_success_that_makes_no_sense_is_unreadable_and_kept(name: str, task: Task, what: str) -> None:
     """It may be billed, so it is neither repeated nor thrown away: the raw bytes come along."""
     said = UNREADABLE[what]
-    answer = provider(name).decode(Submit(wish(name, task)), route(name, task), said)
-    assert isinstance(answer, Failed)
+    answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), said)
+    assert isinstance(answer, Failure)
     assert answer.kind == "unreadable"
-    assert answer.raw == said.body[:RAW_LIMIT]
+    assert answer.raw == said.body[:MAX_RAW_BYTES]
     assert answer.message
 
 
 @each_pair
 def test_only_so_much_of_an_unreadable_reply_is_kept(name: str, task: Task) -> None:
     """64 KiB are enough for a person to look at."""
-    said = HttpReply(status=200, headers={"content-type": "application/json"}, body=b"[" + b"1," * 100_000)
-    answer = provider(name).decode(Submit(wish(name, task)), route(name, task), said)
-    assert isinstance(answer, Failed)
-    assert answer.raw == said.body[:RAW_LIMIT]
+    said = HttpResponse(status=200, headers={"content-type": "application/json"}, body=b"[" + b"1," * 100_000)
+    answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), said)
+    assert isinstance(answer, Failure)
+    assert answer.raw == said.body[:MAX_RAW_BYTES]
 
 
 INVENTED: dict[str, Any] = {
@@ -111,9 +113,9 @@ INVENTED: dict[str, Any] = {
 def test_an_unknown_status_word_is_an_error_that_names_it(name: str) -> None:
     """Nobody polls for ever because a provider invented a word."""
     task: Task = "text-to-image" if name == "zai-org" else "text-to-video"
-    for ask in (Submit(wish(name, task)), Check(Handle("j1"))):
-        answer = provider(name).decode(ask, route(name, task), reply(INVENTED[name]))
-        assert isinstance(answer, Failed)
+    for ask in (Submit(wish(name, task)), Poll(JobHandle("j1"))):
+        answer = get_provider(name).decode(ask, route(name, task), reply(INVENTED[name]))
+        assert isinstance(answer, Failure)
         assert answer.kind == "unreadable"
         assert "PONDERING" in answer.message
 
@@ -121,17 +123,17 @@ def test_an_unknown_status_word_is_an_error_that_names_it(name: str) -> None:
 @each_pair
 def test_cancelling_exists_where_it_is_said_to(name: str, task: Task) -> None:
     """fal and Replicate can stop a job; the others say so beforehand, and asking them is a mistake of the caller."""
-    speaker, way = provider(name), route(name, task)
-    assert speaker.cancels == (name in ("fal-ai", "replicate"))
-    if speaker.cancels:
-        assert speaker.encode(Cancel(Handle("j1")), way).url.split("?")[0].endswith("/cancel")
-        stopped = speaker.decode(Cancel(Handle("j1")), way, HttpReply(status=202))
-        assert stopped == Cancelled(True, stopped.message)  # type: ignore[union-attr]
-        gone = speaker.decode(Cancel(Handle("j1")), way, reply({"detail": "NOT_FOUND"}, 404))
-        assert gone == Cancelled(False, "NOT_FOUND")
+    speaker, way = get_provider(name), route(name, task)
+    assert speaker.can_cancel == (name in ("fal-ai", "replicate"))
+    if speaker.can_cancel:
+        assert speaker.encode(Cancel(JobHandle("j1")), way).url.split("?")[0].endswith("/cancel")
+        stopped = speaker.decode(Cancel(JobHandle("j1")), way, HttpResponse(status=202))
+        assert stopped == CancelResult(True, stopped.message)  # type: ignore[union-attr]
+        gone = speaker.decode(Cancel(JobHandle("j1")), way, reply({"detail": "NOT_FOUND"}, 404))
+        assert gone == CancelResult(False, "NOT_FOUND")
     else:
         with pytest.raises(ValueError, match=r"cancel|no job"):
-            speaker.encode(Cancel(Handle("j1")), way)
+            speaker.encode(Cancel(JobHandle("j1")), way)
 
 
 CLIMBERS = ("../../v1/me", "a/../../b", "a//b", "", "a/./b", "a\nb")
@@ -141,12 +143,12 @@ CLIMBERS = ("../../v1/me", "a/../../b", "a//b", "", "a/./b", "a\nb")
 @pytest.mark.parametrize("name", ["fal-ai", "replicate", "novita", "wavespeed", "hf-inference"])
 def test_a_model_id_that_climbs_is_refused_before_it_is_sent(name: str, model_id: str) -> None:
     """A mapping cannot lead a paid request out of the provider's own paths."""
-    task = next(iter(provider(name).tasks))
+    task = next(iter(get_provider(name).tasks))
     way = Route(
         provider=name, provider_id=model_id, model="m/m", task=task, base_url="https://h/p", credential="HF_TOKEN"
     )
     with pytest.raises(InvalidRequestError, match="no model's address"):
-        provider(name).encode(Submit(wish(name, task)), way)
+        get_provider(name).encode(Submit(wish(name, task)), way)
 
 
 @pytest.mark.parametrize("known", ["..", ".", "", "a" * 600])
@@ -157,8 +159,8 @@ def test_an_id_that_cannot_stand_in_a_path_is_unreadable(name: str, known: str) 
     said = json.loads(life(name, task)[0].body.decode().replace('"r-1"', '"p1"'))
     holder = said.get("data", said)
     holder["request_id" if name == "fal-ai" else "task_id" if name == "novita" else "id"] = known
-    answer = provider(name).decode(Submit(wish(name, task)), route(name, task), reply(said))
-    assert isinstance(answer, Failed)
+    answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), reply(said))
+    assert isinstance(answer, Failure)
     assert answer.kind == "unreadable"
 
 
@@ -167,7 +169,7 @@ def test_an_id_that_cannot_stand_in_a_path_is_unreadable(name: str, known: str) 
 def test_an_odd_id_is_quoted(name: str, known: str) -> None:
     """Whatever stands in an id stays one segment of the path."""
     task: Task = "text-to-image" if name == "zai-org" else "text-to-video"
-    url = provider(name).encode(Check(Handle(known)), route(name, task)).url
+    url = get_provider(name).encode(Poll(JobHandle(known)), route(name, task)).url
     assert known not in url
     assert url.isascii()
     assert url.count("?") == (1 if name in ("fal-ai", "novita") else 0)
@@ -176,9 +178,9 @@ def test_an_odd_id_is_quoted(name: str, known: str) -> None:
 def test_the_registry_knows_eight_providers_and_any_other_name() -> None:
     """Each provider answers to its own name; a stranger gets the OpenAI dialect through the router."""
     assert KNOWN == ["fal-ai", "replicate", "together", "novita", "nscale", "wavespeed", "zai-org", "hf-inference"]
-    assert all(provider(name).name == name for name in KNOWN)
-    stranger = provider("acme-ai")
-    assert (stranger.name, dict(stranger.hosts), set(stranger.tasks)) == (
+    assert all(get_provider(name).name == name for name in KNOWN)
+    stranger = get_provider("acme-ai")
+    assert (stranger.name, dict(stranger.base_urls), set(stranger.tasks)) == (
         "acme-ai",
         {},
         {"text-to-image", "image-to-image"},
@@ -188,9 +190,9 @@ def test_the_registry_knows_eight_providers_and_any_other_name() -> None:
 @pytest.mark.parametrize("one", PROVIDERS.values(), ids=KNOWN)
 def test_a_provider_has_a_host_for_each_task_or_none_at_all(one: Provider) -> None:
     """hf-inference lives behind the router only; the others can be asked directly with a key of their own."""
-    assert set(one.hosts) in ({*one.tasks}, set())
-    assert bool(one.hosts) == bool(one.key_names) == (one.name != "hf-inference")
-    assert all(host.startswith("https://") and not host.endswith("/") for host in one.hosts.values())
+    assert set(one.base_urls) in ({*one.tasks}, set())
+    assert bool(one.base_urls) == bool(one.api_key_env_vars) == (one.name != "hf-inference")
+    assert all(host.startswith("https://") and not host.endswith("/") for host in one.base_urls.values())
     for task, abilities in one.tasks.items():
         assert (abilities.image is not None) == task.startswith("image")
 
@@ -200,7 +202,7 @@ def test_what_a_finished_job_tells_is_read() -> None:
     told = {
         pair: (end.seed, str(end.cost) if end.cost else None, end.timings, end.id)
         for pair in PAIRS
-        for end in [walk(*pair, "router")[2]]
+        for end in [run_job(*pair, "router")[2]]
     }
     assert told[("fal-ai", "text-to-image")] == (7, "1 fal-units", {"inference": 1.2}, None)
     assert told[("fal-ai", "text-to-video")] == (7, "1 fal-units", {}, "r-1")
@@ -215,7 +217,9 @@ def test_what_a_finished_job_tells_is_read() -> None:
 
 def test_progress_is_told_as_far_as_the_provider_tells_it() -> None:
     """A place in the queue, a log line, a fraction and an estimate, each from the provider that has it."""
-    waited = {name: walk(name, "text-to-video", "router")[1] for name in ("fal-ai", "replicate", "novita", "wavespeed")}
+    waited = {
+        name: run_job(name, "text-to-video", "router")[1] for name in ("fal-ai", "replicate", "novita", "wavespeed")
+    }
     queued, working, completed = (pending.progress for pending in waited["fal-ai"])
     assert queued is not None
     assert queued.position == 3
@@ -231,7 +235,7 @@ def test_progress_is_told_as_far_as_the_provider_tells_it() -> None:
 
 def test_fal_output_hints_come_along() -> None:
     """The size and type that fal tells are hints beside the address."""
-    (output,) = walk("fal-ai", "text-to-image", "router")[2].outputs
+    (output,) = run_job("fal-ai", "text-to-image", "router")[2].outputs
     assert (output.url, output.mime, output.width, output.height) == (IMAGE_URL, "image/jpeg", 768, 512)
 
 

@@ -17,8 +17,8 @@ from huggingface_hub.inference._providers import PROVIDERS as THEIRS
 from huggingface_hub.inference._providers import _common, hf_inference
 
 from hfmedia.core.answers import Lora, Submit
-from hfmedia.core.provider import fit
-from hfmedia.core.request import InputImage, Task, request
+from hfmedia.core.provider import adapt_request
+from hfmedia.core.request import InputImage, Task, build_request
 from hfmedia.core.wire import Credential, Secret
 from hfmedia.providers import PROVIDERS
 
@@ -122,11 +122,11 @@ def ours(name: str, task: Task, via: str, variant: str) -> dict[str, Any]:
     words = dict(FULL[task]) if variant == "full" else {}
     words |= words.pop("target_size", {})
     image = {"image": InputImage(data=PNG, mime="image/png")} if task.startswith("image") else {}
-    wish = fit(request(task, MODEL, prompt=PROMPT, **image, **words), PROVIDERS[name]).request
+    wish = adapt_request(build_request(task, MODEL, prompt=PROMPT, **image, **words), PROVIDERS[name]).request
     way = route(name, task, via, lora=Lora(MODEL, "kite.safetensors") if variant == "lora" else None)
     made = PROVIDERS[name].encode(Submit(wish), way)
     secret = Secret("hf_abcdefghij" if via == "router" else "key-abcdefghij")
-    scheme = "Bearer" if via == "router" else PROVIDERS[name].scheme
+    scheme = "Bearer" if via == "router" else PROVIDERS[name].auth_scheme
     header = Credential(secret=secret, base_url=way.base_url, scheme=scheme).header
     headers = {**{key.lower(): value for key, value in made.headers.items()}, "authorization": header}
     return dict(flat(made.url, headers, json.loads(made.body or b"null")))
@@ -158,7 +158,7 @@ CASES = [
     for name, task in SHARED
     for via in ("router", "direct")
     for variant in VARIANTS
-    if via == "router" or PROVIDERS[name].hosts
+    if via == "router" or PROVIDERS[name].base_urls
 ]
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from hfmedia.core.answers import Cost, Failed, FailureKind, Finished, Lora, Output, Route, Submit
-from hfmedia.core.mapping import read_model
-from hfmedia.core.provider import fit
-from hfmedia.core.request import Task, request
-from hfmedia.core.wire import HttpReply, HttpRequest
+from hfmedia.core.answers import Cost, Failure, FailureKind, Completed, Lora, Output, Route, Submit
+from hfmedia.core.mapping import parse_model
+from hfmedia.core.provider import adapt_request
+from hfmedia.core.request import Task, build_request
+from hfmedia.core.wire import HttpResponse, HttpRequest
 from hfmedia.providers import PROVIDERS
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "recordings"
@@ -125,7 +125,7 @@ def bought(name: str) -> tuple[str, dict[str, Any]]:
     return recording["provider"], exchange
 
 
-def answered(response: dict[str, Any]) -> HttpReply:
+def answered(response: dict[str, Any]) -> HttpResponse:
     """A recorded response as the transport would hand it over."""
     headers = {key.lower(): value for key, value in response["headers"].items()}
     if "body_file" in response:
@@ -133,7 +133,7 @@ def answered(response: dict[str, Any]) -> HttpReply:
         assert sha256(body).hexdigest() == response["body_sha256"]
     else:
         body = response["text"].encode() if "text" in response else json.dumps(response["json"]).encode()
-    return HttpReply(status=response["status"], headers=headers, body=body)
+    return HttpResponse(status=response["status"], headers=headers, body=body)
 
 
 def asked(name: str) -> tuple[Submit, Route]:
@@ -141,7 +141,7 @@ def asked(name: str) -> tuple[Submit, Route]:
     replay, (provider, exchange) = REPLAYS[name], bought(name)
     recorded = exchange["request"]["json"]
     prompt = recorded.get("prompt") or recorded.get("input", {}).get("prompt") or recorded["inputs"]
-    wish = request(replay.task, "acme/kite", prompt=prompt, extra=replay.extra, **replay.words)
+    wish = build_request(replay.task, "acme/kite", prompt=prompt, extra=replay.extra, **replay.words)
     via = "router" if name.startswith("router-") else "direct"
     speaker = PROVIDERS[provider]
     way = Route(
@@ -149,12 +149,12 @@ def asked(name: str) -> tuple[Submit, Route]:
         provider_id=replay.model_id,
         model="acme/kite",
         task=replay.task,
-        base_url=f"https://router.huggingface.co/{provider}" if via == "router" else speaker.hosts[replay.task],
+        base_url=f"https://router.huggingface.co/{provider}" if via == "router" else speaker.base_urls[replay.task],
         credential="HF_TOKEN",
         via=via,
         lora=replay.lora,
     )
-    return Submit(fit(wish, speaker).request), way
+    return Submit(adapt_request(wish, speaker).request), way
 
 
 def test_every_recording_is_replayed() -> None:
@@ -184,9 +184,9 @@ def test_the_recorded_answer_is_read_exactly(name: str) -> None:
     answer = PROVIDERS[way.provider].decode(ask, way, answered(response))
     replay = REPLAYS[name]
     if replay.kind:
-        assert answer == Failed(kind=replay.kind, message=replay.message, status=response["status"], code=replay.code)
+        assert answer == Failure(kind=replay.kind, message=replay.message, status=response["status"], code=replay.code)
         return
-    assert isinstance(answer, Finished)
+    assert isinstance(answer, Completed)
     assert answer.outputs == told_outputs(response)
     assert answer.seed == SEEDS.get(name)
     assert answer.cost == (Cost(1.0, "fal-units") if name == "router-fal-ai" else None)
@@ -212,7 +212,7 @@ def test_a_whole_base64_image_arrives_to_the_last_byte() -> None:
     """Together's picture through the router starts and ends as a JPEG does."""
     ask, way = asked("router-together")
     answer = PROVIDERS["together"].decode(ask, way, answered(bought("router-together")[1]["response"]))
-    assert isinstance(answer, Finished)
+    assert isinstance(answer, Completed)
     data = answer.outputs[0].data or b""
     assert (data[:3], data[-2:]) == (b"\xff\xd8\xff", b"\xff\xd9")
 
@@ -221,7 +221,7 @@ def test_an_inline_image_is_handed_on_whole() -> None:
     """fal's data: URI is passed on unchanged, and what it holds is a whole JPEG."""
     ask, way = asked("fal-ai-image-data-uri")
     answer = PROVIDERS["fal-ai"].decode(ask, way, answered(bought("fal-ai-image-data-uri")[1]["response"]))
-    assert isinstance(answer, Finished)
+    assert isinstance(answer, Completed)
     head, _, body = (answer.outputs[0].url or "").partition(",")
     data = b64decode(body, validate=True)
     assert (head, data[:3], data[-2:]) == ("data:image/jpeg;base64", b"\xff\xd8\xff", b"\xff\xd9")
@@ -231,8 +231,8 @@ def test_an_inline_image_is_handed_on_whole() -> None:
 def test_the_recorded_mapping_leads_to_the_recorded_model(name: str) -> None:
     """What the Hub said of the model names the provider and the very id that was asked for."""
     exchange = read(name)["exchanges"][0]
-    model = read_model(json.dumps(exchange["response"]["json"]).encode())
-    ours = {one.provider: one.provider_id for one in model.live("text-to-image")}
+    model = parse_model(json.dumps(exchange["response"]["json"]).encode())
+    ours = {one.provider: one.provider_id for one in model.live_mappings("text-to-image")}
     assert ours[read(name)["provider"]] == REPLAYS[name].model_id
 
 
@@ -241,5 +241,5 @@ def test_the_output_is_what_was_downloaded_next(name: str) -> None:
     """The address that we read is the one from which the recorded client fetched the picture."""
     ask, way = asked(name)
     answer = PROVIDERS[way.provider].decode(ask, way, answered(bought(name)[1]["response"]))
-    assert isinstance(answer, Finished)
+    assert isinstance(answer, Completed)
     assert answer.outputs[0].url == read(name)["exchanges"][2]["request"]["url"]

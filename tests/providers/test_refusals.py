@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hfmedia.core.answers import Failed, Submit
-from hfmedia.core.wire import HttpReply
-from hfmedia.providers import provider
+from hfmedia.core.answers import Failure, Submit
+from hfmedia.core.wire import HttpResponse
+from hfmedia.providers import get_provider
 
 from .cases import reply, route, wish
 
@@ -32,11 +32,11 @@ SHAPES: list[tuple[Any, str, str | None]] = [
 ]
 
 
-def refused(said: HttpReply) -> Failed:
-    answer = provider("together").decode(
+def refused(said: HttpResponse) -> Failure:
+    answer = get_provider("together").decode(
         Submit(wish("together", "text-to-image")), route("together", "text-to-image"), said
     )
-    assert isinstance(answer, Failed)
+    assert isinstance(answer, Failure)
     return answer
 
 
@@ -60,7 +60,7 @@ def test_a_complaint_is_read_in_every_known_shape(body: Any, words: str, code: s
 )
 def test_a_complaint_that_is_no_json_is_still_words(body: bytes, words: str) -> None:
     """Plain text, HTML, nothing and noise all become one line that a person can read."""
-    assert refused(HttpReply(status=400, body=body)).message == words
+    assert refused(HttpResponse(status=400, body=body)).message == words
 
 
 def test_a_long_complaint_is_cut_to_what_a_person_reads() -> None:

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfmedia.core.answers import Check, Finished, Pending, Route, Submit
+from hfmedia.core.answers import Poll, Completed, Pending, Route, Submit
 from hfmedia.core.request import Task
 from hfmedia.core.wire import HttpRequest
-from hfmedia.providers import provider
+from hfmedia.providers import get_provider
 
 from .cases import life, route, wish
 
 
-def submit(name: str, task: Task, via: str = "router", *, way: Route | None = None, **words: Any) -> HttpRequest:
+def encode_submit(
+    name: str, task: Task, via: str = "router", *, endpoint_route: Route | None = None, **parameters: Any
+) -> HttpRequest:
     """The submission of a wish in these words."""
-    return provider(name).encode(Submit(wish(name, task, **words)), way or route(name, task, via))
+    return get_provider(name).encode(Submit(wish(name, task, **parameters)), endpoint_route or route(name, task, via))
 
 
-def walk(name: str, task: Task, via: str) -> tuple[list[HttpRequest], list[Pending], Finished]:
+def run_job(name: str, task: Task, via: str) -> tuple[list[HttpRequest], list[Pending], Completed]:
     """A job from its submission to its end: what was asked, what was answered on the way, and the end."""
-    speaker, way = provider(name), route(name, task, via)
-    asked: list[HttpRequest] = []
-    waited: list[Pending] = []
-    ask: Submit | Check = Submit(wish(name, task))
-    for said in life(name, task):
-        asked.append(speaker.encode(ask, way))
-        answer = speaker.decode(ask, way, said)
-        if isinstance(answer, Finished):
-            return asked, waited, answer
-        assert isinstance(answer, Pending), answer
-        waited.append(answer)
-        ask = Check(answer.handle)
+    provider_module, job_route = get_provider(name), route(name, task, via)
+    requests: list[HttpRequest] = []
+    pending_results: list[Pending] = []
+    operation: Submit | Poll = Submit(wish(name, task))
+    for reply in life(name, task):
+        requests.append(provider_module.encode(operation, job_route))
+        result = provider_module.decode(operation, job_route, reply)
+        if isinstance(result, Completed):
+            return requests, pending_results, result
+        assert isinstance(result, Pending), result
+        pending_results.append(result)
+        operation = Poll(result.handle)
     raise AssertionError("the job never ended")

@@ -13,7 +13,7 @@ from hfmedia import (
     HfmediaError,
     InvalidRequestError,
     JobFailed,
-    Moved,
+    FailedOver,
     Queued,
     Retrying,
     Running,
@@ -22,10 +22,10 @@ from hfmedia import (
 )
 from hfmedia.core.request import Task
 from hfmedia.engine import events
-from hfmedia.published.asking import options_of, with_defaults
-from hfmedia.published.messages import prompt_of
+from hfmedia.published.asking import to_options, with_defaults
+from hfmedia.published.messages import last_prompt
 from hfmedia.published.responses import Reasoning
-from hfmedia.published.telling import TOLD, reasoning
+from hfmedia.published.telling import FORMATTERS, to_reasoning
 
 USER = {"role": "user", "content": "a fox"}
 PARTS = [{"type": "text", "text": "a fox"}, {"type": "image_url", "image_url": {"url": "x"}}, "in the snow"]
@@ -74,10 +74,10 @@ DEFAULTS: list[tuple[Task, dict[str, Any], dict[str, Any]]] = [
 
 ABOUT: dict[str, Any] = {"job_id": "j", "index": 1}
 WORDS: list[tuple[Event, str, str]] = [
-    (Started(**ABOUT, model="m", notes=("a", "b")), "Note", "a; b"),
+    (Started(**ABOUT, model="m", warnings=("a", "b")), "Note", "a; b"),
     (Submitting(**ABOUT, provider="fal-ai"), "Generating", "asking fal-ai"),
     (Submitting(**ABOUT, provider="fal-ai", attempt=2), "Generating", "asking fal-ai, attempt 2"),
-    (Accepted(**ABOUT, provider="fal-ai", provider_job="x"), "Generating", "accepted by fal-ai"),
+    (Accepted(**ABOUT, provider="fal-ai", provider_job_id="x"), "Generating", "accepted by fal-ai"),
     (Queued(**ABOUT, provider="fal-ai", position=0), "Queued", "at fal-ai, position 0"),
     (Queued(**ABOUT, provider="fal-ai"), "Queued", "at fal-ai"),
     (Running(**ABOUT, provider="fal-ai"), "Running", "at fal-ai"),
@@ -86,9 +86,9 @@ WORDS: list[tuple[Event, str, str]] = [
         "Running",
         "at fal-ai, 42%, about 8 s left: step 4/20",
     ),
-    (Retrying(**ABOUT, provider="fal-ai", reason="it is busy", after=1.25), "Retrying", "in 1.2 s, because it is busy"),
+    (Retrying(**ABOUT, provider="fal-ai", reason="it is busy", delay=1.25), "Retrying", "in 1.2 s, because it is busy"),
     (
-        Moved(**ABOUT, provider="together", before="fal-ai", reason="no credit"),
+        FailedOver(**ABOUT, provider="together", previous_provider="fal-ai", reason="no credit"),
         "Moved",
         "from fal-ai to together, because no credit",
     ),
@@ -107,7 +107,7 @@ def test_the_prompt_is_the_one_given_else_what_the_user_said_last(
     messages: Any, prompt: str | None, found: str
 ) -> None:
     """Text parts of structured content included, and nothing that somebody else said."""
-    assert prompt_of(messages, prompt) == found
+    assert last_prompt(messages, prompt) == found
 
 
 @pytest.mark.parametrize(("given", "extra_data", "options"), ARGUMENTS)
@@ -116,7 +116,7 @@ def test_what_is_understood_becomes_an_option_and_the_rest_goes_to_the_provider(
 ) -> None:
     """Names about chats are dropped, None means absent, and extra_data goes before extra_body."""
     none: Any = dict.fromkeys(("width", "height", "aspect_ratio", "resolution"))
-    assert options_of(given, extra_data, **none) == options
+    assert to_options(given, extra_data, **none) == options
 
 
 @pytest.mark.parametrize("name", ["extra_data", "extra_body"])
@@ -125,7 +125,7 @@ def test_extra_data_that_is_no_dict_is_refused(name: str) -> None:
     none: Any = dict.fromkeys(("width", "height", "aspect_ratio", "resolution"))
     given, extra_data = ({}, [1]) if name == "extra_data" else ({"extra_body": [1]}, None)
     with pytest.raises(InvalidRequestError, match=name):
-        options_of(given, extra_data, **none)  # type: ignore[arg-type]
+        to_options(given, extra_data, **none)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("task", "asked", "told"), DEFAULTS)
@@ -135,7 +135,7 @@ def test_the_published_defaults_fill_what_nobody_asked_for(
     """They never stand against a size in pixels, nor against what goes to the provider as it stands."""
     sizes: Any = {"width": None, "height": None, "aspect_ratio": None, "resolution": "480p"}
     extra = asked.pop("extra", {})
-    options = with_defaults(options_of({}, extra, **(sizes | asked)), task)
+    options = with_defaults(to_options({}, extra, **(sizes | asked)), task)
     assert {name: value for name, value in options.items() if name != "extra_body"} == told
     assert options.get("extra_body") == extra
 
@@ -143,16 +143,16 @@ def test_the_published_defaults_fill_what_nobody_asked_for(
 @pytest.mark.parametrize(("event", "label", "status"), WORDS, ids=lambda value: type(value).__name__)
 def test_each_event_is_told_in_words(event: Event, label: str, status: str) -> None:
     """With which of several outputs it is about, where there are several."""
-    assert reasoning(event, 1) == Reasoning(label=label, status=status)
-    assert reasoning(event, 4) == Reasoning(label=label, status=f"2/4: {status}")
+    assert to_reasoning(event, 1) == Reasoning(label=label, status=status)
+    assert to_reasoning(event, 4) == Reasoning(label=label, status=f"2/4: {status}")
 
 
 def test_a_start_without_a_note_is_not_told() -> None:
     """There is nothing to say."""
-    assert reasoning(Started(**ABOUT, model="m"), 1) is None
+    assert to_reasoning(Started(**ABOUT, model="m"), 1) is None
 
 
 def test_every_kind_of_event_has_its_line() -> None:
     """A new kind is told, or left out on purpose."""
     kinds = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)}
-    assert kinds - {Event} == set(TOLD)
+    assert kinds - {Event} == set(FORMATTERS)

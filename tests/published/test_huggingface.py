@@ -13,23 +13,23 @@ import pytest
 
 from hfmedia import (
     AsyncGeneratorProvider,
-    CredentialError,
-    CreditError,
+    AuthenticationError,
+    InsufficientCreditError,
     HuggingFaceMedia,
     ImageResponse,
     InvalidRequestError,
     MissingAuthError,
     ModelNotFoundError,
     ModelNotSupportedError,
-    OutOfTimeError,
+    DeadlineExceededError,
     ProviderInfo,
     ProviderModelMixin,
     Reasoning,
-    RefusedError,
+    RequestRejectedError,
     VideoResponse,
 )
 from hfmedia.published import telling
-from hfmedia.published.huggingface import _live
+from hfmedia.published.huggingface import _live_mapping
 from hfmedia.sandbox import Sandbox
 
 IMAGE = "black-forest-labs/FLUX.1-schnell"
@@ -294,9 +294,9 @@ async def test_no_credit_moves_on_to_the_next_provider(town: Sandbox) -> None:
 
 
 REFUSALS = [
-    ("credit", {}, CreditError),
-    ("credential", {}, CredentialError),
-    ("status", {"status": 400}, RefusedError),
+    ("credit", {}, InsufficientCreditError),
+    ("credential", {}, AuthenticationError),
+    ("status", {"status": 400}, RequestRejectedError),
     ("status", {"status": 404}, ModelNotSupportedError),
 ]
 
@@ -325,7 +325,7 @@ async def test_the_last_error_is_raised_when_nothing_came(town: Sandbox) -> None
     """The earlier ones were told."""
     town.fault("fal-ai", "credit", times=None)
     told: list[Any] = []
-    with pytest.raises(CreditError) as raised:
+    with pytest.raises(InsufficientCreditError) as raised:
         async for chunk in HuggingFaceMedia.create_async_generator(f"{IMAGE}:fal-ai", FOX, n=3):
             told.append(chunk)  # noqa: PERF401 - what came before the error counts too
     assert raised.value.job_id
@@ -335,7 +335,7 @@ async def test_the_last_error_is_raised_when_nothing_came(town: Sandbox) -> None
 async def test_time_runs_out_only_where_there_is_a_limit(town: Sandbox) -> None:
     """0 is no limit; any other number is seconds."""
     town.fault("fal-ai", "cold", seconds=3000)
-    with pytest.raises(OutOfTimeError):
+    with pytest.raises(DeadlineExceededError):
         await collect(f"{VIDEO}:fal-ai", timeout=1)
 
 
@@ -347,7 +347,7 @@ async def test_leaving_early_cancels_at_the_provider(town: Sandbox) -> None:
         if isinstance(chunk, Reasoning) and chunk.label == "Queued":
             break
     await chunks.aclose()
-    assert [job.cancelled for job in town.jobs.values()] == [True]
+    assert [job.is_cancelled for job in town.jobs.values()] == [True]
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------
@@ -447,11 +447,11 @@ def test_a_subclass_remembers_for_itself(town: Sandbox) -> None:
 
 def test_where_a_provider_has_two_tasks_ours_goes_first() -> None:
     """The dict has room for one of them only; the Hub's order of providers stays."""
-    from hfmedia.core.mapping import Mapping, Model
+    from hfmedia.core.mapping import ProviderMapping, HubModel
 
     offers = [("a", "image-to-video"), ("b", "text-to-video"), ("a", "text-to-video")]
-    model = Model("x/y", tuple(Mapping(provider=p, provider_id=t, task=t, status="live") for p, t in offers))
-    assert [(name, told["task"]) for name, told in _live(model, ["text-to-video"]).items()] == [
+    model = HubModel("x/y", tuple(ProviderMapping(provider=p, provider_id=t, task=t, status="live") for p, t in offers))
+    assert [(name, told["task"]) for name, told in _live_mapping(model, ["text-to-video"]).items()] == [
         ("a", "text-to-video"),
         ("b", "text-to-video"),
     ]

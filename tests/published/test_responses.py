@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from hfmedia.published import ImageResponse, MediaResponse, ProviderInfo, Reasoning, VideoResponse
-from hfmedia.published.responses import address
+from hfmedia.published.responses import safe_url
 
 SHOWN = [
     (Reasoning(label="Queued", status="position 3"), "Queued: position 3\n"),
@@ -139,7 +139,7 @@ def test_a_hostile_prompt_stays_inside_its_picture(prompt: str) -> None:
 @pytest.mark.parametrize(("url", "quoted"), ADDRESSES)
 def test_an_address_is_quoted_and_a_signature_kept(url: str, quoted: str) -> None:
     """Nothing in it can end its link, no scheme in it runs anything, and what is quoted already stays as it is."""
-    assert address(url) == quoted
+    assert safe_url(url) == quoted
 
 
 @pytest.mark.parametrize("url", [url for url, _ in ADDRESSES])
@@ -147,7 +147,7 @@ def test_a_video_is_one_html_tag_whatever_its_address(url: str) -> None:
     """No address can add a tag or an attribute."""
     tags = Tags()
     tags.feed(str(VideoResponse(url, "waves")))
-    assert tags.found == [("video", {"controls": None, "src": address(url)})]
+    assert tags.found == [("video", {"controls": None, "src": safe_url(url)})]
 
 
 def test_responses_show_themselves_in_a_notebook() -> None:

@@ -73,8 +73,8 @@ async def test_zero_is_no_limit(url: str, timeout: int | None) -> None:
     """As everywhere here."""
     async with StreamSession(timeout=timeout) as session:
         (await session.get(f"{url}/lines")).close()
-        assert session._inner is not None
-        assert session._inner.timeout.total is None
+        assert session._session is not None
+        assert session._session.timeout.total is None
 
 
 @pytest.mark.parametrize("argument", ["proxy", "proxies"])

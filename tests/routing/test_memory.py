@@ -9,26 +9,26 @@ import pytest
 
 from hfmedia.core.answers import Cost, Route
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.routing import Health, Observed, Slots
+from hfmedia.routing import ProviderHealth, ProviderStats, ConcurrencyLimiter
 from hfmedia.routing import memory as memory_module
 
 
 def test_a_rest_ends_by_itself_or_by_success() -> None:
     """The longer of two rests stands."""
     now = 0.0
-    health = Health(lambda: now)
-    assert health.resting("fal-ai") == 0
-    health.rest("fal-ai", 30)
-    health.rest("fal-ai", 10)
-    assert health.resting("fal-ai") == 30
+    health = ProviderHealth(lambda: now)
+    assert health.cooldown_remaining("fal-ai") == 0
+    health.cool_down("fal-ai", 30)
+    health.cool_down("fal-ai", 10)
+    assert health.cooldown_remaining("fal-ai") == 30
     now = 29
-    assert health.resting("fal-ai") == 1
+    assert health.cooldown_remaining("fal-ai") == 1
     now = 30
-    assert health.resting("fal-ai") == 0
-    health.rest("fal-ai", 30)
-    health.ok("fal-ai")
-    assert health.resting("fal-ai") == 0
-    health.ok("never heard of")
+    assert health.cooldown_remaining("fal-ai") == 0
+    health.cool_down("fal-ai", 30)
+    health.mark_healthy("fal-ai")
+    assert health.cooldown_remaining("fal-ai") == 0
+    health.mark_healthy("never heard of")
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_a_rest_ends_by_itself_or_by_success() -> None:
 )
 def test_no_rest_is_longer_than_an_hour(seconds: float, rests: float) -> None:
     """Whatever a server says."""
-    health = Health(lambda: 0.0)
-    health.rest("fal-ai", seconds)
-    assert health.resting("fal-ai") == rests
+    health = ProviderHealth(lambda: 0.0)
+    health.cool_down("fal-ai", seconds)
+    assert health.cooldown_remaining("fal-ai") == rests
 
 
 def route(provider: str = "fal-ai", model: str = "acme/kite") -> Route:
@@ -54,25 +54,25 @@ def route(provider: str = "fal-ai", model: str = "acme/kite") -> Route:
 
 def test_medians_are_of_what_was_seen() -> None:
     """One slow job says little; costs in other units cannot be compared."""
-    known = Observed()
-    assert (known.seconds("fal-ai", "acme/kite"), known.dollars("fal-ai", "acme/kite")) == (None, None)
+    known = ProviderStats()
+    assert (known.median_seconds("fal-ai", "acme/kite"), known.median_usd("fal-ai", "acme/kite")) == (None, None)
     for seconds, cost in ((1, Cost(0.1)), (2, None), (90, Cost(5, "fal-units")), (float("nan"), Cost(float("inf")))):
         known.add(route(), seconds, cost)
-    assert known.seconds("fal-ai", "acme/kite") == 2
-    assert known.dollars("fal-ai", "acme/kite") == 0.1
-    assert known.seconds("fal-ai", "acme/swan") is None
+    assert known.median_seconds("fal-ai", "acme/kite") == 2
+    assert known.median_usd("fal-ai", "acme/kite") == 0.1
+    assert known.median_seconds("fal-ai", "acme/swan") is None
 
 
 def test_old_samples_and_old_pairs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that became faster is seen to be; a long process does not grow."""
     monkeypatch.setattr(memory_module, "MOST_KNOWN", 3)
-    known = Observed()
+    known = ProviderStats()
     for number in range(100):
         known.add(route(), 100 - number, None)
-    assert known.seconds("fal-ai", "acme/kite") == pytest.approx(16.5)
+    assert known.median_seconds("fal-ai", "acme/kite") == pytest.approx(16.5)
     for number in range(3):
         known.add(route(model=f"m{number}"), 1, None)
-    assert known.seconds("fal-ai", "acme/kite") is None
+    assert known.median_seconds("fal-ai", "acme/kite") is None
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_old_samples_and_old_pairs_are_forgotten(monkeypatch: pytest.MonkeyPatch
 )
 async def test_no_more_than_so_many_are_at_one_provider(limits: Any, most: int) -> None:
     """The others wait, and all of them come to their turn."""
-    slots = Slots(limits)
+    slots = ConcurrencyLimiter(limits)
     inside, highest = 0, 0
 
     async def work() -> None:
         nonlocal inside, highest
-        async with slots.hold("fal-ai"):
+        async with slots.slot("fal-ai"):
             inside += 1
             highest = max(highest, inside)
             await asyncio.sleep(0)
@@ -100,8 +100,8 @@ async def test_no_more_than_so_many_are_at_one_provider(limits: Any, most: int) 
 
 async def test_each_provider_has_its_own_places() -> None:
     """A full one does not hold up another."""
-    slots = Slots(1)
-    async with slots.hold("fal-ai"), asyncio.timeout(5), slots.hold("replicate"):
+    slots = ConcurrencyLimiter(1)
+    async with slots.slot("fal-ai"), asyncio.timeout(5), slots.slot("replicate"):
         pass
 
 
@@ -109,4 +109,4 @@ async def test_each_provider_has_its_own_places() -> None:
 def test_a_senseless_limit_is_refused(limit: Any) -> None:
     """With the range there is."""
     with pytest.raises(InvalidRequestError, match="must be 1 to"):
-        Slots(limit)
+        ConcurrencyLimiter(limit)

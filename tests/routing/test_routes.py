@@ -8,21 +8,21 @@ import pytest
 
 from hfmedia.core.answers import Cost, Lora, Route
 from hfmedia.core.errors import MissingAuthError, ModelNotSupportedError
-from hfmedia.core.mapping import Mapping, Model
-from hfmedia.core.request import Choice, Task, parse_choice
-from hfmedia.routing import Health, Observed, Plan, check_credential, routes
-from hfmedia.settings import Settings, read_settings
+from hfmedia.core.mapping import ProviderMapping, HubModel
+from hfmedia.core.request import ModelSpec, Task, parse_model_spec
+from hfmedia.routing import ProviderHealth, ProviderStats, RoutePlan, require_credential, plan_routes
+from hfmedia.settings import Settings, load_settings
 
 HOME = {"HOME": "/nowhere/at/all"}
 HF = {**HOME, "HF_TOKEN": "hf_one"}
 KEYS = {**HOME, "FAL_KEY": "fal-secret", "REPLICATE_API_TOKEN": "replicate-secret"}
 
 
-def mapping(provider: str, status: str = "live", task: str = "text-to-image", **more: Any) -> Mapping:
-    return Mapping(provider=provider, provider_id=f"{provider}/kite", task=task, status=status, **more)
+def mapping(provider: str, status: str = "live", task: str = "text-to-image", **more: Any) -> ProviderMapping:
+    return ProviderMapping(provider=provider, provider_id=f"{provider}/kite", task=task, status=status, **more)
 
 
-KITE = Model(
+KITE = HubModel(
     "acme/kite",
     (
         mapping("replicate"),
@@ -37,19 +37,19 @@ KITE = Model(
 
 def plan(
     choice: str = "acme/kite",
-    model: Model = KITE,
+    model: HubModel = KITE,
     environ: dict[str, str] = HF,
     *,
     task: Task = "text-to-image",
-    health: Health | None = None,
-    known: Observed | None = None,
+    health: ProviderHealth | None = None,
+    known: ProviderStats | None = None,
     **given: Any,
-) -> Plan:
-    settings: Settings = read_settings(environ, **given)
-    return routes(parse_choice(choice), task, model, settings, health=health, known=known)
+) -> RoutePlan:
+    settings: Settings = load_settings(environ, **given)
+    return plan_routes(parse_model_spec(choice), task, model, settings, health=health, stats=known)
 
 
-def ways(made: Plan) -> list[tuple[str, str, str, str]]:
+def ways(made: RoutePlan) -> list[tuple[str, str, str, str]]:
     return [(route.provider, route.via, route.credential, route.base_url) for route in made.routes]
 
 
@@ -135,29 +135,31 @@ def test_a_route_names_the_providers_own_model() -> None:
 )
 def test_lora_weights_come_from_the_mapping(more: dict[str, str], lora: Lora | None) -> None:
     """The model is then an adapter, and the provider's id its base."""
-    (route,) = plan(model=Model("acme/kite", (mapping("fal-ai", **more),))).routes
+    (route,) = plan(model=HubModel("acme/kite", (mapping("fal-ai", **more),))).routes
     assert route.lora == lora
 
 
 def test_a_video_has_the_address_of_the_queue() -> None:
     """A provider may have another address for another task."""
-    model = Model("acme/film", (mapping("fal-ai", task="text-to-video"),))
+    model = HubModel("acme/film", (mapping("fal-ai", task="text-to-video"),))
     (route,) = plan("acme/film", model, KEYS, task="text-to-video").routes
     assert route.base_url == "https://queue.fal.run"
 
 
 def test_a_provider_listed_twice_is_asked_once() -> None:
     """Its live entry of this task counts."""
-    twice = Model("acme/kite", (mapping("fal-ai", "error"), mapping("fal-ai"), mapping("replicate"), mapping("fal-ai")))
+    twice = HubModel(
+        "acme/kite", (mapping("fal-ai", "error"), mapping("fal-ai"), mapping("replicate"), mapping("fal-ai"))
+    )
     assert [route.provider for route in plan(model=twice).routes] == ["fal-ai", "replicate"]
 
 
-REFUSALS: list[tuple[str, str, Model, Task, str]] = [
-    ("no provider at all", "a/b", Model("a/b"), "text-to-image", "The Hub lists no provider for it at all"),
+REFUSALS: list[tuple[str, str, HubModel, Task, str]] = [
+    ("no provider at all", "a/b", HubModel("a/b"), "text-to-image", "The Hub lists no provider for it at all"),
     (
         "none live",
         "a/b",
-        Model("a/b", (mapping("replicate", "staging"), mapping("together", "error"))),
+        HubModel("a/b", (mapping("replicate", "staging"), mapping("together", "error"))),
         "text-to-image",
         r"no provider is live for text-to-image with a/b. For text-to-image there are replicate \(staging: not open to "
         r"everybody yet\) and together \(failing the Hub's checks\)",
@@ -195,7 +197,7 @@ REFUSALS: list[tuple[str, str, Model, Task, str]] = [
     (
         "a task that hfmedia cannot ask it for",
         "a/b",
-        Model("a/b", (mapping("nscale", task="text-to-video"), mapping("../evil", task="text-to-video"))),
+        HubModel("a/b", (mapping("nscale", task="text-to-video"), mapping("../evil", task="text-to-video"))),
         "text-to-video",
         "nscale skipped: hfmedia does not know how .*; '../evil' skipped",
     ),
@@ -205,7 +207,7 @@ REFUSALS: list[tuple[str, str, Model, Task, str]] = [
 @pytest.mark.parametrize(
     ("choice", "model", "task", "words"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS]
 )
-def test_what_nobody_serves_is_refused_with_what_is_known(choice: str, model: Model, task: Task, words: str) -> None:
+def test_what_nobody_serves_is_refused_with_what_is_known(choice: str, model: HubModel, task: Task, words: str) -> None:
     """Which are staging or failing, which tasks there are, who was meant."""
     with pytest.raises(ModelNotSupportedError, match=words) as caught:
         plan(choice, model, task=task)
@@ -215,10 +217,10 @@ def test_what_nobody_serves_is_refused_with_what_is_known(choice: str, model: Mo
 
 def test_an_unknown_provider_that_cannot_be_asked_is_a_note() -> None:
     """The others are asked, and it is told who was left out."""
-    model = Model("a/b", (mapping("strange", task="text-to-video"), mapping("novita", task="text-to-video")))
+    model = HubModel("a/b", (mapping("strange", task="text-to-video"), mapping("novita", task="text-to-video")))
     made = plan("a/b", model, task="text-to-video")
     assert [route.provider for route in made.routes] == ["novita"]
-    assert made.notes == ("strange skipped: hfmedia does not know how it does text-to-video",)
+    assert made.warnings == ("strange skipped: hfmedia does not know how it does text-to-video",)
 
 
 MISSING: list[tuple[str, str, dict[str, str], dict[str, Any], str]] = [
@@ -278,66 +280,66 @@ def test_without_a_credential_it_is_told_how_to_get_one(
 def test_those_without_a_credential_are_told() -> None:
     """A key for one of three providers: the two others are a note."""
     made = plan(environ={**HOME, "FAL_KEY": "x"})
-    assert made.notes == ("acme-images and replicate skipped: there is a credential for other providers only",)
+    assert made.warnings == ("acme-images and replicate skipped: there is a credential for other providers only",)
 
 
 def test_direct_without_its_key_is_told() -> None:
     """The user meant to be billed by the provider."""
     made = plan("acme/kite:fal-ai", environ={**HF, "HFMEDIA_DIRECT": "fal-ai"})
-    assert made.notes == (
+    assert made.warnings == (
         "fal-ai should be asked directly, but its own key is not there; it is asked through the router",
     )
 
 
-def seen(**facts: tuple[float, float | None]) -> Observed:
+def seen(**facts: tuple[float, float | None]) -> ProviderStats:
     """What this process observed: provider (with _ for -) to seconds and dollars."""
-    known = Observed()
+    known = ProviderStats()
     for name, (seconds, dollars) in facts.items():
         route = plan(f"acme/kite:{name.replace('_', '-')}").routes[0]
         known.add(route, seconds, None if dollars is None else Cost(dollars))
     return known
 
 
-POLICIES: list[tuple[str, Choice, Observed, list[str], str | None]] = [
+POLICIES: list[tuple[str, ModelSpec, ProviderStats, list[str], str | None]] = [
     (
         "preferred",
-        Choice("acme/kite", policy="preferred"),
+        ModelSpec("acme/kite", policy="preferred"),
         seen(fal_ai=(1, 1)),
         ["replicate", "fal-ai", "acme-images"],
         None,
     ),
-    ("none", Choice("acme/kite"), seen(fal_ai=(1, 1)), ["replicate", "fal-ai", "acme-images"], None),
+    ("none", ModelSpec("acme/kite"), seen(fal_ai=(1, 1)), ["replicate", "fal-ai", "acme-images"], None),
     (
         "fastest, nothing known",
-        Choice("acme/kite", policy="fastest"),
-        Observed(),
+        ModelSpec("acme/kite", policy="fastest"),
+        ProviderStats(),
         ["replicate", "fal-ai", "acme-images"],
         "fastest: nothing is known of their speed yet, so the Hub's order stands",
     ),
     (
         "cheapest, only times known",
-        Choice("acme/kite", policy="cheapest"),
+        ModelSpec("acme/kite", policy="cheapest"),
         seen(fal_ai=(1, None)),
         ["replicate", "fal-ai", "acme-images"],
         "cheapest: nothing is known of their price yet, so the Hub's order stands",
     ),
     (
         "fastest, one known",
-        Choice("acme/kite", policy="fastest"),
+        ModelSpec("acme/kite", policy="fastest"),
         seen(fal_ai=(2.5, None)),
         ["fal-ai", "replicate", "acme-images"],
         "fastest: known are fal-ai (2.5 s seen here); nothing is known of replicate and acme-images, asked after those",
     ),
     (
         "fastest, all known",
-        Choice("acme/kite", policy="fastest"),
+        ModelSpec("acme/kite", policy="fastest"),
         seen(fal_ai=(2, None), replicate=(3, None), acme_images=(1, None)),
         ["acme-images", "fal-ai", "replicate"],
         "fastest: known are acme-images (1.0 s seen here), fal-ai (2.0 s seen here), replicate (3.0 s seen here)",
     ),
     (
         "cheapest",
-        Choice("acme/kite", policy="cheapest"),
+        ModelSpec("acme/kite", policy="cheapest"),
         seen(fal_ai=(1, 0.025), replicate=(9, 0.003)),
         ["replicate", "fal-ai", "acme-images"],
         "cheapest: known are replicate ($0.0030 seen here), fal-ai ($0.0250 seen here); nothing is known of "
@@ -350,24 +352,24 @@ POLICIES: list[tuple[str, Choice, Observed, list[str], str | None]] = [
     ("choice", "known", "order", "note"), [row[1:] for row in POLICIES], ids=[row[0] for row in POLICIES]
 )
 def test_a_policy_orders_by_what_is_known_and_says_so(
-    choice: Choice, known: Observed, order: list[str], note: str | None
+    choice: ModelSpec, known: ProviderStats, order: list[str], note: str | None
 ) -> None:
     """Where nothing is known the mapping's order stands."""
-    made = routes(choice, "text-to-image", KITE, read_settings(HF), known=known)
+    made = plan_routes(choice, "text-to-image", KITE, load_settings(HF), stats=known)
     assert [route.provider for route in made.routes] == order
-    assert made.notes == ((note,) if note else ())
+    assert made.warnings == ((note,) if note else ())
 
 
 def test_what_the_hub_tells_of_speed_and_price_counts() -> None:
     """After what this process saw itself, before what nobody knows."""
-    model = Model(
+    model = HubModel(
         "acme/kite",
         (mapping("together"), mapping("replicate", speed=10, price=9), mapping("fal-ai", speed=20, price=3)),
     )
     fastest, cheapest = (plan(f"acme/kite:{policy}", model) for policy in ("fastest", "cheapest"))
     assert [route.provider for route in fastest.routes] == ["fal-ai", "replicate", "together"]
     assert [route.provider for route in cheapest.routes] == ["fal-ai", "replicate", "together"]
-    assert "by the Hub's word" in fastest.notes[0]
+    assert "by the Hub's word" in fastest.warnings[0]
     known = seen(replicate=(50, None))
     assert plan("acme/kite:fastest", model, known=known).routes[0].provider == "replicate"
 
@@ -375,15 +377,15 @@ def test_what_the_hub_tells_of_speed_and_price_counts() -> None:
 def test_who_failed_a_moment_ago_is_asked_last() -> None:
     """And not left out; nothing changes when all rest."""
     now = 100.0
-    health = Health(lambda: now)
-    health.rest("replicate", 30)
+    health = ProviderHealth(lambda: now)
+    health.cool_down("replicate", 30)
     made = plan(health=health)
     assert [route.provider for route in made.routes] == ["fal-ai", "acme-images", "replicate"]
-    assert made.notes == ("replicate failed a moment ago and is asked last for 30 s more",)
+    assert made.warnings == ("replicate failed a moment ago and is asked last for 30 s more",)
     for name in ("fal-ai", "acme-images"):
-        health.rest(name, 30)
+        health.cool_down(name, 30)
     made = plan(health=health)
-    assert ([route.provider for route in made.routes], made.notes) == (["replicate", "fal-ai", "acme-images"], ())
+    assert ([route.provider for route in made.routes], made.warnings) == (["replicate", "fal-ai", "acme-images"], ())
     assert [route.provider for route in plan("acme/kite:replicate", health=health).routes] == ["replicate"]
 
 
@@ -407,10 +409,10 @@ def test_what_is_hopeless_is_known_before_the_hub_is_asked(
 ) -> None:
     """No credential at all, or one of nobody knows whom."""
     with pytest.raises(MissingAuthError, match=words):
-        check_credential(parse_choice(choice), read_settings(environ, token=token))
+        require_credential(parse_model_spec(choice), load_settings(environ, token=token))
 
 
 @pytest.mark.parametrize(("environ", "token"), [(HF, None), (KEYS, None), (HOME, "hf_given")])
 def test_what_may_work_is_left_to_the_plan(environ: dict[str, str], token: str | None) -> None:
     """Any credential may be the right one, until the mapping is known."""
-    check_credential(Choice("acme/kite"), read_settings(environ, token=token))
+    require_credential(ModelSpec("acme/kite"), load_settings(environ, token=token))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from hfmedia.sandbox import Sandbox
 
-from .conftest import Asking, Heard
+from .conftest import PlainHttp, ReceivedResponse
 
 SIDE = 320  # pixels; the smallest that most take, so that drawing stays cheap
 ROUTED_ONLY = ("hf-inference", "acme-images")
@@ -33,15 +33,15 @@ URI = "data:image/png;base64," + base64.b64encode(picture()).decode()
 SIZE: dict[str, Any] = {"width": SIDE, "height": SIDE}
 
 
-class Wish(NamedTuple):
+class ProviderRequest(NamedTuple):
     """One way to ask: where, with what, and where the state of a job is told (empty: it is answered at once)."""
 
     host: str
     path: str
     body: dict[str, Any]
     poll: str = ""
-    state: tuple[str, ...] = ()
-    done: str = ""
+    status_path: tuple[str, ...] = ()
+    done_status: str = ""
 
 
 FAL = ("", ("status",), "COMPLETED")  # its reply tells where to ask
@@ -52,29 +52,37 @@ WAVESPEED = ("/api/v3/predictions/{id}/result", ("data", "status"), "completed")
 ZAI = ("/api/paas/v4/async-result/{id}", ("task_status",), "SUCCESS")
 OPENAI = "/v1/images/generations"
 FLUX = "black-forest-labs/FLUX.1-schnell"
-FILM = {"num_frames": 9}
+VIDEO_FIELDS = {"num_frames": 9}
 
-WISHES: dict[tuple[str, str], Wish] = {
-    ("fal-ai", "text-to-image"): Wish("fal.run", "/fal-ai/flux/schnell", {"prompt": "a fox", "image_size": SIZE}),
-    ("fal-ai", "text-to-image, queued"): Wish(
+PROVIDER_REQUESTS: dict[tuple[str, str], ProviderRequest] = {
+    ("fal-ai", "text-to-image"): ProviderRequest(
+        "fal.run", "/fal-ai/flux/schnell", {"prompt": "a fox", "image_size": SIZE}
+    ),
+    ("fal-ai", "text-to-image, queued"): ProviderRequest(
         "queue.fal.run", "/fal-ai/flux/schnell", {"prompt": "a fox", "image_size": SIZE}, *FAL
     ),
-    ("fal-ai", "image-to-image"): Wish(
+    ("fal-ai", "image-to-image"): ProviderRequest(
         "queue.fal.run", "/fal-ai/flux-kontext/dev", {"prompt": "redder", "image_url": URI, "image_size": SIZE}, *FAL
     ),
-    ("fal-ai", "text-to-video"): Wish(
-        "queue.fal.run", "/fal-ai/wan/v2.2-a14b/text-to-video", {"prompt": "a fox", "resolution": "360p", **FILM}, *FAL
+    ("fal-ai", "text-to-video"): ProviderRequest(
+        "queue.fal.run",
+        "/fal-ai/wan/v2.2-a14b/text-to-video",
+        {"prompt": "a fox", "resolution": "360p", **VIDEO_FIELDS},
+        *FAL,
     ),
-    ("fal-ai", "image-to-video"): Wish(
-        "queue.fal.run", "/fal-ai/wan/v2.2-a14b/image-to-video", {"prompt": "it runs", "image_url": URI, **FILM}, *FAL
+    ("fal-ai", "image-to-video"): ProviderRequest(
+        "queue.fal.run",
+        "/fal-ai/wan/v2.2-a14b/image-to-video",
+        {"prompt": "it runs", "image_url": URI, **VIDEO_FIELDS},
+        *FAL,
     ),
-    ("replicate", "text-to-image"): Wish(
+    ("replicate", "text-to-image"): ProviderRequest(
         "api.replicate.com",
         "/v1/models/black-forest-labs/flux-schnell/predictions",
         {"input": {"prompt": "a fox", **SIZE}},
         *REPLICATE,
     ),
-    ("replicate", "text-to-image, by version"): Wish(
+    ("replicate", "text-to-image, by version"): ProviderRequest(
         "api.replicate.com",
         "/v1/predictions",
         {
@@ -83,31 +91,33 @@ WISHES: dict[tuple[str, str], Wish] = {
         },
         *REPLICATE,
     ),
-    ("replicate", "image-to-image"): Wish(
+    ("replicate", "image-to-image"): ProviderRequest(
         "api.replicate.com",
         "/v1/models/black-forest-labs/flux-kontext-dev/predictions",
         {"input": {"prompt": "redder", "input_image": URI, **SIZE}},
         *REPLICATE,
     ),
-    ("replicate", "text-to-video"): Wish(
+    ("replicate", "text-to-video"): ProviderRequest(
         "api.replicate.com",
         "/v1/models/wan-video/wan-2.2-t2v-fast/predictions",
-        {"input": {"prompt": "a fox", **FILM}},
+        {"input": {"prompt": "a fox", **VIDEO_FIELDS}},
         *REPLICATE,
     ),
-    ("together", "text-to-image"): Wish("api.together.xyz", OPENAI, {"model": FLUX, "prompt": "a fox", **SIZE}),
-    ("together", "image-to-image"): Wish(
+    ("together", "text-to-image"): ProviderRequest(
+        "api.together.xyz", OPENAI, {"model": FLUX, "prompt": "a fox", **SIZE}
+    ),
+    ("together", "image-to-image"): ProviderRequest(
         "api.together.xyz",
         OPENAI,
         {"model": "black-forest-labs/FLUX.1-kontext-dev", "prompt": "redder", "image_url": URI, **SIZE},
     ),
-    ("together", "text-to-video"): Wish(
+    ("together", "text-to-video"): ProviderRequest(
         "api.together.xyz",
         "/v2/videos",
         {"model": "Wan-AI/Wan2.2-T2V-A14B", "prompt": "a fox", "seconds": "1", "fps": 8, **SIZE},
         *TOGETHER,
     ),
-    ("together", "image-to-video"): Wish(
+    ("together", "image-to-video"): ProviderRequest(
         "api.together.xyz",
         "/v2/videos",
         {
@@ -119,125 +129,140 @@ WISHES: dict[tuple[str, str], Wish] = {
         },
         *TOGETHER,
     ),
-    ("novita", "text-to-video"): Wish(
-        "api.novita.ai", "/v3/async/wan-2.2-t2v", {"prompt": "a fox", **SIZE, **FILM}, *NOVITA
+    ("novita", "text-to-video"): ProviderRequest(
+        "api.novita.ai", "/v3/async/wan-2.2-t2v", {"prompt": "a fox", **SIZE, **VIDEO_FIELDS}, *NOVITA
     ),
-    ("novita", "text-to-video, at once"): Wish(
-        "api.novita.ai", "/v3/hf/wan-2.2-t2v", {"prompt": "a fox", **SIZE, **FILM}
+    ("novita", "text-to-video, at once"): ProviderRequest(
+        "api.novita.ai", "/v3/hf/wan-2.2-t2v", {"prompt": "a fox", **SIZE, **VIDEO_FIELDS}
     ),
-    ("nscale", "text-to-image"): Wish(
+    ("nscale", "text-to-image"): ProviderRequest(
         "inference.api.nscale.com",
         OPENAI,
         {"model": FLUX, "prompt": "a fox", "size": "320x320", "response_format": "b64_json"},
     ),
-    ("acme-images", "text-to-image"): Wish("", OPENAI, {"model": "flux-schnell", "prompt": "a fox", "size": "320x320"}),
-    ("wavespeed", "text-to-image"): Wish(
+    ("acme-images", "text-to-image"): ProviderRequest(
+        "", OPENAI, {"model": "flux-schnell", "prompt": "a fox", "size": "320x320"}
+    ),
+    ("wavespeed", "text-to-image"): ProviderRequest(
         "api.wavespeed.ai", "/api/v3/wavespeed-ai/flux-schnell", {"prompt": "a fox", "size": "320*320"}, *WAVESPEED
     ),
-    ("wavespeed", "image-to-image"): Wish(
+    ("wavespeed", "image-to-image"): ProviderRequest(
         "api.wavespeed.ai",
         "/api/v3/wavespeed-ai/flux-kontext-dev",
         {"prompt": "redder", "image": URI, "size": "320*320"},
         *WAVESPEED,
     ),
-    ("wavespeed", "text-to-video"): Wish(
+    ("wavespeed", "text-to-video"): ProviderRequest(
         "api.wavespeed.ai",
         "/api/v3/wavespeed-ai/wan-2.2/t2v-480p",
         {"prompt": "a fox", "size": "320*320", "duration": 1},
         *WAVESPEED,
     ),
-    ("wavespeed", "image-to-video"): Wish(
+    ("wavespeed", "image-to-video"): ProviderRequest(
         "api.wavespeed.ai",
         "/api/v3/wavespeed-ai/wan-2.2/i2v-480p",
         {"image": URI, "size": "320*320", "duration": 1},
         *WAVESPEED,
     ),
-    ("zai-org", "text-to-image"): Wish(
+    ("zai-org", "text-to-image"): ProviderRequest(
         "api.z.ai",
         "/api/paas/v4/async/images/generations",
         {"model": "glm-image", "prompt": "a fox", "size": "1024x1024"},
         *ZAI,
     ),
-    ("hf-inference", "text-to-image"): Wish("", f"/models/{FLUX}", {"inputs": "a fox", "parameters": SIZE}),
-    ("hf-inference", "image-to-image"): Wish(
+    ("hf-inference", "text-to-image"): ProviderRequest("", f"/models/{FLUX}", {"inputs": "a fox", "parameters": SIZE}),
+    ("hf-inference", "image-to-image"): ProviderRequest(
         "",
         "/models/black-forest-labs/FLUX.1-Kontext-dev",
         {"inputs": URI.partition(",")[2], "parameters": {"prompt": "redder", "target_size": SIZE}},
     ),
 }
-DOORS = [
+ACCESS_PATHS = [
     (via, *names)
-    for names, wish in WISHES.items()
+    for names, wish in PROVIDER_REQUESTS.items()
     for via in (("router", "direct") if wish.host else ("router",))
 ]  # fmt: skip
 
 
-def door(world: Sandbox, provider: str, wish: Wish, via: str) -> tuple[str, dict[str, str]]:
+def endpoint_of(
+    world: Sandbox, provider: str, provider_request: ProviderRequest, via: str
+) -> tuple[str, dict[str, str]]:
     """Where a wish is sent, and the headers that open that door."""
     if via == "router":
         return f"{world.url}/router/{provider}", {"Authorization": f"Bearer {world.token}"}
     scheme = "Key" if provider == "fal-ai" else "Bearer"
-    return f"{world.url}/direct/{wish.host}", {"Authorization": f"{scheme} {world.keys[provider]}"}
+    return f"{world.url}/direct/{provider_request.host}", {"Authorization": f"{scheme} {world.keys[provider]}"}
 
 
 async def submit(
-    ask: Asking,
+    http: PlainHttp,
     world: Sandbox,
     provider: str,
     task: str,
     via: str = "router",
     *,
-    more: Mapping[str, str] = {},
-    **asked: Any,
-) -> Heard:
+    extra_headers: Mapping[str, str] = {},
+    **overrides: Any,
+) -> ReceivedResponse:
     """A submission. ``more`` are more headers, ``asked`` replaces fields of the body."""
-    wish = WISHES[provider, task]
-    base, headers = door(world, provider, wish, via)
-    query = "?_subdomain=queue" if wish.host == "queue.fal.run" and via == "router" else ""
-    body = {**wish.body, **asked}
-    return await ask("POST", f"{base}{wish.path}{query}", json=body, headers={**headers, **more})
+    provider_request = PROVIDER_REQUESTS[provider, task]
+    base, headers = endpoint_of(world, provider, provider_request, via)
+    query = "?_subdomain=queue" if provider_request.host == "queue.fal.run" and via == "router" else ""
+    body = {**provider_request.body, **overrides}
+    return await http("POST", f"{base}{provider_request.path}{query}", json=body, headers={**headers, **extra_headers})
 
 
-async def look(
-    ask: Asking, world: Sandbox, provider: str, task: str, said: Any, via: str = "router", more: Mapping[str, str] = {}
-) -> Heard:
+async def poll(
+    http: PlainHttp,
+    world: Sandbox,
+    provider: str,
+    task: str,
+    submitted: Any,
+    via: str = "router",
+    extra_headers: Mapping[str, str] = {},
+) -> ReceivedResponse:
     """One question after a job that a submission's answer names."""
-    wish = WISHES[provider, task]
-    base, headers = door(world, provider, wish, via)
-    named = said.get("data") if isinstance(said.get("data"), dict) else said
-    path = wish.poll.format(**named) if wish.poll else urlsplit(named["status_url"]).path
-    path += "?_subdomain=queue" if not wish.poll and via == "router" else ""
-    return await ask("GET", base + path, headers={**headers, **more})
+    provider_request = PROVIDER_REQUESTS[provider, task]
+    base, headers = endpoint_of(world, provider, provider_request, via)
+    handle = submitted.get("data") if isinstance(submitted.get("data"), dict) else submitted
+    path = provider_request.poll.format(**handle) if provider_request.poll else urlsplit(handle["status_url"]).path
+    path += "?_subdomain=queue" if not provider_request.poll and via == "router" else ""
+    return await http("GET", base + path, headers={**headers, **extra_headers})
 
 
-async def walk(ask: Asking, world: Sandbox, provider: str, task: str, via: str = "router", **asked: Any) -> list[bytes]:
+async def run_to_end(
+    http: PlainHttp, world: Sandbox, provider: str, task: str, via: str = "router", **overrides: Any
+) -> list[bytes]:
     """All the way from a wish to the bytes of its media."""
-    wish = WISHES[provider, task]
-    heard = await submit(ask, world, provider, task, via, **asked)
-    assert heard.status in (200, 201), heard
-    if heard.type.startswith("image/"):
-        return [heard.body]
-    said = first = heard.json
+    provider_request = PROVIDER_REQUESTS[provider, task]
+    response = await submit(http, world, provider, task, via, **overrides)
+    assert response.status in (200, 201), response
+    if response.type.startswith("image/"):
+        return [response.body]
+    payload = first = response.json
     for _ in range(400):
-        if not wish.done or inside(said, wish.state) == wish.done:
+        if (
+            not provider_request.done_status
+            or value_at(payload, provider_request.status_path) == provider_request.done_status
+        ):
             break
         await asyncio.sleep(0.01)
-        said = (await look(ask, world, provider, task, first, via)).json
+        payload = (await poll(http, world, provider, task, first, via)).json
     else:
-        raise AssertionError(f"{provider} never ended: {said}")
-    if wish.done == "COMPLETED":  # fal tells the output at an address of its own
-        base, headers = door(world, provider, wish, via)
+        raise AssertionError(f"{provider} never ended: {payload}")
+    if provider_request.done_status == "COMPLETED":  # fal tells the output at an address of its own
+        base, headers = endpoint_of(world, provider, provider_request, via)
         query = "?_subdomain=queue" if via == "router" else ""
-        said = (await ask("GET", base + urlsplit(first["response_url"]).path + query, headers=headers)).json
-    return [await media(ask, text) for text in texts(said) if is_media(world, text)]
+        payload = (await http("GET", base + urlsplit(first["response_url"]).path + query, headers=headers)).json
+    return [await fetch_media(http, text) for text in all_strings(payload) if is_media(world, text)]
 
 
-async def media(ask: Asking, text: str) -> bytes:
+async def fetch_media(http: PlainHttp, text: str) -> bytes:
     """The bytes of one medium, by URL or from base64."""
     if text.startswith("http"):
-        heard = await ask("GET", text)
-        assert heard.status == 200, heard
-        return heard.body
+        response = await http("GET", text)
+        assert response.status == 200, response
+        return response.body
     return base64.b64decode(text)
 
 
@@ -246,17 +271,17 @@ def is_media(world: Sandbox, text: str) -> bool:
     return text.startswith(f"{world.url}/cdn/") or (len(text) > 2000 and not text.startswith("data:"))
 
 
-def inside(said: Any, path: tuple[str, ...]) -> Any:
+def value_at(payload: Any, path: tuple[str, ...]) -> Any:
     """What stands at a path in some JSON; None where there is nothing."""
     for name in path:
-        said = said.get(name) if isinstance(said, dict) else None
-    return said
+        payload = payload.get(name) if isinstance(payload, dict) else None
+    return payload
 
 
-def texts(said: Any) -> list[str]:
+def all_strings(payload: Any) -> list[str]:
     """Every text in some JSON, but for what was asked."""
-    if isinstance(said, str):
-        return [said]
-    if isinstance(said, dict):
-        return [text for name, item in said.items() if name != "input" for text in texts(item)]
-    return [text for item in said for text in texts(item)] if isinstance(said, list) else []
+    if isinstance(payload, str):
+        return [payload]
+    if isinstance(payload, dict):
+        return [text for name, item in payload.items() if name != "input" for text in all_strings(item)]
+    return [text for item in payload for text in all_strings(item)] if isinstance(payload, list) else []

@@ -22,7 +22,7 @@ SPEED = 200.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedResponse:
     """What came of one request: an answer, or the error that stands for none. Header names have no case."""
 
     status: int = 0
@@ -42,28 +42,28 @@ class Heard:
         return self.headers.get("Content-Type", "").partition(";")[0]
 
 
-class Asking:
+class PlainHttp:
     """Plain HTTP without any comfort: nothing is unpacked, followed or raised."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
     async def __call__(
-        self, method: str, url: str, *, json: Any = None, patience: float = 10.0, **headers_or_more: Any
-    ) -> Heard:
+        self, method: str, url: str, *, json: Any = None, timeout: float = 10.0, **headers_or_more: Any
+    ) -> ReceivedResponse:
         """One request and what came of it within ``patience`` seconds."""
-        began = time.monotonic()
+        started_at = time.monotonic()
         status, headers, body = 0, CIMultiDict[str](), b""
         try:
             async with (
-                asyncio.timeout(patience),
+                asyncio.timeout(timeout),
                 self._session.request(method, url, json=json, allow_redirects=False, **headers_or_more) as reply,
             ):
                 status, headers = reply.status, reply.headers.copy()
                 body = await reply.read()
         except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
-            return Heard(status, headers, body, type(error).__name__, time.monotonic() - began)
-        return Heard(status, headers, body, "", time.monotonic() - began)
+            return ReceivedResponse(status, headers, body, type(error).__name__, time.monotonic() - started_at)
+        return ReceivedResponse(status, headers, body, "", time.monotonic() - started_at)
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ async def world() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def ask() -> AsyncIterator[Asking]:
+async def ask() -> AsyncIterator[PlainHttp]:
     """Plain HTTP."""
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False) as session:
-        yield Asking(session)
+        yield PlainHttp(session)

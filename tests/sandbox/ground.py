@@ -15,37 +15,45 @@ import pytest
 
 from hfmedia.sandbox import Sandbox
 
-from .asks import WISHES, door, look
-from .conftest import SPEED, Asking, Heard
+from .asks import PROVIDER_REQUESTS, endpoint_of, poll
+from .conftest import SPEED, PlainHttp, ReceivedResponse
 
-ASKED = ("wavespeed", "text-to-image")
-WAYS = ("Python", "command", "environment", "header", "HTTP")
-IMPATIENT = 0.25  # seconds after which a silence is one
+REQUESTED = ("wavespeed", "text-to-image")
+CHANNELS = ("Python", "command", "environment", "header", "HTTP")
+SILENCE_TIMEOUT = 0.25  # seconds after which a silence is one
 
 
-class Ground:
+class FaultScenario:
     """One world with one fault in it, ordered in one of the ways, and a journey that meets it."""
 
-    def __init__(self, world: Sandbox, ask: Asking, header: dict[str, str]) -> None:
-        self.world, self.ask, self.header = world, ask, header
-        self.said: Any = None
+    def __init__(self, sandbox: Sandbox, http: PlainHttp, header: dict[str, str]) -> None:
+        self.sandbox, self.http, self.header = sandbox, http, header
+        self.submitted: Any = None
         self.url = ""
 
-    async def submit(self, *, struck: bool = False, patience: float = 10.0) -> Heard:
+    async def submit(self, *, with_fault: bool = False, timeout: float = 10.0) -> ReceivedResponse:
         """One submission."""
-        more = self.header if struck else {}
-        wish = WISHES[ASKED]
-        base, headers = door(self.world, ASKED[0], wish, "router")
-        made = await self.ask("POST", base + wish.path, json=wish.body, headers={**headers, **more}, patience=patience)
-        if made.status == 200 and made.type == "application/json":
-            self.said = read_json(made.body)
-        return made
+        extra_headers = self.header if with_fault else {}
+        provider_request = PROVIDER_REQUESTS[REQUESTED]
+        base, headers = endpoint_of(self.sandbox, REQUESTED[0], provider_request, "router")
+        response = await self.http(
+            "POST",
+            base + provider_request.path,
+            json=provider_request.body,
+            headers={**headers, **extra_headers},
+            patience=timeout,
+        )
+        if response.status == 200 and response.type == "application/json":
+            self.submitted = read_json(response.body)
+        return response
 
-    async def poll(self, *, struck: bool = False) -> Heard:
+    async def poll(self, *, with_fault: bool = False) -> ReceivedResponse:
         """One question after the job."""
-        return await look(self.ask, self.world, *ASKED, self.said, more=self.header if struck else {})
+        return await poll(
+            self.http, self.sandbox, *REQUESTED, self.submitted, extra_headers=self.header if with_fault else {}
+        )
 
-    async def end(self) -> Any:
+    async def wait_done(self) -> Any:
         """What the job says when it is over."""
         for _ in range(400):
             data = (await self.poll()).json["data"]
@@ -54,19 +62,19 @@ class Ground:
             await asyncio.sleep(0.01)
         raise AssertionError("the job never ended")
 
-    async def fetch(self, *, struck: bool = False, **headers: str) -> Heard:
+    async def fetch(self, *, with_fault: bool = False, **headers: str) -> ReceivedResponse:
         """The medium, or a part of it."""
-        return await self.ask("GET", self.url, headers={**(self.header if struck else {}), **headers})
+        return await self.http("GET", self.url, headers={**(self.header if with_fault else {}), **headers})
 
-    async def meet(self, step: str) -> Heard:
+    async def trigger(self, step: str) -> ReceivedResponse:
         """The answer that the fault strikes."""
         if step == "submit":
-            return await self.submit(struck=True, patience=IMPATIENT if self.hangs else 10)
+            return await self.submit(with_fault=True, timeout=SILENCE_TIMEOUT if self.hangs else 10)
         await self.submit()
         if step == "poll":
-            return await self.poll(struck=True)
-        (self.url,) = (await self.end())["outputs"]
-        return await self.fetch(struck=True)
+            return await self.poll(with_fault=True)
+        (self.url,) = (await self.wait_done())["outputs"]
+        return await self.fetch(with_fault=True)
 
     hangs = False
 
@@ -79,21 +87,21 @@ def read_json(body: bytes) -> Any:
 
 
 @asynccontextmanager
-async def ground(
-    way: str, kind: str, ask: Asking, monkeypatch: pytest.MonkeyPatch, **details: Any
-) -> AsyncIterator[Ground]:
+async def fault_scenario(
+    channel: str, kind: str, http: PlainHttp, monkeypatch: pytest.MonkeyPatch, **details: Any
+) -> AsyncIterator[FaultScenario]:
     """A world in which that fault is ordered in that way."""
     tail = "".join(f";{name}={value}" for name, value in details.items())
     line = f"wavespeed:{kind}{tail}"
-    if way == "environment":
+    if channel == "environment":
         monkeypatch.setenv("HFMEDIA_SANDBOX_FAULTS", f"together:empty, {line}")
-    header = {"x-sandbox-fault": kind + tail} if way == "header" else {}
-    async with Sandbox(speed=SPEED, faults=[line] if way == "command" else []) as world:
-        if way == "Python":
+    header = {"x-sandbox-fault": kind + tail} if channel == "header" else {}
+    async with Sandbox(speed=SPEED, faults=[line] if channel == "command" else []) as world:
+        if channel == "Python":
             world.fault("wavespeed", kind, **details)
-        elif way == "HTTP":
-            told = await ask(
+        elif channel == "HTTP":
+            response = await http(
                 "POST", f"{world.url}/sandbox/faults", json={"provider": "wavespeed", "kind": kind, **details}
             )
-            assert told.json == {"ok": True}
-        yield Ground(world, ask, header)
+            assert response.json == {"ok": True}
+        yield FaultScenario(world, http, header)

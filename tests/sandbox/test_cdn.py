@@ -6,19 +6,19 @@ import pytest
 
 from hfmedia.sandbox import Sandbox
 
-from .asks import is_media, submit, texts
-from .conftest import Asking, Heard
+from .asks import is_media, submit, all_strings
+from .conftest import PlainHttp, ReceivedResponse
 
 
 @pytest.fixture
-async def whole(world: Sandbox, ask: Asking) -> tuple[str, Heard]:
+async def whole(world: Sandbox, ask: PlainHttp) -> tuple[str, ReceivedResponse]:
     """A medium's address, and the whole of it."""
     said = (await submit(ask, world, "together", "text-to-image")).json
-    (url,) = [text for text in texts(said) if is_media(world, text)]
+    (url,) = [text for text in all_strings(said) if is_media(world, text)]
     return url, await ask("GET", url)
 
 
-async def test_a_medium_comes_whole_with_its_length_and_mark(whole: tuple[str, Heard]) -> None:
+async def test_a_medium_comes_whole_with_its_length_and_mark(whole: tuple[str, ReceivedResponse]) -> None:
     """Type, length, ETag and Last-Modified stand beside it."""
     _, heard = whole
     assert (heard.status, heard.type, heard.headers["Accept-Ranges"]) == (200, "image/jpeg", "bytes")
@@ -38,7 +38,9 @@ async def test_a_medium_comes_whole_with_its_length_and_mark(whole: tuple[str, H
         ("bytes=5-99999999", slice(5, None)),
     ],
 )
-async def test_a_part_is_served_with_its_place(ask: Asking, whole: tuple[str, Heard], asked: str, part: slice) -> None:
+async def test_a_part_is_served_with_its_place(
+    ask: PlainHttp, whole: tuple[str, ReceivedResponse], asked: str, part: slice
+) -> None:
     """206, and Content-Range says where it lies (RFC 9110, 14)."""
     url, heard = whole
     got = await ask("GET", url, headers={"Range": asked})
@@ -50,7 +52,7 @@ async def test_a_part_is_served_with_its_place(ask: Asking, whole: tuple[str, He
 
 
 @pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=20-10"])
-async def test_a_part_beyond_the_end_is_416(ask: Asking, whole: tuple[str, Heard], asked: str) -> None:
+async def test_a_part_beyond_the_end_is_416(ask: PlainHttp, whole: tuple[str, ReceivedResponse], asked: str) -> None:
     """It tells the length that there is."""
     url, heard = whole
     got = await ask("GET", url, headers={"Range": asked})
@@ -58,7 +60,9 @@ async def test_a_part_beyond_the_end_is_416(ask: Asking, whole: tuple[str, Heard
 
 
 @pytest.mark.parametrize("asked", ["bytes=-", "bytes=a-b", "bytes=0-1,3-4", "items=0-1", ""])
-async def test_a_range_that_makes_no_sense_is_ignored(ask: Asking, whole: tuple[str, Heard], asked: str) -> None:
+async def test_a_range_that_makes_no_sense_is_ignored(
+    ask: PlainHttp, whole: tuple[str, ReceivedResponse], asked: str
+) -> None:
     """All of it, as HTTP allows."""
     url, heard = whole
     got = await ask("GET", url, headers={"Range": asked})
@@ -68,7 +72,9 @@ async def test_a_range_that_makes_no_sense_is_ignored(ask: Asking, whole: tuple[
 @pytest.mark.parametrize(
     ("proof", "status"), [("ETag", 206), ("Last-Modified", 206), ('"another"', 200), ("Mon, 01 Jan 2024 1:00 GMT", 200)]
 )
-async def test_if_range_is_honoured(ask: Asking, whole: tuple[str, Heard], proof: str, status: int) -> None:
+async def test_if_range_is_honoured(
+    ask: PlainHttp, whole: tuple[str, ReceivedResponse], proof: str, status: int
+) -> None:
     """A part of the same file, else the whole of the other."""
     url, heard = whole
     shown = heard.headers.get(proof, proof)
@@ -76,7 +82,7 @@ async def test_if_range_is_honoured(ask: Asking, whole: tuple[str, Heard], proof
     assert (got.status, got.body) == (status, heard.body[10:] if status == 206 else heard.body)
 
 
-async def test_head_tells_without_the_body(ask: Asking, whole: tuple[str, Heard]) -> None:
+async def test_head_tells_without_the_body(ask: PlainHttp, whole: tuple[str, ReceivedResponse]) -> None:
     """The same length and mark."""
     url, heard = whole
     got = await ask("HEAD", url)
@@ -85,13 +91,13 @@ async def test_head_tells_without_the_body(ask: Asking, whole: tuple[str, Heard]
 
 
 @pytest.mark.parametrize("name", ["none.png", "", "../../etc/passwd", "%2e%2e/x", "a/b"])
-async def test_what_was_never_promised_is_404(world: Sandbox, ask: Asking, name: str) -> None:
+async def test_what_was_never_promised_is_404(world: Sandbox, ask: PlainHttp, name: str) -> None:
     """However it is spelt."""
     assert (await ask("GET", f"{world.url}/cdn/{name}")).status == 404
 
 
 async def test_a_credential_shown_to_the_cdn_is_a_leak_and_refused(
-    world: Sandbox, ask: Asking, whole: tuple[str, Heard]
+    world: Sandbox, ask: PlainHttp, whole: tuple[str, ReceivedResponse]
 ) -> None:
     """400, and remembered with what was asked; without one nothing is."""
     url, _ = whole
@@ -104,13 +110,17 @@ async def test_a_credential_shown_to_the_cdn_is_a_leak_and_refused(
     assert world.leaks == []
 
 
-async def test_a_medium_is_the_same_however_often_it_is_fetched(ask: Asking, whole: tuple[str, Heard]) -> None:
+async def test_a_medium_is_the_same_however_often_it_is_fetched(
+    ask: PlainHttp, whole: tuple[str, ReceivedResponse]
+) -> None:
     """It is drawn from a recipe, and recipes do not change."""
     url, heard = whole
     assert {(await ask("GET", url)).body for _ in range(3)} == {heard.body}
 
 
-async def test_a_redirect_of_one_hop_leads_to_the_medium(world: Sandbox, ask: Asking, whole: tuple[str, Heard]) -> None:
+async def test_a_redirect_of_one_hop_leads_to_the_medium(
+    world: Sandbox, ask: PlainHttp, whole: tuple[str, ReceivedResponse]
+) -> None:
     """``to=same`` once; ``to=loop`` for ever."""
     url, _ = whole
     world.fault("cdn", "cdn-redirect", to="same")

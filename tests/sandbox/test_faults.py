@@ -13,22 +13,22 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hfmedia.sandbox.faults import KINDS, help_text
+from hfmedia.sandbox.faults import FAULT_KINDS, help_text
 
-from .conftest import SPEED, Asking, Heard
-from .ground import WAYS, Ground, ground, read_json
+from .conftest import SPEED, PlainHttp, ReceivedResponse
+from .ground import CHANNELS, FaultScenario, fault_scenario, read_json
 
-Check = Callable[[Heard, Ground], Awaitable[None]]
+Check = Callable[[ReceivedResponse, FaultScenario], Awaitable[None]]
 
 
 def answers(status: int, **said: Any) -> Check:
     """An answer of that status, in wavespeed's envelope; nothing was accepted."""
 
-    async def check(heard: Heard, here: Ground) -> None:
+    async def check(heard: ReceivedResponse, here: FaultScenario) -> None:
         assert (heard.error, heard.status) == ("", status)
         assert heard.json["code"] == status
         assert {name: heard.headers.get(name) for name in said} == said
-        assert not here.world.submissions
+        assert not here.sandbox.submissions
 
     return check
 
@@ -36,29 +36,29 @@ def answers(status: int, **said: Any) -> Check:
 def breaks(*errors: str) -> Check:
     """No whole answer, though the job was accepted and is billed."""
 
-    async def check(heard: Heard, here: Ground) -> None:
+    async def check(heard: ReceivedResponse, here: FaultScenario) -> None:
         assert heard.error in errors
-        assert dict(here.world.submissions) == {"wavespeed": 1}
-        assert len(here.world.jobs) == 1
+        assert dict(here.sandbox.submissions) == {"wavespeed": 1}
+        assert len(here.sandbox.jobs) == 1
 
     return check
 
 
-def body(test: Callable[[Heard], Any], type_: str = "application/json") -> Check:
+def body(test: Callable[[ReceivedResponse], Any], type_: str = "application/json") -> Check:
     """A 200 with something else in it; the job was accepted."""
 
-    async def check(heard: Heard, here: Ground) -> None:
+    async def check(heard: ReceivedResponse, here: FaultScenario) -> None:
         assert (heard.error, heard.status, heard.type) == ("", 200, type_)
         assert test(heard)
-        assert dict(here.world.submissions) == {"wavespeed": 1}
+        assert dict(here.sandbox.submissions) == {"wavespeed": 1}
 
     return check
 
 
-def instead(test: Callable[[Heard], Any]) -> Check:
+def instead(test: Callable[[ReceivedResponse], Any]) -> Check:
     """Something else where the medium should be; the next time the medium is there."""
 
-    async def check(heard: Heard, here: Ground) -> None:
+    async def check(heard: ReceivedResponse, here: FaultScenario) -> None:
         assert test(heard)
         again = await here.fetch()
         assert (again.status, Image.open(io.BytesIO(again.body)).size) == (200, (320, 320))
@@ -66,87 +66,87 @@ def instead(test: Callable[[Heard], Any]) -> Check:
     return check
 
 
-async def the_routers_402(heard: Heard, here: Ground) -> None:
-    assert (heard.status, not here.world.submissions) == (402, True)
+async def the_routers_402(heard: ReceivedResponse, here: FaultScenario) -> None:
+    assert (heard.status, not here.sandbox.submissions) == (402, True)
     assert "monthly included credits" in heard.json["error"]
 
 
-async def plain_404(heard: Heard, here: Ground) -> None:
+async def plain_404(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert (heard.status, heard.type) == (404, "text/plain")
     assert heard.body.startswith(b"Cannot POST /")
-    assert not here.world.submissions
+    assert not here.sandbox.submissions
 
 
-async def moderated(heard: Heard, here: Ground) -> None:
+async def moderated(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert heard.status == 200
-    assert (await here.end())["status"] == "failed"
+    assert (await here.wait_done())["status"] == "failed"
     assert (await here.poll()).json["code"] == 1200
 
 
-async def blacked_out(heard: Heard, here: Ground) -> None:
-    data = await here.end()
+async def blacked_out(heard: ReceivedResponse, here: FaultScenario) -> None:
+    data = await here.wait_done()
     assert (data["status"], data["has_nsfw_contents"]) == ("completed", [True])
     (here.url,) = data["outputs"]
     drawn = Image.open(io.BytesIO((await here.fetch()).body)).convert("L")
     assert drawn.getextrema() == (0, 0)
 
 
-async def failed(heard: Heard, here: Ground) -> None:
-    data = await here.end()
+async def failed(heard: ReceivedResponse, here: FaultScenario) -> None:
+    data = await here.wait_done()
     assert (data["status"], data["outputs"]) == ("failed", [])
     assert data["error"]
 
 
-async def late(heard: Heard, here: Ground) -> None:
-    (job,) = here.world.jobs.values()
-    assert job.queue == pytest.approx(65 / SPEED)
+async def late(heard: ReceivedResponse, here: FaultScenario) -> None:
+    (job,) = here.sandbox.jobs.values()
+    assert job.queue_seconds == pytest.approx(65 / SPEED)
     assert (await here.poll()).json["data"]["status"] == "created"
 
 
-async def forgotten(heard: Heard, here: Ground) -> None:
+async def forgotten(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert heard.status == 404
     assert (await here.poll()).status == 404
-    assert not here.world.jobs
+    assert not here.sandbox.jobs
 
 
-async def undocumented(heard: Heard, here: Ground) -> None:
+async def undocumented(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert (heard.status, heard.json["data"]["status"]) == (200, "pondering")
-    assert (await here.end())["status"] == "completed"
+    assert (await here.wait_done())["status"] == "completed"
 
 
-async def unsaid(heard: Heard, here: Ground) -> None:
+async def unsaid(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert (heard.status, "status" in heard.json["data"]) == (200, False)
-    assert (await here.end())["status"] == "completed"
+    assert (await here.wait_done())["status"] == "completed"
 
 
-async def slow(heard: Heard, here: Ground) -> None:
+async def slow(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert heard.seconds >= 0.15
     assert (heard.status, heard.json["message"]) == (200, "success")
 
 
-async def goes_on(heard: Heard, here: Ground) -> None:
+async def goes_on(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert "Payload" in heard.error
     total = int(heard.headers["Content-Length"])
     rest = await here.fetch(Range=f"bytes={total // 2}-", **{"If-Range": heard.headers["ETag"]})
     assert (rest.status, len(rest.body)) == (206, total - total // 2)
 
 
-async def starts_over(heard: Heard, here: Ground) -> None:
+async def starts_over(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert "Payload" in heard.error
     for _ in range(2):
         again = await here.fetch(Range="bytes=100-")
         assert (again.status, len(again.body)) == (200, int(heard.headers["Content-Length"]))
 
 
-async def changed(heard: Heard, here: Ground) -> None:
+async def changed(heard: ReceivedResponse, here: FaultScenario) -> None:
     again = await here.fetch()
     assert (again.body, again.headers["ETag"]) == (heard.body, heard.headers["ETag"])
-    entry = here.world.world.shelf.entries[here.url.rpartition("/")[2]]
-    assert entry.changed == 1
-    assert entry.recipe.digest() not in heard.headers["ETag"]
+    entry = here.sandbox.state.media_cache.entries[here.url.rpartition("/")[2]]
+    assert entry.version == 1
+    assert entry.spec.digest() not in heard.headers["ETag"]
 
 
-async def trickles(heard: Heard, here: Ground) -> None:
+async def trickles(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert (heard.status, heard.headers.get("Transfer-Encoding")) == (200, "chunked")
     assert heard.seconds >= 0.3 * len(heard.body) / 100_000
     assert heard.body == (await here.fetch()).body
@@ -208,27 +208,27 @@ CHECKS: dict[str, tuple[Check, dict[str, Any]]] = {
 
 def test_every_kind_is_checked_here_and_explained_in_the_help() -> None:
     """A kind that is added must be added here; the help names it, what it does and where."""
-    assert set(CHECKS) == set(KINDS)
+    assert set(CHECKS) == set(FAULT_KINDS)
     lines = help_text()
-    for kind in KINDS.values():
+    for kind in FAULT_KINDS.values():
         assert f"  {kind.name} " in lines
-        assert kind.does in lines
+        assert kind.description in lines
     assert all(words in lines for words in ("world.fault", "--fault", "HFMEDIA_SANDBOX_FAULTS", "x-sandbox-fault"))
     assert "/sandbox/faults" in lines
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", CHANNELS)
 @pytest.mark.parametrize("kind", CHECKS)
 async def test_a_fault_does_what_the_help_says_however_it_was_ordered(
-    ask: Asking, monkeypatch: pytest.MonkeyPatch, kind: str, way: str
+    ask: PlainHttp, monkeypatch: pytest.MonkeyPatch, kind: str, way: str
 ) -> None:
     """It strikes once, where its kind strikes by itself, and is used up."""
     check, details = CHECKS[kind]
-    async with ground(way, kind, ask, monkeypatch, **details) as here:
+    async with fault_scenario(way, kind, ask, monkeypatch, **details) as here:
         here.hangs = kind == "hang"
-        heard = await here.meet(KINDS[kind].steps[0])
+        heard = await here.trigger(FAULT_KINDS[kind].steps[0])
         await check(heard, here)
-        assert [one for one in here.world.world.faults.orders if one.provider == "wavespeed"] == []
+        assert [one for one in here.sandbox.state.faults.pending if one.provider == "wavespeed"] == []
         here.header = {}
         here.hangs = False
         assert (await here.submit()).status == 200

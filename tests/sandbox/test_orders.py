@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from hfmedia.sandbox import Sandbox, faults
-from hfmedia.sandbox.faults import KINDS, SYNC_ONLY, OrderError, order, read
+from hfmedia.sandbox.faults import FAULT_KINDS, SYNC_PROVIDERS, FaultSpecError, make_fault, parse_fault
 
-from .asks import is_media, submit, texts
-from .conftest import Asking
-from .ground import ASKED, Ground, read_json
+from .asks import is_media, submit, all_strings
+from .conftest import PlainHttp
+from .ground import REQUESTED, FaultScenario, read_json
 
 # -- details ----------------------------------------------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ NO_CREDIT = {
 @pytest.mark.parametrize("via", ["direct", "router"])
 @pytest.mark.parametrize("provider", NO_CREDIT)
 async def test_each_provider_has_its_own_words_for_an_empty_account(
-    world: Sandbox, ask: Asking, provider: str, via: str
+    world: Sandbox, ask: PlainHttp, provider: str, via: str
 ) -> None:
     """Directly always, and through the router when ``by=provider`` says so."""
     task = "text-to-video" if provider == "novita" else "text-to-image"
@@ -50,24 +50,24 @@ async def test_each_provider_has_its_own_words_for_an_empty_account(
     [({}, "1"), ({"retry_after": 0.5}, "0.5"), ({"retry_after": "none"}, None)],
 )
 async def test_busy_says_when_to_come_back_unless_told_not_to(
-    world: Sandbox, ask: Asking, details: dict[str, Any], expected: str | None
+    world: Sandbox, ask: PlainHttp, details: dict[str, Any], expected: str | None
 ) -> None:
     """In seconds by default."""
     world.fault("wavespeed", "busy", **details)
-    assert (await submit(ask, world, *ASKED)).headers.get("Retry-After") == expected
+    assert (await submit(ask, world, *REQUESTED)).headers.get("Retry-After") == expected
 
 
-async def test_busy_can_say_it_as_a_date(world: Sandbox, ask: Asking) -> None:
+async def test_busy_can_say_it_as_a_date(world: Sandbox, ask: PlainHttp) -> None:
     """As HTTP allows."""
     world.fault("wavespeed", "busy", retry_after=120, date=True)
-    told = parsedate_to_datetime((await submit(ask, world, *ASKED)).headers["Retry-After"]).timestamp()
+    told = parsedate_to_datetime((await submit(ask, world, *REQUESTED)).headers["Retry-After"]).timestamp()
     assert told - time.time() == pytest.approx(120, abs=10)
 
 
-async def test_a_refusal_can_be_of_a_job_that_was_accepted_all_the_same(world: Sandbox, ask: Asking) -> None:
+async def test_a_refusal_can_be_of_a_job_that_was_accepted_all_the_same(world: Sandbox, ask: PlainHttp) -> None:
     """``accepted=true``: the answer says no, and it is billed."""
     world.fault("wavespeed", "gateway", status=504, accepted=True)
-    assert (await submit(ask, world, *ASKED)).status == 504
+    assert (await submit(ask, world, *REQUESTED)).status == 504
     assert dict(world.submissions) == {"wavespeed": 1}
 
 
@@ -82,19 +82,19 @@ async def test_a_refusal_can_be_of_a_job_that_was_accepted_all_the_same(world: S
     ],
 )
 async def test_an_order_lets_some_pass_and_strikes_so_many(
-    world: Sandbox, ask: Asking, times: int | None, after: int, statuses: list[int]
+    world: Sandbox, ask: PlainHttp, times: int | None, after: int, statuses: list[int]
 ) -> None:
     """``after`` and ``times`` count the requests of its step alone."""
     world.fault("wavespeed", "server", times=times, after=after)
-    assert [(await submit(ask, world, *ASKED)).status for _ in statuses] == statuses
+    assert [(await submit(ask, world, *REQUESTED)).status for _ in statuses] == statuses
 
 
-async def test_an_order_for_anybody_strikes_the_first_who_comes(world: Sandbox, ask: Asking) -> None:
+async def test_an_order_for_anybody_strikes_the_first_who_comes(world: Sandbox, ask: PlainHttp) -> None:
     """``*`` is every provider; an order for one leaves the others alone."""
     world.fault("*", "server")
     world.fault("novita", "server", times=None)
     assert (await submit(ask, world, "together", "text-to-image")).status == 500
-    assert (await submit(ask, world, *ASKED)).status == 200
+    assert (await submit(ask, world, *REQUESTED)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -109,28 +109,28 @@ async def test_an_order_for_anybody_strikes_the_first_who_comes(world: Sandbox, 
     ],
 )
 async def test_a_header_on_a_submission_can_strike_a_later_step_of_its_job(
-    world: Sandbox, ask: Asking, header: str, step: str, test: Any
+    world: Sandbox, ask: PlainHttp, header: str, step: str, test: Any
 ) -> None:
     """That job's alone, and then alone: the submission goes through, and so does another job asked meanwhile."""
-    here, other = Ground(world, ask, {"x-sandbox-fault": header}), Ground(world, ask, {})
-    begun = await here.submit(struck=True)
+    here, other = FaultScenario(world, ask, {"x-sandbox-fault": header}), FaultScenario(world, ask, {})
+    begun = await here.submit(with_fault=True)
     assert (begun.status, begun.json["message"]) == (200, "success")
     assert (await other.submit()).status == 200
     if step == "poll":
         good = await other.poll()
         assert (good.status, good.json["code"]) == (200, 200)
         assert test(await here.poll())
-    (other.url,) = (await other.end())["outputs"]
+    (other.url,) = (await other.wait_done())["outputs"]
     assert len((await other.fetch()).body) > 1000
     if step == "cdn":
-        (here.url,) = (await here.end())["outputs"]
+        (here.url,) = (await here.wait_done())["outputs"]
         assert test(await here.fetch())
         assert len((await here.fetch()).body) > 1000
-    assert world.world.faults.orders == []
+    assert world.state.faults.pending == []
 
 
 @pytest.mark.parametrize(("kind", "status"), [("busy", 429), ("credential", 401), ("server", 500), ("gateway", 502)])
-async def test_the_hub_can_be_struck_too(world: Sandbox, ask: Asking, kind: str, status: int) -> None:
+async def test_the_hub_can_be_struck_too(world: Sandbox, ask: PlainHttp, kind: str, status: int) -> None:
     """``hub`` as the provider; then it is well again."""
     world.fault("hub", kind)
     assert [(await ask("GET", f"{world.url}/api/models?limit=1")).status for _ in range(2)] == [status, 200]
@@ -146,17 +146,17 @@ async def test_the_hub_can_be_struck_too(world: Sandbox, ask: Asking, kind: str,
         ("disconnect", lambda heard: heard.error != ""),
     ],
 )
-async def test_the_wire_to_the_hub_can_break(world: Sandbox, ask: Asking, kind: str, test: Any) -> None:
+async def test_the_wire_to_the_hub_can_break(world: Sandbox, ask: PlainHttp, kind: str, test: Any) -> None:
     """The same faults of the wire as at a provider."""
     world.fault("hub", kind, times=2)  # aiohttp asks once more by itself when nothing came back
     assert test(await ask("GET", f"{world.url}/api/models?limit=3"))
 
 
-async def test_the_cdn_can_be_struck_whoever_made_the_medium(world: Sandbox, ask: Asking) -> None:
+async def test_the_cdn_can_be_struck_whoever_made_the_medium(world: Sandbox, ask: PlainHttp) -> None:
     """``cdn`` as the provider is any provider's medium."""
     world.fault("cdn", "expired", status=403)
     said = (await submit(ask, world, "together", "text-to-image")).json
-    (url,) = [text for text in texts(said) if is_media(world, text)]
+    (url,) = [text for text in all_strings(said) if is_media(world, text)]
     assert [(await ask("GET", url)).status for _ in range(2)] == [403, 200]
 
 
@@ -177,14 +177,14 @@ async def test_the_cdn_can_be_struck_whoever_made_the_medium(world: Sandbox, ask
     ],
 )
 async def test_an_order_that_cannot_be_is_refused_when_it_is_given(
-    world: Sandbox, ask: Asking, provider: str, kind: str, more: dict[str, Any], words: str
+    world: Sandbox, ask: PlainHttp, provider: str, kind: str, more: dict[str, Any], words: str
 ) -> None:
     """In Python and over HTTP, with the reason; nothing is written into the book."""
-    with pytest.raises(OrderError, match=words):
+    with pytest.raises(FaultSpecError, match=words):
         world.fault(provider, kind, **more)
     heard = await ask("POST", f"{world.url}/sandbox/faults", json={"provider": provider, "kind": kind, **more})
     assert (heard.status, words in heard.json["error"]) == (400, True)
-    assert world.world.faults.orders == []
+    assert world.state.faults.pending == []
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ async def test_an_order_that_cannot_be_is_refused_when_it_is_given(
 )
 def test_a_line_that_is_no_order_is_refused(text: str) -> None:
     """OrderError, which is a ValueError; never something else."""
-    with pytest.raises(OrderError):
-        read(text)
+    with pytest.raises(FaultSpecError):
+        parse_fault(text)
 
 
 @pytest.mark.parametrize(
@@ -209,53 +209,55 @@ def test_a_line_that_is_no_order_is_refused(text: str) -> None:
 def test_a_line_is_read_as_the_help_says(line: str, expected: Any) -> None:
     """PROVIDER:KIND[:TIMES][;detail=value…]; blanks are allowed around details alone."""
     if expected is None:
-        with pytest.raises(OrderError):
-            read(line)
+        with pytest.raises(FaultSpecError):
+            parse_fault(line)
         return
-    made = read(line)
+    made = parse_fault(line)
     assert (made.provider, made.kind, made.step, made.times, made.after, made.details) == expected
 
 
 @pytest.mark.parametrize("header", ["earthquake", "", "busy;step=lunch", "cdn-html;step=submit"])
-async def test_a_header_that_is_no_order_is_told_to_whoever_sent_it(world: Sandbox, ask: Asking, header: str) -> None:
+async def test_a_header_that_is_no_order_is_told_to_whoever_sent_it(
+    world: Sandbox, ask: PlainHttp, header: str
+) -> None:
     """400 in plain words, and nothing was accepted."""
-    heard = await submit(ask, world, *ASKED, more={"x-sandbox-fault": header})
+    heard = await submit(ask, world, *REQUESTED, extra_headers={"x-sandbox-fault": header})
     assert (heard.status, heard.type) == (400, "text/plain")
     assert heard.body.startswith(b"hfmedia sandbox:")
     assert not world.submissions
 
 
 @pytest.mark.parametrize("body_", [b"", b"[]", b"{}", b'{"provider": "fal-ai"}', b'{"provider": 1, "kind": []}'])
-async def test_a_request_that_is_no_order_is_refused(world: Sandbox, ask: Asking, body_: bytes) -> None:
+async def test_a_request_that_is_no_order_is_refused(world: Sandbox, ask: PlainHttp, body_: bytes) -> None:
     """400 with the reason."""
     heard = await ask("POST", f"{world.url}/sandbox/faults", data=body_)
     assert (heard.status, "no order" in heard.json["error"]) == (400, True)
 
 
-async def test_orders_can_be_read_and_taken_back_over_http(world: Sandbox, ask: Asking) -> None:
+async def test_orders_can_be_read_and_taken_back_over_http(world: Sandbox, ask: PlainHttp) -> None:
     """GET shows the book, DELETE empties it."""
     world.fault("wavespeed", "server", times=None)
     (shown,) = (await ask("GET", f"{world.url}/sandbox/faults")).json
     assert (shown["provider"], shown["kind"], shown["times"]) == ("wavespeed", "server", None)
     assert (await ask("DELETE", f"{world.url}/sandbox/faults")).json == {"ok": True}
-    assert (await submit(ask, world, *ASKED)).status == 200
+    assert (await submit(ask, world, *REQUESTED)).status == 200
 
 
 def test_each_kind_may_be_ordered_at_exactly_the_steps_it_names() -> None:
     """Every pair of kind and step, for a provider with jobs and for those without."""
-    for kind in KINDS.values():
+    for kind in FAULT_KINDS.values():
         for step in faults.STEPS:
             possible = step in kind.steps
             try:
-                assert order("wavespeed", kind.name, step=step).step == step
-            except OrderError:
+                assert make_fault("wavespeed", kind.name, step=step).step == step
+            except FaultSpecError:
                 assert not possible
             else:
                 assert possible
-        for provider in SYNC_ONLY:
+        for provider in SYNC_PROVIDERS:
             try:
-                order(provider, kind.name)
-            except OrderError:
-                assert kind.jobs_only
+                make_fault(provider, kind.name)
+            except FaultSpecError:
+                assert kind.requires_jobs
             else:
-                assert not kind.jobs_only
+                assert not kind.requires_jobs

@@ -11,8 +11,8 @@ from PIL import Image
 
 from hfmedia.sandbox import Sandbox
 
-from .asks import DOORS, SIDE, WISHES, door, submit, walk
-from .conftest import Asking
+from .asks import ACCESS_PATHS, SIDE, PROVIDER_REQUESTS, endpoint_of, submit, run_to_end
+from .conftest import PlainHttp
 
 SIZES = {
     ("zai-org", "text-to-image"): (1024, 1024),  # its smallest
@@ -22,12 +22,12 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize(("via", "provider", "task"), DOORS)
+@pytest.mark.parametrize(("via", "provider", "task"), ACCESS_PATHS)
 async def test_a_wish_leads_to_media_of_the_size_asked_for(
-    world: Sandbox, ask: Asking, via: str, provider: str, task: str
+    world: Sandbox, ask: PlainHttp, via: str, provider: str, task: str
 ) -> None:
     """The whole way in the provider's own words; one job is counted, nobody shows the CDN a credential."""
-    (data,) = await walk(ask, world, provider, task, via)
+    (data,) = await run_to_end(ask, world, provider, task, via)
     wanted = SIZES.get((provider, task), (SIDE, SIDE))
     if "video" in task:
         with av.open(io.BytesIO(data)) as film:
@@ -49,13 +49,13 @@ WRONG: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("shown", WRONG)
-@pytest.mark.parametrize(("via", "provider", "task"), [one for one in DOORS if one[2] == "text-to-image"])
+@pytest.mark.parametrize(("via", "provider", "task"), [one for one in ACCESS_PATHS if one[2] == "text-to-image"])
 async def test_a_wrong_credential_is_refused_and_nothing_is_counted(
-    world: Sandbox, ask: Asking, via: str, provider: str, task: str, shown: str
+    world: Sandbox, ask: PlainHttp, via: str, provider: str, task: str, shown: str
 ) -> None:
     """401, or novita's 403, in the words of whoever refuses; no job is made."""
-    wish = WISHES[provider, task]
-    base, right = door(world, provider, wish, via)
+    wish = PROVIDER_REQUESTS[provider, task]
+    base, right = endpoint_of(world, provider, wish, via)
     heard = await ask("POST", base + wish.path, json=wish.body, headers=WRONG[shown](right))
     assert heard.status == 401
     if via == "router":
@@ -64,19 +64,19 @@ async def test_a_wrong_credential_is_refused_and_nothing_is_counted(
     assert not world.jobs
 
 
-async def test_novita_refuses_a_key_with_403(world: Sandbox, ask: Asking) -> None:
+async def test_novita_refuses_a_key_with_403(world: Sandbox, ask: PlainHttp) -> None:
     """Its own way (novita.ai/docs, basic error codes)."""
-    wish = WISHES["novita", "text-to-video"]
+    wish = PROVIDER_REQUESTS["novita", "text-to-video"]
     headers = {"Authorization": "Bearer no"}
     heard = await ask("POST", f"{world.url}/direct/{wish.host}{wish.path}", json=wish.body, headers=headers)
     assert (heard.status, heard.json["reason"]) == (403, "INVALID_API_KEY")
 
 
 async def test_a_key_of_a_provider_does_not_open_the_router_nor_the_token_a_provider(
-    world: Sandbox, ask: Asking
+    world: Sandbox, ask: PlainHttp
 ) -> None:
     """Each door has its own key."""
-    wish = WISHES["together", "text-to-image"]
+    wish = PROVIDER_REQUESTS["together", "text-to-image"]
     swapped = [
         (f"{world.url}/router/together", world.keys["together"]),
         (f"{world.url}/direct/{wish.host}", world.token),
@@ -86,8 +86,8 @@ async def test_a_key_of_a_provider_does_not_open_the_router_nor_the_token_a_prov
         assert heard.status == 401
 
 
-@pytest.mark.parametrize("provider", sorted({name for name, _ in WISHES}))
-async def test_an_address_that_does_not_exist_is_refused(world: Sandbox, ask: Asking, provider: str) -> None:
+@pytest.mark.parametrize("provider", sorted({name for name, _ in PROVIDER_REQUESTS}))
+async def test_an_address_that_does_not_exist_is_refused(world: Sandbox, ask: PlainHttp, provider: str) -> None:
     """A strange path is a 4xx of the provider, never a picture."""
     headers = {"Authorization": f"Bearer {world.token}"}
     heard = await ask("GET", f"{world.url}/router/{provider}/no/such/thing", headers=headers)
@@ -95,17 +95,17 @@ async def test_an_address_that_does_not_exist_is_refused(world: Sandbox, ask: As
     assert not world.submissions
 
 
-@pytest.mark.parametrize(("provider", "task"), [key for key in WISHES if key[1] == "text-to-image"])
+@pytest.mark.parametrize(("provider", "task"), [key for key in PROVIDER_REQUESTS if key[1] == "text-to-image"])
 @pytest.mark.parametrize(
     "body",
     [b"", b"not json", b"[]", b"null", b"{}", b'{"prompt": 7}', b'{"prompt": "", "inputs": "", "input": {}}'],
 )
 async def test_a_body_that_makes_no_sense_is_refused_and_not_counted(
-    world: Sandbox, ask: Asking, provider: str, task: str, body: bytes
+    world: Sandbox, ask: PlainHttp, provider: str, task: str, body: bytes
 ) -> None:
     """4xx in JSON; nothing is bought by mistake."""
-    wish = WISHES[provider, task]
-    base, headers = door(world, provider, wish, "router")
+    wish = PROVIDER_REQUESTS[provider, task]
+    base, headers = endpoint_of(world, provider, wish, "router")
     headers |= {"Content-Type": "application/json"}
     heard = await ask("POST", base + wish.path, data=body, headers=headers)
     assert 400 <= heard.status < 500
@@ -113,16 +113,18 @@ async def test_a_body_that_makes_no_sense_is_refused_and_not_counted(
     assert not world.submissions
 
 
-@pytest.mark.parametrize(("provider", "task"), [key for key in WISHES if key[1] == "text-to-image"])
-async def test_the_router_marks_what_passes_through_it(world: Sandbox, ask: Asking, provider: str, task: str) -> None:
+@pytest.mark.parametrize(("provider", "task"), [key for key in PROVIDER_REQUESTS if key[1] == "text-to-image"])
+async def test_the_router_marks_what_passes_through_it(
+    world: Sandbox, ask: PlainHttp, provider: str, task: str
+) -> None:
     """An id for each request, as the real router gives one; and who is billed is remembered."""
-    heard = await submit(ask, world, provider, task, more={"X-HF-Bill-To": "sandbox-org"})
+    heard = await submit(ask, world, provider, task, extra_headers={"X-HF-Bill-To": "sandbox-org"})
     assert heard.headers["Inference-Id"]
     (job,) = world.jobs.values()
     assert (job.bill_to, job.service) == ("sandbox-org", provider)
 
 
-async def test_a_model_of_another_provider_is_unknown(world: Sandbox, ask: Asking) -> None:
+async def test_a_model_of_another_provider_is_unknown(world: Sandbox, ask: PlainHttp) -> None:
     """What is not served is refused, in the router's words where it is the router that knows."""
     heard = await submit(ask, world, "together", "text-to-image", model="acme/nothing")
     assert (heard.status, heard.json["error"]["code"]) == (404, "model_not_available")

@@ -16,10 +16,10 @@ from hfmedia.sandbox.catalogue import PROVIDERS
 from hfmedia.sandbox.faults import help_text
 
 from .asks import submit
-from .conftest import SPEED, Asking
+from .conftest import SPEED, PlainHttp
 
 
-async def test_its_first_page_says_that_nothing_is_real(world: Sandbox, ask: Asking) -> None:
+async def test_its_first_page_says_that_nothing_is_real(world: Sandbox, ask: PlainHttp) -> None:
     """In plain words, before anything else."""
     heard = await ask("GET", world.url + "/")
     assert (heard.status, heard.type) == (200, "text/plain")
@@ -28,23 +28,23 @@ async def test_its_first_page_says_that_nothing_is_real(world: Sandbox, ask: Ask
 
 
 @pytest.mark.parametrize("path", ["/", "/cdn/x", "/api/models", "/router/fal-ai/x", "/direct/fal.run/x", "/nowhere"])
-async def test_every_answer_says_who_gave_it(world: Sandbox, ask: Asking, path: str) -> None:
+async def test_every_answer_says_who_gave_it(world: Sandbox, ask: PlainHttp, path: str) -> None:
     """Nobody mistakes it for the real ones."""
     assert (await ask("GET", world.url + path)).headers["Server"] == "hfmedia-sandbox"
 
 
-async def test_the_help_is_served(world: Sandbox, ask: Asking) -> None:
+async def test_the_help_is_served(world: Sandbox, ask: PlainHttp) -> None:
     """The same table as in Python."""
     assert (await ask("GET", world.url + "/sandbox/help")).body.decode() == help_text()
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/sandbox/nothing", "/router/nobody/x", "/direct/example.org/x"])
-async def test_an_unknown_address_is_404(world: Sandbox, ask: Asking, path: str) -> None:
+async def test_an_unknown_address_is_404(world: Sandbox, ask: PlainHttp, path: str) -> None:
     """Whatever lies before it."""
     assert (await ask("GET", world.url + path)).status == 404
 
 
-async def test_its_state_tells_what_was_asked(world: Sandbox, ask: Asking) -> None:
+async def test_its_state_tells_what_was_asked(world: Sandbox, ask: PlainHttp) -> None:
     """Requests by kind, submissions by provider, jobs with their state; and Python sees the same."""
     await submit(ask, world, "together", "text-to-image")
     await ask("GET", world.url + "/api/models")
@@ -59,7 +59,7 @@ async def test_its_state_tells_what_was_asked(world: Sandbox, ask: Asking) -> No
     assert (world.requests, dict(world.submissions)) == ([], {})
 
 
-async def test_each_world_has_its_own_memory(ask: Asking) -> None:
+async def test_each_world_has_its_own_memory(ask: PlainHttp) -> None:
     """Two at once do not hear of each other."""
     async with Sandbox(speed=SPEED) as one, Sandbox(speed=SPEED) as other:
         assert one.url != other.url
@@ -67,7 +67,7 @@ async def test_each_world_has_its_own_memory(ask: Asking) -> None:
         assert (sum(one.submissions.values()), sum(other.submissions.values())) == (1, 0)
 
 
-async def test_it_ends_at_once_although_somebody_still_waits(ask: Asking) -> None:
+async def test_it_ends_at_once_although_somebody_still_waits(ask: PlainHttp) -> None:
     """A hanging request is let go when the world ends (a gross bound)."""
     async with Sandbox(speed=SPEED) as world:
         world.fault("together", "hang")
@@ -92,7 +92,7 @@ async def test_a_speed_that_makes_no_sense_is_refused(speed: float) -> None:
             raise AssertionError("unreachable")
 
 
-async def test_the_environment_names_every_provider_with_its_own_address(world: Sandbox, ask: Asking) -> None:
+async def test_the_environment_names_every_provider_with_its_own_address(world: Sandbox, ask: PlainHttp) -> None:
     """Each leads back here; the token and the keys open them."""
     told = world.environment
     assert (told["HF_ENDPOINT"], told["HFMEDIA_ROUTER"]) == (world.url, world.url + "/router")
@@ -130,7 +130,7 @@ async def started(
         await process.communicate()
 
 
-async def test_as_a_command_it_prints_what_to_export_and_serves(ask: Asking) -> None:
+async def test_as_a_command_it_prints_what_to_export_and_serves(ask: PlainHttp) -> None:
     """Lines for a shell; the exported token opens the exported router; Ctrl-C ends it without a traceback."""
     async with started("--fault", "together:credit") as (process, told):
         assert set(told) >= {"HF_ENDPOINT", "HFMEDIA_ROUTER", "HF_TOKEN", "HFMEDIA_TRUSTED_HOSTS", "HFMEDIA_BASE_URLS"}
@@ -143,7 +143,7 @@ async def test_as_a_command_it_prints_what_to_export_and_serves(ask: Asking) -> 
         assert b"Traceback" not in err
 
 
-async def test_as_a_command_it_reads_the_environment_too(ask: Asking) -> None:
+async def test_as_a_command_it_reads_the_environment_too(ask: PlainHttp) -> None:
     """HFMEDIA_SANDBOX_FAULTS, comma separated."""
     async with started(HFMEDIA_SANDBOX_FAULTS="hub:busy, hub:server;after=0") as (_, told):
         statuses = [(await ask("GET", told["HF_ENDPOINT"] + "/api/models?limit=1")).status for _ in range(3)]

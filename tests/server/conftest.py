@@ -16,22 +16,22 @@ from msgspec import structs
 
 from hfmedia.sandbox import Sandbox
 from hfmedia.server.config import Config
-from hfmedia.server.entrance.patience import Patient
-from tests.cli.conftest import Beside
+from hfmedia.server.entrance.patience import HeaderTimeoutProtocol
+from tests.cli.conftest import SandboxThread
 
 FLUX = "black-forest-labs/FLUX.1-schnell"
 KONTEXT = "black-forest-labs/FLUX.1-Kontext-dev"
 WAN = "Wan-AI/Wan2.2-T2V-A14B"
 
 
-class Served:
+class RunningGateway:
     """A gateway that is being served. ``do`` runs a deed on its event loop and gives the result."""
 
-    def __init__(self, config: Config, environ: Mapping[str, str], beside: Beside) -> None:
+    def __init__(self, config: Config, environ: Mapping[str, str], sandbox_thread: SandboxThread) -> None:
         from hfmedia.server.app import create_app  # FastAPI is loaded only where a gateway runs
         from hfmedia.server.gateway import Gateway
 
-        self.world, self.beside, self.environ = beside.world, beside, environ
+        self.sandbox, self.sandbox_thread, self.environ = sandbox_thread.sandbox, sandbox_thread, environ
         self.app = create_app(config, environ, sandbox=True)
         self.gateway: Gateway = self.app.state.gateway
         settings = uvicorn.Config(
@@ -41,7 +41,7 @@ class Served:
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            http=Patient,
+            http=HeaderTimeoutProtocol,
             timeout_graceful_shutdown=5,
         )
         self.server = uvicorn.Server(settings)
@@ -57,18 +57,18 @@ class Served:
         self.url = f"http://127.0.0.1:{self.port}"
         self.api = f"{self.url}/v1"
 
-    def fault(self, provider: str, kind: str, **order: Any) -> None:
+    def fault(self, provider: str, kind: str, **options: Any) -> None:
         """Orders a fault in the simulated world."""
-        self.beside.fault(provider, kind, **order)
+        self.sandbox_thread.fault(provider, kind, **options)
 
-    def thaw(self) -> None:
+    def finish_waiting_jobs(self) -> None:
         """Whatever waits in a queue of the simulated world is done now."""
-        self.beside.thaw()
+        self.sandbox_thread.finish_waiting_jobs()
 
     @property
     def submissions(self) -> int:
         """How many submissions the simulated providers have seen."""
-        return int(self.beside.do(lambda: sum(self.world.submissions.values())))
+        return int(self.sandbox_thread.run(lambda: sum(self.sandbox.submissions.values())))
 
     def close(self) -> None:
         """Stops it gracefully."""
@@ -78,27 +78,27 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def beside() -> Iterator[Beside]:
+def beside() -> Iterator[SandboxThread]:
     """One simulated world for all tests of the gateway, fifty times as fast as life."""
-    made = Beside()
+    made = SandboxThread()
     made.open(speed=50)
     yield made
     made.close()
 
 
-Serve = Callable[..., Served]
+Serve = Callable[..., RunningGateway]
 
 
 @pytest.fixture
-def serve(beside: Beside, tmp_path: Path) -> Iterator[Serve]:
+def serve(beside: SandboxThread, tmp_path: Path) -> Iterator[Serve]:
     """Starts a gateway with these fields of its Config, in a home of its own unless another one is named."""
-    beside.do(beside.world.clear)
-    begun: list[Served] = []
+    beside.run(beside.sandbox.clear)
+    begun: list[RunningGateway] = []
 
-    def start(*, home: Path | None = None, environ: Mapping[str, str] | None = None, **fields: Any) -> Served:
-        told = {**os.environ, **beside.world.environment, "HFMEDIA_HOME": str(home or tmp_path / "home")}
+    def start(*, home: Path | None = None, environ: Mapping[str, str] | None = None, **fields: Any) -> RunningGateway:
+        told = {**os.environ, **beside.sandbox.environment, "HFMEDIA_HOME": str(home or tmp_path / "home")}
         config = structs.replace(Config(port=0), **fields)
-        served = Served(config, {**told, **(environ or {})}, beside)
+        served = RunningGateway(config, {**told, **(environ or {})}, beside)
         begun.append(served)
         return served
 
@@ -108,24 +108,24 @@ def serve(beside: Beside, tmp_path: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="module")
-def lasting(beside: Beside, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def lasting(beside: SandboxThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """One gateway for a whole module; its limits are low, so that what breaks them need not be large."""
     home = {"HFMEDIA_HOME": str(tmp_path_factory.mktemp("home"))}
-    config = structs.replace(Config(port=0), most_body=800_000, most_upload=200_000)
-    served = Served(config, {**os.environ, **beside.world.environment, **home}, beside)
+    config = structs.replace(Config(port=0), max_body_bytes=800_000, max_upload_bytes=200_000)
+    served = RunningGateway(config, {**os.environ, **beside.sandbox.environment, **home}, beside)
     yield served
     served.close()
 
 
 @pytest.fixture
-def shared(lasting: Served) -> Served:
+def shared(lasting: RunningGateway) -> RunningGateway:
     """That gateway, for tests that leave nothing behind which another would see; the world has forgotten all."""
-    lasting.beside.do(lasting.world.clear)
+    lasting.sandbox_thread.run(lasting.sandbox.clear)
     return lasting
 
 
 @pytest.fixture
-def gateway(serve: Serve) -> Served:
+def gateway(serve: Serve) -> RunningGateway:
     """A gateway without keys, as it is out of the box."""
     return serve()
 
@@ -137,4 +137,4 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-__all__ = ["FLUX", "KONTEXT", "WAN", "Sandbox", "Served"]
+__all__ = ["FLUX", "KONTEXT", "WAN", "Sandbox", "RunningGateway"]

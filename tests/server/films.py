@@ -8,28 +8,28 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from hfmedia.sandbox.cdn import Recipe, drawn
-from tests.cli.conftest import Beside
+from hfmedia.sandbox.cdn import RenderSpec, render
+from tests.cli.conftest import SandboxThread
 
 SIZE = (128, 72)
 
 
 @pytest.fixture
-def short_films(beside: Beside) -> Iterator[None]:
+def short_videos(beside: SandboxThread) -> Iterator[None]:
     """Makes every video of the simulated world a small one, for one test."""
-    shelf = beside.world.world.shelf
-    real = shelf.draw
-    known: dict[Recipe, bytes] = {}
+    shelf = beside.sandbox.state.media_cache
+    real = shelf.render
+    known: dict[RenderSpec, bytes] = {}
 
-    async def draw(recipe: Recipe) -> bytes:
-        if not recipe.video:
+    async def draw(recipe: RenderSpec) -> bytes:
+        if not recipe.is_video:
             return await real(recipe)
         small = {"prompt": "a red fox", "seed": 1, "width": SIZE[0], "height": SIZE[1], "seconds": 0.5, "source": None}
         plain = msgspec.structs.replace(recipe, **small)
         if plain not in known:
-            known[plain] = await asyncio.to_thread(drawn, plain)
+            known[plain] = await asyncio.to_thread(render, plain)
         return known[plain]
 
-    shelf.draw = draw  # type: ignore[method-assign]
+    shelf.render = draw  # type: ignore[method-assign]
     yield
-    del shelf.draw  # what hid the class's own
+    del shelf.render  # what hid the class's own

@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 import uvicorn
 
-from hfmedia.server.entrance.patience import Patient
+from hfmedia.server.entrance.patience import HeaderTimeoutProtocol
 
-from .conftest import FLUX, Served
+from .conftest import FLUX, RunningGateway
 from .test_jobs_api import asked
 from .test_works import bearer, key_for
 
@@ -62,7 +62,7 @@ def posted(body: bytes, *, key: str = "", length: int | None = None, path: str =
 # -- slow and many ----------------------------------------------------------------------------------------------------
 
 
-async def test_slow_clients_hold_nobody_up(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_slow_clients_hold_nobody_up(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """A hundred that send half a head, a hundred that send half a body: everybody else is served meanwhile."""
     async with AsyncExitStack() as stack:
         for _ in range(100):
@@ -75,7 +75,7 @@ async def test_slow_clients_hold_nobody_up(gateway: Served, http: aiohttp.Client
     assert gateway.submissions == 1
 
 
-async def test_hundreds_of_connections_are_served(gateway: Served) -> None:
+async def test_hundreds_of_connections_are_served(gateway: RunningGateway) -> None:
     """All at once, and again on the same connections."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as many:
         for _ in range(2):
@@ -88,15 +88,17 @@ async def test_hundreds_of_connections_are_served(gateway: Served) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A server with the command's own kind of connections, and little patience; one of its answers takes longer."""
-    monkeypatch.setattr(Patient, "seconds", 0.3)
+    monkeypatch.setattr(HeaderTimeoutProtocol, "seconds", 0.3)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/slow":
-            await asyncio.sleep(2 * Patient.seconds)
+            await asyncio.sleep(2 * HeaderTimeoutProtocol.header_timeout)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    settings = uvicorn.Config(app, port=0, http=Patient, ws="none", lifespan="off", log_config=None, access_log=False)
+    settings = uvicorn.Config(
+        app, port=0, http=HeaderTimeoutProtocol, ws="none", lifespan="off", log_config=None, access_log=False
+    )
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -128,7 +130,9 @@ async def test_a_head_that_does_not_arrive_ends_the_connection(impatient: int, b
 
 async def test_an_answer_may_take_longer_than_a_head(impatient: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit ends with the head."""
-    monkeypatch.setattr(Patient, "seconds", 1.0)  # a head that is said at once is there by then, on any machine
+    monkeypatch.setattr(
+        HeaderTimeoutProtocol, "seconds", 1.0
+    )  # a head that is said at once is there by then, on any machine
     async with AsyncExitStack() as stack:
         reader, _ = await opened(stack, impatient, HEAD.replace(b"/", b"/slow", 1))
         assert (await asyncio.wait_for(reader.readuntil(b"ok"), PATIENCE)).startswith(b"HTTP/1.1 200")
@@ -136,7 +140,7 @@ async def test_an_answer_may_take_longer_than_a_head(impatient: int, monkeypatch
 
 async def test_a_head_that_comes_in_pieces_is_a_head(impatient: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it comes in time."""
-    monkeypatch.setattr(Patient, "seconds", PATIENCE)
+    monkeypatch.setattr(HeaderTimeoutProtocol, "seconds", PATIENCE)
     async with AsyncExitStack() as stack:
         reader, writer = await opened(stack, impatient, b"GET / HTTP/1.1\r\n")
         await asyncio.sleep(0.05)  # else they may come as one
@@ -148,7 +152,7 @@ async def test_a_head_that_comes_in_pieces_is_a_head(impatient: int, monkeypatch
 
 
 async def test_what_was_asked_for_by_clients_that_are_gone_is_there(
-    gateway: Served, http: aiohttp.ClientSession
+    gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """Twenty ask and hang up. Each picture is found by its idempotency key, and was bought once."""
     body = json.dumps(WISH).encode()
@@ -156,7 +160,7 @@ async def test_what_was_asked_for_by_clients_that_are_gone_is_there(
     async with AsyncExitStack() as stack:
         for name in names:
             await opened(stack, gateway.port, posted(body, key=name))
-        await until(lambda: gateway.gateway.works.under_way() + gateway.submissions >= len(names))
+        await until(lambda: gateway.gateway.service.active_count() + gateway.submissions >= len(names))
 
     async def found(name: str) -> str:
         headers = {"Idempotency-Key": name}
@@ -167,10 +171,10 @@ async def test_what_was_asked_for_by_clients_that_are_gone_is_there(
     ids = await asyncio.gather(*(found(name) for name in names))
     assert len(set(ids)) == len(names)
     assert gateway.submissions == len(names)
-    assert gateway.gateway.works.under_way() == 0
+    assert gateway.gateway.service.active_count() == 0
 
 
-async def test_whoever_leaves_in_the_middle_of_a_request_asked_for_nothing(gateway: Served) -> None:
+async def test_whoever_leaves_in_the_middle_of_a_request_asked_for_nothing(gateway: RunningGateway) -> None:
     """Half a body is no wish: nothing is made, and nothing is kept of it."""
     async with AsyncExitStack() as stack:
         for _ in range(20):
@@ -178,10 +182,10 @@ async def test_whoever_leaves_in_the_middle_of_a_request_asked_for_nothing(gatew
     await until(lambda: not gateway.server.server_state.connections)
     await until(lambda: not gateway.server.server_state.tasks)
     assert gateway.submissions == 0
-    assert gateway.gateway.book.orders(None, limit=5) == []
+    assert gateway.gateway.database.generations(None, limit=5) == []
 
 
-async def test_listeners_that_are_gone_are_forgotten(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_listeners_that_are_gone_are_forgotten(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Thirty follow all jobs and hang up; their streams end."""
     follow = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with AsyncExitStack() as stack:
@@ -222,7 +226,7 @@ HOSTILE: list[bytes] = [
 
 
 async def test_what_is_no_request_is_refused_and_nothing_else_happens(
-    gateway: Served, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+    gateway: RunningGateway, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A status of the client's own fault, or the connection is closed; no crash, no traceback, nothing injected."""
     caplog.set_level(logging.WARNING)
@@ -247,7 +251,7 @@ async def test_what_is_no_request_is_refused_and_nothing_else_happens(
 
 
 @pytest.mark.parametrize("host", ['evil.example"><script>', "a b", "evil.example\tx", "evil.example:99999", "é"])
-async def test_no_hostile_host_gets_into_an_address(gateway: Served, host: str) -> None:
+async def test_no_hostile_host_gets_into_an_address(gateway: RunningGateway, host: str) -> None:
     """Whoever has a key may ask at any name; what is no name is not used in addresses that are given out."""
     key = key_for(gateway, "web")
     body = json.dumps({**WISH, "response_format": "url"}).encode()

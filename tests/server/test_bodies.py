@@ -12,8 +12,8 @@ from starlette.requests import Request
 
 from hfmedia.server.config import Config
 from hfmedia.server.entrance import bodies
-from hfmedia.server.entrance.bodies import Body, read_body
-from hfmedia.server.errors import Refusal
+from hfmedia.server.entrance.bodies import ParsedBody, read_body
+from hfmedia.server.errors import ApiError
 
 FORM = "multipart/form-data; boundary=XX"
 
@@ -40,7 +40,7 @@ def form(*parts: tuple[str, str | None, bytes]) -> bytes:
     return made + b"--XX--\r\n"
 
 
-async def read(body: bytes, kind: str = FORM, config: Config | None = None, **more: Any) -> Body:
+async def read(body: bytes, kind: str = FORM, config: Config | None = None, **more: Any) -> ParsedBody:
     """The body as it is read."""
     return await read_body(request(body, {"content-type": kind}, **more), config or Config())
 
@@ -97,7 +97,7 @@ REFUSED: list[tuple[bytes, str, int]] = [
 @pytest.mark.parametrize(("body", "kind", "status"), REFUSED)
 async def test_what_cannot_be_read_is_refused(body: bytes, kind: str, status: int) -> None:
     """With the status that says why."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         await read(body, kind, piece=997)
     assert caught.value.status == status
 
@@ -105,7 +105,7 @@ async def test_what_cannot_be_read_is_refused(body: bytes, kind: str, status: in
 async def test_crowded_json_is_refused_without_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixty megabytes of brackets would take more than a gigabyte to hold; a large image takes no more than itself."""
     monkeypatch.setattr("msgspec.json.decode", lambda _: pytest.fail("it was read"))
-    with pytest.raises(Refusal, match="members"):
+    with pytest.raises(ApiError, match="members"):
         await read(b'{"a":[' + b"[]," * 200_000 + b"[]]}", "application/json", piece=65_536)
     monkeypatch.undo()
     picture = "A" * 5_000_000
@@ -113,21 +113,21 @@ async def test_crowded_json_is_refused_without_being_read(monkeypatch: pytest.Mo
     assert body.fields["image"] == picture
 
 
-LIMITS = structs.replace(Config(), most_body=1000, most_upload=100)
+LIMITS = structs.replace(Config(), max_body_bytes=1000, max_upload_bytes=100)
 
 
 @pytest.mark.parametrize("announced", ["", "5000", "10", "x", "-1"])
 async def test_a_large_body_is_refused_whatever_its_length_says(announced: str) -> None:
     """An honest length at once, a lying or absent one as soon as it is seen through."""
     headers = {"content-type": "application/json", **({"content-length": announced} if announced else {})}
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         await read_body(request(b"x" * 5000, headers, piece=100), LIMITS)
     assert caught.value.status == 413
 
 
 async def test_a_large_file_is_refused() -> None:
     """Though the whole would be small enough."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         await read(form(("image", "a.png", b"x" * 101)), config=LIMITS)
     assert caught.value.status == 413
 
@@ -135,6 +135,6 @@ async def test_a_large_file_is_refused() -> None:
 async def test_whoever_trickles_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """408, which clients send again by themselves; nothing was bought."""
     monkeypatch.setattr(bodies, "PATIENCE", 0.05)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         await read(b'{"prompt": "x"}', "application/json", stall=True)
     assert caught.value.status == 408

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.server.config import Config, Price, Reserve, read_config
+from hfmedia.server.config import Config, Price, Reserve, load_config
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -19,7 +19,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_a_file_says_what_is_not_as_usual(tmp_path: Path) -> None:
     """Addresses come out in their plain form, and everything else stays as it is."""
-    config = read_config(
+    config = load_config(
         written(
             tmp_path,
             """
@@ -53,9 +53,9 @@ def test_a_file_says_what_is_not_as_usual(tmp_path: Path) -> None:
 def test_flags_go_before_the_file_and_none_says_nothing(tmp_path: Path) -> None:
     """What was written on the command line was meant."""
     path = written(tmp_path, 'port = 9000\nhost = "0.0.0.0"')
-    config = read_config(path, port=1, host=None)
+    config = load_config(path, port=1, host=None)
     assert (config.port, config.host) == (1, "0.0.0.0")
-    assert read_config(None) == Config()
+    assert load_config(None) == Config()
 
 
 WRONG = [
@@ -78,7 +78,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: str) 
     """In one sentence that names the file and the place in it."""
     path = written(tmp_path, text)
     with pytest.raises(InvalidRequestError) as caught:
-        read_config(path)
+        load_config(path)
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -86,4 +86,4 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: str) 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """With its name."""
     with pytest.raises(InvalidRequestError, match=r"nowhere\.toml cannot be read: no such file"):
-        read_config(tmp_path / "nowhere.toml")
+        load_config(tmp_path / "nowhere.toml")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hfmedia.server.config import Config, Price, read_config
+from hfmedia.server.config import Config, Price, load_config
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TOML = DEPLOY / "gateway.toml"
@@ -18,7 +18,7 @@ SAMPLES = re.compile(r'^# ((?:[a-z_]+|"[^"]+") = .*)$', flags=re.M)  # lines tha
 
 def test_the_configuration_says_what_counts_anyway() -> None:
     """As it stands it changes nothing, so that nobody who copies it is surprised."""
-    assert read_config(TOML) == Config()
+    assert load_config(TOML) == Config()
 
 
 def test_the_configuration_names_every_option() -> None:
@@ -32,7 +32,7 @@ def test_what_the_configuration_shows_behind_a_hash_can_be_said(tmp_path: Path) 
     """Every sample in it is taken, and does what its words say."""
     path = tmp_path / "gateway.toml"
     path.write_text(SAMPLES.sub(r"\1", TOML.read_text(encoding="utf-8")))
-    config = read_config(path)
+    config = load_config(path)
     assert config.public_url == "https://media.example.org/hf"
     assert config.concurrency == 8
     assert set(config.aliases) == {"gpt-image-1", "sora-2"}

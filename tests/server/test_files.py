@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 
 from hfmedia.client import MediaClient
-from hfmedia.server.media.links import files_of
+from hfmedia.server.media.links import stored_media
 from hfmedia.store import Media
-from hfmedia.store.names import made_name
+from hfmedia.store.names import default_filename
 
-from .conftest import FLUX, Served
+from .conftest import FLUX, RunningGateway
 
 MODEL = f"{FLUX}:together"
 
@@ -22,17 +22,17 @@ MODEL = f"{FLUX}:together"
 class Drawn:
     """One finished picture of a gateway, and the address under which it is given out."""
 
-    def __init__(self, gateway: Served, job_id: str, media: Media) -> None:
+    def __init__(self, gateway: RunningGateway, job_id: str, media: Media) -> None:
         self.gateway, self.job_id, self.media = gateway, job_id, media
         self.data = media.path.read_bytes()
-        self.links = gateway.gateway.links
+        self.links = gateway.gateway.url_signer
 
     def url(self, variant: str = "o") -> str:
         """Where a variant of it is."""
-        return f"{self.gateway.url}/media/{self.links.of(self.media, variant)}"
+        return f"{self.gateway.url}/media/{self.links.name_for(self.media, variant)}"
 
 
-async def draw(gateway: Served, http: aiohttp.ClientSession, prompt: str = "a red fox") -> Drawn:
+async def draw(gateway: RunningGateway, http: aiohttp.ClientSession, prompt: str = "a red fox") -> Drawn:
     """A picture, ordered through the gateway and waited for."""
     body = {"prompt": prompt, "model": MODEL, "task": "text-to-image", "width": 256, "height": 192}
     async with http.post(f"{gateway.api}/jobs", json=body) as answer:
@@ -40,13 +40,13 @@ async def draw(gateway: Served, http: aiohttp.ClientSession, prompt: str = "a re
     async with http.get(f"{gateway.api}/jobs/{job['id']}/events") as answer:
         await answer.read()  # ends when the job does
     async with MediaClient(environ=gateway.environ) as client:
-        known = await client.ledger.job(job["id"])
+        known = await client.ledger.get(job["id"])
     assert known is not None and known.state == "stored"
-    return Drawn(gateway, known.id, files_of(known)[0])
+    return Drawn(gateway, known.id, stored_media(known)[0])
 
 
 @pytest.fixture
-async def drawn(gateway: Served, http: aiohttp.ClientSession) -> Drawn:
+async def drawn(gateway: RunningGateway, http: aiohttp.ClientSession) -> Drawn:
     """A finished picture."""
     return await draw(gateway, http)
 
@@ -73,7 +73,7 @@ async def test_head_tells_all_but_the_bytes(drawn: Drawn, http: aiohttp.ClientSe
 
 
 async def test_a_download_is_an_attachment_with_a_name_for_every_browser(
-    gateway: Served, http: aiohttp.ClientSession
+    gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """The name in ASCII and in UTF-8; what would break out of a header is no longer in it."""
     drawn = await draw(gateway, http, 'ein Fuchs "im" Schnee\r\nx-evil: 1; 狐')
@@ -191,10 +191,10 @@ async def test_a_job_that_is_none_of_the_gateways_is_not_served(drawn: Drawn, ht
     """Even with a right signature: its files are its owner's."""
     async with MediaClient(environ=drawn.gateway.environ) as client:
         own = await client.text_to_image("a boat", model=MODEL, width=256, height=192)
-    async with http.get(f"{drawn.gateway.url}/media/{drawn.links.of(own)}") as answer:
+    async with http.get(f"{drawn.gateway.url}/media/{drawn.links.name_for(own)}") as answer:
         assert answer.status == 404
 
 
 def test_names_of_files_fit_the_test() -> None:
     """What the store calls a file may hold letters of every script."""
-    assert "狐" in made_name(datetime(2026, 1, 1), "狐", ".png")
+    assert "狐" in default_filename(datetime(2026, 1, 1), "狐", ".png")

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from starlette.datastructures import Headers
 
-from hfmedia.server.entrance.forwarded import told, trusts
+from hfmedia.server.entrance.forwarded import apply_forwarded, is_trusted
 
-from .conftest import FLUX, Serve, Served
+from .conftest import FLUX, Serve, RunningGateway
 
 NETWORKS = tuple(ip_network(one) for one in ("127.0.0.1", "10.0.0.0/8", "::1"))
 OURS = "127.0.0.1"
@@ -35,7 +35,7 @@ TRUST = [
 @pytest.mark.parametrize(("address", "ours"), TRUST)
 def test_a_proxy_is_known_by_its_address(address: str | None, ours: bool) -> None:
     """An address of another kind that means the same counts too; a name does not."""
-    assert trusts(NETWORKS, address) is ours
+    assert is_trusted(NETWORKS, address) is ours
 
 
 TOLD: list[tuple[dict[str, str], dict[str, Any]]] = [
@@ -75,7 +75,7 @@ def test_what_a_trusted_proxy_tells_is_taken_if_it_makes_sense(
 ) -> None:
     """The nearest proxy's word, which is the one that we trust; what is hostile changes nothing."""
     scope: dict[str, Any] = {"type": "http", "path": "/v1/models", "raw_path": b"/v1/models", "headers": []}
-    assert told(Headers(headers), scope, NETWORKS) == expected
+    assert apply_forwarded(Headers(headers), scope, NETWORKS) == expected
 
 
 def test_of_several_lines_the_last_counts() -> None:
@@ -84,7 +84,7 @@ def test_of_several_lines_the_last_counts() -> None:
              ("prefix", "/evil"), ("prefix", "/hf"), ("for", "6.6.6.6"), ("for", "1.2.3.4")]  # fmt: skip
     raw = [(f"x-forwarded-{name}".encode(), value.encode()) for name, value in lines]
     scope: dict[str, Any] = {"type": "http", "path": "/docs", "raw_path": b"/docs", "headers": []}
-    found = told(Headers(raw=raw), scope, NETWORKS)
+    found = apply_forwarded(Headers(raw=raw), scope, NETWORKS)
     assert (found["scheme"], found["root_path"], found["client"]) == ("https", "/hf", ("1.2.3.4", 0))
     assert found["headers"] == [(b"host", b"a.example")]
 
@@ -102,7 +102,7 @@ async def url_of(http: aiohttp.ClientSession, base: str, **headers: str) -> str:
 LIES = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/x"}
 
 
-async def test_a_stranger_is_not_believed(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_stranger_is_not_believed(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Addresses stay those that it asked at."""
     assert (await url_of(http, gateway.url, **LIES)).startswith(f"{gateway.url}/media/")
 
@@ -124,7 +124,7 @@ async def proxy(http: aiohttp.ClientSession) -> AsyncIterator[Proxy]:
     """A reverse proxy under the prefix /hf, which it takes off or leaves."""
     runners: list[web.AppRunner] = []
 
-    async def start(gateway: Served, *, strip: bool) -> str:
+    async def start(gateway: RunningGateway, *, strip: bool) -> str:
         async def pass_on(request: web.Request) -> web.StreamResponse:
             path = request.raw_path.removeprefix("/hf") if strip else request.raw_path
             headers = {

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, KONTEXT, Served
+from .conftest import FLUX, KONTEXT, RunningGateway
 
 Told = dict[str, Any]
 Read = Callable[[Told], bytes | str]
@@ -98,7 +98,7 @@ async def fetched(http: aiohttp.ClientSession, found: bytes | str) -> bytes:
 
 
 @pytest.mark.parametrize("name", GENERATIONS)
-async def test_a_front_end_gets_its_picture(shared: Served, http: aiohttp.ClientSession, name: str) -> None:
+async def test_a_front_end_gets_its_picture(shared: RunningGateway, http: aiohttp.ClientSession, name: str) -> None:
     """With a key that means nothing here, since most of them insist on sending one."""
     wish, read = GENERATIONS[name]
     async with http.post(
@@ -125,7 +125,9 @@ EDITS: dict[str, tuple[Told, str, int, Read]] = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-async def test_a_front_end_gets_its_picture_edited(shared: Served, http: aiohttp.ClientSession, name: str) -> None:
+async def test_a_front_end_gets_its_picture_edited(
+    shared: RunningGateway, http: aiohttp.ClientSession, name: str
+) -> None:
     """As multipart, with names and types that nobody should trust."""
     fields, part, count, read = EDITS[name]
     form = aiohttp.FormData(fields)
@@ -137,7 +139,7 @@ async def test_a_front_end_gets_its_picture_edited(shared: Served, http: aiohttp
     assert is_picture(await fetched(http, read(told)))
 
 
-async def test_sillytavern_finds_its_way(shared: Served, http: aiohttp.ClientSession) -> None:
+async def test_sillytavern_finds_its_way(shared: RunningGateway, http: aiohttp.ClientSession) -> None:
     """It asks whether there is such a route, lists the models, and paints by the Stable Diffusion web UI's API."""
     async with http.options(f"{shared.api}/images/generations") as answer:
         assert answer.status < 300
@@ -158,7 +160,9 @@ async def test_sillytavern_finds_its_way(shared: Served, http: aiohttp.ClientSes
     assert is_picture(base64.b64decode(told["images"][0]))
 
 
-async def test_librechats_stable_diffusion_tool_reads_its_info(shared: Served, http: aiohttp.ClientSession) -> None:
+async def test_librechats_stable_diffusion_tool_reads_its_info(
+    shared: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """``info`` is JSON inside a text."""
     wish = {"prompt": "a fox", "negative_prompt": "dogs", "cfg_scale": 4.5, "steps": 22, "width": 1024, "height": 1024}
     async with http.post(f"{shared.url}/sdapi/v1/txt2img", json={**wish, "sampler_index": "DPM++ 2M Karras"}) as answer:

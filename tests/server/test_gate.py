@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from hfmedia.server.books.book import Book
-from hfmedia.server.books.keys import Key, Limits, new_key
+from hfmedia.server.books.book import GatewayDatabase
+from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
 from hfmedia.server.config import Config
-from hfmedia.server.entrance.gate import Caller, admitted, check_model, is_loopback, must_have_keys
-from hfmedia.server.entrance.pace import Pace, RateHeaders, span
-from hfmedia.server.errors import Refusal
+from hfmedia.server.entrance.gate import Caller, require_caller, require_model_access, is_loopback, requires_api_keys
+from hfmedia.server.entrance.pace import TokenBucketLimiter, RateLimitHeadersMiddleware, format_duration
+from hfmedia.server.errors import ApiError
 
 TOKEN = "hf_" + "aBcDeFgHiJ" * 3
 HERE = [("host", "127.0.0.1:8000")]
@@ -50,31 +50,31 @@ class Gate:
 
     def __init__(self, folder: Path) -> None:
         self.time = 1000.0
-        self.book = Book(folder / "gateway.sqlite3", clock=lambda: self.time)
+        self.book = GatewayDatabase(folder / "gateway.sqlite3", clock=lambda: self.time)
         self.callers: list[Caller] = []
         self.app = FastAPI()
         self.configure(Config())
-        self.app.state.pace = Pace(lambda: self.time)
-        self.app.add_exception_handler(Refusal, self._refused)  # type: ignore[arg-type]
-        self.app.add_middleware(RateHeaders)
+        self.app.state.pace = TokenBucketLimiter(lambda: self.time)
+        self.app.add_exception_handler(ApiError, self._refused)  # type: ignore[arg-type]
+        self.app.add_middleware(RateLimitHeadersMiddleware)
 
         @self.app.get("/v1/thing")
-        async def thing(caller: Annotated[Caller, Depends(admitted)]) -> JSONResponse:
+        async def thing(caller: Annotated[Caller, Depends(require_caller)]) -> JSONResponse:
             self.callers.append(caller)
-            return JSONResponse({"key": caller.key})
+            return JSONResponse({"key": caller.id})
 
     @staticmethod
-    async def _refused(request: Request, refusal: Refusal) -> JSONResponse:
-        return JSONResponse(refusal.body(), refusal.status, refusal.all_headers())
+    async def _refused(request: Request, refusal: ApiError) -> JSONResponse:
+        return JSONResponse(refusal.body(), refusal.status, refusal.response_headers())
 
     def configure(self, config: Config) -> None:
         """Another configuration."""
         self.app.state.gateway = SimpleNamespace(book=self.book, config=config)
 
-    def add(self, name: str = "web", **fields: Any) -> tuple[Key, str]:
+    def add(self, name: str = "web", **fields: Any) -> tuple[ApiKey, str]:
         """A new key, and its text."""
-        key_id, text, digest = new_key()
-        key = Key(id=key_id, name=name, made=self.time, **fields)
+        key_id, text, digest = generate_api_key()
+        key = ApiKey(id=key_id, name=name, created_at=self.time, **fields)
         self.book.add_key(key, digest)
         return key, text
 
@@ -121,14 +121,14 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 
 async def test_whoever_has_a_key_is_that_caller(gate: Gate) -> None:
     """From anywhere, under any name, from any page; all that the key says is told."""
-    limits = Limits(models=("org/*",), images_per_day=3)
+    limits = KeyLimits(models=("org/*",), images_per_day=3)
     key, text = gate.add(limits=limits, bill_to="org", admin=True)
     for headers in ([("authorization", f"Bearer {text}")], [("authorization", f"bearer   {text} ")],
                     [("x-api-key", text)], [("authorization", "Bearer "), ("x-api-key", text)]):  # fmt: skip
         page = (("origin", "https://elsewhere.example"), ("sec-fetch-site", "cross-site"))
         answer = await gate.ask(*headers, ("host", "media.example.org"), *page, client=("203.0.113.9", 5), host=False)
         assert (answer.status, answer.body) == (200, {"key": key.id})
-    told = Caller(key=key.id, name="web", limits=limits, bill_to="org", admin=True)
+    told = Caller(id=key.id, name="web", limits=limits, bill_to="org", admin=True)
     assert gate.callers == [told] * 4
 
 
@@ -169,17 +169,17 @@ async def test_whoever_has_none_is_refused(gate: Gate, headers: list[tuple[str, 
                 max_size=4), st.booleans())  # fmt: skip
 async def test_no_header_is_too_strange(gate: Gate, headers: list[tuple[str, bytes]], keyed: bool) -> None:
     """Whatever bytes stand in it, with keys or without: it is let in or refused, never a crash."""
-    if keyed and not gate.book.ever_keyed():
+    if keyed and not gate.book.requires_keys():
         gate.add()
     answer = await gate.ask(*headers, host=False)
-    assert answer.status in ((401,) if gate.book.ever_keyed() else (200, 401, 403))
+    assert answer.status in ((401,) if gate.book.requires_keys() else (200, 401, 403))
 
 
 async def test_a_wrong_secret_of_a_right_id_is_as_unknown_as_any(gate: Gate) -> None:
     """Not even a revoked key's state is told to whoever does not have all of its text."""
     key, text = gate.add()
     wrong = text[:-1] + ("a" if text[-1] != "a" else "b")
-    unknown = (await gate.bearer(new_key()[1])).body
+    unknown = (await gate.bearer(generate_api_key()[1])).body
     assert (await gate.bearer(wrong)).body == unknown
     gate.book.revoke_key(key.id, gate.time)
     assert (await gate.bearer(wrong)).body == unknown
@@ -191,7 +191,7 @@ async def test_a_key_revoked_in_the_middle_opens_nothing_more(gate: Gate, tmp_pa
     """By another process, from the next request on; and without any key left, nobody comes in without one."""
     key, text = gate.add()
     assert (await gate.bearer(text)).status == 200
-    command = Book(tmp_path / "gateway.sqlite3")
+    command = GatewayDatabase(tmp_path / "gateway.sqlite3")
     command.revoke_key(key.id, 1.0)
     command.close()
     assert (await gate.bearer(text)).status == 401
@@ -211,9 +211,9 @@ async def test_a_key_expires_at_its_second(gate: Gate) -> None:
 async def test_secrets_are_neither_told_nor_logged(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
     """Not of a key that opens, nor of one that does not, nor of a token."""
     caplog.set_level(logging.DEBUG)
-    gate.configure(Config(caller_tokens=True))
+    gate.configure(Config(allow_caller_tokens=True))
     _, text = gate.add()
-    shown = [text, new_key()[1], TOKEN, "hf_bad!"]
+    shown = [text, generate_api_key()[1], TOKEN, "hf_bad!"]
     answers = [await gate.bearer(one) for one in shown]
     told = repr(answers) + repr(gate.callers) + caplog.text
     assert len(gate.callers) == 2
@@ -225,20 +225,20 @@ async def test_secrets_are_neither_told_nor_logged(gate: Gate, caplog: pytest.Lo
 
 async def test_a_caller_s_own_token_is_taken_where_the_operator_says_so(gate: Gate) -> None:
     """With keys and without, from anywhere: its owner pays. The same token is the same caller."""
-    gate.configure(Config(caller_tokens=True))
+    gate.configure(Config(allow_caller_tokens=True))
     assert (await gate.bearer(TOKEN, client=("203.0.113.9", 5))).status == 200
-    gate.add(limits=Limits(images_per_day=0))
+    gate.add(limits=KeyLimits(images_per_day=0))
     assert (await gate.bearer(TOKEN)).status == 200
     first, second = gate.callers
     assert first == second
-    assert first.key.startswith("hf:")
-    assert len(first.key) == 15
-    assert first.token is not None
-    assert first.token.reveal() == TOKEN
+    assert first.id.startswith("hf:")
+    assert len(first.id) == 15
+    assert first.hf_token is not None
+    assert first.hf_token.reveal() == TOKEN
     assert TOKEN not in repr(first)
-    assert (first.limits, first.admin, first.bill_to) == (Limits(), False, None)
+    assert (first.limits, first.admin, first.bill_to) == (KeyLimits(), False, None)
     await gate.bearer(TOKEN + "x")
-    assert gate.callers[-1].key != first.key
+    assert gate.callers[-1].id != first.id
     for damaged in ("hf_", "hf_a b c d e f", "hf_abc\tdefgh"):
         assert (await gate.bearer(damaged)).status == 401
 
@@ -326,7 +326,7 @@ async def test_a_token_that_would_not_be_billed_is_not_passed_over(gate: Gate) -
 def test_listening_to_other_machines_needs_keys(host: str, own: bool) -> None:
     """Every address that is not surely this machine's own."""
     assert is_loopback(host) is own
-    assert must_have_keys(host) is not own
+    assert requires_api_keys(host) is not own
 
 
 # -- how often --------------------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def test_listening_to_other_machines_needs_keys(host: str, own: bool) -> None:
 
 async def test_requests_a_minute_are_counted_and_told(gate: Gate) -> None:
     """As OpenAI's headers have it, on every answer; over the limit 429, with the time to wait."""
-    _, text = gate.add(limits=Limits(requests_per_minute=3))
+    _, text = gate.add(limits=KeyLimits(requests_per_minute=3))
     left = []
     for _ in range(3):
         answer = await gate.bearer(text)
@@ -360,38 +360,38 @@ async def test_requests_a_minute_are_counted_and_told(gate: Gate) -> None:
 def test_no_key_makes_more_than_its_bucket_gives(limit: int, waits: list[float]) -> None:
     """Over any time: a full bucket, and what has flowed in since; and a wait that was told is long enough."""
     now = [0.0]
-    pace = Pace(lambda: now[0])
+    pace = TokenBucketLimiter(lambda: now[0])
     granted = 0
     for wait in waits:
         now[0] += wait
-        passed = pace.take("k", limit)
-        granted += passed.granted
+        passed = pace.acquire("k", limit)
+        granted += passed.allowed
         assert granted <= limit + now[0] * limit / 60 + 1e-6
         assert 0 <= passed.remaining <= limit
-        if not passed.granted:
-            now[0] += passed.after + 1e-6
-            assert pace.take("k", limit).granted
+        if not passed.allowed:
+            now[0] += passed.retry_after + 1e-6
+            assert pace.acquire("k", limit).allowed
             granted += 1
 
 
 def test_a_lower_limit_holds_at_once() -> None:
     """A bucket never holds more than the limit of now."""
     now = [0.0]
-    pace = Pace(lambda: now[0])
-    assert pace.take("k", 100).remaining == 99
-    assert pace.take("k", 2).remaining == 1
-    assert pace.take("k", 2).granted
-    assert not pace.take("k", 2).granted
+    pace = TokenBucketLimiter(lambda: now[0])
+    assert pace.acquire("k", 100).remaining == 99
+    assert pace.acquire("k", 2).remaining == 1
+    assert pace.acquire("k", 2).allowed
+    assert not pace.acquire("k", 2).allowed
 
 
 def test_quiet_keys_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bucket that is full says nothing."""
     monkeypatch.setattr("hfmedia.server.entrance.pace.MOST_BUCKETS", 10)
     now = [0.0]
-    pace = Pace(lambda: now[0])
+    pace = TokenBucketLimiter(lambda: now[0])
     for number in range(100):
         now[0] += 10
-        pace.take(str(number), 5)
+        pace.acquire(str(number), 5)
         assert len(pace._buckets) <= 11
 
 
@@ -400,7 +400,7 @@ def test_quiet_keys_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch)
 )
 def test_a_span_is_told_as_openai_does(seconds: float, text: str) -> None:
     """Rounded up."""
-    assert span(seconds) == text
+    assert format_duration(seconds) == text
 
 
 # -- models -----------------------------------------------------------------------------------------------------------
@@ -421,12 +421,12 @@ MODELS: list[tuple[tuple[str, ...], str, bool]] = [
 @pytest.mark.parametrize(("patterns", "model", "may"), MODELS)
 def test_a_key_may_use_the_models_that_fit_its_patterns(patterns: tuple[str, ...], model: str, may: bool) -> None:
     """By the model's id, whoever provides it."""
-    caller = Caller(key="k", name="web", limits=Limits(models=patterns))
+    caller = Caller(id="k", name="web", limits=KeyLimits(models=patterns))
     if may:
-        check_model(caller, model)
+        require_model_access(caller, model)
         return
-    with pytest.raises(Refusal) as caught:
-        check_model(caller, model)
+    with pytest.raises(ApiError) as caught:
+        require_model_access(caller, model)
     assert (caught.value.status, caught.value.code, caught.value.param) == (403, "model_not_allowed", "model")
     assert patterns[0] in caught.value.message
 

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, KONTEXT, Serve, Served
+from .conftest import FLUX, KONTEXT, Serve, RunningGateway
 from .test_jobs_api import PATIENCE, asked, ended
 
 TOGETHER, REPLICATE = f"{FLUX}:together", f"{FLUX}:replicate"
@@ -40,12 +40,12 @@ def bomb() -> bytes:
     )
 
 
-async def generated(http: aiohttp.ClientSession, gateway: Served, **fields: Any) -> tuple[int, dict[str, Any]]:
+async def generated(http: aiohttp.ClientSession, gateway: RunningGateway, **fields: Any) -> tuple[int, dict[str, Any]]:
     """Status and answer of one request."""
     return await asked(http, "POST", f"{gateway.api}/{GENERATE}", json={"prompt": "a fox", "model": FLUX, **fields})
 
 
-async def test_an_answer_tells_all_that_is_known(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_an_answer_tells_all_that_is_known(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """OpenAI's fields, and beside them who made it, with what, and what that cost."""
     wish = {"prompt": "a fox", "model": TOGETHER, "seed": 7, "size": "512x512"}
     async with http.post(f"{gateway.api}/{GENERATE}", json=wish) as answer:
@@ -73,7 +73,7 @@ SHAPES = [
 
 @pytest.mark.parametrize(("fields", "holds"), SHAPES)
 async def test_the_answer_has_the_shape_that_was_asked_for(
-    gateway: Served, http: aiohttp.ClientSession, fields: dict[str, Any], holds: set[str]
+    gateway: RunningGateway, http: aiohttp.ClientSession, fields: dict[str, Any], holds: set[str]
 ) -> None:
     """Exactly that; where nobody asked, what clients look for by the model's name."""
     status, told = await generated(http, gateway, **fields)
@@ -81,7 +81,7 @@ async def test_the_answer_has_the_shape_that_was_asked_for(
     assert {name for name in ("b64_json", "url") if name in told["data"][0]} == holds
 
 
-async def test_several_outputs_are_several_pictures(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_several_outputs_are_several_pictures(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """With seeds of their own."""
     status, told = await generated(http, gateway, n=3, response_format="b64_json")
     assert status == 200
@@ -94,7 +94,7 @@ FORMATS = [("png", None, "PNG"), ("jpeg", 40, "JPEG"), ("webp", 80, "WEBP"), ("g
 
 @pytest.mark.parametrize(("wanted", "compression", "found"), FORMATS)
 async def test_another_format_is_made_of_what_the_provider_gave(
-    gateway: Served, http: aiohttp.ClientSession, wanted: str, compression: int | None, found: str
+    gateway: RunningGateway, http: aiohttp.ClientSession, wanted: str, compression: int | None, found: str
 ) -> None:
     """The bytes are that format, at the address as well, and the original is kept as it came."""
     fields = {"output_format": wanted, **({"output_compression": compression} if compression is not None else {})}
@@ -109,7 +109,7 @@ async def test_another_format_is_made_of_what_the_provider_gave(
         assert await answer.read() == data
 
 
-async def test_what_was_ignored_or_changed_is_told(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_what_was_ignored_or_changed_is_told(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """By its name."""
     odd = {"size": "1e9x1", "quality": "high", "style": "vivid", "mask": "x", "colour": "red", "user": "me"}
     status, told = await generated(http, gateway, **odd)
@@ -121,7 +121,9 @@ async def test_what_was_ignored_or_changed_is_told(gateway: Served, http: aiohtt
 
 
 @pytest.mark.parametrize("way", ["file", "files", "url", "list"])
-async def test_an_image_is_edited_however_it_comes(gateway: Served, http: aiohttp.ClientSession, way: str) -> None:
+async def test_an_image_is_edited_however_it_comes(
+    gateway: RunningGateway, http: aiohttp.ClientSession, way: str
+) -> None:
     """Of several only the first is used, and that is told."""
     data = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
     more: dict[str, Any]
@@ -157,7 +159,13 @@ FAULTS = [
 
 @pytest.mark.parametrize(("provider", "fault", "status", "code", "retry"), FAULTS)
 async def test_a_failure_says_what_it_was_and_whether_to_try_again(
-    gateway: Served, http: aiohttp.ClientSession, provider: str, fault: str, status: int, code: str, retry: str | None
+    gateway: RunningGateway,
+    http: aiohttp.ClientSession,
+    provider: str,
+    fault: str,
+    status: int,
+    code: str,
+    retry: str | None,
 ) -> None:
     """In OpenAI's shape, with the job's id; what may have been bought is never to be sent again by itself."""
     gateway.fault(provider, fault, times=20)
@@ -170,7 +178,7 @@ async def test_a_failure_says_what_it_was_and_whether_to_try_again(
     assert told["provider"] == provider
 
 
-async def test_two_of_three_are_two_pictures_and_a_word(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_two_of_three_are_two_pictures_and_a_word(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """One output's failure costs no other."""
     gateway.fault("replicate", "fail", times=1)
     status, told = await generated(http, gateway, model=REPLICATE, n=3)
@@ -180,7 +188,9 @@ async def test_two_of_three_are_two_pictures_and_a_word(gateway: Served, http: a
     assert len(told["job_ids"]) == 3
 
 
-async def test_a_client_that_hangs_up_finds_its_picture_again(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_client_that_hangs_up_finds_its_picture_again(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """Under its idempotency key; it was bought once."""
     gateway.fault("replicate", "cold", seconds=50)
     wish = {"prompt": "a fox", "model": REPLICATE, "response_format": "url"}
@@ -195,7 +205,9 @@ async def test_a_client_that_hangs_up_finds_its_picture_again(gateway: Served, h
     assert gateway.submissions == 1
 
 
-async def test_requests_at_once_under_one_key_are_one_purchase(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_requests_at_once_under_one_key_are_one_purchase(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """None of them was there before the others; without a key each is a picture of its own."""
     wish, headers = {"prompt": "a fox", "model": TOGETHER}, {"Idempotency-Key": "mine"}
     route = f"{gateway.api}/{GENERATE}"
@@ -270,7 +282,9 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str | None]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_bad_input_gets_a_clear_answer_and_no_job(shared: Served, http: aiohttp.ClientSession, name: str) -> None:
+async def test_bad_input_gets_a_clear_answer_and_no_job(
+    shared: RunningGateway, http: aiohttp.ClientSession, name: str
+) -> None:
     """The right status, the field at fault, OpenAI's shape; nothing was sent, and nothing is left behind."""
     route, more, status, param = BAD[name]
     if callable(more.get("data")):
@@ -313,7 +327,7 @@ HANGS_UP = {
 
 @pytest.mark.parametrize("name", HANGS_UP)
 async def test_whoever_hangs_up_while_sending_leaves_no_trace(
-    gateway: Served, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, name: str
+    gateway: RunningGateway, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """No job, no traceback; the next one is served."""
     head, begun = HANGS_UP[name]

@@ -11,12 +11,14 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import KONTEXT, Served
+from .conftest import KONTEXT, RunningGateway
 from .test_images import GENERATE, REPLICATE, TOGETHER, generated, png
 from .test_jobs_api import asked, ended
 
 
-async def events(http: aiohttp.ClientSession, gateway: Served, **fields: Any) -> tuple[bytes, list[dict[str, Any]]]:
+async def events(
+    http: aiohttp.ClientSession, gateway: RunningGateway, **fields: Any
+) -> tuple[bytes, list[dict[str, Any]]]:
     """The stream as it came, and its data."""
     wish = {"prompt": "a fox", "model": TOGETHER, "stream": True, **fields}
     async with http.post(f"{gateway.api}/{GENERATE}", json=wish) as answer:
@@ -27,7 +29,7 @@ async def events(http: aiohttp.ClientSession, gateway: Served, **fields: Any) ->
     return raw, [json.loads(line[6:]) for line in raw.split(b"\n") if line.startswith(b"data: ")]
 
 
-async def test_a_stream_is_well_formed(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_stream_is_well_formed(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Each event: its name, its data with the same type, an empty line; nothing else, above all no id and no retry."""
     raw, told = await events(http, gateway, n=2, partial_images=2)
     blocks = raw.decode().split("\n\n")
@@ -43,7 +45,9 @@ async def test_a_stream_is_well_formed(gateway: Served, http: aiohttp.ClientSess
         assert any("partial_images" in words for words in data["warnings"])
 
 
-async def test_a_failure_in_a_stream_is_an_event_that_sdks_raise(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_failure_in_a_stream_is_an_event_that_sdks_raise(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """Nested, as they read it; what is wrong before anything is sent is a plain answer."""
     gateway.fault("replicate", "fail", times=5)
     _, told = await events(http, gateway, model=REPLICATE)
@@ -54,7 +58,7 @@ async def test_a_failure_in_a_stream_is_an_event_that_sdks_raise(gateway: Served
 
 
 async def test_a_stream_that_nobody_reads_is_finished_all_the_same(
-    gateway: Served, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    gateway: RunningGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A quiet one says so in comments alone; whoever hangs up stops nothing."""
     monkeypatch.setattr("hfmedia.server.sse.QUIET", 0.1)
@@ -67,7 +71,7 @@ async def test_a_stream_that_nobody_reads_is_finished_all_the_same(
     assert gateway.submissions == 1
 
 
-async def test_an_edit_streams_under_its_own_name(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_an_edit_streams_under_its_own_name(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """A form has ``stream`` as text; the fields that were ignored are told in the event."""
     form = aiohttp.FormData({"prompt": "autumn", "model": KONTEXT, "stream": "true", "partial_images": "1"})
     form.add_field("image", png(), filename="upload", content_type="application/octet-stream")
@@ -78,14 +82,16 @@ async def test_an_edit_streams_under_its_own_name(gateway: Served, http: aiohttp
     assert "partial_images" in json.loads(raw.split("\n")[1][6:])["warnings"][0]
 
 
-async def test_one_failure_among_several_spares_the_others(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_one_failure_among_several_spares_the_others(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """Each output is an event of its own, whichever way it ended."""
     gateway.fault("replicate", "fail", times=1)
     _, told = await events(http, gateway, model=REPLICATE, n=3)
     assert sorted(data["type"] for data in told) == ["error"] + ["image_generation.completed"] * 2
 
 
-async def test_a_stream_that_was_lost_is_told_again(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_stream_that_was_lost_is_told_again(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """By its idempotency key, without a second purchase."""
     wish = {"prompt": "a fox", "model": TOGETHER, "stream": True}
     told: list[Any] = []

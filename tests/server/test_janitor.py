@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from hfmedia.core.errors import StoreError
+from hfmedia.core.errors import StorageError
 from hfmedia.core.job import Job
-from hfmedia.core.request import InputImage, Request
-from hfmedia.server.books.book import Book
-from hfmedia.server.books.keys import Limits
-from hfmedia.server.books.orders import Ask, Order
+from hfmedia.core.request import InputImage, GenerationRequest
+from hfmedia.server.books.book import GatewayDatabase
+from hfmedia.server.books.keys import KeyLimits
+from hfmedia.server.books.orders import GenerationSpec, Generation
 from hfmedia.server.config import Config
 from hfmedia.server.media import janitor as module
-from hfmedia.server.media.janitor import GRACE, Janitor, Swept, sweep
+from hfmedia.server.media.janitor import UNDELETE_GRACE_PERIOD, Janitor, SweepResult, sweep
 from hfmedia.server.media.renditions import Renditions
 from hfmedia.store import Media
-from hfmedia.store.names import sidecar_of
+from hfmedia.store.names import sidecar_path
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -35,30 +35,32 @@ class Yard:
 
     def __init__(self, home: Path, days: float = 30.0) -> None:
         self.home, self.jobs = home, dict[str, list[Job]]()
-        self.config = Config(media_days=days)
-        self.book = Book(home / "book.sqlite3", clock=lambda: NOW)
+        self.config = Config(media_retention_days=days)
+        self.book = GatewayDatabase(home / "book.sqlite3", clock=lambda: NOW)
         self.renditions = Renditions(home / "renditions")
         self.inputs = SimpleNamespace(folder=home / "inputs")
         self.works = SimpleNamespace(jobs_of=self._jobs_of)
 
-    async def _jobs_of(self, order: Order) -> list[Job]:
+    async def _jobs_of(self, order: Generation) -> list[Job]:
         return self.jobs[order.id]
 
     def order(
         self, name: str, *, age: float = 0.0, state: Any = "stored", inputs: str | None = None, **told: Any
-    ) -> Order:
+    ) -> Generation:
         """An order of one output, so many seconds old, with its files."""
         image = InputImage(sha256=inputs, mime="image/png") if inputs else None
-        ask = Ask(prompt=name, task="text-to-image", image=image)
-        order = Order(id=name, key="k", kind="image", at=NOW - age, n=1, api="images", ask=ask)
-        self.book.reserve(order, Limits(), now=NOW - age)
+        ask = GenerationSpec(prompt=name, task="text-to-image", image=image)
+        order = Generation(id=name, caller_id="k", kind="image", created_at=NOW - age, n=1, api="images", spec=ask)
+        self.book.reserve(order, KeyLimits(), now=NOW - age)
         if state in ("stored", "failed", "cancelled"):
-            self.book.settle(name, charged=None, images=1, videos=0)
+            self.book.settle_charges(name, charged_usd=None, images=1, videos=0)
         for index, at in told.get("deleted", {}).items():
             self.book.mark_deleted(name, index, at)
-        media = {"files": [self.media(name).facts()]} if state == "stored" else None
-        wish = Request(task="text-to-image", model="org/name")
-        self.jobs[name] = [Job(id=f"job-{name}", request=wish, state=state, key=order.job_key(0), media=media)]
+        media = {"files": [self.media(name).to_dict()]} if state == "stored" else None
+        wish = GenerationRequest(task="text-to-image", model="org/name")
+        self.jobs[name] = [
+            Job(id=f"job-{name}", request=wish, state=state, idempotency_key=order.job_key(0), media=media)
+        ]
         if inputs:
             self.put(self.inputs.folder / inputs, age)
         return order
@@ -73,7 +75,7 @@ class Yard:
         media = Media(path=path, mime="image/png", bytes=len(data), sha256=digest, job_id=f"job-{name}", created=NOW)
         import json
 
-        sidecar_of(path).write_text(json.dumps(media.facts()))
+        sidecar_path(path).write_text(json.dumps(media.to_dict()))
         self.put(self.renditions.folder / f"{digest}.t.webp", 0)
         return media
 
@@ -93,9 +95,9 @@ class Yard:
 
     def known(self) -> set[str]:
         """The orders in the book."""
-        return {order.id for order in self.book.orders(None, limit=None)}
+        return {order.id for order in self.book.generations(None, limit=None)}
 
-    async def sweep(self, now: float = NOW) -> Swept:
+    async def sweep(self, now: float = NOW) -> SweepResult:
         """One sweep."""
         return await sweep(self, now)  # type: ignore[arg-type]
 
@@ -112,34 +114,34 @@ async def test_what_is_old_goes_and_what_is_young_stays(yard: Yard) -> None:
     """Files, facts, renditions and inputs go together, and the order is forgotten."""
     yard.order("old", age=31 * DAY, inputs="aa")
     yard.order("young", age=29 * DAY, inputs="bb")
-    assert await yard.sweep() == Swept(outputs=1, inputs=1, orders=1)
+    assert await yard.sweep() == SweepResult(outputs=1, inputs=1, generations=1)
     assert yard.left() == yard.known() == {"young"}
     assert [path.name for path in yard.inputs.folder.iterdir()] == ["bb"]
-    assert await yard.sweep() == Swept()
+    assert await yard.sweep() == SweepResult()
 
 
 async def test_an_owner_has_an_hour_to_change_their_mind(yard: Yard) -> None:
     """What was deleted goes after the grace, with its input; its order stays in the book as deleted."""
-    yard.order("fresh", age=DAY, deleted={0: NOW - GRACE + 60}, inputs="aa")
-    yard.order("gone", age=DAY, deleted={0: NOW - GRACE - 60}, inputs="bb")
-    assert await yard.sweep() == Swept(outputs=1, inputs=1)
+    yard.order("fresh", age=DAY, deleted={0: NOW - UNDELETE_GRACE_PERIOD + 60}, inputs="aa")
+    yard.order("gone", age=DAY, deleted={0: NOW - UNDELETE_GRACE_PERIOD - 60}, inputs="bb")
+    assert await yard.sweep() == SweepResult(outputs=1, inputs=1)
     assert yard.left() == {"fresh"} and yard.known() == {"fresh", "gone"}
-    assert await yard.sweep(NOW + GRACE) == Swept(outputs=1, inputs=1)
+    assert await yard.sweep(NOW + UNDELETE_GRACE_PERIOD) == SweepResult(outputs=1, inputs=1)
     assert yard.left() == set()
 
 
 async def test_what_is_brought_back_while_it_sweeps_stays(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """The orders were read a moment ago: their owner may have been quicker."""
-    order = yard.order("saved", age=DAY, deleted={0: NOW - GRACE - 60})
-    read = yard.book.orders
+    order = yard.order("saved", age=DAY, deleted={0: NOW - UNDELETE_GRACE_PERIOD - 60})
+    read = yard.book.generations
 
-    def late(*given: Any, **more: Any) -> list[Order]:
+    def late(*given: Any, **more: Any) -> list[Generation]:
         found = read(*given, **more)
         yard.book.mark_deleted(order.id, 0, None)
         return found
 
     monkeypatch.setattr(yard.book, "orders", late)
-    assert await yard.sweep() == Swept()
+    assert await yard.sweep() == SweepResult()
     assert yard.left() == {"saved"}
 
 
@@ -147,7 +149,7 @@ async def test_what_is_brought_back_while_it_sweeps_stays(yard: Yard, monkeypatc
 async def test_a_job_that_has_not_ended_keeps_everything(yard: Yard, state: str) -> None:
     """However old it is, and even if it was deleted: its input may be needed, and it may still bring its media."""
     yard.order("open", age=99 * DAY, state=state, inputs="aa", deleted={0: NOW - DAY})
-    assert await yard.sweep() == Swept()
+    assert await yard.sweep() == SweepResult()
     assert yard.known() == {"open"} and (yard.inputs.folder / "aa").exists()
 
 
@@ -156,7 +158,7 @@ async def test_for_ever_means_for_ever(tmp_path: Path) -> None:
     yard = Yard(tmp_path, days=0)
     yard.order("old", age=9999 * DAY)
     yard.order("deleted", age=DAY, deleted={0: NOW - DAY})
-    assert await yard.sweep() == Swept(outputs=1)
+    assert await yard.sweep() == SweepResult(outputs=1)
     assert yard.left() == {"old"} and yard.known() == {"old", "deleted"}
     yard.book.close()
 
@@ -175,16 +177,16 @@ async def test_a_name_that_belongs_to_something_else_by_now_stays(yard: Yard) ->
     yard.order("old", age=31 * DAY)
     path = yard.home / "media" / "old.png"
     path.write_bytes(b"somebody else's")
-    sidecar_of(path).write_text('{"job_id": "other", "sha256": "00"}')
+    sidecar_path(path).write_text('{"job_id": "other", "sha256": "00"}')
     assert (await yard.sweep()).outputs == 0
-    assert path.read_bytes() == b"somebody else's" and sidecar_of(path).exists()
+    assert path.read_bytes() == b"somebody else's" and sidecar_path(path).exists()
 
 
 async def test_a_file_without_its_facts_is_known_by_its_bytes(yard: Yard) -> None:
     """The facts may be gone; the digest tells that it is ours."""
     yard.order("old", age=31 * DAY)
     path = yard.home / "media" / "old.png"
-    sidecar_of(path).unlink()
+    sidecar_path(path).unlink()
     assert (await yard.sweep()).outputs == 1
     assert not path.exists()
 
@@ -195,7 +197,7 @@ async def test_files_that_are_missing_already_stop_nothing(yard: Yard) -> None:
     yard.order("second", age=31 * DAY)
     for path in (yard.home / "media").glob("first*"):
         path.unlink()
-    assert await yard.sweep() == Swept(outputs=1, orders=2)
+    assert await yard.sweep() == SweepResult(outputs=1, generations=2)
     assert yard.left() == set()
 
 
@@ -211,10 +213,10 @@ async def test_a_file_that_would_not_go_is_tried_again(yard: Yard, monkeypatch: 
         return real(media)
 
     monkeypatch.setattr(module, "_remove_media", stubborn)
-    assert await yard.sweep() == Swept(outputs=2, orders=1, troubles=1)
+    assert await yard.sweep() == SweepResult(outputs=2, generations=1, errors=1)
     assert yard.known() == {"b", "c"}
     monkeypatch.setattr(module, "_remove_media", real)
-    assert await yard.sweep() == Swept(outputs=1, orders=2)
+    assert await yard.sweep() == SweepResult(outputs=1, generations=2)
     assert yard.left() == set()
 
 
@@ -232,7 +234,7 @@ async def test_many_orders_are_read_in_pages(yard: Yard, monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "PAGE", 3)
     for number in range(7):
         yard.order(f"o{number}", age=(40 - number) * DAY)
-    assert (await yard.sweep()).orders == 7
+    assert (await yard.sweep()).generations == 7
 
 
 async def test_it_sweeps_by_itself_through_trouble_until_it_is_closed(
@@ -242,16 +244,16 @@ async def test_it_sweeps_by_itself_through_trouble_until_it_is_closed(
     times: list[float] = []
     enough = asyncio.Event()
 
-    async def swept(gateway: Any, now: float) -> Swept:
+    async def swept(gateway: Any, now: float) -> SweepResult:
         times.append(now)
         if len(times) == 1:
-            raise StoreError("the disk is full")
+            raise StorageError("the disk is full")
         if len(times) == 3:
             enough.set()
-        return Swept()
+        return SweepResult()
 
     monkeypatch.setattr(module, "sweep", swept)
-    janitor = Janitor(yard, first=0.0, every=0.001)  # type: ignore[arg-type]
+    janitor = Janitor(yard, initial_delay=0.0, interval=0.001)  # type: ignore[arg-type]
     janitor.start()
     async with asyncio.timeout(10):
         await enough.wait()

@@ -12,15 +12,15 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from hfmedia.server.books.keys import Key, new_key
-from hfmedia.server.own.views import media_of
+from hfmedia.server.books.keys import ApiKey, generate_api_key
+from hfmedia.server.own.views import stored_media
 
-from .conftest import FLUX, KONTEXT, WAN, Serve, Served
+from .conftest import FLUX, KONTEXT, WAN, Serve, RunningGateway
 
 PATIENCE = 30  # seconds, a gross bound
 
 
-async def made(http: aiohttp.ClientSession, gateway: Served, **fields: Any) -> list[dict[str, Any]]:
+async def made(http: aiohttp.ClientSession, gateway: RunningGateway, **fields: Any) -> list[dict[str, Any]]:
     """The jobs that a request began."""
     async with http.post(f"{gateway.api}/jobs", json=fields) as answer:
         told = await answer.json()
@@ -30,7 +30,7 @@ async def made(http: aiohttp.ClientSession, gateway: Served, **fields: Any) -> l
         return jobs
 
 
-async def ended(http: aiohttp.ClientSession, gateway: Served, job_id: str) -> dict[str, Any]:
+async def ended(http: aiohttp.ClientSession, gateway: RunningGateway, job_id: str) -> dict[str, Any]:
     """A job once it has ended."""
     async with asyncio.timeout(PATIENCE):
         while True:
@@ -47,7 +47,9 @@ async def asked(http: aiohttp.ClientSession, method: str, url: str, **more: Any)
         return answer.status, await answer.json()
 
 
-async def test_a_job_is_told_from_the_first_moment_to_its_file(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_job_is_told_from_the_first_moment_to_its_file(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """It is there at once; done, it has a file that anybody with its name can fetch, and all that is known of it."""
     (job,) = await made(http, gateway, prompt="a red fox", model=FLUX, seed=7, size="512x512")
     assert job["status"] in ("queued", "in_progress", "completed")
@@ -63,7 +65,7 @@ async def test_a_job_is_told_from_the_first_moment_to_its_file(gateway: Served, 
         assert answer.status == 200
 
 
-async def test_several_outputs_have_seeds_of_their_own(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_several_outputs_have_seeds_of_their_own(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """One after the other from the first; each is a job of its own."""
     jobs = await made(http, gateway, prompt="a fox", model=FLUX, n=3, seed=10)
     done = [await ended(http, gateway, job["id"]) for job in jobs]
@@ -72,7 +74,7 @@ async def test_several_outputs_have_seeds_of_their_own(gateway: Served, http: ai
     assert len({job["order"] for job in done}) == 1
 
 
-async def test_the_events_of_a_job_end_with_it(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_the_events_of_a_job_end_with_it(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Each carries the whole job; the last is called done."""
     (job,) = await made(http, gateway, prompt="waves", model=f"{WAN}:fal-ai", task="text-to-video")
     names, last = [], {}
@@ -88,7 +90,7 @@ async def test_the_events_of_a_job_end_with_it(gateway: Served, http: aiohttp.Cl
     assert last["status"] == "completed"
 
 
-async def test_one_stream_tells_of_all_jobs(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_one_stream_tells_of_all_jobs(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Also of those that begin after it was opened."""
     async with http.get(f"{gateway.api}/events") as stream:
         assert (await stream.content.readline()).startswith(b":")
@@ -104,7 +106,9 @@ async def test_one_stream_tells_of_all_jobs(gateway: Served, http: aiohttp.Clien
                     done.add(json.loads(line[6:])["id"])
 
 
-async def test_the_stream_tells_what_was_deleted_and_came_back(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_the_stream_tells_what_was_deleted_and_came_back(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """So that every other page of the same person shows the same."""
     (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
     assert (await ended(http, gateway, job["id"]))["choice"] == f"{FLUX}:together"
@@ -124,7 +128,7 @@ async def test_the_stream_tells_what_was_deleted_and_came_back(gateway: Served, 
         assert (name, told["id"], told["deleted_at"]) == ("done", job["id"], None)
 
 
-async def test_jobs_are_listed_in_pages_newest_first(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_jobs_are_listed_in_pages_newest_first(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Pages join without a gap and without a double; words of the prompt find."""
     ids = [
         job["id"] for number in range(3) for job in await made(http, gateway, prompt=f"fox {number}", model=FLUX, n=2)
@@ -147,7 +151,9 @@ async def test_jobs_are_listed_in_pages_newest_first(gateway: Served, http: aioh
     assert page["data"] == []
 
 
-async def test_a_deleted_job_is_out_of_sight_and_can_come_back(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_deleted_job_is_out_of_sight_and_can_come_back(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """Its neighbours of the same order stay."""
     first, second = await made(http, gateway, prompt="a fox", model=FLUX, n=2)
     for job in (first, second):
@@ -167,25 +173,27 @@ async def test_a_deleted_job_is_out_of_sight_and_can_come_back(gateway: Served, 
     assert (await asked(http, "GET", f"{gateway.api}/jobs?status=deleted"))[1]["data"] == []
 
 
-async def test_what_was_deleted_too_long_ago_cannot_come_back(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_what_was_deleted_too_long_ago_cannot_come_back(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """After an hour it is not listed; once its file is gone that is told, and it stays deleted."""
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
     await ended(http, gateway, job["id"])
     url = f"{gateway.api}/jobs/{job['id']}"
     await asked(http, "DELETE", url)
-    book = gateway.gateway.book
+    book = gateway.gateway.database
     book.mark_deleted(job["order"], 0, book.clock() - 3601)
     assert (await asked(http, "GET", f"{gateway.api}/jobs?status=deleted"))[1]["data"] == []
-    kept = await gateway.gateway.client.ledger.job(job["id"])
+    kept = await gateway.gateway.client.ledger.get(job["id"])
     assert kept is not None
-    (media,) = media_of(kept)
+    (media,) = stored_media(kept)
     media.path.unlink()
     status, told = await asked(http, "POST", f"{url}/restore")
     assert (status, told["error"]["code"]) == (410, "gone")
     assert (await asked(http, "GET", url))[0] == 404
 
 
-async def test_cancelling_reaches_the_provider(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_cancelling_reaches_the_provider(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """And the job says so."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     (job,) = await made(http, gateway, prompt="waves", model=f"{WAN}:fal-ai", task="text-to-video")
@@ -197,7 +205,9 @@ async def test_cancelling_reaches_the_provider(gateway: Served, http: aiohttp.Cl
     assert told["error"]["next"]
 
 
-async def test_a_move_to_another_provider_is_told_with_its_reason(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_move_to_another_provider_is_told_with_its_reason(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """On the job, and as the reason for which the provider rests."""
     gateway.fault("fal-ai", "credit", times=10)
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
@@ -210,7 +220,7 @@ async def test_a_move_to_another_provider_is_told_with_its_reason(gateway: Serve
     assert "fal-ai" in fal["reason"]
 
 
-async def test_a_doubt_is_told_and_settled(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_doubt_is_told_and_settled(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Its answer was lost: it is never sent again by itself, but its owner may."""
     gateway.fault("together", "disconnect")
     (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
@@ -227,7 +237,9 @@ async def test_a_doubt_is_told_and_settled(gateway: Served, http: aiohttp.Client
     assert (await asked(http, "POST", url, json={"decision": "drop"}))[0] == 400
 
 
-async def test_of_many_who_settle_a_doubt_at_once_one_does(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_of_many_who_settle_a_doubt_at_once_one_does(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """It is sent once, and the others are told that it is settled."""
     gateway.fault("together", "disconnect")
     (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
@@ -241,7 +253,9 @@ async def test_of_many_who_settle_a_doubt_at_once_one_does(gateway: Served, http
     assert gateway.submissions == before + 1
 
 
-async def test_what_was_asked_for_is_told_beside_what_was_sent(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_what_was_asked_for_is_told_beside_what_was_sent(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """A provider that takes less changes nothing of what can be made again."""
     wish = {"aspect_ratio": "21:9", "seed": 5, "num_inference_steps": 7, "negative_prompt": "text", "extra": {"odd": 2}}
     (job,) = await made(http, gateway, prompt="a fox", model="Tongyi-MAI/Z-Image-Turbo", **wish)
@@ -250,7 +264,9 @@ async def test_what_was_asked_for_is_told_beside_what_was_sent(gateway: Served, 
     assert done["parameters"] != done["asked"]
 
 
-async def test_what_is_noted_on_the_way_is_known_afterwards(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_what_is_noted_on_the_way_is_known_afterwards(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """That a provider was asked last because it had just failed is not forgotten when the job is done."""
     gateway.fault("fal-ai", "credit", times=1)
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
@@ -261,7 +277,7 @@ async def test_what_is_noted_on_the_way_is_known_afterwards(gateway: Served, htt
     assert note.startswith("fal-ai")
 
 
-async def test_a_key_that_is_revoked_hears_nothing_more(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_key_that_is_revoked_hears_nothing_more(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Not even on a stream that it began before; neither does one that is an admin's no longer."""
     (key, text), (boss, high) = keyed(gateway), keyed(gateway, admin=True)
     streams = [
@@ -269,8 +285,8 @@ async def test_a_key_that_is_revoked_hears_nothing_more(gateway: Served, http: a
     ]
     for stream in streams:
         assert (await stream.content.readline()).startswith(b":")
-    gateway.gateway.book.revoke_key(key.id, 1.0)
-    gateway.gateway.book.change_key(boss.id, admin=False)
+    gateway.gateway.database.revoke_key(key.id, 1.0)
+    gateway.gateway.database.change_key(boss.id, admin=False)
     _, other = keyed(gateway)
     async with http.post(
         f"{gateway.api}/jobs", json={"prompt": "a fox", "model": FLUX}, headers={"Authorization": f"Bearer {other}"}
@@ -281,7 +297,9 @@ async def test_a_key_that_is_revoked_hears_nothing_more(gateway: Served, http: a
             assert b"data:" not in await stream.read()
 
 
-async def test_what_a_provider_says_to_one_key_no_other_hears(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_what_a_provider_says_to_one_key_no_other_hears(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """It may quote the prompt. That there was trouble, and of what kind, is everybody's."""
     (_, one), (_, other), (_, boss) = keyed(gateway), keyed(gateway), keyed(gateway, admin=True)
     gateway.fault("together", "status", status=400, text="no: project zeus launches in May")
@@ -303,15 +321,15 @@ async def test_what_a_provider_says_to_one_key_no_other_hears(gateway: Served, h
     assert heard[1] == "together refused the request"
 
 
-def keyed(gateway: Served, **fields: Any) -> tuple[Key, str]:
+def keyed(gateway: RunningGateway, **fields: Any) -> tuple[ApiKey, str]:
     """A key of the gateway, and its text."""
-    key_id, text, digest = new_key()
-    key = Key(id=key_id, name=key_id, made=0.0, **fields)
-    gateway.gateway.book.add_key(key, digest)
+    key_id, text, digest = generate_api_key()
+    key = ApiKey(id=key_id, name=key_id, created_at=0.0, **fields)
+    gateway.gateway.database.add_key(key, digest)
     return key, text
 
 
-async def test_a_preview_costs_nothing(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_preview_costs_nothing(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """It tells what each provider would be told, and what would be dropped."""
     wish = {"prompt": "a fox", "model": FLUX, "size": "1000x777", "negative_prompt": "dogs"}
     status, told = await asked(http, "POST", f"{gateway.api}/jobs/preview", json=wish)
@@ -320,7 +338,7 @@ async def test_a_preview_costs_nothing(gateway: Served, http: aiohttp.ClientSess
     assert gateway.submissions == 0
 
 
-async def test_an_image_comes_as_a_file_or_as_a_url(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_an_image_comes_as_a_file_or_as_a_url(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """The task follows from it."""
     picture = BytesIO()
     Image.new("RGB", (64, 64), "orange").save(picture, "PNG")
@@ -333,7 +351,7 @@ async def test_an_image_comes_as_a_file_or_as_a_url(gateway: Served, http: aioht
     assert (await ended(http, gateway, job["id"]))["status"] == "completed"
 
 
-async def test_the_same_key_is_the_same_order(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_the_same_key_is_the_same_order(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Twenty at once are one submission; another request under that key is refused."""
     wish, key = {"prompt": "a fox", "model": FLUX}, {"Idempotency-Key": "mine"}
     asking = [asked(http, "POST", f"{gateway.api}/jobs", json=wish, headers=key) for _ in range(20)]
@@ -362,7 +380,7 @@ WRONG: list[tuple[dict[str, Any], int, str | None]] = [
 
 @pytest.mark.parametrize(("wish", "status", "param"), WRONG)
 async def test_bad_input_is_refused_before_anything_is_sent(
-    shared: Served, http: aiohttp.ClientSession, wish: dict[str, Any], status: int, param: str | None
+    shared: RunningGateway, http: aiohttp.ClientSession, wish: dict[str, Any], status: int, param: str | None
 ) -> None:
     """In OpenAI's shape, with a sentence, and no job is left behind."""
     got, told = await asked(http, "POST", f"{shared.api}/jobs", json=wish)
@@ -373,7 +391,7 @@ async def test_bad_input_is_refused_before_anything_is_sent(
     assert shared.submissions == 0
 
 
-async def test_what_was_made_is_counted(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_what_was_made_is_counted(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Today and this month; a cost that nobody told is unknown, not zero."""
     for job in await made(http, gateway, prompt="a fox", model=f"{FLUX}:together", n=2):
         await ended(http, gateway, job["id"])
@@ -401,10 +419,10 @@ async def test_a_gateway_that_stops_keeps_its_jobs(serve: Serve, http: aiohttp.C
 
 
 async def test_what_is_told_of_a_job_never_goes_back_in_time(
-    gateway: Served, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    gateway: RunningGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader keeps the newest; the ledger's word at the end must not look older than the progress before it."""
-    works: Any = gateway.gateway.works
+    works: Any = gateway.gateway.service
     before = works._carrying.clock
     monkeypatch.setattr(works._carrying, "clock", lambda: before() + 100)  # it hears long after the ledger has written
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)

@@ -9,15 +9,15 @@ import aiohttp
 import pytest
 
 from hfmedia.core.request import TASKS
-from tests.catalog.little_hub import TOKEN, LittleHub, entry
+from tests.catalog.little_hub import TOKEN, FakeHub, mapping_entry
 
-from .conftest import FLUX, Serve, Served
+from .conftest import FLUX, Serve, RunningGateway
 from .test_jobs_api import asked
 from .test_works import bearer, key_for
 
 
 async def test_every_live_model_is_listed_with_its_tasks_and_providers(
-    shared: Served, http: aiohttp.ClientSession
+    shared: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """In OpenAI's shape, and narrowed by task or by words."""
     _, told = await asked(http, "GET", f"{shared.api}/models")
@@ -35,7 +35,9 @@ async def test_every_live_model_is_listed_with_its_tasks_and_providers(
 
 
 @pytest.mark.parametrize("name", [FLUX, quote(FLUX, safe=""), f"{FLUX}:together"])
-async def test_one_model_tells_what_each_provider_takes(shared: Served, http: aiohttp.ClientSession, name: str) -> None:
+async def test_one_model_tells_what_each_provider_takes(
+    shared: RunningGateway, http: aiohttp.ClientSession, name: str
+) -> None:
     """With its slash plain or quoted, and narrowed to a provider."""
     status, told = await asked(http, "GET", f"{shared.api}/models/{name}")
     assert (status, told["id"]) == (200, FLUX)
@@ -45,7 +47,7 @@ async def test_one_model_tells_what_each_provider_takes(shared: Served, http: ai
     assert (len(able) == 1) == name.endswith(":together")
 
 
-async def test_a_near_miss_is_told(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_near_miss_is_told(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Even by a gateway that was asked nothing before; and only what the key may use."""
     _, told = await asked(http, "GET", f"{gateway.api}/models/black-forest-labs/FLUX.1-schnel")
     assert f"Did you mean {FLUX}" in told["error"]["message"]
@@ -55,13 +57,13 @@ async def test_a_near_miss_is_told(gateway: Served, http: aiohttp.ClientSession)
 
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "a b", "..%2F..%2Fetc", f"{FLUX}:nobody", "%00"])
-async def test_an_unknown_model_is_not_found(shared: Served, http: aiohttp.ClientSession, name: str) -> None:
+async def test_an_unknown_model_is_not_found(shared: RunningGateway, http: aiohttp.ClientSession, name: str) -> None:
     """In OpenAI's shape and words."""
     status, told = await asked(http, "GET", f"{shared.api}/models/{name}")
     assert (status, told["error"]["code"]) == (404, "model_not_found")
 
 
-async def test_a_key_sees_what_it_may_use(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_key_sees_what_it_may_use(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """In the list, and one by one."""
     key = bearer(key_for(gateway, "narrow", models=("Qwen/*",)))
     _, told = await asked(http, "GET", f"{gateway.api}/models", headers=key)
@@ -105,19 +107,19 @@ async def test_aliases_show_only_what_a_key_may_use(serve: Serve, http: aiohttp.
 async def test_a_caller_with_an_own_token_sees_models(serve: Serve, http: aiohttp.ClientSession) -> None:
     """As the first thing that it asks."""
     gateway = serve(caller_tokens=True)
-    headers = bearer(gateway.world.token)
+    headers = bearer(gateway.sandbox.token)
     assert (await asked(http, "GET", f"{gateway.api}/models/{FLUX}", headers=headers))[0] == 200
     assert (await asked(http, "GET", f"{gateway.api}/models", headers=headers))[0] == 200
 
 
-async def test_a_model_cannot_be_deleted(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_model_cannot_be_deleted(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """OpenAI's clients have the method; here it is told in their shape that it is not understood."""
     status, told = await asked(http, "DELETE", f"{gateway.api}/models/{FLUX}")
     assert (status, told["error"]["code"]) == (405, "method_not_allowed")
 
 
 async def test_the_page_that_describes_the_api_needs_nothing_from_elsewhere(
-    shared: Served, http: aiohttp.ClientSession
+    shared: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """Every address in it is relative, every file is there, and nothing inline runs."""
     async with http.get(f"{shared.url}/docs") as answer:
@@ -136,9 +138,9 @@ async def test_the_page_that_describes_the_api_needs_nothing_from_elsewhere(
 
 async def test_one_model_asks_the_hub_for_that_one_alone(serve: Serve, http: aiohttp.ClientSession) -> None:
     """Which models stand for OpenAI's names is looked up for those names only."""
-    async with LittleHub() as hub:
-        hub.add("painters/brush", entry("fal-ai"))
+    async with FakeHub() as hub:
+        hub.add("painters/brush", mapping_entry("fal-ai"))
         served = serve(environ={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN})
         status, told = await asked(http, "GET", f"{served.api}/models/painters/brush")
         assert (status, told["tasks"]) == (200, ["text-to-image"])
-        assert [one.path for one in hub.asked] == ["/api/models/painters/brush"]
+        assert [one.path for one in hub.requests] == ["/api/models/painters/brush"]

@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 
 from hfmedia.core.answers import Cost, Route
 from hfmedia.core.job import Job
-from hfmedia.core.request import InputImage, Request, Task
+from hfmedia.core.request import InputImage, GenerationRequest, Task
 from hfmedia.server.books.money import (
-    KeyReusedError,
-    OverLimitError,
-    charge_of,
+    IdempotencyConflictError,
+    QuotaExceededError,
+    actual_cost,
     day_of,
     dollars,
-    micro,
+    to_micro_usd,
     month_of,
-    price_of,
-    told,
+    estimate_cost,
+    format_usd,
 )
-from hfmedia.server.books.orders import Ask, Kind, Order
+from hfmedia.server.books.orders import GenerationSpec, OutputKind, Generation
 from hfmedia.server.config import Config, Price, Reserve
-from hfmedia.server.errors import refusal_of
+from hfmedia.server.errors import to_api_error
 
 FLUX, WAN = "black-forest-labs/FLUX.1-schnell", "Wan-AI/Wan2.2-T2V-A14B"
 CONFIG = Config(
@@ -59,10 +59,10 @@ def observed(provider: str, model: str) -> float | None:
 def test_rounding_never_spends(usd: float, n: int) -> None:
     """A price is never less than it is, a limit never more, and neither is off by a millionth of a dollar."""
     exact, dust = Fraction(repr(usd)) * 10**6, Fraction(1, 10**6)
-    assert exact - dust <= micro(usd) < exact + 1
-    assert exact - 1 < micro(usd, down=True) <= exact + dust
-    assert micro(usd) * n >= (exact - dust) * n
-    assert micro(dollars(micro(usd))) == micro(usd)
+    assert exact - dust <= to_micro_usd(usd) < exact + 1
+    assert exact - 1 < to_micro_usd(usd, round_down=True) <= exact + dust
+    assert to_micro_usd(usd) * n >= (exact - dust) * n
+    assert to_micro_usd(dollars(to_micro_usd(usd))) == to_micro_usd(usd)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_rounding_never_spends(usd: float, n: int) -> None:
 )  # fmt: skip
 def test_no_number_is_too_odd(usd: float, up: int, down: int) -> None:
     """What a provider or a file may hold."""
-    assert (micro(usd), micro(usd, down=True)) == (up, down)
+    assert (to_micro_usd(usd), to_micro_usd(usd, round_down=True)) == (up, down)
 
 
 @pytest.mark.parametrize(
@@ -82,25 +82,25 @@ def test_no_number_is_too_odd(usd: float, up: int, down: int) -> None:
 )
 def test_money_is_told_to_people(amount: int, words: str) -> None:
     """With cents always, and with more digits where there is more."""
-    assert told(amount) == words
+    assert format_usd(amount) == words
 
 
 @given(st.floats(min_value=0, max_value=4e9))
 def test_every_time_lies_in_its_day_and_its_month(now: float) -> None:
     """And both begin at midnight in UTC, the month on its first day."""
     day, month = day_of(now), month_of(now)
-    assert month.begins <= day.begins <= now < day.resets <= month.resets
-    assert day.resets - day.begins == 86_400
-    assert day_of(day.resets).begins == day.resets
-    assert month_of(month.resets).begins == month.resets
-    for at in (month.begins, month.resets):
+    assert month.starts_at <= day.starts_at <= now < day.resets_at <= month.resets_at
+    assert day.resets_at - day.starts_at == 86_400
+    assert day_of(day.resets_at).starts_at == day.resets_at
+    assert month_of(month.resets_at).starts_at == month.resets_at
+    for at in (month.starts_at, month.resets_at):
         assert datetime.fromtimestamp(at, UTC).timetuple()[2:6] == (1, 0, 0, 0)
-    assert 28 <= (month.resets - month.begins) / 86_400 <= 31
+    assert 28 <= (month.resets_at - month.starts_at) / 86_400 <= 31
 
 
 # -- before -----------------------------------------------------------------------------------------------------------
 
-PRICES: list[tuple[dict[str, Any], Kind | None, float]] = [
+PRICES: list[tuple[dict[str, Any], OutputKind | None, float]] = [
     # what is asked for, what comes out, USD
     ({"model": "org/flat"}, "image", 0.03),
     ({"model": "org/flat", "n": 4}, "image", 0.12),
@@ -133,23 +133,32 @@ PRICES: list[tuple[dict[str, Any], Kind | None, float]] = [
 
 
 @pytest.mark.parametrize(("fields", "kind", "usd"), PRICES)
-def test_what_is_set_aside(fields: dict[str, Any], kind: Kind | None, usd: float) -> None:
+def test_what_is_set_aside(fields: dict[str, Any], kind: OutputKind | None, usd: float) -> None:
     """The configured price, else what was seen here, else what the configuration says; the dearest where it is open."""
-    assert price_of(Ask(**fields), CONFIG, observed, kind=kind) == usd
+    assert estimate_cost(GenerationSpec(**fields), CONFIG, observed, kind=kind) == usd
 
 
 def test_without_a_model_the_default_one_is_paid_for() -> None:
     """The dearest of those that may be taken."""
     config = Config(prices={FLUX: Price(output=0.9)})
-    assert price_of(Ask(task="text-to-image"), config, observed) == 0.9
+    assert estimate_cost(GenerationSpec(task="text-to-image"), config, observed) == 0.9
 
 
 # -- after ------------------------------------------------------------------------------------------------------------
 
 
-def order(n: int = 1, reserved: float = 0.0, kind: Kind = "image") -> Order:
+def order(n: int = 1, reserved: float = 0.0, kind: OutputKind = "image") -> Generation:
     """An order for which so much was set aside."""
-    return Order(id="o", key="k", kind=kind, at=0, n=n, api="images", ask=Ask(n=n), reserved=reserved)
+    return Generation(
+        id="o",
+        caller_id="k",
+        kind=kind,
+        created_at=0,
+        n=n,
+        api="images",
+        spec=GenerationSpec(n=n),
+        reserved_usd=reserved,
+    )
 
 
 def job(cost: float | None = None, *, model: str = "org/new", attempts: int = 1, refused: int = 0, unit: str = "USD",
@@ -160,16 +169,16 @@ def job(cost: float | None = None, *, model: str = "org/new", attempts: int = 1,
     )
     return Job(
         id="j",
-        request=Request(task=task, model=model, prompt="a fox", seconds=seconds),
+        request=GenerationRequest(task=task, model=model, prompt="a fox", seconds=seconds),
         state="stored",
         attempts=attempts,
-        refusals=("no",) * refused,
+        rejections=("no",) * refused,
         route=route,
         cost=None if cost is None else Cost(cost, unit),
     )
 
 
-CHARGES: list[tuple[list[Job], Order, float | None, int]] = [
+CHARGES: list[tuple[list[Job], Generation, float | None, int]] = [
     # jobs, their order, USD, how many outputs count
     ([], order(2, 0.1), 0.0, 0),
     ([job(attempts=0)], order(1, 0.1), 0.0, 0),
@@ -194,23 +203,23 @@ CHARGES: list[tuple[list[Job], Order, float | None, int]] = [
 
 
 @pytest.mark.parametrize(("jobs", "given_order", "usd", "outputs"), CHARGES)
-def test_what_an_order_came_to(jobs: list[Job], given_order: Order, usd: float | None, outputs: int) -> None:
+def test_what_an_order_came_to(jobs: list[Job], given_order: Generation, usd: float | None, outputs: int) -> None:
     """Reported dollars first, then the price list, then its share; nothing bought is nothing."""
-    charged, images, videos = charge_of(jobs, given_order, CONFIG)
+    charged, images, videos = actual_cost(jobs, given_order, CONFIG)
     assert charged == usd
     assert (images, videos) == (outputs, 0)
 
 
 def test_videos_count_as_videos() -> None:
     """After the kind of the order."""
-    assert charge_of([job(1.0)], order(1, 1.0, "video"), CONFIG) == (1.0, 0, 1)
+    assert actual_cost([job(1.0)], order(1, 1.0, "video"), CONFIG) == (1.0, 0, 1)
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.booleans()), min_size=1, max_size=20))
 def test_a_charge_is_never_less_than_what_was_reported(costs: list[tuple[float, bool]]) -> None:
     """And never more than a millionth of a dollar for each job above it."""
     jobs = [job(cost, attempts=int(sent)) for cost, sent in costs]
-    charged = charge_of(jobs, order(len(jobs)), CONFIG).charged
+    charged = actual_cost(jobs, order(len(jobs)), CONFIG).charged_usd
     exact = sum(Fraction(repr(cost)) for cost, sent in costs if sent)
     assert charged is not None
     assert exact - Fraction(1, 10**9) <= Fraction(repr(charged)) <= exact + Fraction(len(jobs), 10**6)
@@ -222,35 +231,41 @@ def test_a_charge_is_never_less_than_what_was_reported(costs: list[tuple[float, 
 def test_a_limit_tells_which_how_much_and_when_it_resets() -> None:
     """To people, to programs, and to a client that would try again by itself."""
     now = datetime(2026, 11, 30, 23, 0, tzinfo=UTC).timestamp()
-    day = day_of(now).resets
-    error = OverLimitError("images_per_day", "web", limit=10, used=9, wanted=2, resets=day, now=now)
-    assert (error.name, error.limit, error.used, error.resets, error.never) == ("images_per_day", 10, 9, day, False)
+    day = day_of(now).resets_at
+    error = QuotaExceededError("images_per_day", "web", limit=10, used=9, requested=2, resets_at=day, now=now)
+    assert (error.limit_name, error.limit, error.used, error.resets_at, error.is_permanent) == (
+        "images_per_day",
+        10,
+        9,
+        day,
+        False,
+    )
     assert error.message == (
         "the key 'web' may make 10 images a day: 9 are used or set aside, and this order is for 2 more. "
         "The limit resets at 2026-12-01 00:00 UTC; nothing was sent"
     )
-    refusal = refusal_of(error)
+    refusal = to_api_error(error)
     assert (refusal.status, refusal.code) == (429, "rate_limit_exceeded")
-    assert refusal.all_headers() == {"x-should-retry": "false", "retry-after": "3600"}
+    assert refusal.response_headers() == {"x-should-retry": "false", "retry-after": "3600"}
     assert refusal.body()["error"]["message"] == error.message
     assert refusal.body()["error"]["resets_at"] == day
-    soon = OverLimitError("images_per_day", "web", limit=10, used=9, wanted=2, resets=day, now=day - 30)
-    assert refusal_of(soon).all_headers() == {"x-should-retry": "true", "retry-after": "30"}
+    soon = QuotaExceededError("images_per_day", "web", limit=10, used=9, requested=2, resets_at=day, now=day - 30)
+    assert to_api_error(soon).response_headers() == {"x-should-retry": "true", "retry-after": "30"}
 
 
 def test_what_can_never_fit_is_told_so() -> None:
     """There is no time at which it would."""
-    error = OverLimitError("usd_per_month", "web", limit=500_000, used=0, wanted=1_200_000, resets=99, now=1)
-    assert error.never
-    assert error.resets is None
+    error = QuotaExceededError("usd_per_month", "web", limit=500_000, used=0, requested=1_200_000, resets_at=99, now=1)
+    assert error.is_permanent
+    assert error.resets_at is None
     assert "may spend $0.50 a month, and this order alone may cost $1.20: it can never be made" in error.message
-    refusal = refusal_of(error)
+    refusal = to_api_error(error)
     assert (refusal.status, refusal.code) == (429, "insufficient_quota")
-    assert refusal.all_headers() == {"x-should-retry": "false"}
+    assert refusal.response_headers() == {"x-should-retry": "false"}
 
 
 def test_a_reused_idempotency_key_is_422() -> None:
     """And never tried again by itself."""
-    refusal = refusal_of(KeyReusedError())
+    refusal = to_api_error(IdempotencyConflictError())
     assert (refusal.status, refusal.code) == (422, "idempotency_key_reused")
-    assert refusal.all_headers() == {"x-should-retry": "false"}
+    assert refusal.response_headers() == {"x-should-retry": "false"}

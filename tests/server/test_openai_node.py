@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, KONTEXT, Served
-from .films import short_films
+from .conftest import FLUX, KONTEXT, RunningGateway
+from .films import short_videos
 
 NODE = shutil.which("node")
 HERE = Path(__file__).parent / "node"
@@ -28,7 +28,7 @@ LACK = (
     else ""
 )
 pytestmark = [pytest.mark.skipif(bool(LACK), reason=LACK), pytest.mark.usefixtures("short_films")]
-__all__ = ["short_films"]  # a fixture: pytest finds it by its name here
+__all__ = ["short_videos"]  # a fixture: pytest finds it by its name here
 WAN = "Wan-AI/Wan2.2-T2V-A14B"
 
 Play = Callable[[str], Awaitable[tuple[Any, list[str]]]]
@@ -46,7 +46,7 @@ def node() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def play(node: subprocess.Popen[str], gateway: Served, tmp_path: Path) -> Play:
+def play(node: subprocess.Popen[str], gateway: RunningGateway, tmp_path: Path) -> Play:
     """Runs one scenario and gives its result, with every request that the client sent."""
     Image.new("RGB", (64, 64), "orange").save(tmp_path / "one.png")
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "two.png")
@@ -63,7 +63,7 @@ def play(node: subprocess.Popen[str], gateway: Served, tmp_path: Path) -> Play:
     return run
 
 
-async def answered(gateway: Served, http: aiohttp.ClientSession, route: str, status: int) -> bool:
+async def answered(gateway: RunningGateway, http: aiohttp.ClientSession, route: str, status: int) -> bool:
     """Whether a GET of this route was answered with this status, as the gateway itself counts."""
     async with http.get(f"{gateway.url}/metrics") as answer:
         counts = [line for line in (await answer.text()).splitlines() if line.startswith("hfmedia_requests_total{")]
@@ -78,7 +78,7 @@ def picture(path: Path) -> tuple[str | None, tuple[int, int]]:
         return image.format, image.size
 
 
-async def test_images_come_by_their_addresses(play: Play, gateway: Served, tmp_path: Path) -> None:
+async def test_images_come_by_their_addresses(play: Play, gateway: RunningGateway, tmp_path: Path) -> None:
     """Two of them, with the type, the size and the seed that they are said to have."""
     told, sent = await play("image_url")
     answer, items = told["answer"], told["answer"]["data"]
@@ -94,7 +94,7 @@ async def test_images_come_by_their_addresses(play: Play, gateway: Served, tmp_p
     assert sent == ["POST /v1/images/generations"]
 
 
-async def test_an_image_comes_inside_the_answer(play: Play, gateway: Served, tmp_path: Path) -> None:
+async def test_an_image_comes_inside_the_answer(play: Play, gateway: RunningGateway, tmp_path: Path) -> None:
     """In the format that was asked for, whatever the provider made."""
     told, _ = await play("image_b64")
     (one,) = told["answer"]["data"]
@@ -105,7 +105,7 @@ async def test_an_image_comes_inside_the_answer(play: Play, gateway: Served, tmp
 
 @pytest.mark.parametrize(("scenario", "warned"), [("edit_one", []), ("edit_several", ["2 images"])])
 async def test_an_image_is_edited(
-    play: Play, gateway: Served, tmp_path: Path, scenario: str, warned: list[str]
+    play: Play, gateway: RunningGateway, tmp_path: Path, scenario: str, warned: list[str]
 ) -> None:
     """A file makes one image; several make one too, and a warning tells that not all were used."""
     told, sent = await play(scenario)
@@ -122,7 +122,7 @@ async def test_an_image_is_edited(
     ("scenario", "kind", "count"), [("image_stream", "image_generation", 2), ("edit_stream", "image_edit", 1)]
 )
 async def test_images_are_streamed(
-    play: Play, gateway: Served, tmp_path: Path, scenario: str, kind: str, count: int
+    play: Play, gateway: RunningGateway, tmp_path: Path, scenario: str, kind: str, count: int
 ) -> None:
     """One finished event for each image, with the image in it."""
     told, _ = await play(scenario)
@@ -134,7 +134,7 @@ async def test_images_are_streamed(
     assert gateway.submissions == count
 
 
-async def test_an_error_in_a_stream_is_thrown(play: Play, gateway: Served) -> None:
+async def test_an_error_in_a_stream_is_thrown(play: Play, gateway: RunningGateway) -> None:
     """As an APIError with the code, and the request is not sent again: it was accepted, and may be billed."""
     gateway.fault("wavespeed", "fail", times=10)
     told, sent = await play("stream_error")
@@ -142,7 +142,7 @@ async def test_an_error_in_a_stream_is_thrown(play: Play, gateway: Served) -> No
     assert gateway.submissions == 1 and sent == ["POST /v1/images/generations"]
 
 
-async def test_an_unknown_model_is_not_found(play: Play, gateway: Served) -> None:
+async def test_an_unknown_model_is_not_found(play: Play, gateway: RunningGateway) -> None:
     """NotFoundError with OpenAI's code, for an image, a video and the model itself; nothing is tried twice."""
     told, _ = await play("unknown_model")
     for error in told.values():
@@ -152,18 +152,18 @@ async def test_an_unknown_model_is_not_found(play: Play, gateway: Served) -> Non
     assert gateway.submissions == 0
 
 
-async def test_no_credit_is_told_and_not_tried_again(play: Play, gateway: Served) -> None:
+async def test_no_credit_is_told_and_not_tried_again(play: Play, gateway: RunningGateway) -> None:
     """An APIError with its status, 402; the client asks once, and so does the gateway."""
     gateway.fault("fal-ai", "credit", times=10)
     told, sent = await play("no_credit")
     assert (told["known"], told["own"], told["status"]) == (["APIError"], "APIError", 402)
     assert (told["code"], told["type"]) == ("insufficient_quota", "insufficient_quota")
     assert sent == ["POST /v1/images/generations"]
-    assert gateway.submissions == 0 and gateway.beside.asked("submit") == 1
+    assert gateway.submissions == 0 and gateway.sandbox_thread.request_count("submit") == 1
 
 
 @pytest.mark.parametrize(("fault", "code"), [("fail", "provider_failed"), ("garbage", "unreadable_reply")])
-async def test_what_was_bought_is_not_bought_again(play: Play, gateway: Served, fault: str, code: str) -> None:
+async def test_what_was_bought_is_not_bought_again(play: Play, gateway: RunningGateway, fault: str, code: str) -> None:
     """A 502, which the client would send again twice by itself, were it not told otherwise."""
     gateway.fault("wavespeed", fault, times=10)
     told, sent = await play("failed_late")
@@ -172,7 +172,7 @@ async def test_what_was_bought_is_not_bought_again(play: Play, gateway: Served, 
 
 
 async def test_a_video_is_made_and_downloaded(
-    play: Play, gateway: Served, http: aiohttp.ClientSession, tmp_path: Path
+    play: Play, gateway: RunningGateway, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     """Begun, looked at as often as the gateway says, then its file and its thumbnail; too early it is not there."""
     gateway.fault("fal-ai", "cold", seconds=100_000)
@@ -180,7 +180,7 @@ async def test_a_video_is_made_and_downloaded(
     for asked, status in (("/v1/videos/{video_id}/content", 404), ("/v1/videos/{video_id}", 200)):
         while not (playing.done() or await answered(gateway, http, asked, status)):  # noqa: ASYNC110 - it rings no bell
             await asyncio.sleep(0.02)
-    gateway.thaw()
+    gateway.finish_waiting_jobs()
     told, sent = await playing
     begun, early, video = told["begun"], told["early"], told["video"]
     assert begun["status"] in ("queued", "in_progress") and begun["retry"] == "false"
@@ -199,7 +199,7 @@ async def test_a_video_is_made_and_downloaded(
 
 
 @pytest.mark.parametrize("scenario", ["video_of_file", "video_of_url"])
-async def test_a_video_is_made_of_an_image(play: Play, gateway: Served, scenario: str) -> None:
+async def test_a_video_is_made_of_an_image(play: Play, gateway: RunningGateway, scenario: str) -> None:
     """A file, and a data: URL as ``input_reference[image_url]`` of a form, make the task image-to-video."""
     video, _ = await play(scenario)
     assert video["status"] == "completed" and "I2V" in video["model"]
@@ -207,7 +207,7 @@ async def test_a_video_is_made_of_an_image(play: Play, gateway: Served, scenario
     assert gateway.submissions == 1
 
 
-async def test_a_video_that_fails_says_why(play: Play, gateway: Served) -> None:
+async def test_a_video_that_fails_says_why(play: Play, gateway: RunningGateway) -> None:
     """The error stands in the video, and its content is not found."""
     gateway.fault("fal-ai", "fail")
     told, _ = await play("video_failed")
@@ -224,7 +224,7 @@ async def test_a_list_pages_by_itself(play: Play) -> None:
     assert sent.count("GET /v1/videos") == 1 + 3 + 3
 
 
-async def test_a_remix_is_a_new_video_like_the_old_one(play: Play, gateway: Served) -> None:
+async def test_a_remix_is_a_new_video_like_the_old_one(play: Play, gateway: RunningGateway) -> None:
     """Another prompt; model, size and length stay."""
     told, _ = await play("video_remix")
     video, remix = told["video"], told["remix"]

@@ -14,22 +14,22 @@ import openai
 import pytest
 from PIL import Image
 
-from hfmedia.server.books.keys import Key, Limits, new_key
+from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
 
-from .conftest import FLUX, KONTEXT, Served
+from .conftest import FLUX, KONTEXT, RunningGateway
 
 TOGETHER, REPLICATE = f"{FLUX}:together", f"{FLUX}:replicate"
 
 
 @pytest.fixture
-def client(gateway: Served) -> Iterator[openai.OpenAI]:
+def client(gateway: RunningGateway) -> Iterator[openai.OpenAI]:
     """The stock client, with its own retries."""
     with openai.OpenAI(base_url=gateway.api, api_key="not needed on this machine") as made:
         yield made
 
 
 @pytest.fixture
-async def aclient(gateway: Served) -> AsyncIterator[openai.AsyncOpenAI]:
+async def aclient(gateway: RunningGateway) -> AsyncIterator[openai.AsyncOpenAI]:
     """The same, asynchronous."""
     async with openai.AsyncOpenAI(base_url=gateway.api, api_key="not needed on this machine") as made:
         yield made
@@ -92,7 +92,7 @@ def test_it_streams_an_edit(client: openai.OpenAI, picture: Path) -> None:
     assert [event.type for event in stream] == ["image_edit.completed"]
 
 
-def test_a_failure_in_a_stream_is_raised(client: openai.OpenAI, gateway: Served) -> None:
+def test_a_failure_in_a_stream_is_raised(client: openai.OpenAI, gateway: RunningGateway) -> None:
     """With what it was."""
     gateway.fault("replicate", "fail", times=5)
     with pytest.raises(openai.APIError) as caught:
@@ -117,7 +117,7 @@ RAISED: list[tuple[str, dict[str, Any], type[openai.APIStatusError], int]] = [
 @pytest.mark.parametrize(("fault", "fields", "kind", "most"), RAISED)
 def test_errors_are_of_the_class_that_its_users_catch(
     client: openai.OpenAI,
-    gateway: Served,
+    gateway: RunningGateway,
     fault: str,
     fields: dict[str, Any],
     kind: type[openai.APIStatusError],
@@ -130,24 +130,24 @@ def test_errors_are_of_the_class_that_its_users_catch(
         client.images.generate(**{"model": TOGETHER, "prompt": "a fox", **fields})
     assert caught.value.request_id
     assert caught.value.body
-    asked = gateway.beside.do(lambda: sum(seen.kind == "submit" for seen in gateway.world.requests))
+    asked = gateway.sandbox_thread.run(lambda: sum(seen.kind == "submit" for seen in gateway.sandbox.requests))
     assert asked <= most
 
 
-def test_no_credit_is_402(client: openai.OpenAI, gateway: Served) -> None:
+def test_no_credit_is_402(client: openai.OpenAI, gateway: RunningGateway) -> None:
     """Which it never sends again by itself."""
     gateway.fault("together", "credit", times=20)
     with pytest.raises(openai.APIStatusError) as caught:
         client.images.generate(model=TOGETHER, prompt="a fox")
     assert (caught.value.status_code, caught.value.code) == (402, "insufficient_quota")
-    assert gateway.beside.do(lambda: sum(seen.kind == "submit" for seen in gateway.world.requests)) == 1
+    assert gateway.sandbox_thread.run(lambda: sum(seen.kind == "submit" for seen in gateway.sandbox.requests)) == 1
 
 
-def test_a_key_that_is_none_and_a_key_at_its_limit(client: openai.OpenAI, gateway: Served) -> None:
+def test_a_key_that_is_none_and_a_key_at_its_limit(client: openai.OpenAI, gateway: RunningGateway) -> None:
     """The first is 401; the second 429 with the time when it resets, and is not tried again by itself."""
-    key_id, text, digest = new_key()
-    key = Key(id=key_id, name="one a day", made=time.time(), limits=Limits(images_per_day=1))
-    gateway.gateway.book.add_key(key, digest)
+    key_id, text, digest = generate_api_key()
+    key = ApiKey(id=key_id, name="one a day", created_at=time.time(), limits=KeyLimits(images_per_day=1))
+    gateway.gateway.database.add_key(key, digest)
     with pytest.raises(openai.AuthenticationError) as refused:
         client.images.generate(model=TOGETHER, prompt="a fox")
     assert refused.value.code == "invalid_api_key"
@@ -167,17 +167,19 @@ BOUGHT = [  # faults after which the provider may have sold: where, what, in whi
 
 
 @pytest.mark.parametrize(("provider", "fault"), BOUGHT)
-def test_its_own_retries_never_buy_twice(client: openai.OpenAI, gateway: Served, provider: str, fault: str) -> None:
+def test_its_own_retries_never_buy_twice(
+    client: openai.OpenAI, gateway: RunningGateway, provider: str, fault: str
+) -> None:
     """Though each of these is a 5xx, which it would send three times."""
     gateway.fault(provider, fault, times=20)
     with pytest.raises(openai.InternalServerError) as caught:
         client.images.generate(model=f"{FLUX}:{provider}", prompt="a fox")
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert gateway.submissions <= 1
-    assert gateway.beside.do(lambda: sum(seen.kind == "submit" for seen in gateway.world.requests)) == 1
+    assert gateway.sandbox_thread.run(lambda: sum(seen.kind == "submit" for seen in gateway.sandbox.requests)) == 1
 
 
-def test_its_own_retries_bring_what_was_only_busy(client: openai.OpenAI, gateway: Served) -> None:
+def test_its_own_retries_bring_what_was_only_busy(client: openai.OpenAI, gateway: RunningGateway) -> None:
     """Nothing was bought, so it may try again by itself, and then it comes."""
     gateway.fault("together", "busy", times=4, retry_after=1)
     told = client.images.generate(model=TOGETHER, prompt="a fox")
@@ -185,7 +187,7 @@ def test_its_own_retries_bring_what_was_only_busy(client: openai.OpenAI, gateway
     assert gateway.submissions == 1
 
 
-def test_an_impatient_client_pays_once(gateway: Served) -> None:
+def test_an_impatient_client_pays_once(gateway: RunningGateway) -> None:
     """It gives up and tries again by itself; with an idempotency key all its tries are one job."""
     gateway.fault("replicate", "cold", seconds=90)
     with openai.OpenAI(base_url=gateway.api, api_key="x", timeout=0.7, max_retries=8) as client:

@@ -12,20 +12,20 @@ import openai
 import pytest
 from PIL import Image
 
-from .conftest import Served
-from .films import short_films
+from .conftest import RunningGateway
+from .films import short_videos
 
 # Each method of client.videos says that OpenAI's own videos API has ended; the shape of it is what is served here.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The Sora API is scheduled to permanently shut down:DeprecationWarning"),
     pytest.mark.usefixtures("short_films"),
 ]
-__all__ = ["short_films"]  # a fixture: pytest finds it by its name here
+__all__ = ["short_videos"]  # a fixture: pytest finds it by its name here
 QUICK = "Wan-AI/Wan2.2-T2V-A14B:fal-ai"
 
 
 @pytest.fixture
-async def client(gateway: Served) -> AsyncIterator[Any]:
+async def client(gateway: RunningGateway) -> AsyncIterator[Any]:
     """OpenAI's own client, as people have it."""
     async with openai.AsyncOpenAI(api_key="none", base_url=gateway.api, max_retries=2) as made:
         yield made
@@ -44,7 +44,7 @@ async def made(client: Any, prompt: str = "a red fox", **options: Any) -> Any:
     return await client.videos.create_and_poll(prompt=prompt, poll_interval_ms=50, **options)
 
 
-async def test_a_video_is_made_and_downloaded(client: Any, gateway: Served, tmp_path: Path) -> None:
+async def test_a_video_is_made_and_downloaded(client: Any, gateway: RunningGateway, tmp_path: Path) -> None:
     """create_and_poll, then the file, its thumbnail, and the file saved by the client."""
     video = await made(client, extra_body={"seed": 7})
     assert (video.status, video.progress, video.seconds) == ("completed", 100, "4")
@@ -62,7 +62,7 @@ async def test_a_video_is_made_and_downloaded(client: Any, gateway: Served, tmp_
     assert gateway.submissions == 1
 
 
-async def test_a_video_is_made_of_an_image(client: Any, gateway: Served) -> None:
+async def test_a_video_is_made_of_an_image(client: Any, gateway: RunningGateway) -> None:
     """A file and a data: URL make the task image-to-video."""
     video = await made(client, input_reference=("fox.png", png(), "image/png"))
     assert video.status == "completed" and "I2V" in video.model
@@ -113,7 +113,7 @@ async def test_a_remix_is_a_new_video_like_the_old_one(client: Any) -> None:
     assert (await client.videos.poll(remix.id, poll_interval_ms=50)).status == "completed"
 
 
-async def test_errors_are_of_the_class_that_people_catch(client: Any, gateway: Served) -> None:
+async def test_errors_are_of_the_class_that_people_catch(client: Any, gateway: RunningGateway) -> None:
     """Each with OpenAI's code, and none of them tried again: nothing was bought."""
     with pytest.raises(openai.BadRequestError) as bad:
         await client.videos.create(prompt=" ", model=QUICK)
@@ -130,7 +130,7 @@ async def test_errors_are_of_the_class_that_people_catch(client: Any, gateway: S
     assert gateway.submissions == 0
 
 
-async def test_what_is_not_ready_is_not_asked_for_again(client: Any, gateway: Served) -> None:
+async def test_what_is_not_ready_is_not_asked_for_again(client: Any, gateway: RunningGateway) -> None:
     """The client tries a 409 three times; this is a 404, and says when."""
     gateway.fault("fal-ai", "cold", seconds=100_000)  # it is not ready, however late it is asked for
     video = await client.videos.create(prompt="a boat", model=QUICK)
@@ -142,7 +142,7 @@ async def test_what_is_not_ready_is_not_asked_for_again(client: Any, gateway: Se
         await client.videos.download_content(video.id, variant="spritesheet")
 
 
-async def test_a_video_that_fails_says_why(client: Any, gateway: Served) -> None:
+async def test_a_video_that_fails_says_why(client: Any, gateway: RunningGateway) -> None:
     """poll returns as usual, and the error stands in the video."""
     gateway.fault("fal-ai", "fail")
     video = await made(client, model=QUICK)
@@ -152,7 +152,7 @@ async def test_a_video_that_fails_says_why(client: Any, gateway: Served) -> None
     assert caught.value.code == "video_failed"
 
 
-async def test_the_same_idempotency_key_is_the_same_video(client: Any, gateway: Served) -> None:
+async def test_the_same_idempotency_key_is_the_same_video(client: Any, gateway: RunningGateway) -> None:
     """Sent twice it is made once; for something else the key is refused."""
     headers = {"Idempotency-Key": "one"}
     first = await client.videos.create(prompt="a boat", model=QUICK, extra_headers=headers)

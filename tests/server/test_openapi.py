@@ -12,7 +12,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
-from .conftest import Served
+from .conftest import RunningGateway
 
 STREAMS = ("/v1/events", "/v1/jobs/{job_id}/events")  # these never end, so nobody could wait for their end
 COSTLY = (
@@ -25,14 +25,14 @@ COSTLY = (
 )
 
 
-async def document(gateway: Served) -> dict[str, Any]:
+async def document(gateway: RunningGateway) -> dict[str, Any]:
     """The document as it is served."""
     async with aiohttp.ClientSession() as http, http.get(f"{gateway.url}/openapi.json") as answer:
         told: dict[str, Any] = await answer.json()
         return told
 
 
-async def test_every_route_says_how_it_fails(gateway: Served) -> None:
+async def test_every_route_says_how_it_fails(gateway: RunningGateway) -> None:
     """In OpenAI's shape, and nowhere in the shape that the framework would have used."""
     told = await document(gateway)
     text = json.dumps(told)
@@ -53,7 +53,7 @@ MODES = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGAT
 
 
 @pytest.mark.timeout(240)
-def test_the_document_is_kept(gateway: Served) -> None:
+def test_the_document_is_kept(gateway: RunningGateway) -> None:
     """Requests drawn from it, right and wrong ones; every answer has a status, a type and a shape that it names.
 
     What would be carried out costs time, so of the routes that make something only wrong requests are sent.

@@ -6,33 +6,36 @@ from typing import Any
 
 import pytest
 
-from hfmedia.options import VideoOptions
-from hfmedia.server.books.orders import Ask
-from hfmedia.server.errors import Refusal
+from hfmedia.options import VideoGenerationOptions
+from hfmedia.server.books.orders import GenerationSpec
+from hfmedia.server.errors import ApiError
 from hfmedia.server.own.shapes import JSON_BODY
-from hfmedia.server.own.wishes import Making, ask_of, making
+from hfmedia.server.own.wishes import CreateJobsRequest, to_spec, parse_create_request
 
-READ: list[tuple[dict[str, Any], Ask]] = [
-    ({"prompt": "a fox"}, Ask(prompt="a fox")),
+READ: list[tuple[dict[str, Any], GenerationSpec]] = [
+    ({"prompt": "a fox"}, GenerationSpec(prompt="a fox")),
     (
         {"prompt": "a fox", "model": "a/b", "provider": "fal-ai", "n": 3, "seed": 7},
-        Ask(prompt="a fox", model="a/b:fal-ai", n=3, seed=7),
+        GenerationSpec(prompt="a fox", model="a/b:fal-ai", n=3, seed=7),
     ),
-    ({"prompt": "a fox", "size": "64x32"}, Ask(prompt="a fox", options={"width": 64, "height": 32})),
-    ({"prompt": "a fox", "n": "2", "guidance_scale": "3.5"}, Ask(prompt="a fox", n=2, options={"guidance_scale": 3.5})),
-    ({"prompt": "a fox", "extra": {"a": 1}}, Ask(prompt="a fox", options={"extra_body": {"a": 1}})),
-    ({"prompt": "a fox", "extra": '{"a": 1}'}, Ask(prompt="a fox", options={"extra_body": {"a": 1}})),
+    ({"prompt": "a fox", "size": "64x32"}, GenerationSpec(prompt="a fox", options={"width": 64, "height": 32})),
+    (
+        {"prompt": "a fox", "n": "2", "guidance_scale": "3.5"},
+        GenerationSpec(prompt="a fox", n=2, options={"guidance_scale": 3.5}),
+    ),
+    ({"prompt": "a fox", "extra": {"a": 1}}, GenerationSpec(prompt="a fox", options={"extra_body": {"a": 1}})),
+    ({"prompt": "a fox", "extra": '{"a": 1}'}, GenerationSpec(prompt="a fox", options={"extra_body": {"a": 1}})),
     (
         {"task": "text-to-video", "prompt": "x", "seconds": 5, "fps": None, "resolution": ""},
-        Ask(task="text-to-video", prompt="x", options={"seconds": 5.0}),
+        GenerationSpec(task="text-to-video", prompt="x", options={"seconds": 5.0}),
     ),
 ]
 
 
 @pytest.mark.parametrize(("fields", "ask"), READ)
-def test_fields_become_what_the_library_is_asked(fields: dict[str, Any], ask: Ask) -> None:
+def test_fields_become_what_the_library_is_asked(fields: dict[str, Any], ask: GenerationSpec) -> None:
     """Texts of a form are read as what they stand for."""
-    assert ask_of(making(fields), with_image=False) == ask
+    assert to_spec(parse_create_request(fields), with_image=False) == ask
 
 
 WRONG: list[tuple[dict[str, Any], str | None]] = [
@@ -52,20 +55,20 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
 @pytest.mark.parametrize(("fields", "param"), WRONG)
 def test_what_cannot_be_meant_is_refused_by_name(fields: dict[str, Any], param: str | None) -> None:
     """With the field at fault, before anything is sent."""
-    with pytest.raises(Refusal) as caught:
-        ask_of(making(fields), with_image=False)
+    with pytest.raises(ApiError) as caught:
+        to_spec(parse_create_request(fields), with_image=False)
     assert caught.value.status == 400
     assert caught.value.param == param
 
 
 def test_an_image_does_not_go_with_a_task_from_text() -> None:
     """Whoever sends one means another task."""
-    with pytest.raises(Refusal, match="takes no image"):
-        ask_of(making({"prompt": "x", "task": "text-to-video"}), with_image=True)
+    with pytest.raises(ApiError, match="takes no image"):
+        to_spec(parse_create_request({"prompt": "x", "task": "text-to-video"}), with_image=True)
 
 
 def test_the_document_names_every_field_and_no_other() -> None:
     """And the fields are all that the library may be asked for."""
-    assert set(JSON_BODY["properties"]) == set(Making.__struct_fields__)
+    assert set(JSON_BODY["properties"]) == set(CreateJobsRequest.__struct_fields__)
     apart = {"timeout", "output", "target_size", "extra_body"}
-    assert set(VideoOptions.__annotations__) - apart <= set(Making.__struct_fields__)
+    assert set(VideoGenerationOptions.__annotations__) - apart <= set(CreateJobsRequest.__struct_fields__)

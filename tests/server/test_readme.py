@@ -12,12 +12,12 @@ import pytest
 
 from tests.test_docs import GATEWAY
 
-from .conftest import Served
+from .conftest import RunningGateway
 
 SHOWN = "http://127.0.0.1:8000"
 
 
-async def run(*words: str, folder: Path, served: Served) -> str:
+async def run(*words: str, folder: Path, served: RunningGateway) -> str:
     """What a program prints; it must end well."""
     child = await asyncio.create_subprocess_exec(
         *words, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -27,7 +27,7 @@ async def run(*words: str, folder: Path, served: Served) -> str:
     return out.decode()
 
 
-async def test_the_openai_client_draws_an_image_and_a_video(gateway: Served, tmp_path: Path) -> None:
+async def test_the_openai_client_draws_an_image_and_a_video(gateway: RunningGateway, tmp_path: Path) -> None:
     """The program of the README; its warning that OpenAI has ended its own videos is not about us."""
     (program,) = re.findall(r"^```python\n(.*?)^```", GATEWAY, flags=re.M | re.S)
     assert SHOWN in program
@@ -40,7 +40,7 @@ async def test_the_openai_client_draws_an_image_and_a_video(gateway: Served, tmp
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-async def test_curl_does_the_same(gateway: Served, tmp_path: Path) -> None:
+async def test_curl_does_the_same(gateway: RunningGateway, tmp_path: Path) -> None:
     """The command of the README."""
     (command,) = re.findall(r"^\$ (curl .*?)(?=^```|^\$)", GATEWAY, flags=re.M | re.S)
     told = await run("sh", "-c", command.replace(SHOWN, gateway.url), folder=tmp_path, served=gateway)

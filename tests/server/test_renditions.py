@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hfmedia.core.errors import StoreError
-from hfmedia.server.errors import Refusal
+from hfmedia.core.errors import StorageError
+from hfmedia.server.errors import ApiError
 from hfmedia.server.media import renditions as module
 from hfmedia.server.media.renditions import Rendition, Renditions
 from hfmedia.store import Media
@@ -140,7 +140,7 @@ async def test_a_video_has_its_first_picture(renditions: Renditions, tmp_path: P
 async def test_a_video_is_transcoded_into_nothing(renditions: Renditions, tmp_path: Path) -> None:
     """Only its thumbnail can be had."""
     media = written(tmp_path, film(64, 64), "video/mp4")
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         await renditions.image(media, format="webp", quality=80)
     assert (caught.value.status, caught.value.code) == (404, "rendition_unavailable")
 
@@ -159,7 +159,7 @@ async def test_what_cannot_be_read_is_refused_in_words(renditions: Renditions, t
     data, mime = BROKEN[name]
     media = written(tmp_path, film(64, 64)[:400] if isinstance(data, str) else data, mime)
     for _ in range(2):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(ApiError) as caught:
             await renditions.thumbnail(media)
         assert (caught.value.status, caught.value.code) == (404, "thumbnail_unavailable")
     assert not renditions.folder.exists() or not list(renditions.folder.iterdir())
@@ -168,7 +168,7 @@ async def test_what_cannot_be_read_is_refused_in_words(renditions: Renditions, t
 async def test_a_bomb_is_not_decoded(renditions: Renditions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that claims more pixels than the limit is refused by its head alone."""
     monkeypatch.setattr(module, "MOST_PIXELS", 1000)
-    with pytest.raises(Refusal, match="pixels") as caught:
+    with pytest.raises(ApiError, match="pixels") as caught:
         await renditions.image(drawn(tmp_path, half()), format="jpeg")
     assert caught.value.code == "rendition_unavailable"
 
@@ -177,7 +177,7 @@ async def test_a_file_that_is_gone_is_410(renditions: Renditions, tmp_path: Path
     """It was there once."""
     media = drawn(tmp_path, half())
     media.path.unlink()
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         await renditions.thumbnail(media)
     assert (caught.value.status, caught.value.code) == (410, "gone")
 
@@ -185,7 +185,7 @@ async def test_a_file_that_is_gone_is_410(renditions: Renditions, tmp_path: Path
 async def test_a_disk_that_refuses_says_so(renditions: Renditions, tmp_path: Path) -> None:
     """A StoreError with the disk's reason, and no half file."""
     renditions.folder.parent.write_text("in the way")
-    with pytest.raises(StoreError, match="cannot write"):
+    with pytest.raises(StorageError, match="cannot write"):
         await renditions.thumbnail(drawn(tmp_path, half()))
 
 
@@ -194,7 +194,7 @@ async def test_it_is_made_once_for_all_who_ask_and_never_more_than_two_at_once(
 ) -> None:
     """Ten who ask for the same wait for one; of many different ones two are made side by side."""
     running, most, count = set[str](), 0, 0
-    real = module._made
+    real = module._render
 
     def watched(media: Media, recipe: Any, target: Path) -> Rendition:
         nonlocal most, count
@@ -231,7 +231,7 @@ async def test_all_that_was_made_of_a_file_is_forgotten_together(renditions: Ren
     await renditions.thumbnail(media)
     await renditions.image(media, format="webp", quality=1)
     kept = (await renditions.thumbnail(drawn(tmp_path, half((20, 20))))).path
-    renditions.forget(media.sha256)
+    renditions.remove(media.sha256)
     assert list(renditions.folder.iterdir()) == [kept]
 
 

@@ -17,12 +17,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.cli.conftest import Beside
+from tests.cli.conftest import SandboxThread
 
 from .conftest import WAN
-from .films import short_films
+from .films import short_videos
 
-__all__ = ["short_films"]
+__all__ = ["short_videos"]
 CHILD = """
 import os, socket, sys
 import uvicorn
@@ -43,12 +43,12 @@ pytestmark = [pytest.mark.usefixtures("short_films"), pytest.mark.skipif(os.name
 class House:
     """A home, and the gateways that live and die there, each a process of its own."""
 
-    def __init__(self, beside: Beside, home: Path) -> None:
-        self.beside, self.world = beside, beside.world
-        self.environ = {**os.environ, **beside.world.environment, "HFMEDIA_HOME": str(home), "HOME": str(home)}
+    def __init__(self, beside: SandboxThread, home: Path) -> None:
+        self.beside, self.world = beside, beside.sandbox
+        self.environ = {**os.environ, **beside.sandbox.environment, "HFMEDIA_HOME": str(home), "HOME": str(home)}
         self.process: subprocess.Popen[str] | None = None
         self.api = ""
-        beside.do(beside.world.clear)
+        beside.run(beside.sandbox.clear)
 
     def start(self) -> None:
         """A gateway, listening."""
@@ -67,11 +67,11 @@ class House:
 
     def accepted(self) -> Counter[str]:
         """How many jobs the providers have taken on, and would bill, by prompt."""
-        return Counter(self.beside.do(lambda: [job.prompt for job in self.world.jobs.values()]))
+        return Counter(self.beside.run(lambda: [job.prompt for job in self.world.jobs.values()]))
 
 
 @pytest.fixture
-def house(beside: Beside, tmp_path: Path) -> Iterator[House]:
+def house(beside: SandboxThread, tmp_path: Path) -> Iterator[House]:
     """A home in front of the simulated world."""
     made = House(beside, tmp_path / "home")
     yield made

@@ -11,19 +11,19 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, KONTEXT, Served
+from .conftest import FLUX, KONTEXT, RunningGateway
 from .test_images import png
 from .test_jobs_api import asked
 
 
 async def painted(
-    http: aiohttp.ClientSession, gateway: Served, route: str, **fields: Any
+    http: aiohttp.ClientSession, gateway: RunningGateway, route: str, **fields: Any
 ) -> tuple[int, dict[str, Any]]:
     """Status and answer."""
     return await asked(http, "POST", f"{gateway.url}/sdapi/v1/{route}", json={"prompt": "a fox", **fields})
 
 
-async def test_text_becomes_images(shared: Served, http: aiohttp.ClientSession) -> None:
+async def test_text_becomes_images(shared: RunningGateway, http: aiohttp.ClientSession) -> None:
     """As many as n_iter times batch_size; what was ignored is told in ``info``, which is JSON in a text."""
     options = {"sd_model_checkpoint": f"{FLUX}:together"}
     wish = {"n_iter": 1, "batch_size": 2, "seed": 7, "sampler_name": "Euler", "override_settings": options}
@@ -40,7 +40,7 @@ async def test_text_becomes_images(shared: Served, http: aiohttp.ClientSession) 
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
-async def test_an_image_becomes_another(shared: Served, http: aiohttp.ClientSession, prefix: str) -> None:
+async def test_an_image_becomes_another(shared: RunningGateway, http: aiohttp.ClientSession, prefix: str) -> None:
     """With or without the head of a data: URL, and it is not sent back."""
     images = [prefix + base64.b64encode(png()).decode()]
     status, told = await painted(http, shared, "img2img", init_images=images, model=KONTEXT)
@@ -48,7 +48,7 @@ async def test_an_image_becomes_another(shared: Served, http: aiohttp.ClientSess
     assert "init_images" not in told["parameters"]
 
 
-async def test_one_failure_spares_the_others_and_is_told(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_one_failure_spares_the_others_and_is_told(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """In ``info``; and the same idempotency key is the same images."""
     gateway.fault("replicate", "fail", times=1)
     wish = {"prompt": "a fox", "model": f"{FLUX}:replicate", "batch_size": 2}
@@ -75,7 +75,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("route", "fields", "param"), BAD)
 async def test_bad_input_is_refused_by_name(
-    shared: Served, http: aiohttp.ClientSession, route: str, fields: dict[str, Any], param: str
+    shared: RunningGateway, http: aiohttp.ClientSession, route: str, fields: dict[str, Any], param: str
 ) -> None:
     """Before anything is sent."""
     status, told = await painted(http, shared, route, **fields)
@@ -83,7 +83,7 @@ async def test_bad_input_is_refused_by_name(
     assert shared.submissions == 0
 
 
-async def test_the_menus_of_those_clients_are_filled(shared: Served, http: aiohttp.ClientSession) -> None:
+async def test_the_menus_of_those_clients_are_filled(shared: RunningGateway, http: aiohttp.ClientSession) -> None:
     """With what there is, and nothing that is not."""
     for name in ("samplers", "schedulers", "upscalers", "sd-vae", "loras", "embeddings", "progress", "options",
                  "latent-upscale-modes", "memory"):  # fmt: skip

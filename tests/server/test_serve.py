@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from hfmedia.cli import INTERRUPTED, serve
+from hfmedia.cli import EXIT_INTERRUPTED, serve
 from hfmedia.cli.pages import EXAMPLES
 from hfmedia.core.errors import HfmediaError
-from hfmedia.server.books.book import Book
-from hfmedia.server.books.keys import Key, Limits, new_key
-from tests.cli.conftest import KEPT, Beside
+from hfmedia.server.books.book import GatewayDatabase
+from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
+from tests.cli.conftest import KEPT, SandboxThread
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="it sends signals")
 SOON = 20.0  # seconds; a gross bound, for machines that are busy
@@ -36,11 +36,11 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def serving(beside: Beside, home: Path, tmp_path: Path) -> Iterator[Serving]:
+def serving(beside: SandboxThread, home: Path, tmp_path: Path) -> Iterator[Serving]:
     """Runs the command in front of the simulated world, with nothing of the tester's environment."""
     begun: list[subprocess.Popen[str]] = []
     environ = {name: os.environ[name] for name in KEPT if name in os.environ}
-    environ |= {**beside.world.environment, "HOME": str(tmp_path), "HFMEDIA_HOME": str(home)}
+    environ |= {**beside.sandbox.environment, "HOME": str(tmp_path), "HFMEDIA_HOME": str(home)}
 
     def run(*args: str, **changes: str) -> subprocess.Popen[str]:
         told = {name: value for name, value in {**environ, **changes}.items() if value}
@@ -129,9 +129,9 @@ def test_a_simulation_says_that_it_is_one(serving: Serving, tmp_path: Path) -> N
 def test_flags_go_before_the_file(serving: Serving, home: Path, tmp_path: Path) -> None:
     """And what only one of them says counts too. With a key, it says that keys are needed."""
     home.mkdir()
-    key_id, _, digest = new_key()
-    book = Book(home / "gateway.sqlite3")
-    book.add_key(Key(id=key_id, name="web", made=0.0, limits=Limits()), digest)
+    key_id, _, digest = generate_api_key()
+    book = GatewayDatabase(home / "gateway.sqlite3")
+    book.add_key(ApiKey(id=key_id, name="web", created_at=0.0, limits=KeyLimits()), digest)
     book.close()
     file = tmp_path / "gateway.toml"
     file.write_text('port = 1\nroot_path = "/other"\npublic_url = "https://media.example.org/hf"\n')
@@ -172,13 +172,13 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("lacking", serve.NEEDED)
+@pytest.mark.parametrize("lacking", serve.REQUIRED_MODULES)
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
     """With the command that installs it."""
     found: Callable[[str], Any] = lambda name: None if name == lacking else name  # noqa: E731
     monkeypatch.setattr(serve, "find_spec", found)
     with pytest.raises(HfmediaError, match=r'pip install "hfmedia\[server\]"') as told:
-        serve._config(None, {})
+        serve._load_config(None, {})
     assert told.value.exit_code == 2
 
 
@@ -188,7 +188,7 @@ ADDRESSES = [(("127.0.0.1", 80), "127.0.0.1:80"), (("::1", 8000, 0, 0), "[::1]:8
 @pytest.mark.parametrize(("bound", "expected"), ADDRESSES)
 def test_an_address_is_told_as_a_client_writes_it(bound: tuple[Any, ...], expected: str) -> None:
     """Brackets around those with colons."""
-    assert serve._named(bound) == expected
+    assert serve._format_address(bound) == expected
 
 
 def test_a_second_signal_ends_it_at_once(serving: Serving) -> None:
@@ -208,6 +208,6 @@ def test_a_second_signal_ends_it_at_once(serving: Serving) -> None:
             assert child.poll() is None
         began = time.monotonic()
         code, _, err = stopped(child)
-    assert code == INTERRUPTED
-    assert time.monotonic() - began < serve.GRACE
+    assert code == EXIT_INTERRUPTED
+    assert time.monotonic() - began < serve.SHUTDOWN_GRACE_PERIOD
     assert "left at once" in err

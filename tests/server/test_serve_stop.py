@@ -15,12 +15,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.cli.conftest import KEPT, Beside
+from tests.cli.conftest import KEPT, SandboxThread
 
 from .conftest import FLUX, WAN
-from .films import short_films
+from .films import short_videos
 
-__all__ = ["short_films"]
+__all__ = ["short_videos"]
 pytestmark = [pytest.mark.usefixtures("short_films"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]
 LONGEST = 30  # seconds that anything here may take on a busy machine
 Process = subprocess.Popen[str]
@@ -28,11 +28,11 @@ Start = Callable[..., Process]
 
 
 @pytest.fixture
-def environ(beside: Beside, tmp_path: Path) -> Mapping[str, str]:
+def environ(beside: SandboxThread, tmp_path: Path) -> Mapping[str, str]:
     """The whole environment of a process: the simulated world's and a home of its own, nothing of the tester's."""
-    beside.do(beside.world.clear)
+    beside.run(beside.sandbox.clear)
     made = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return {**made, **beside.world.environment, "HOME": str(tmp_path), "HFMEDIA_HOME": str(tmp_path / "home")}
+    return {**made, **beside.sandbox.environment, "HOME": str(tmp_path), "HFMEDIA_HOME": str(tmp_path / "home")}
 
 
 @pytest.fixture
@@ -79,29 +79,33 @@ async def video(http: aiohttp.ClientSession, url: str, name: str = "") -> dict[s
         return told
 
 
-async def test_jobs_are_let_go_and_taken_up_again(start: Start, http: aiohttp.ClientSession, beside: Beside) -> None:
+async def test_jobs_are_let_go_and_taken_up_again(
+    start: Start, http: aiohttp.ClientSession, beside: SandboxThread
+) -> None:
     """A video that is under way when SIGTERM comes is completed by the next start, and bought once."""
     beside.fault("fal-ai", "cold", seconds=100_000)
     process = start("--port", "0")
     url = address(process)
     name = str((await video(http, url))["id"])
     until = time.monotonic() + LONGEST
-    while not beside.do(lambda: sum(beside.world.submissions.values())):
+    while not beside.run(lambda: sum(beside.sandbox.submissions.values())):
         assert time.monotonic() < until
         await asyncio.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     assert await left(process) == 0
     url = address(start("--port", "0"))
-    beside.thaw()
+    beside.finish_waiting_jobs()
     until = time.monotonic() + LONGEST
     while (told := await video(http, url, name))["status"] != "completed":
         assert told["status"] in ("queued", "in_progress"), told
         assert time.monotonic() < until
         await asyncio.sleep(0.1)
-    assert beside.do(lambda: sum(beside.world.submissions.values())) == 1
+    assert beside.run(lambda: sum(beside.sandbox.submissions.values())) == 1
 
 
-async def test_who_waits_when_it_stops_is_answered(start: Start, http: aiohttp.ClientSession, beside: Beside) -> None:
+async def test_who_waits_when_it_stops_is_answered(
+    start: Start, http: aiohttp.ClientSession, beside: SandboxThread
+) -> None:
     """Not cut off: 504 with the id under which the picture will be found."""
     beside.fault("wavespeed", "cold", seconds=3000)
     process = start("--port", "0")
@@ -109,7 +113,7 @@ async def test_who_waits_when_it_stops_is_answered(start: Start, http: aiohttp.C
     wish = {"prompt": "a fox", "model": f"{FLUX}:wavespeed"}
     waiting = asyncio.create_task(http.post(f"{url}/v1/images/generations", json=wish).__aenter__())
     until = time.monotonic() + LONGEST
-    while not beside.do(lambda: sum(beside.world.submissions.values())):
+    while not beside.run(lambda: sum(beside.sandbox.submissions.values())):
         assert time.monotonic() < until
         await asyncio.sleep(0.02)
     await asyncio.sleep(1)  # the provider has answered it by then

@@ -10,15 +10,15 @@ import pytest
 
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.server.config import Config
-from hfmedia.server.errors import Refusal
-from hfmedia.server.openai.fields import model_of, with_provider
-from hfmedia.server.openai.video_wishes import remixed, wish_of
+from hfmedia.server.errors import ApiError
+from hfmedia.server.openai.fields import resolve_model, with_provider
+from hfmedia.server.openai.video_wishes import parse_remix, parse_video_request
 
-from .conftest import WAN, Serve, Served
-from .films import short_films
+from .conftest import WAN, Serve, RunningGateway
+from .films import short_videos
 from .test_openai_videos import png
 
-__all__ = ["short_films"]
+__all__ = ["short_videos"]
 FAL = f"{WAN}:fal-ai"
 WHOLE = {"id", "object", "model", "status", "progress", "created_at", "completed_at", "expires_at", "prompt", "size",
          "seconds", "remixed_from_video_id", "error"}  # fmt: skip
@@ -30,7 +30,7 @@ OPEN = ("queued", "in_progress")
 
 def wish(**fields: Any) -> Any:
     """The wish in a body with a prompt."""
-    return wish_of({"prompt": "a fox"} | fields, Config(), uploaded=False)
+    return parse_video_request({"prompt": "a fox"} | fields, Config(), uploaded=False)
 
 
 SIZES = [
@@ -104,7 +104,7 @@ WRONG = [
 @pytest.mark.parametrize(("fields", "param"), WRONG)
 def test_what_cannot_be_meant_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
     """400, and the field at fault."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         wish(**fields)
     assert (caught.value.status, caught.value.param) == (400, param)
 
@@ -169,7 +169,7 @@ NAMES: list[tuple[str | None, Any, Config, str | None]] = [
 @pytest.mark.parametrize(("name", "task", "config", "model"), NAMES)
 def test_a_name_stands_for_a_model(name: str | None, task: Any, config: Config, model: str | None) -> None:
     """The operator's aliases go before the ones that are built in; None is the default of the task."""
-    assert model_of(name, task, config) == model
+    assert resolve_model(name, task, config) == model
 
 
 def test_a_provider_may_be_named_apart() -> None:
@@ -177,7 +177,7 @@ def test_a_provider_may_be_named_apart() -> None:
     assert with_provider("a/b", "fal-ai") == "a/b:fal-ai"
     assert with_provider("a/b:novita", "fal-ai") == "a/b:novita"
     assert with_provider("a/b", None) == "a/b"
-    with pytest.raises(Refusal):
+    with pytest.raises(ApiError):
         with_provider("a/b", "no such thing")
     told = wish(model="a/b:novita", provider="fal-ai")
     assert told.provider is None and "ignored" in told.warnings[0]
@@ -186,11 +186,11 @@ def test_a_provider_may_be_named_apart() -> None:
 def test_a_remix_takes_a_prompt_alone() -> None:
     """Whatever else is said is ignored in words."""
     ask = wish(model="a/b", seed=4, size="832x480").ask
-    again, warnings = remixed(ask, {"prompt": "at night", "seconds": "8"})
+    again, warnings = parse_remix(ask, {"prompt": "at night", "seconds": "8"})
     assert (again.prompt, again.model, again.seed, again.options) == ("at night", "a/b", 4, ask.options)
     assert "seconds" in warnings[0]
-    with pytest.raises(Refusal):
-        remixed(ask, {})
+    with pytest.raises(ApiError):
+        parse_remix(ask, {})
 
 
 # -- served -----------------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ async def post(http: aiohttp.ClientSession, url: str, status: int = 200, headers
         return await answer.json()
 
 
-async def ended(http: aiohttp.ClientSession, gateway: Served, video: str) -> Any:
+async def ended(http: aiohttp.ClientSession, gateway: RunningGateway, video: str) -> Any:
     """The video once it has ended."""
     async with asyncio.timeout(30):
         while True:
@@ -221,7 +221,7 @@ async def get(http: aiohttp.ClientSession, url: str, status: int = 200) -> Any:
 
 
 @pytest.mark.usefixtures("short_films")
-async def test_a_video_tells_everything_at_every_stage(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_video_tells_everything_at_every_stage(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """All of OpenAI's members, ours beside them, progress that never falls, and a link that works without a key."""
     made = await post(http, f"{gateway.api}/videos", prompt="a fox", model=FAL, seconds=5, size="1280x720", style="x")
     assert made.keys() > WHOLE and made["size"] == "1280x720" and made["seconds"] == "5"
@@ -243,7 +243,7 @@ async def test_a_video_tells_everything_at_every_stage(gateway: Served, http: ai
 
 
 @pytest.mark.usefixtures("short_films")
-async def test_a_form_is_as_good_as_json(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_form_is_as_good_as_json(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """With a picture as a file, whatever its name and type claim."""
     form = aiohttp.FormData({"prompt": "a fox", "seconds": "4", "provider": "fal-ai"})
     form.add_field("input_reference", png(), filename="../../x.txt", content_type="text/plain")
@@ -256,7 +256,7 @@ async def test_a_form_is_as_good_as_json(gateway: Served, http: aiohttp.ClientSe
     assert (await ended(http, gateway, remix["id"]))["status"] == "completed", "its picture was kept"
 
 
-async def test_a_cancelled_video_has_failed_and_says_so(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_cancelled_video_has_failed_and_says_so(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """OpenAI's clients know no status for it; the code does."""
     gateway.fault("fal-ai", "cold", seconds=600)
     made = await post(http, f"{gateway.api}/videos", prompt="a fox", model=FAL)
@@ -267,7 +267,7 @@ async def test_a_cancelled_video_has_failed_and_says_so(gateway: Served, http: a
     assert (await get(http, f"{gateway.api}/videos/{made['id']}/content", 404))["error"]["code"] == "video_failed"
 
 
-async def test_a_video_in_doubt_says_what_to_do(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_video_in_doubt_says_what_to_do(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Nobody knows whether it was bought; it is never bought again by itself."""
     gateway.fault("fal-ai", "disconnect")
     made = await post(http, f"{gateway.api}/videos", prompt="a fox", model=FAL)
@@ -277,7 +277,7 @@ async def test_a_video_in_doubt_says_what_to_do(gateway: Served, http: aiohttp.C
     assert gateway.submissions == 1
 
 
-async def test_a_list_has_edges(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_list_has_edges(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Empty, of no length, after a deleted one, and out of bounds."""
     videos = f"{gateway.api}/videos"
     empty = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
@@ -293,7 +293,7 @@ async def test_a_list_has_edges(gateway: Served, http: aiohttp.ClientSession) ->
     assert (await get(http, f"{videos}?after=video_nothing", 404))["error"]["code"] == "video_not_found"
 
 
-async def test_ids_that_are_none_are_404(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_ids_that_are_none_are_404(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """So is an image's job: it is no video."""
     async with http.post(f"{gateway.api}/jobs", json={"prompt": "a fox", "task": "text-to-image"}) as answer:
         image = (await answer.json())["data"][0]["id"]
@@ -302,7 +302,7 @@ async def test_ids_that_are_none_are_404(gateway: Served, http: aiohttp.ClientSe
             assert (await get(http, f"{gateway.api}/videos/{wrong}{path}", 404))["error"]["code"] == "video_not_found"
 
 
-async def test_what_cannot_be_done_says_so(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_what_cannot_be_done_says_so(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Neither 404 nor 501, which clients would try again."""
     for path in ("edits", "extensions", "characters"):
         answer = await post(http, f"{gateway.api}/videos/{path}", 400, prompt="x")
@@ -311,7 +311,7 @@ async def test_what_cannot_be_done_says_so(gateway: Served, http: aiohttp.Client
 
 
 async def test_a_picture_that_is_none_is_refused_before_anything_is_bought(
-    gateway: Served, http: aiohttp.ClientSession
+    gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """A broken file, a broken data: URL, an empty one."""
     for wrong in ("data:image/png;base64,AAAA", "data:image/png;base64,%%%", "data:,"):
@@ -322,13 +322,13 @@ async def test_a_picture_that_is_none_is_refused_before_anything_is_bought(
 
 async def test_nobody_sees_a_video_of_somebody_else(serve: Serve, http: aiohttp.ClientSession) -> None:
     """Neither in the list, nor by its id, nor to delete or remix it."""
-    from hfmedia.server.books.keys import Key, new_key
+    from hfmedia.server.books.keys import ApiKey, generate_api_key
 
     gateway = serve()
     headers: list[dict[str, str]] = []
     for name in ("ada", "bob"):
-        key, text, digest = new_key()
-        gateway.gateway.book.add_key(Key(id=key, name=name, made=1.0), digest)
+        key, text, digest = generate_api_key()
+        gateway.gateway.database.add_key(ApiKey(id=key, name=name, created_at=1.0), digest)
         headers.append({"authorization": f"Bearer {text}"})
     ada, bob = headers
     made = await post(http, f"{gateway.api}/videos", headers=ada, prompt="a fox", model=FAL)
@@ -346,12 +346,12 @@ async def test_nobody_sees_a_video_of_somebody_else(serve: Serve, http: aiohttp.
 
 async def test_a_key_may_use_its_models_only(serve: Serve, http: aiohttp.ClientSession) -> None:
     """The default model counts as well, whatever alias it was asked for by."""
-    from hfmedia.server.books.keys import Key, Limits, new_key
+    from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
 
     gateway = serve()
-    key, text, digest = new_key()
-    limits = Limits(models=("Lightricks/*",))
-    gateway.gateway.book.add_key(Key(id=key, name="ada", made=1.0, limits=limits), digest)
+    key, text, digest = generate_api_key()
+    limits = KeyLimits(models=("Lightricks/*",))
+    gateway.gateway.database.add_key(ApiKey(id=key, name="ada", created_at=1.0, limits=limits), digest)
     headers = {"authorization": f"Bearer {text}"}
     for model in ("sora-2", FAL, WAN):
         answer = await post(http, f"{gateway.api}/videos", 403, headers=headers, prompt="a fox", model=model)
@@ -361,6 +361,6 @@ async def test_a_key_may_use_its_models_only(serve: Serve, http: aiohttp.ClientS
 
 def test_a_model_that_is_none_is_no_crash() -> None:
     """What the core refuses becomes a refusal of the field."""
-    with pytest.raises(Refusal) as caught:
-        model_of("a/b/c", "text-to-video", Config())
+    with pytest.raises(ApiError) as caught:
+        resolve_model("a/b/c", "text-to-video", Config())
     assert caught.value.param == "model" and not isinstance(caught.value, InvalidRequestError)

@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hfmedia.core.errors import HfmediaError
 from hfmedia.engine import Accepted, Event, JobFailed, Running, Started, Submitting
-from hfmedia.server.watching.logs import Lines
+from hfmedia.server.watching.logs import JsonFormatter
 
-from .conftest import FLUX, Serve, Served
+from .conftest import FLUX, Serve, RunningGateway
 from .test_jobs_api import asked
 from .test_works import bearer, key_for
 
@@ -25,7 +25,7 @@ LABELS = ("route", "before", "provider", "state")
 WISH = {"prompt": "a fox", "model": f"{FLUX}:together"}
 
 
-async def samples(http: aiohttp.ClientSession, gateway: Served, **headers: str) -> dict[tuple[str, str], float]:
+async def samples(http: aiohttp.ClientSession, gateway: RunningGateway, **headers: str) -> dict[tuple[str, str], float]:
     """The numbers, by name and by what tells them apart."""
     async with http.get(f"{gateway.url}/metrics", headers=headers) as answer:
         assert answer.status == 200
@@ -38,7 +38,7 @@ async def samples(http: aiohttp.ClientSession, gateway: Served, **headers: str) 
     return found
 
 
-async def test_it_says_that_it_lives_and_is_ready(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_it_says_that_it_lives_and_is_ready(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Without a key, for whoever watches it has none."""
     status, told = await asked(http, "GET", f"{gateway.url}/healthz")
     assert (status, told["status"], told["sandbox"], told["keys"]) == (200, "ok", True, False)
@@ -54,7 +54,7 @@ async def test_it_is_not_ready_without_a_credential(serve: Serve, http: aiohttp.
     assert (await asked(http, "GET", f"{gateway.url}/healthz"))[0] == 200
 
 
-async def test_it_counts(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_it_counts(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Requests by the template of their path, jobs, moves, failures, and what they cost."""
     gateway.fault("fal-ai", "credit", times=2)
     await asked(http, "POST", f"{gateway.api}/images/generations", json={"prompt": "a fox", "model": FLUX})
@@ -71,7 +71,9 @@ async def test_it_counts(gateway: Served, http: aiohttp.ClientSession) -> None:
     assert not any("wp-admin" in label for _, label in found)
 
 
-async def test_a_made_up_method_makes_no_number_of_its_own(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_made_up_method_makes_no_number_of_its_own(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """Whoever sends a thousand of them fills no memory."""
     for name in ("BREW", "STEEP"):
         await asked(http, name, f"{gateway.api}/models")
@@ -81,12 +83,12 @@ async def test_a_made_up_method_makes_no_number_of_its_own(gateway: Served, http
     assert 'method="other",route="/v1/models",status="405"} 2.0' in text
 
 
-async def test_jobs_are_counted_by_where_they_stand(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_jobs_are_counted_by_where_they_stand(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """While they are under way; at the end they stand nowhere."""
     events: list[Event] = [
         Started(job_id="a", model=FLUX),
         Submitting(job_id="b", provider="together"),
-        Accepted(job_id="c", provider="together", provider_job="1"),
+        Accepted(job_id="c", provider="together", provider_job_id="1"),
         Running(job_id="c", provider="together"),
         Running(job_id="d", provider="together"),
         JobFailed(job_id="d", error=HfmediaError("broken", provider="together")),
@@ -117,7 +119,7 @@ class Caught(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
-        self.setFormatter(Lines())
+        self.setFormatter(JsonFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
         """One more."""
@@ -137,7 +139,7 @@ def lines() -> Iterator[list[str]]:
 
 
 async def test_each_request_is_one_line_without_secrets(
-    gateway: Served, http: aiohttp.ClientSession, lines: list[str]
+    gateway: RunningGateway, http: aiohttp.ClientSession, lines: list[str]
 ) -> None:
     """With its id, the name of its key and its jobs; no query, no prompt, no key."""
     key = key_for(gateway, "alice")
@@ -152,12 +154,12 @@ async def test_each_request_is_one_line_without_secrets(
     (line,) = found
     assert (line["request_id"], line["key"], line["status"]) == ("mine-1", "alice", 200)
     assert line["jobs"] == told["job_ids"]
-    for secret in (key, "hidden", "a fox", gateway.world.token):
+    for secret in (key, "hidden", "a fox", gateway.sandbox.token):
         assert not any(secret in one for one in lines)
 
 
 async def test_the_name_of_a_file_is_not_written_down_whole(
-    gateway: Served, http: aiohttp.ClientSession, lines: list[str]
+    gateway: RunningGateway, http: aiohttp.ClientSession, lines: list[str]
 ) -> None:
     """Whoever has it may have the file: the job stays, what opens it does not."""
     async with http.post(f"{gateway.api}/images/generations", json=WISH) as answer:
@@ -175,21 +177,23 @@ async def test_the_name_of_a_file_is_not_written_down_whole(
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 200, "<script>", "é"])
-async def test_a_request_id_that_is_none_is_replaced(gateway: Served, http: aiohttp.ClientSession, name: str) -> None:
+async def test_a_request_id_that_is_none_is_replaced(
+    gateway: RunningGateway, http: aiohttp.ClientSession, name: str
+) -> None:
     """By one of ours."""
     async with http.get(f"{gateway.url}/healthz", headers={"x-request-id": name} if name else {}) as answer:
         assert answer.headers["x-request-id"].startswith("req_")
 
 
 async def test_a_defect_is_told_in_the_usual_shape(
-    gateway: Served, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, lines: list[str]
+    gateway: RunningGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, lines: list[str]
 ) -> None:
     """500, never to be sent again by itself, and nothing of the inside in it; what it was is logged once."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr(gateway.gateway.book, "usage", broken)
+    monkeypatch.setattr(gateway.gateway.database, "usage", broken)
     async with http.get(f"{gateway.api}/usage") as answer:
         told = await answer.json()
         assert (answer.status, told["error"]["code"]) == (500, "internal_error")
@@ -213,7 +217,7 @@ NOT_THERE = [
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), NOT_THERE)
 async def test_what_is_not_there_is_told_in_the_usual_shape(
-    gateway: Served, http: aiohttp.ClientSession, method: str, path: str, status: int | None, code: str | None
+    gateway: RunningGateway, http: aiohttp.ClientSession, method: str, path: str, status: int | None, code: str | None
 ) -> None:
     """No ``detail`` of the framework, which no client reads."""
     if status is None:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfmedia.server.books.orders import Ask
+from hfmedia.server.books.orders import GenerationSpec
 from hfmedia.server.config import Config
-from hfmedia.server.errors import Refusal
-from hfmedia.server.openai.video_wishes import wish_of
-from hfmedia.server.openai.wishes import Fields, Wish, image_wish
+from hfmedia.server.errors import ApiError
+from hfmedia.server.openai.video_wishes import parse_video_request
+from hfmedia.server.openai.wishes import ImageFields, ImageRequest, parse_image_request
 
 CONFIG = Config(
     aliases={"gpt-image-1": "a/b:fal-ai", "pen": {"text-to-image": "a/draw", "image-to-image": "a/edit"}},
@@ -20,12 +20,12 @@ CONFIG = Config(
 X = {"prompt": "x"}
 
 
-def ask(**options: Any) -> Ask:
+def ask(**options: Any) -> GenerationSpec:
     """What the library is asked when a prompt and these options were given."""
-    return Ask(prompt="x", task="text-to-image", options=options)
+    return GenerationSpec(prompt="x", task="text-to-image", options=options)
 
 
-MAPPED: list[tuple[dict[str, Any], Ask]] = [
+MAPPED: list[tuple[dict[str, Any], GenerationSpec]] = [
     ({}, ask()),
     ({"size": "auto"}, ask()),
     ({"size": "512x256"}, ask(width=512, height=256)),
@@ -38,19 +38,19 @@ MAPPED: list[tuple[dict[str, Any], Ask]] = [
     ({"steps": 4, "cfg_scale": 2}, ask(num_inference_steps=4, guidance_scale=2.0)),
     ({"extra_body": {"a": 1}}, ask(extra_body={"a": 1})),
     ({"extra_body": '{"a": 1}'}, ask(extra_body={"a": 1})),
-    ({"model": "a/b"}, Ask(prompt="x", task="text-to-image", model="a/b")),
-    ({"model": "gpt-image-1"}, Ask(prompt="x", task="text-to-image", model="a/b:fal-ai")),
-    ({"model": "pen"}, Ask(prompt="x", task="text-to-image", model="a/draw")),
-    ({"n": "3", "seed": "7"}, Ask(prompt="x", task="text-to-image", n=3, seed=7)),
-    ({"batch_size": 2}, Ask(prompt="x", task="text-to-image", n=2)),
+    ({"model": "a/b"}, GenerationSpec(prompt="x", task="text-to-image", model="a/b")),
+    ({"model": "gpt-image-1"}, GenerationSpec(prompt="x", task="text-to-image", model="a/b:fal-ai")),
+    ({"model": "pen"}, GenerationSpec(prompt="x", task="text-to-image", model="a/draw")),
+    ({"n": "3", "seed": "7"}, GenerationSpec(prompt="x", task="text-to-image", n=3, seed=7)),
+    ({"batch_size": 2}, GenerationSpec(prompt="x", task="text-to-image", n=2)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("fields", "expected"), MAPPED)
-def test_fields_become_what_the_library_is_asked(fields: dict[str, Any], expected: Ask) -> None:
+def test_fields_become_what_the_library_is_asked(fields: dict[str, Any], expected: GenerationSpec) -> None:
     """Without a warning, for nothing was lost."""
-    wish = image_wish({**X, **fields}, CONFIG, edits=False)
-    assert wish.ask == expected
+    wish = parse_image_request({**X, **fields}, CONFIG, edits=False)
+    assert wish.spec == expected
     assert wish.warnings == ()
 
 
@@ -84,7 +84,7 @@ TOLD: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("fields", "word"), TOLD)
 def test_what_cannot_be_done_is_told_and_the_rest_is_made(fields: dict[str, Any], word: str) -> None:
     """In one warning that names it."""
-    (warning,) = image_wish({**X, **fields}, CONFIG, edits=False).warnings
+    (warning,) = parse_image_request({**X, **fields}, CONFIG, edits=False).warnings
     assert word in warning
 
 
@@ -100,7 +100,7 @@ QUIET = [
 @pytest.mark.parametrize("fields", QUIET)
 def test_what_asks_for_nothing_needs_no_warning(fields: dict[str, Any]) -> None:
     """Front-ends send these always."""
-    assert image_wish({**X, **fields}, CONFIG, edits=False).warnings == ()
+    assert parse_image_request({**X, **fields}, CONFIG, edits=False).warnings == ()
 
 
 FILES: list[tuple[bool, dict[str, int], str | None]] = [
@@ -117,7 +117,7 @@ FILES: list[tuple[bool, dict[str, int], str | None]] = [
 @pytest.mark.parametrize(("edits", "files", "word"), FILES)
 def test_each_file_is_used_or_told_of(edits: bool, files: dict[str, int], word: str | None) -> None:
     """None is dropped in silence."""
-    warnings = image_wish(X, CONFIG, edits=edits, files=files).warnings
+    warnings = parse_image_request(X, CONFIG, edits=edits, files=files).warnings
     assert len(warnings) == (word is not None)
     assert all(word in warning for warning in warnings if word)
 
@@ -137,7 +137,7 @@ PROVIDERS: list[tuple[dict[str, Any], str | None]] = [
 @pytest.mark.parametrize(("fields", "provider"), PROVIDERS)
 def test_a_provider_may_be_named_apart_or_behind_the_model(fields: dict[str, Any], provider: str | None) -> None:
     """Behind a name that stands for the default model as well."""
-    assert image_wish({**X, **fields}, CONFIG, edits=False).provider == provider
+    assert parse_image_request({**X, **fields}, CONFIG, edits=False).provider == provider
 
 
 SIZES = ["auto", "720p", "16:9", "832x480", "9999x64", "100000x100", "4096x256", "1e9x1", "0x0", "big", ""]
@@ -146,23 +146,29 @@ SIZES = ["auto", "720p", "16:9", "832x480", "9999x64", "100000x100", "4096x256",
 @pytest.mark.parametrize("size", SIZES)
 def test_a_size_means_the_same_for_images_and_videos(size: str) -> None:
     """The same options, and a warning for the one where there is a warning for the other."""
-    image = image_wish({**X, "size": size}, CONFIG, edits=False)
-    video = wish_of({**X, "size": size}, CONFIG, uploaded=False)
-    assert image.ask.options == video.ask.options
+    image = parse_image_request({**X, "size": size}, CONFIG, edits=False)
+    video = parse_video_request({**X, "size": size}, CONFIG, uploaded=False)
+    assert image.spec.options == video.spec.options
     assert len(image.warnings) == len(video.warnings)
 
 
 def test_an_alias_may_differ_by_task_and_miss_one() -> None:
     """What it does not stand for is refused by name."""
-    assert image_wish({**X, "model": "pen", "image": "https://a/b.png"}, CONFIG, edits=True).ask.model == "a/edit"
+    assert (
+        parse_image_request({**X, "model": "pen", "image": "https://a/b.png"}, CONFIG, edits=True).spec.model
+        == "a/edit"
+    )
     only = Config(aliases={"pen": {"text-to-image": "a/draw"}})
-    with pytest.raises(Refusal, match="stands for no model of image-to-image"):
-        image_wish({**X, "model": "pen", "image": "https://a/b.png"}, only, edits=True)
+    with pytest.raises(ApiError, match="stands for no model of image-to-image"):
+        parse_image_request({**X, "model": "pen", "image": "https://a/b.png"}, only, edits=True)
 
 
 def test_the_built_in_names_can_be_switched_off() -> None:
     """Then they are models like any other, which the Hub does not know."""
-    assert image_wish({**X, "model": "dall-e-3"}, Config(builtin_aliases=False), edits=False).ask.model == "dall-e-3"
+    assert (
+        parse_image_request({**X, "model": "dall-e-3"}, Config(builtin_aliases=False), edits=False).spec.model
+        == "dall-e-3"
+    )
 
 
 VALUES = st.recursive(
@@ -171,7 +177,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
-NAMES = st.sampled_from([*Fields.__struct_fields__, "image", "images", "svg", "mask", "image_size", "batch_size"])
+NAMES = st.sampled_from([*ImageFields.__struct_fields__, "image", "images", "svg", "mask", "image_size", "batch_size"])
 
 
 @settings(max_examples=300, deadline=None)
@@ -179,16 +185,16 @@ NAMES = st.sampled_from([*Fields.__struct_fields__, "image", "images", "svg", "m
 def test_any_body_is_a_wish_or_a_refusal(fields: dict[str, Any], edits: bool) -> None:
     """And nothing else, whatever is in it."""
     try:
-        assert isinstance(image_wish({**X, **fields}, CONFIG, edits=edits), Wish)
-    except Refusal as refusal:
+        assert isinstance(parse_image_request({**X, **fields}, CONFIG, edits=edits), ImageRequest)
+    except ApiError as refusal:
         assert refusal.status == 400
         refusal.message.encode()
 
 
 def test_a_provider_behind_a_name_of_openais_is_kept() -> None:
     """For images and for videos alike; and that a default was taken is told."""
-    image = image_wish({**X, "model": "dall-e-3:fal-ai"}, CONFIG, edits=False)
-    video = wish_of({**X, "model": "sora-2:fal-ai"}, CONFIG, uploaded=False)
+    image = parse_image_request({**X, "model": "dall-e-3:fal-ai"}, CONFIG, edits=False)
+    video = parse_video_request({**X, "model": "sora-2:fal-ai"}, CONFIG, uploaded=False)
     for wish, name in ((image, "dall-e-3"), (video, "sora-2")):
-        assert (wish.ask.model, wish.provider) == (None, "fal-ai")
+        assert (wish.spec.model, wish.provider) == (None, "fal-ai")
         assert name in wish.warnings[0]

@@ -9,19 +9,21 @@ from typing import Any
 import aiohttp
 import pytest
 
-from hfmedia.server.books.keys import Key, Limits, new_key
+from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
 from hfmedia.server.config import Price
 
-from .conftest import FLUX, WAN, Serve, Served
+from .conftest import FLUX, WAN, Serve, RunningGateway
 from .test_jobs_api import PATIENCE, asked, made
 
 
-def key_for(gateway: Served, name: str, *, admin: bool = False, bill_to: str | None = None, **limits: Any) -> str:
+def key_for(
+    gateway: RunningGateway, name: str, *, admin: bool = False, bill_to: str | None = None, **limits: Any
+) -> str:
     """A new gateway key."""
-    key_id, text, digest = new_key()
+    key_id, text, digest = generate_api_key()
     made_at = time.time()
-    told = Key(id=key_id, name=name, made=made_at, limits=Limits(**limits), admin=admin, bill_to=bill_to)
-    gateway.gateway.book.add_key(told, digest)
+    told = ApiKey(id=key_id, name=name, created_at=made_at, limits=KeyLimits(**limits), admin=admin, bill_to=bill_to)
+    gateway.gateway.database.add_key(told, digest)
     return text
 
 
@@ -30,7 +32,9 @@ def bearer(text: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {text}"}
 
 
-async def test_nobody_sees_the_jobs_of_another_key_but_an_admin(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_nobody_sees_the_jobs_of_another_key_but_an_admin(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """Not in lists, not by id, not to cancel or delete."""
     alice, bob, boss = (key_for(gateway, name, admin=name == "boss") for name in ("alice", "bob", "boss"))
     wish = {"prompt": "a fox", "model": FLUX}
@@ -45,7 +49,7 @@ async def test_nobody_sees_the_jobs_of_another_key_but_an_admin(gateway: Served,
         assert len((await asked(http, "GET", f"{gateway.api}/jobs", headers=bearer(who)))[1]["data"]) == 1
 
 
-async def test_a_key_bills_its_own_organisation(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_key_bills_its_own_organisation(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """The header goes upstream with its orders alone."""
     mine = key_for(gateway, "team", bill_to="their-company")
     plain = key_for(gateway, "plain")
@@ -56,20 +60,20 @@ async def test_a_key_bills_its_own_organisation(gateway: Served, http: aiohttp.C
         async with asyncio.timeout(PATIENCE):
             while (await asked(http, "GET", job, headers=bearer(key)))[1]["stage"] != "ended":  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-    sent = gateway.beside.do(lambda: [one.headers for one in gateway.world.requests if one.kind == "submit"])
+    sent = gateway.sandbox_thread.run(lambda: [one.headers for one in gateway.sandbox.requests if one.kind == "submit"])
     assert [headers.get("X-HF-Bill-To") for headers in sent] == ["their-company", None]
 
 
 async def test_a_caller_may_pay_with_an_own_token(serve: Serve, http: aiohttp.ClientSession) -> None:
     """The operator's is not used, and the jobs are the caller's alone; the next start waits for the caller's return."""
     gateway = serve(caller_tokens=True, environ={"HF_TOKEN": "hf_the_operators_own_token"})
-    own = bearer(gateway.world.token)
+    own = bearer(gateway.sandbox.token)
     gateway.fault("wavespeed", "cold", seconds=100)
     wish = {"prompt": "waves", "model": f"{WAN}:wavespeed", "task": "text-to-video"}
     status, told = await asked(http, "POST", f"{gateway.api}/jobs", json=wish, headers=own)
     assert status == 202, told
     job_id = told["data"][0]["id"]
-    sent = gateway.beside.do(lambda: [one.headers for one in gateway.world.requests if one.kind == "submit"])
+    sent = gateway.sandbox_thread.run(lambda: [one.headers for one in gateway.sandbox.requests if one.kind == "submit"])
     assert {headers["Authorization"] for headers in sent} <= {own["Authorization"]}
     assert (await asked(http, "GET", f"{gateway.api}/jobs/{job_id}", headers=bearer("hf_somebody_elses_token")))[
         0
@@ -82,7 +86,7 @@ async def test_a_caller_may_pay_with_an_own_token(serve: Serve, http: aiohttp.Cl
     assert (await asked(http, "GET", f"{again.api}/jobs/{job_id}", headers=own))[1]["status"] == "completed"
     assert again.submissions == 1
     for file in (again.gateway.client.settings.home).rglob("*"):
-        assert not file.is_file() or gateway.world.token.encode() not in file.read_bytes(), file
+        assert not file.is_file() or gateway.sandbox.token.encode() not in file.read_bytes(), file
 
 
 async def test_a_caller_has_so_many_jobs_under_way_and_no_more(serve: Serve, http: aiohttp.ClientSession) -> None:
@@ -112,7 +116,9 @@ async def test_a_hundred_racing_for_the_last_cent_never_spend_more(serve: Serve,
     assert gateway.submissions <= 5
 
 
-async def test_a_model_that_the_key_may_not_use_is_refused(gateway: Served, http: aiohttp.ClientSession) -> None:
+async def test_a_model_that_the_key_may_not_use_is_refused(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """Also when no model is named and the default is another one."""
     key = key_for(gateway, "narrow", models=("Qwen/*",))
     for wish in ({"prompt": "x", "model": FLUX}, {"prompt": "x"}, {"prompt": "x", "task": "text-to-image"}):
@@ -123,7 +129,7 @@ async def test_a_model_that_the_key_may_not_use_is_refused(gateway: Served, http
 
 @pytest.mark.parametrize("fault", ["credit", "busy", "server"])
 async def test_nothing_is_counted_of_what_nobody_accepted(
-    gateway: Served, http: aiohttp.ClientSession, fault: str
+    gateway: RunningGateway, http: aiohttp.ClientSession, fault: str
 ) -> None:
     """Refused everywhere: no money is set aside any more, and the idempotency key is free for another try."""
     gateway.fault("together", fault, times=20)
@@ -140,6 +146,6 @@ async def test_nothing_is_counted_of_what_nobody_accepted(
                 break
             await asyncio.sleep(0.05)
     assert (job["status"], used["images_today"], used["usd_month"]) == ("failed", 0, 0.0)
-    gateway.beside.do(gateway.world.clear)
+    gateway.sandbox_thread.run(gateway.sandbox.clear)
     _, again = await asked(http, "POST", f"{gateway.api}/jobs", json=wish, headers=headers)
     assert again["data"][0]["id"] != job_id

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from hfmedia.core.errors import CredentialError, InvalidRequestError
+from hfmedia.core.errors import AuthenticationError, InvalidRequestError
 from hfmedia.core.wire import Secret
-from hfmedia.settings import Settings, clean_url, read_settings
+from hfmedia.settings import Settings, normalize_url, load_settings
 
 HOME = {"HOME": "/nowhere/at/all"}
 
 
 def test_an_empty_environment_has_sensible_settings() -> None:
     """The public Hub and router, a home of this system's own, no secrets."""
-    settings = read_settings(HOME)
+    settings = load_settings(HOME)
     assert (settings.endpoint, settings.router) == ("https://huggingface.co", "https://router.huggingface.co")
     assert settings.home.is_absolute()
     assert settings.home.name == "hfmedia"
@@ -24,7 +24,7 @@ def test_an_empty_environment_has_sensible_settings() -> None:
 
 def test_every_variable_is_read() -> None:
     """One environment with everything in it."""
-    settings = read_settings(
+    settings = load_settings(
         {
             **HOME,
             "HF_TOKEN": " hf_abc\n",
@@ -63,7 +63,7 @@ def test_the_caller_goes_before_the_environment() -> None:
         "HFMEDIA_TRUSTED_HOSTS": "one.example",
         "HFMEDIA_BASE_URLS": "https://fal.run=https://one.example",
     }
-    settings = read_settings(
+    settings = load_settings(
         environ,
         token="hf_argument",
         endpoint="https://two.example",
@@ -76,7 +76,7 @@ def test_the_caller_goes_before_the_environment() -> None:
         bill_to="acme",
     )
     assert settings.token is not None
-    assert (settings.token.secret.reveal(), settings.token.found) == ("hf_argument", "the token given")
+    assert (settings.token.secret.reveal(), settings.token.source) == ("hf_argument", "the token given")
     assert (settings.endpoint, settings.router, settings.home) == (
         "https://two.example",
         "https://three.example",
@@ -91,7 +91,7 @@ def test_the_caller_goes_before_the_environment() -> None:
 
 def test_settings_show_no_secret() -> None:
     """Whoever prints them by mistake."""
-    settings = read_settings({**HOME, "HF_TOKEN": "hf_verysecret", "FAL_KEY": "alsosecret"})
+    settings = load_settings({**HOME, "HF_TOKEN": "hf_verysecret", "FAL_KEY": "alsosecret"})
     assert "verysecret" not in repr(settings)
     assert "alsosecret" not in repr(settings)
 
@@ -113,7 +113,7 @@ BAD_ADDRESSES = [
 def test_a_bad_address_is_refused_by_the_name_of_its_variable(name: str, text: str) -> None:
     """With an example, and without the password in it."""
     with pytest.raises(InvalidRequestError, match=f"{name} is .*must be an address such as https://") as caught:
-        read_settings({**HOME, name: text})
+        load_settings({**HOME, name: text})
     assert caught.value.exit_code == 2
     assert "word@" not in str(caught.value)
 
@@ -136,16 +136,16 @@ BAD_LISTS = [
 def test_what_cannot_be_used_is_told(environ: dict[str, str], given: dict[str, object], words: str) -> None:
     """One sentence with the name of what is wrong."""
     with pytest.raises(InvalidRequestError, match=words):
-        read_settings({**HOME, **environ}, **given)  # type: ignore[arg-type]
+        load_settings({**HOME, **environ}, **given)  # type: ignore[arg-type]
 
 
 def test_a_damaged_key_is_told_without_showing_it() -> None:
     """The name of its variable or its provider is enough."""
-    with pytest.raises(CredentialError, match="the key in FAL_KEY has a line break") as caught:
-        read_settings({**HOME, "FAL_KEY": "abc\ndef"})
+    with pytest.raises(AuthenticationError, match="the key in FAL_KEY has a line break") as caught:
+        load_settings({**HOME, "FAL_KEY": "abc\ndef"})
     assert "abc" not in str(caught.value)
-    with pytest.raises(CredentialError, match="the key given for fal-ai is empty"):
-        read_settings(HOME, provider_keys={"fal-ai": " "})
+    with pytest.raises(AuthenticationError, match="the key given for fal-ai is empty"):
+        load_settings(HOME, provider_keys={"fal-ai": " "})
 
 
 URLS = [
@@ -164,7 +164,7 @@ URLS = [
 @pytest.mark.parametrize(("text", "url"), URLS)
 def test_an_address_has_one_spelling(text: str, url: str | None) -> None:
     """Two spellings of one origin would look like two."""
-    assert clean_url(text) == url
+    assert normalize_url(text) == url
 
 
 OWN = [
@@ -180,5 +180,5 @@ OWN = [
 @pytest.mark.parametrize(("provider", "task", "address"), OWN)
 def test_a_providers_own_address_can_be_replaced(provider: str, task: str, address: str | None) -> None:
     """By origin; a provider that lives behind the router only has none."""
-    settings = read_settings(HOME, base_urls={"https://fal.run": "http://127.0.0.1:1/x"})
-    assert settings.own_address(provider, task) == address
+    settings = load_settings(HOME, base_urls={"https://fal.run": "http://127.0.0.1:1/x"})
+    assert settings.direct_base_url(provider, task) == address

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hfmedia.core.errors import CredentialError, MissingAuthError
+from hfmedia.core.errors import AuthenticationError, MissingAuthError
 from hfmedia.core.wire import Secret
-from hfmedia.settings import read_settings
+from hfmedia.settings import load_settings
 
 FILES = {
     "home/.cache/huggingface/token": "hf_home_file",
@@ -82,7 +82,7 @@ def placed(environ: dict[str, str], root: Path) -> dict[str, str]:
 @pytest.mark.parametrize(("environ", "token"), PLACES)
 def test_the_token_is_found_in_the_hubs_own_order(root: Path, environ: dict[str, str], token: str | None) -> None:
     """Variables, then the file that ``hf auth login`` leaves, wherever the variables say that it lies."""
-    assert read_settings(placed(environ, root)).hub_token == (Secret(token) if token else None)
+    assert load_settings(placed(environ, root)).hub_token == (Secret(token) if token else None)
 
 
 def test_the_hubs_own_client_finds_the_same(root: Path) -> None:
@@ -111,25 +111,25 @@ def test_the_hubs_own_client_finds_the_same(root: Path) -> None:
 )
 def test_it_is_told_where_the_token_was_found(root: Path, environ: dict[str, str], found: str) -> None:
     """Whoever wonders why the wrong account is billed needs to know."""
-    token = read_settings(placed(environ, root)).token
+    token = load_settings(placed(environ, root)).token
     assert token is not None
-    assert token.found == found.replace("{root}", str(root))
+    assert token.source == found.replace("{root}", str(root))
 
 
 @pytest.mark.parametrize("switch", ["1", "true", "YES", "on"])
 def test_a_token_is_not_used_unasked_when_that_is_forbidden(root: Path, switch: str) -> None:
     """HF_HUB_DISABLE_IMPLICIT_TOKEN: only a token that the caller gives is used, and it is told why."""
     environ = placed({"HF_TOKEN": "hf_one", "HF_HUB_DISABLE_IMPLICIT_TOKEN": switch}, root)
-    settings = read_settings(environ)
+    settings = load_settings(environ)
     assert settings.token is None
-    assert settings.unused is not None
-    assert "HF_TOKEN" in settings.unused
-    assert read_settings(environ, token="hf_given").hub_token == Secret("hf_given")
+    assert settings.ignored_reason is not None
+    assert "HF_TOKEN" in settings.ignored_reason
+    assert load_settings(environ, token="hf_given").hub_token == Secret("hf_given")
 
 
 def test_that_switch_may_be_off(root: Path) -> None:
     """``0`` forbids nothing."""
-    assert read_settings(placed({"HF_TOKEN": "hf_one", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"}, root)).token is not None
+    assert load_settings(placed({"HF_TOKEN": "hf_one", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"}, root)).token is not None
 
 
 DAMAGES = [
@@ -155,8 +155,8 @@ def test_a_damaged_token_is_told_and_never_shown(tmp_path: Path, place: str, tex
         (tmp_path / "token").write_text(text, encoding="utf-8")
     elif place != "argument":
         environ[place] = text
-    with pytest.raises(CredentialError, match=words) as caught:
-        read_settings(environ, token=text if place == "argument" else None)
+    with pytest.raises(AuthenticationError, match=words) as caught:
+        load_settings(environ, token=text if place == "argument" else None)
     assert caught.value.exit_code == 3
     where = {"argument": "the token given", "file": str(tmp_path / "token")}.get(place, place)
     assert where in str(caught.value)
@@ -166,14 +166,14 @@ def test_a_damaged_token_is_told_and_never_shown(tmp_path: Path, place: str, tex
 @pytest.mark.parametrize("empty", ["", "  ", "\n"])
 def test_an_empty_argument_is_no_argument(root: Path, empty: str) -> None:
     """As with every variable: empty is absent."""
-    assert read_settings(placed({"HF_TOKEN": "hf_one"}, root), token=empty).hub_token == Secret("hf_one")
+    assert load_settings(placed({"HF_TOKEN": "hf_one"}, root), token=empty).hub_token == Secret("hf_one")
 
 
 def test_another_kind_of_token_that_the_caller_gives_is_a_providers_own() -> None:
     """It never goes to the Hub or the router."""
-    settings = read_settings({"HOME": "/nowhere"}, token="r8_abc")
+    settings = load_settings({"HOME": "/nowhere"}, token="r8_abc")
     assert settings.token is not None
-    assert settings.token.foreign
+    assert settings.token.is_provider_key
     assert settings.hub_token is None
 
 
@@ -184,18 +184,18 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(CredentialError, match="cannot be read: permission denied"):
-        read_settings({"HF_HOME": str(tmp_path)})
+    with pytest.raises(AuthenticationError, match="cannot be read: permission denied"):
+        load_settings({"HF_HOME": str(tmp_path)})
 
 
 def test_a_folder_or_bytes_in_place_of_the_file_are_told(tmp_path: Path) -> None:
     """Whatever lies there, the sentence names it."""
     (tmp_path / "a" / "token").mkdir(parents=True)
-    with pytest.raises(CredentialError, match=r"a/token cannot be read: is a directory"):
-        read_settings({"HF_HOME": str(tmp_path / "a")})
+    with pytest.raises(AuthenticationError, match=r"a/token cannot be read: is a directory"):
+        load_settings({"HF_HOME": str(tmp_path / "a")})
     (tmp_path / "token").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CredentialError, match="holds no text"):
-        read_settings({"HF_HOME": str(tmp_path)})
+    with pytest.raises(AuthenticationError, match="holds no text"):
+        load_settings({"HF_HOME": str(tmp_path)})
 
 
 class _Colab(types.ModuleType):
@@ -228,18 +228,18 @@ def colab(monkeypatch: pytest.MonkeyPatch) -> _Colab:
 def test_in_colab_the_notebooks_secret_comes_last(colab: _Colab, tmp_path: Path) -> None:
     """After variables and file, and not in Colab Enterprise."""
     environ = {"HF_HOME": str(tmp_path)}
-    token = read_settings(environ).token
+    token = load_settings(environ).token
     assert token is not None
-    assert (token.secret, token.found) == (Secret("hf_colab"), "the Colab secret HF_TOKEN")
-    assert read_settings({**environ, "HF_TOKEN": "hf_one"}).hub_token == Secret("hf_one")
-    assert read_settings({**environ, "VERTEX_PRODUCT": "COLAB_ENTERPRISE"}).token is None
+    assert (token.secret, token.source) == (Secret("hf_colab"), "the Colab secret HF_TOKEN")
+    assert load_settings({**environ, "HF_TOKEN": "hf_one"}).hub_token == Secret("hf_one")
+    assert load_settings({**environ, "VERTEX_PRODUCT": "COLAB_ENTERPRISE"}).token is None
 
 
 @pytest.mark.parametrize("error", [_Colab.SecretNotFoundError, _Colab.NotebookAccessError, _Colab.Error])
 def test_a_secret_that_colab_does_not_show_is_absent(colab: _Colab, tmp_path: Path, error: type[Exception]) -> None:
     """The user said no, or there is none."""
     colab.answer = error("no")
-    assert read_settings({"HF_HOME": str(tmp_path)}).token is None
+    assert load_settings({"HF_HOME": str(tmp_path)}).token is None
 
 
 def test_a_trusted_publishers_token_is_got_by_the_hubs_own_client(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,19 +248,19 @@ def test_a_trusted_publishers_token_is_got_by_the_hubs_own_client(monkeypatch: p
     client = types.ModuleType("huggingface_hub")
     monkeypatch.setitem(sys.modules, "huggingface_hub", client)
     client.get_token = lambda: "hf_exchanged"  # type: ignore[attr-defined]
-    assert read_settings(environ).hub_token == Secret("hf_exchanged")
-    assert read_settings(environ, token="hf_given").hub_token == Secret("hf_given")
+    assert load_settings(environ).hub_token == Secret("hf_exchanged")
+    assert load_settings(environ, token="hf_given").hub_token == Secret("hf_given")
 
     def fail() -> str:
         raise RuntimeError("no identity for hf_secrettoken")
 
     client.get_token = fail  # type: ignore[attr-defined]
     with pytest.raises(MissingAuthError, match="no token came of it: no identity") as caught:
-        read_settings(environ)
+        load_settings(environ)
     assert "secrettoken" not in str(caught.value)
     client.get_token = lambda: None  # type: ignore[attr-defined]
     with pytest.raises(MissingAuthError, match="no token came of it"):
-        read_settings(environ)
+        load_settings(environ)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingAuthError, match="pip install huggingface_hub"):
-        read_settings(environ)
+        load_settings(environ)

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from hfmedia.core.errors import DownloadError, StoreError
-from hfmedia.core.ports import Keeper
-from hfmedia.store import Store, part
+from hfmedia.core.errors import DownloadError, StorageError
+from hfmedia.core.ports import MediaStorage
+from hfmedia.store import FileStorage, part
 
-from .conftest import Cdn, Keeping
+from .conftest import FakeCdn, StorageHarness
 from .samples import noise, sample
 from .test_download import fake
 
@@ -33,7 +33,7 @@ STAMP = datetime.fromtimestamp(1795376765).strftime("%Y%m%d-%H%M%S")
 
 def test_a_store_is_what_the_engine_asks_for(tmp_path: Path) -> None:
     """The type checker holds the protocol; the folder is told."""
-    store: Keeper = Store(tmp_path)
+    store: MediaStorage = FileStorage(tmp_path)
     assert store.folder == tmp_path  # type: ignore[attr-defined]
     assert repr(store) == f"Store({str(tmp_path)!r})"
 
@@ -50,7 +50,7 @@ def test_a_store_is_what_the_engine_asks_for(tmp_path: Path) -> None:
     ],
 )
 async def test_a_made_name_tells_time_prompt_and_the_kind_of_the_bytes(
-    keeping: Keeping, data: bytes, makes: str, name: str
+    keeping: StorageHarness, data: bytes, makes: str, name: str
 ) -> None:
     """The suffix comes from the bytes, and nothing else lies there afterwards."""
     kept = await keeping.keep(data, makes)
@@ -58,7 +58,7 @@ async def test_a_made_name_tells_time_prompt_and_the_kind_of_the_bytes(
     assert keeping.files() == [name]
 
 
-async def test_a_chosen_name_is_kept_as_it_is(keeping: Keeping, tmp_path: Path) -> None:
+async def test_a_chosen_name_is_kept_as_it_is(keeping: StorageHarness, tmp_path: Path) -> None:
     """Even where the suffix says something else than the bytes: the user chose it, and the mime tells."""
     kept = await keeping.keep(JPEG, file=tmp_path / "new" / "sub" / "fox.png")
     assert kept.path == tmp_path / "new" / "sub" / "fox.png"
@@ -66,7 +66,7 @@ async def test_a_chosen_name_is_kept_as_it_is(keeping: Keeping, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("chosen", [True, False], ids=["chosen", "made"])
-async def test_another_file_is_never_overwritten(keeping: Keeping, tmp_path: Path, chosen: bool) -> None:
+async def test_another_file_is_never_overwritten(keeping: StorageHarness, tmp_path: Path, chosen: bool) -> None:
     """The next free name is taken, and the path tells which."""
     where = {"file": tmp_path / "fox.png"} if chosen else {}
     names = [(await keeping.keep(data, **where)).path for data in (PNG, JPEG, PNG)]
@@ -77,7 +77,7 @@ async def test_another_file_is_never_overwritten(keeping: Keeping, tmp_path: Pat
     assert [path.read_bytes() for path in names] == [PNG, JPEG, PNG]
 
 
-async def test_a_link_is_not_written_through(keeping: Keeping, tmp_path: Path) -> None:
+async def test_a_link_is_not_written_through(keeping: StorageHarness, tmp_path: Path) -> None:
     """A dangling link takes the name as a file does; what it points to is not touched."""
     (tmp_path / "fox.png").symlink_to(tmp_path / "elsewhere.png")
     assert (await keeping.keep(PNG, file=tmp_path / "fox.png")).path.name == "fox-2.png"
@@ -85,7 +85,9 @@ async def test_a_link_is_not_written_through(keeping: Keeping, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("jobs", [1, 50], ids=["of one job", "of fifty jobs"])
-async def test_fifty_at_once_of_the_same_name_are_fifty_files(keeping: Keeping, tmp_path: Path, jobs: int) -> None:
+async def test_fifty_at_once_of_the_same_name_are_fifty_files(
+    keeping: StorageHarness, tmp_path: Path, jobs: int
+) -> None:
     """However close together they come, each keeps its own bytes."""
     pictures = [noise(3_000 + 400 * number) for number in range(50)]
     kept = await asyncio.gather(
@@ -126,7 +128,7 @@ async def test_processes_do_not_overwrite_each_other(tmp_path: Path, jobs: int) 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
 async def test_a_disk_without_links_keeps_the_same_promise(
-    keeping: Keeping, monkeypatch: pytest.MonkeyPatch, code: int
+    keeping: StorageHarness, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """On FAT and some shares the name is reserved first; still nothing is overwritten, and nothing is left over."""
 
@@ -145,18 +147,18 @@ async def test_a_disk_without_links_keeps_the_same_promise(
 @pytest.mark.parametrize(
     "data", [b"", PNG[:-1], b"<html>sorry</html>", MP4], ids=["empty", "cut", "a page", "a video instead"]
 )
-async def test_what_is_no_whole_image_leaves_nothing(keeping: Keeping, data: bytes) -> None:
+async def test_what_is_no_whole_image_leaves_nothing(keeping: StorageHarness, data: bytes) -> None:
     """An error is an error, not a picture; the folder is as it was."""
     with pytest.raises(DownloadError):
         await keeping.keep(data)
     assert keeping.files() == []
 
 
-async def test_until_it_is_whole_there_is_no_file_of_that_name(cdn: Cdn, keeping: Keeping) -> None:
+async def test_until_it_is_whole_there_is_no_file_of_that_name(cdn: FakeCdn, keeping: StorageHarness) -> None:
     """While bytes arrive there is a hidden file that names its job; nothing else."""
     cdn.data = noise(400_000)
     seen: list[list[str]] = []
-    keeping.told = Watching(lambda: seen.append(keeping.files()))  # type: ignore[assignment]
+    keeping.progress = Watching(lambda: seen.append(keeping.files()))  # type: ignore[assignment]
     await keeping.keep(cdn.url, file=keeping.folder / "fox.png")
     assert seen
     assert {tuple(files) for files in seen} == {(".fox.job1.part",)}
@@ -177,7 +179,7 @@ class Watching(list[Any]):
 
 @pytest.mark.parametrize("after", [0.0, 0.001, 0.004, 0.01, 0.03])
 @pytest.mark.parametrize("kind", ["inline", "stalled", "large pieces"])
-async def test_cancelling_leaves_nothing(keeping: Keeping, after: float, kind: str) -> None:
+async def test_cancelling_leaves_nothing(keeping: StorageHarness, after: float, kind: str) -> None:
     """At whatever moment a keep is cancelled, either it had ended or no trace of it is left."""
     data = noise(3_000_000)
 
@@ -210,9 +212,9 @@ def test_a_loop_that_ends_leaves_nothing(tmp_path: Path) -> None:
         await asyncio.sleep(60)
 
     async def main() -> None:
-        keeping = Keeping(tmp_path / "out", fake(forever))
+        keeping = StorageHarness(tmp_path / "out", fake(forever))
         task = asyncio.create_task(keeping.keep("https://cdn.example/a"))
-        await keeping.begun.wait()
+        await keeping.started.wait()
         assert len(keeping.files()) == 1
         assert not task.done()
 
@@ -245,7 +247,7 @@ KILLED = """
 """
 
 
-async def test_kill_minus_nine_leaves_no_file_under_its_name(keeping: Keeping, tmp_path: Path) -> None:
+async def test_kill_minus_nine_leaves_no_file_under_its_name(keeping: StorageHarness, tmp_path: Path) -> None:
     """What a killed process leaves is hidden; the same job, carried on, clears it away and takes the name."""
     data = noise(500_000)
     (tmp_path / "source").write_bytes(data)
@@ -261,7 +263,7 @@ async def test_kill_minus_nine_leaves_no_file_under_its_name(keeping: Keeping, t
     assert keeping.files() == ["fox.png"]
 
 
-async def test_what_is_still_being_written_is_not_cleared_away(keeping: Keeping) -> None:
+async def test_what_is_still_being_written_is_not_cleared_away(keeping: StorageHarness) -> None:
     """A second task of the same job and name sees that the first is alive, and takes another temporary name."""
     go = asyncio.Event()
 
@@ -272,7 +274,7 @@ async def test_what_is_still_being_written_is_not_cleared_away(keeping: Keeping)
 
     keeping.fetch = fake(held)
     first = asyncio.create_task(keeping.keep("https://cdn.example/a", file=keeping.folder / "fox.png"))
-    await keeping.begun.wait()
+    await keeping.started.wait()
     second = await keeping.keep(PNG, file=keeping.folder / "fox.png")
     go.set()
     assert second.path.name == "fox.png"
@@ -296,32 +298,34 @@ async def test_what_is_still_being_written_is_not_cleared_away(keeping: Keeping)
     ],
 )
 async def test_a_place_that_will_not_do_is_told_before_the_download(
-    cdn: Cdn, keeping: Keeping, tmp_path: Path, place: Any, said: str
+    cdn: FakeCdn, keeping: StorageHarness, tmp_path: Path, place: Any, said: str
 ) -> None:
     """One clear sentence, and not a byte was fetched."""
     (tmp_path / "taken").write_text("a file")
     cdn.data = PNG
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(StorageError, match=said):
         await keeping.keep(cdn.url, **place(tmp_path))
-    assert cdn.asked == []
+    assert cdn.requests == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_folder_that_may_not_be_written_is_told(keeping: Keeping, tmp_path: Path) -> None:
+async def test_a_folder_that_may_not_be_written_is_told(keeping: StorageHarness, tmp_path: Path) -> None:
     """Permission is a matter of the place; the sentence says so."""
     (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(StoreError, match="may not write there"):
+    with pytest.raises(StorageError, match="may not write there"):
         await keeping.keep(PNG, folder=tmp_path / "locked")
 
 
 @pytest.mark.parametrize("kind", ["inline", "by URL"])
-async def test_a_file_that_grows_too_large_for_its_disk_leaves_nothing(cdn: Cdn, keeping: Keeping, kind: str) -> None:
+async def test_a_file_that_grows_too_large_for_its_disk_leaves_nothing(
+    cdn: FakeCdn, keeping: StorageHarness, kind: str
+) -> None:
     """The system's own limit on a file stands for a disk that ends: StoreError, and the half file is gone."""
     cdn.data = noise(600_000)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
-        with pytest.raises(StoreError, match="larger than that disk or your limits allow"):
+        with pytest.raises(StorageError, match="larger than that disk or your limits allow"):
             await keeping.keep(cdn.data if kind == "inline" else cdn.url)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -364,7 +368,7 @@ async def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["inline", "data URI"])
-async def test_the_loop_goes_on_while_20_mb_are_kept(keeping: Keeping, kind: str) -> None:
+async def test_the_loop_goes_on_while_20_mb_are_kept(keeping: StorageHarness, kind: str) -> None:
     """Decoding, hashing, writing and syncing happen elsewhere: nobody waits for them (a gross bound)."""
     from base64 import b64encode
 
@@ -390,7 +394,7 @@ async def test_the_loop_goes_on_while_20_mb_are_kept(keeping: Keeping, kind: str
     assert longest < 0.25
 
 
-async def test_a_download_holds_one_piece_at_a_time(keeping: Keeping) -> None:
+async def test_a_download_holds_one_piece_at_a_time(keeping: StorageHarness) -> None:
     """40 MB go through without being held: the peak stays near the size of a piece."""
     import tracemalloc
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfmedia.core.errors import DownloadError
-from hfmedia.store import Store
-from hfmedia.store.inline import PIECE, pieces_of_bytes, pieces_of_uri
+from hfmedia.store import FileStorage
+from hfmedia.store.inline import CHUNK_SIZE, iter_bytes, iter_data_uri
 
-from .conftest import Keeping
+from .conftest import StorageHarness
 from .samples import noise, sample
 
 PNG = sample("png")
@@ -21,7 +21,7 @@ PNG = sample("png")
 
 def read(uri: str) -> bytes:
     """All that a data: URI holds."""
-    return b"".join(pieces_of_uri(uri))
+    return b"".join(iter_data_uri(uri))
 
 
 @given(st.binary(max_size=300), st.sampled_from(["", "image/png", "text/plain;charset=utf-8", "IMAGE/PNG;a=b"]))
@@ -31,7 +31,9 @@ def test_a_data_uri_gives_back_what_went_in(data: bytes, mime: str) -> None:
     assert read(f"data:{mime},{quote_from_bytes(data)}") == data
 
 
-@pytest.mark.parametrize("length", [PIECE * 3 // 4 - 1, PIECE * 3 // 4, PIECE, PIECE + 1, 3 * PIECE + 2])
+@pytest.mark.parametrize(
+    "length", [CHUNK_SIZE * 3 // 4 - 1, CHUNK_SIZE * 3 // 4, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE + 2]
+)
 @pytest.mark.parametrize(
     "spelling",
     [
@@ -53,7 +55,7 @@ def test_pieces_join_without_a_seam(length: int, spelling: object) -> None:
 @settings(deadline=None)
 def test_an_escape_is_not_torn_at_the_end_of_a_piece(shift: int) -> None:
     """%41 at a seam is one letter."""
-    assert read("data:," + "a" * (PIECE - shift) + "%41%42%43") == b"a" * (PIECE - shift) + b"ABC"
+    assert read("data:," + "a" * (CHUNK_SIZE - shift) + "%41%42%43") == b"a" * (CHUNK_SIZE - shift) + b"ABC"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_an_escape_is_not_torn_at_the_end_of_a_piece(shift: int) -> None:
         "data:;base64,AAAA*AAA",
         "data:;base64,A",
         "data:;base64,AA==AAAA",
-        "data:;base64,AA==" + " " * PIECE + "AAAA",
+        "data:;base64,AA==" + " " * CHUNK_SIZE + "AAAA",
         "data:;base64,\u00e4\u00f6\u00fc",
     ],
 )
@@ -74,17 +76,17 @@ def test_a_broken_data_uri_is_a_download_error(uri: str) -> None:
         read(uri)
 
 
-async def test_a_data_uri_is_kept_by_its_bytes_not_its_claim(keeping: Keeping) -> None:
+async def test_a_data_uri_is_kept_by_its_bytes_not_its_claim(keeping: StorageHarness) -> None:
     """It says jpeg and is a PNG: a PNG is kept."""
     kept = await keeping.keep("DATA:image/jpeg;base64," + b64encode(PNG).decode())
     assert (kept.mime, kept.path.suffix, kept.path.read_bytes(), kept.source) == ("image/png", ".png", PNG, None)
-    assert keeping.told == [(len(PNG), len(PNG))]
+    assert keeping.progress == [(len(PNG), len(PNG))]
 
 
 @pytest.mark.parametrize(
     "uri", ["data:image/png;base64,", "data:image/png;base64,AAAA*", "data:text/html,<html>no</html>"]
 )
-async def test_a_data_uri_without_media_leaves_nothing(keeping: Keeping, uri: str) -> None:
+async def test_a_data_uri_without_media_leaves_nothing(keeping: StorageHarness, uri: str) -> None:
     """Empty, broken or a page: an error, and no file."""
     with pytest.raises(DownloadError):
         await keeping.keep(uri)
@@ -92,9 +94,9 @@ async def test_a_data_uri_without_media_leaves_nothing(keeping: Keeping, uri: st
 
 
 @pytest.mark.parametrize("spelling", [bytes, lambda data: "data:;base64," + urlsafe_b64encode(data).decode()])
-async def test_inline_media_have_the_same_limit(keeping: Keeping, spelling: object) -> None:
+async def test_inline_media_have_the_same_limit(keeping: StorageHarness, spelling: object) -> None:
     """What is too large by URL is too large inline."""
-    keeping.store = Store(keeping.folder, most_bytes=50_000)
+    keeping.store = FileStorage(keeping.folder, max_bytes=50_000)
     with pytest.raises(DownloadError, match="limit of 50,000"):
         await keeping.keep(spelling(noise(90_000)))  # type: ignore[operator]
     assert keeping.files() == []
@@ -102,8 +104,8 @@ async def test_inline_media_have_the_same_limit(keeping: Keeping, spelling: obje
 
 def test_bytes_are_cut_into_pieces_without_a_copy() -> None:
     """Every piece is a view of the same bytes."""
-    data = bytes(PIECE * 2 + 5)
-    pieces = list(pieces_of_bytes(data))
-    assert [len(piece) for piece in pieces] == [PIECE, PIECE, 5]
+    data = bytes(CHUNK_SIZE * 2 + 5)
+    pieces = list(iter_bytes(data))
+    assert [len(piece) for piece in pieces] == [CHUNK_SIZE, CHUNK_SIZE, 5]
     assert all(piece.obj is data for piece in pieces)
-    assert list(pieces_of_bytes(b"")) == []
+    assert list(iter_bytes(b"")) == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hfmedia.core.errors import DownloadError
-from hfmedia.store.kinds import FORMS, inspect, recognise
+from hfmedia.store.kinds import FORMATS, probe, sniff
 
 from .samples import FILMS, HEIGHT, IMAGES, MIMES, MOVING, WIDTH, sample
 
@@ -22,15 +22,15 @@ TELLING = tuple(form for form in MIMES if form != "mp4-fragmented")
 
 def look(data: bytes, makes: str) -> object:
     """The kind of some bytes."""
-    return inspect(io.BytesIO(data), makes)  # type: ignore[arg-type]
+    return probe(io.BytesIO(data), makes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", MIMES)
 def test_a_real_file_is_told_by_its_bytes_with_its_size(form: str) -> None:
     """Every form that Pillow and PyAV write is recognised, and its header read."""
-    kind = inspect(io.BytesIO(sample(form)), "video" if form in FILMS else "image")
+    kind = probe(io.BytesIO(sample(form)), "video" if form in FILMS else "image")
     assert (kind.mime, kind.width, kind.height) == (MIMES[form], WIDTH, HEIGHT)
-    assert kind.suffix == FORMS[kind.mime].suffix
+    assert kind.suffix == FORMATS[kind.mime].suffix
     if form in ("mp4", "mp4-faststart", "mov"):
         assert kind.seconds == pytest.approx(1.0, abs=0.01)
 
@@ -95,7 +95,7 @@ def test_a_few_zeros_after_the_end_do_no_harm(form: str) -> None:
 )
 def test_what_stands_behind_a_whole_jpeg_does_no_harm(form: str, tail: bytes) -> None:
     """Cameras and encoders leave notes there; what comes before them is whole all the same."""
-    kind = inspect(io.BytesIO(sample(form) + tail), "image")
+    kind = probe(io.BytesIO(sample(form) + tail), "image")
     assert (kind.mime, kind.width, kind.height) == ("image/jpeg", WIDTH, HEIGHT)
 
 
@@ -172,10 +172,10 @@ def test_sizes_agree_with_pillow() -> None:
         for form, options in (("PNG", {}), ("JPEG", {}), ("GIF", {}), ("WEBP", {}), ("WEBP", {"lossless": True})):
             out = io.BytesIO()
             Image.new("RGB", size, "red").save(out, form, **options)
-            kind = inspect(out, "image")
+            kind = probe(out, "image")
             assert (kind.width, kind.height) == size, form
 
 
 def test_every_sign_leads_to_a_form_that_can_be_checked() -> None:
     """Nothing is recognised that could not be checked for wholeness."""
-    assert {recognise(sample(form)) for form in MIMES} <= set(FORMS)
+    assert {sniff(sample(form)) for form in MIMES} <= set(FORMATS)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hfmedia.store import Store
-from hfmedia.store.part import open_part
+from hfmedia.store import FileStorage
+from hfmedia.store.part import open_atomic
 
-from .conftest import Keeping
+from .conftest import StorageHarness
 from .samples import image
 
 PNG = image("png")
@@ -30,7 +30,7 @@ FACTS = {"job_id": JOB, "sha256": ""}
         ("fox.png", True),
     ],
 )
-async def test_a_folder_is_swept_when_it_is_first_written_to(keeping: Keeping, name: str, stays: bool) -> None:
+async def test_a_folder_is_swept_when_it_is_first_written_to(keeping: StorageHarness, name: str, stays: bool) -> None:
     """Only of what bears the id of a job in a temporary name; whatever else people keep there is theirs."""
     keeping.folder.mkdir()
     (keeping.folder / name).write_bytes(b"half")
@@ -38,27 +38,29 @@ async def test_a_folder_is_swept_when_it_is_first_written_to(keeping: Keeping, n
     assert (name in keeping.files()) == stays
 
 
-async def test_what_somebody_writes_is_not_swept(keeping: Keeping) -> None:
+async def test_what_somebody_writes_is_not_swept(keeping: StorageHarness) -> None:
     """A file that is held belongs to a process that lives."""
-    held = open_part(keeping.folder / "fox.png", OTHER)
+    held = open_atomic(keeping.folder / "fox.png", OTHER)
     await keeping.keep(PNG, file=keeping.folder / "wolf.png")
     assert held.path.exists()
     held.discard()
 
 
-async def test_a_job_that_has_its_file_and_its_facts_gets_that_file_again(keeping: Keeping) -> None:
+async def test_a_job_that_has_its_file_and_its_facts_gets_that_file_again(keeping: StorageHarness) -> None:
     """Killed before the ledger knew, it does not lie there twice; another store is another process."""
     place = {"file": keeping.folder / "fox.png", "job_id": JOB}
     for _ in range(2):
         kept = await keeping.keep(PNG, **place)
-        await keeping.store.describe(kept, FACTS | {"sha256": kept.sha256})
-        keeping.store = Store(keeping.folder)
+        await keeping.store.write_sidecar(kept, FACTS | {"sha256": kept.sha256})
+        keeping.store = FileStorage(keeping.folder)
         assert kept.path.name == "fox.png"
     assert keeping.files() == ["fox.png", "fox.png.json"]
 
 
 @pytest.mark.parametrize("facts", [{"job_id": OTHER}, {"sha256": "0" * 64}, None], ids=["other job", "other", "none"])
-async def test_a_file_that_is_not_this_jobs_is_left_alone(keeping: Keeping, facts: dict[str, str] | None) -> None:
+async def test_a_file_that_is_not_this_jobs_is_left_alone(
+    keeping: StorageHarness, facts: dict[str, str] | None
+) -> None:
     """The same bytes of another job, or without facts, are somebody else's file."""
     first = await keeping.keep(PNG, file=keeping.folder / "fox.png", job_id=JOB)
     if facts is not None:
@@ -68,10 +70,10 @@ async def test_a_file_that_is_not_this_jobs_is_left_alone(keeping: Keeping, fact
     assert second.path.name == "fox-2.png"
 
 
-async def test_a_file_that_was_changed_since_is_left_alone(keeping: Keeping) -> None:
+async def test_a_file_that_was_changed_since_is_left_alone(keeping: StorageHarness) -> None:
     """Its facts tell of bytes that are no longer there."""
     first = await keeping.keep(PNG, file=keeping.folder / "fox.png", job_id=JOB)
-    await keeping.store.describe(first, FACTS | {"sha256": first.sha256})
+    await keeping.store.write_sidecar(first, FACTS | {"sha256": first.sha256})
     first.path.write_bytes(PNG + b"painted over")
     second = await keeping.keep(PNG, file=keeping.folder / "fox.png", job_id=JOB)
     assert second.path.name == "fox-2.png"

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from hfmedia.core.answers import Cost
-from hfmedia.core.errors import StoreError
-from hfmedia.core.sizes import Ratio
+from hfmedia.core.errors import StorageError
+from hfmedia.core.sizes import AspectRatio
 from hfmedia.store import Media
 from hfmedia.store import media as module
-from hfmedia.store.facts import plain
+from hfmedia.store.facts import to_plain_json
 
-from .conftest import Keeping
+from .conftest import StorageHarness
 from .samples import HEIGHT, WIDTH, sample
 
 PNG = sample("png")
@@ -67,7 +67,7 @@ def test_a_media_cannot_be_changed(tmp_path: Path) -> None:
 def test_a_video_is_no_picture_and_says_so(tmp_path: Path) -> None:
     """.image() on a video is a clear error, with the job in it."""
     made = media(tmp_path / "fox.mp4", sample("mp4"), "video/mp4")
-    with pytest.raises(StoreError, match="is a video") as caught:
+    with pytest.raises(StorageError, match="is a video") as caught:
         made.image()
     assert caught.value.job_id == "job1"
 
@@ -78,7 +78,7 @@ def test_a_file_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     made = media(tmp_path / "fox.png")
     made.path.unlink()
-    with pytest.raises(StoreError, match="no longer there"):
+    with pytest.raises(StorageError, match="no longer there"):
         use(made)
     assert list(tmp_path.iterdir()) == []
 
@@ -111,7 +111,7 @@ def test_saving_copies_to_the_name_or_into_the_folder(tmp_path: Path, wanted: st
 def test_saving_where_it_cannot_be_is_a_store_error(tmp_path: Path) -> None:
     """One sentence about the place, and nothing half."""
     made = media(tmp_path / "fox.png")
-    with pytest.raises(StoreError, match="not a directory"):
+    with pytest.raises(StorageError, match="not a directory"):
         made.save(tmp_path / "fox.png" / "copy.png")
 
 
@@ -120,8 +120,10 @@ def test_saving_where_it_cannot_be_is_a_store_error(tmp_path: Path) -> None:
 
 def test_the_facts_are_plain_json_and_complete(tmp_path: Path) -> None:
     """What ``--json`` prints and the file beside tells: every field, the time as people and programs read it."""
-    made = media(tmp_path / "fox.png", parameters={"aspect_ratio": Ratio(16, 9), "steps": 4}, timings={"total": 1.5})
-    facts = json.loads(json.dumps(made.facts()))
+    made = media(
+        tmp_path / "fox.png", parameters={"aspect_ratio": AspectRatio(16, 9), "steps": 4}, timings={"total": 1.5}
+    )
+    facts = json.loads(json.dumps(made.to_dict()))
     assert set(facts) == set(Media.__struct_fields__)
     assert facts["path"] == str(tmp_path / "fox.png")
     assert facts["created"] == "2026-11-22T19:46:05Z"
@@ -131,7 +133,7 @@ def test_the_facts_are_plain_json_and_complete(tmp_path: Path) -> None:
 
 def test_an_unknown_cost_is_unknown(tmp_path: Path) -> None:
     """null, never 0."""
-    assert media(tmp_path / "fox.png", cost=None).facts()["cost"] is None
+    assert media(tmp_path / "fox.png", cost=None).to_dict()["cost"] is None
 
 
 def test_no_secret_and_no_input_image_is_in_the_facts(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_no_secret_and_no_input_image_is_in_the_facts(tmp_path: Path) -> None:
         attempts=("together refused https://t.example/?signature=feedbeef",),
         source="https://cdn.example/out.png?sig=feedbeef",
     )
-    text = json.dumps(made.facts())
+    text = json.dumps(made.to_dict())
     for secret in ("feedbeef", "topsecret", "plainsecret", "pass@", TOKEN, "QUJDQUJD", "x" * 100):
         assert secret not in text
     assert len(text) < 3_000
@@ -171,16 +173,16 @@ def test_no_secret_and_no_input_image_is_in_the_facts(tmp_path: Path) -> None:
 )
 def test_cleaning_twice_changes_nothing_more(value: Any) -> None:
     """Facts may pass through more than one hand; they are JSON after the first."""
-    once = plain({"it": value})
-    assert plain(once) == once
+    once = to_plain_json({"it": value})
+    assert to_plain_json(once) == once
     assert msgspec.json.decode(msgspec.json.encode(once)) == once
 
 
-async def test_facts_lie_beside_the_file(keeping: Keeping) -> None:
+async def test_facts_lie_beside_the_file(keeping: StorageHarness) -> None:
     """Readable JSON of the same mode as the file, written whole."""
     kept = await keeping.keep(PNG, file=keeping.folder / "fox.png")
     kept.path.chmod(0o640)
-    beside = await keeping.store.describe(kept, {"prompt": "狐 ünd so", "job_id": "job1", "sha256": kept.sha256})
+    beside = await keeping.store.write_sidecar(kept, {"prompt": "狐 ünd so", "job_id": "job1", "sha256": kept.sha256})
     assert beside == keeping.folder / "fox.png.json"
     text = beside.read_text(encoding="utf-8")
     assert "狐 ünd so" in text
@@ -190,28 +192,28 @@ async def test_facts_lie_beside_the_file(keeping: Keeping) -> None:
     assert keeping.files() == ["fox.png", "fox.png.json"]
 
 
-async def test_facts_are_replaced_by_newer_ones_but_never_a_strangers_file(keeping: Keeping) -> None:
+async def test_facts_are_replaced_by_newer_ones_but_never_a_strangers_file(keeping: StorageHarness) -> None:
     """A JSON file that we did not write is left alone; ours gives way."""
     kept = await keeping.keep(PNG, file=keeping.folder / "fox.png")
     ours = {"job_id": "job1", "sha256": kept.sha256}
-    await keeping.store.describe(kept, ours)
-    beside = await keeping.store.describe(kept, {**ours, "seed": 8})
+    await keeping.store.write_sidecar(kept, ours)
+    beside = await keeping.store.write_sidecar(kept, {**ours, "seed": 8})
     assert json.loads(beside.read_text())["seed"] == 8
     for foreign in ('{"mine": 1}', "[1, 2]", "not json", "\xff"):
         (keeping.folder / "fox.png.json").write_bytes(foreign.encode("latin-1"))
-        other = await keeping.store.describe(kept, ours)
+        other = await keeping.store.write_sidecar(kept, ours)
         assert other.name == "fox.png.hfmedia.json"
         assert (keeping.folder / "fox.png.json").read_bytes() == foreign.encode("latin-1")
 
 
-async def test_facts_that_cannot_be_written_are_a_store_error(keeping: Keeping) -> None:
+async def test_facts_that_cannot_be_written_are_a_store_error(keeping: StorageHarness) -> None:
     """The folder went away: a sentence, not a traceback of the system's."""
     kept = await keeping.keep(PNG, file=keeping.folder / "sub" / "fox.png")
     kept.path.unlink()
     kept.path.parent.rmdir()
     (keeping.folder / "sub").write_text("a file now")
-    with pytest.raises(StoreError, match="cannot write"):
-        await keeping.store.describe(kept, {})
+    with pytest.raises(StorageError, match="cannot write"):
+        await keeping.store.write_sidecar(kept, {})
 
 
 # -- in a notebook ----------------------------------------------------------------------------------------------------

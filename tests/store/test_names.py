@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hfmedia.store.names import LONGEST_SLUG, made_name, numbered, part_name, sidecar_of, slug
+from hfmedia.store.names import MAX_SLUG_BYTES, default_filename, numbered, partial_name, sidecar_path, slug
 
 WHEN = datetime(2026, 11, 22, 19, 46, 5)
 FORBIDDEN = set('<>:"/\\|?*') | {chr(code) for code in range(32)} | {"\x7f"}
@@ -41,14 +41,14 @@ RESERVED = {"con", "prn", "aux", "nul", "clock$", *(f"{name}{n}" for name in ("c
 )
 def test_a_prompt_becomes_a_readable_name(prompt: str, name: str) -> None:
     """Words stay words, accents fall off, other scripts stay, and nothing else does."""
-    assert made_name(WHEN, prompt, ".png") == name
+    assert default_filename(WHEN, prompt, ".png") == name
 
 
 def test_a_long_prompt_is_cut_between_words() -> None:
     """No word is torn, unless it is longer than the whole name."""
     told = slug("a very long sentence about a fox that goes on and on and on and on until it stops")
     assert told == "a-very-long-sentence-about-a-fox-that-goes-on-and-on-and-on"
-    assert slug("x" * 500) == "x" * LONGEST_SLUG
+    assert slug("x" * 500) == "x" * MAX_SLUG_BYTES
 
 
 @given(st.text(max_size=400))
@@ -59,13 +59,13 @@ def test_a_long_prompt_is_cut_between_words() -> None:
 @example("İİİ")
 def test_any_prompt_gives_a_name_that_is_legal_everywhere(prompt: str) -> None:
     """Windows, macOS and Linux take it, and it survives being normalised."""
-    name = made_name(WHEN, prompt, ".png")
+    name = default_filename(WHEN, prompt, ".png")
     assert not set(name) & FORBIDDEN
     assert name.isprintable()
     assert name[0].isalnum()
     assert name.removesuffix(".png")[-1] not in ". "
     assert name.partition(".")[0].lower() not in RESERVED
-    assert len(slug(prompt).encode("utf-8")) <= LONGEST_SLUG
+    assert len(slug(prompt).encode("utf-8")) <= MAX_SLUG_BYTES
     assert len(name.encode("utf-16-le")) // 2 < 128
     assert not any(unicodedata.category(char) in ("Cf", "Cc", "Cs", "Co", "Cn", "Zl", "Zp") for char in name)
     assert name == name.lower()
@@ -75,7 +75,7 @@ def test_any_prompt_gives_a_name_that_is_legal_everywhere(prompt: str) -> None:
 @given(st.text(max_size=100), st.text(max_size=80), st.integers(1, 99))
 def test_a_temporary_name_is_legal_whatever_its_file_is_called(stem: str, job_id: str, number: int) -> None:
     """Hidden, short enough, and no path of its own."""
-    made = part_name(stem.replace("/", "").replace("\0", ""), job_id, number)
+    made = partial_name(stem.replace("/", "").replace("\0", ""), job_id, number)
     assert made.startswith(".")
     assert made.endswith(".part")
     assert "/" not in made
@@ -99,4 +99,4 @@ def test_the_next_name_has_a_number(name: str, number: int, expected: str) -> No
 
 def test_facts_lie_beside_their_file() -> None:
     """The name of the file, and .json."""
-    assert sidecar_of(Path("out/fox.png")) == Path("out/fox.png.json")
+    assert sidecar_path(Path("out/fox.png")) == Path("out/fox.png.json")

@@ -15,39 +15,41 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from hfmedia.core.errors import DownloadError, ExpiredError, StoreError, UnsafeAddressError
-from hfmedia.store import Store
-from hfmedia.transport import Limits, Transport
+from hfmedia.core.errors import DownloadError, ResultExpiredError, StorageError, UnsafeUrlError
+from hfmedia.store import FileStorage
+from hfmedia.transport import TransportLimits, Transport
 
-from .conftest import Cdn, Keeping
+from .conftest import FakeCdn, StorageHarness
 from .samples import noise, sample
 
 DATA = noise(900_000)
 
 
 @pytest.fixture
-async def keeping(cdn: Cdn, tmp_path: Path) -> AsyncIterator[Keeping]:
+async def keeping(cdn: FakeCdn, tmp_path: Path) -> AsyncIterator[StorageHarness]:
     """A store that fetches as hfmedia does, and may fetch from the test's own server."""
-    limits = Limits(download_idle=0.5, media_bytes=4_000_000)
+    limits = TransportLimits(download_idle=0.5, max_media_bytes=4_000_000)
     async with Transport(environ={}, trusted_hosts=[urlsplit(cdn.url).netloc], limits=limits) as transport:
-        yield Keeping(tmp_path / "out", transport.fetch)
+        yield StorageHarness(tmp_path / "out", transport.fetch)
 
 
 @pytest.mark.parametrize("cuts", [[], [300_000], [1, 100_000, 400_000], [0, 0]])
-async def test_a_download_arrives_whole_however_often_it_is_cut(cdn: Cdn, keeping: Keeping, cuts: list[int]) -> None:
+async def test_a_download_arrives_whole_however_often_it_is_cut(
+    cdn: FakeCdn, keeping: StorageHarness, cuts: list[int]
+) -> None:
     """Bytes, digest and tries agree, and no byte is asked for twice."""
     cdn.data, cdn.plan = DATA, [("cut", cut) for cut in cuts]
     kept = await keeping.keep(cdn.url)
     assert kept.path.read_bytes() == DATA
     assert (kept.sha256, kept.bytes) == (hashlib.sha256(DATA).hexdigest(), len(DATA))
-    assert kept.tries == 1 + len(cuts)
+    assert kept.attempts == 1 + len(cuts)
     assert "secret" not in (kept.source or "")
-    assert not any("authorization" in asked or "cookie" in asked for asked in cdn.asked)
-    begun = [asked["range"] for asked in cdn.asked if "range" in asked]
+    assert not any("authorization" in asked or "cookie" in asked for asked in cdn.requests)
+    begun = [asked["range"] for asked in cdn.requests if "range" in asked]
     assert begun == [f"bytes={sum(cuts[:number])}-" for number in range(1, len(cuts) + 1) if sum(cuts[:number])]
 
 
-async def test_a_file_that_changed_in_the_middle_is_the_new_one(cdn: Cdn, keeping: Keeping) -> None:
+async def test_a_file_that_changed_in_the_middle_is_the_new_one(cdn: FakeCdn, keeping: StorageHarness) -> None:
     """Not half of each."""
     other = noise(700_000)
     cdn.data, cdn.plan = DATA, [("cut", 300_000), ("change", other)]
@@ -57,55 +59,57 @@ async def test_a_file_that_changed_in_the_middle_is_the_new_one(cdn: Cdn, keepin
 @pytest.mark.parametrize(
     ("plan", "error", "tries"),
     [
-        ([404], ExpiredError, 1),
-        ([("cut", 9_000), 403], ExpiredError, 2),
+        ([404], ResultExpiredError, 1),
+        ([("cut", 9_000), 403], ResultExpiredError, 2),
         ([418], DownloadError, 1),
         ([("cut", 0)] * 99, DownloadError, 6),
     ],
 )
 async def test_what_does_not_arrive_is_an_error_and_leaves_nothing(
-    cdn: Cdn, keeping: Keeping, plan: list[object], error: type[Exception], tries: int
+    cdn: FakeCdn, keeping: StorageHarness, plan: list[object], error: type[Exception], tries: int
 ) -> None:
     """Told by its class; without the signature, without a file."""
     cdn.data, cdn.plan = DATA, plan
     with pytest.raises(error) as caught:
         await keeping.keep(cdn.url)
     assert "secret" not in str(caught.value)
-    assert len(cdn.asked) == tries
+    assert len(cdn.requests) == tries
     assert keeping.files() == []
 
 
-async def test_a_busy_server_is_asked_again_when_it_says(cdn: Cdn, keeping: Keeping) -> None:
+async def test_a_busy_server_is_asked_again_when_it_says(cdn: FakeCdn, keeping: StorageHarness) -> None:
     """Retry-After passes through the transport."""
-    cdn.data, cdn.plan, cdn.later = DATA, [429, 503], {"Retry-After": "7"}
-    assert (await keeping.keep(cdn.url)).tries == 3
+    cdn.data, cdn.plan, cdn.error_headers = DATA, [429, 503], {"Retry-After": "7"}
+    assert (await keeping.keep(cdn.url)).attempts == 3
     assert keeping.waits == [7.0, 7.0]
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["announced", "endless"])
-async def test_the_transports_own_limit_ends_a_download_at_once(cdn: Cdn, keeping: Keeping, chunked: bool) -> None:
+async def test_the_transports_own_limit_ends_a_download_at_once(
+    cdn: FakeCdn, keeping: StorageHarness, chunked: bool
+) -> None:
     """A body beyond it would be no smaller the next time."""
     cdn.data, cdn.chunked = bytes(6_000_000), chunked
     with pytest.raises(DownloadError):
         await keeping.keep(cdn.url)
-    assert len(cdn.asked) == 1
+    assert len(cdn.requests) == 1
     assert keeping.files() == []
 
 
-async def test_the_stores_limit_is_kept_as_well(cdn: Cdn, keeping: Keeping) -> None:
+async def test_the_stores_limit_is_kept_as_well(cdn: FakeCdn, keeping: StorageHarness) -> None:
     """Whichever is the smaller."""
     cdn.data, cdn.chunked = bytes(3_000_000), True
-    keeping.store = Store(keeping.folder, most_bytes=1_000_000)
+    keeping.store = FileStorage(keeping.folder, max_bytes=1_000_000)
     with pytest.raises(DownloadError, match="limit of 1,000,000"):
         await keeping.keep(cdn.url)
     assert keeping.files() == []
 
 
 @pytest.mark.parametrize("path", ["", "latest/meta-data/"])
-async def test_a_private_address_is_not_asked(cdn: Cdn, keeping: Keeping, path: str) -> None:
+async def test_a_private_address_is_not_asked(cdn: FakeCdn, keeping: StorageHarness, path: str) -> None:
     """Neither another port of this machine nor the metadata service; no try, no file."""
     url = f"http://169.254.169.254/{path}" if path else "http://127.0.0.1:9/x.png"
-    with pytest.raises(UnsafeAddressError):
+    with pytest.raises(UnsafeUrlError):
         await keeping.keep(url)
     assert (keeping.waits, keeping.files()) == ([], [])
 
@@ -133,7 +137,7 @@ class Awkward:
 
 
 @pytest.fixture
-async def awkward(cdn: Cdn) -> AsyncIterator[Awkward]:
+async def awkward(cdn: FakeCdn) -> AsyncIterator[Awkward]:
     """It stands where the server of one file would."""
     made = Awkward()
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
@@ -168,7 +172,7 @@ async def test_a_body_that_is_not_what_its_head_says_is_no_picture(awkward: Awkw
     """DownloadError in a bounded number of tries; never a file, never another error."""
     awkward.answers, words = LYING[lie]
     async with Transport(environ={}, trusted_hosts=[urlsplit(awkward.url).netloc]) as transport:
-        keeping = Keeping(tmp_path / "out", transport.fetch)
+        keeping = StorageHarness(tmp_path / "out", transport.fetch)
         with pytest.raises(DownloadError, match=words):
             await keeping.keep(awkward.url)
     assert keeping.files() == []
@@ -181,11 +185,11 @@ async def test_a_server_that_falls_silent_is_given_up_and_asked_again(awkward: A
     told = f"Content-Range: bytes 100-{len(PNG) - 1}/{len(PNG)}"
     rest = answer(PNG[100:], f"Content-Length: {len(PNG) - 100}", etag, told, status="206 Partial Content")
     awkward.answers, awkward.stalls = [first, rest], True
-    limits = Limits(download_idle=0.2)
+    limits = TransportLimits(download_idle=0.2)
     async with Transport(environ={}, trusted_hosts=[urlsplit(awkward.url).netloc], limits=limits) as transport:
-        keeping = Keeping(tmp_path / "out", transport.fetch)
+        keeping = StorageHarness(tmp_path / "out", transport.fetch)
         kept = await keeping.keep(awkward.url)
-    assert (kept.path.read_bytes(), kept.tries) == (PNG, 2)
+    assert (kept.path.read_bytes(), kept.attempts) == (PNG, 2)
 
 
 KILLED = """
@@ -207,7 +211,7 @@ KILLED = """
 
 @pytest.mark.parametrize("pieces", [1, 6])
 async def test_kill_minus_nine_in_the_middle_of_a_slow_download_leaves_no_file(
-    tmp_path: Path, cdn: Cdn, keeping: Keeping, pieces: int
+    tmp_path: Path, cdn: FakeCdn, keeping: StorageHarness, pieces: int
 ) -> None:
     """A real process, a real socket; afterwards the same job takes the name and clears the half away."""
     go = asyncio.Event()
@@ -328,12 +332,12 @@ async def test_fifty_megabytes_go_through_a_real_socket_without_being_held(tmp_p
     assert grown < 20_000_000
 
 
-async def test_facts_that_no_disk_takes_are_a_store_error_and_the_file_stays(keeping: Keeping) -> None:
+async def test_facts_that_no_disk_takes_are_a_store_error_and_the_file_stays(keeping: StorageHarness) -> None:
     """The sidecar is whole or absent; the medium that was paid for is not touched by its absence."""
     kept = await keeping.keep(PNG, file=keeping.folder / "fox.png")
     (keeping.folder / "fox.png.json").mkdir()
     (keeping.folder / "fox.png.hfmedia.json").mkdir()
-    with pytest.raises(StoreError):
-        await keeping.store.describe(kept, {"job_id": "a", "sha256": kept.sha256})
+    with pytest.raises(StorageError):
+        await keeping.store.write_sidecar(kept, {"job_id": "a", "sha256": kept.sha256})
     assert keeping.files() == ["fox.png"]
     assert kept.path.read_bytes() == PNG

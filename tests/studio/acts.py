@@ -8,7 +8,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.server.conftest import Served
+from tests.server.conftest import RunningGateway
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FLUX = "black-forest-labs/FLUX.1-schnell"
 
 
-async def make(page: Page, prompt: str, *, count: int = 1) -> None:
+async def submit_prompt(page: Page, prompt: str, *, count: int = 1) -> None:
     """Writes a prompt and sends it."""
     await page.locator("#make:not([aria-busy])").wait_for()  # what is pressed while it sends is dropped
     if count != 1:
@@ -51,7 +51,7 @@ def png(width: int = 96, height: int = 64) -> bytes:
     return made.getvalue()
 
 
-async def hand_over(page: Page, event: str, name: str = "seen.png", mime: str = "image/png", width: int = 96) -> None:
+async def give_file(page: Page, event: str, name: str = "seen.png", mime: str = "image/png", width: int = 96) -> None:
     """Drops or pastes an image, as the browser tells a page of it."""
     await page.evaluate(
         """([event, name, mime, data]) => {
@@ -66,13 +66,13 @@ async def hand_over(page: Page, event: str, name: str = "seen.png", mime: str = 
     )
 
 
-def add_key(served: Served, **limits: Any) -> str:
+def add_key(served: RunningGateway, **limits: Any) -> str:
     """The text of a new key of a gateway, which lets in nobody without one from now on."""
-    from hfmedia.server.books.keys import Key, Limits, new_key
+    from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
 
-    key_id, text, digest = new_key()
-    served.gateway.book.add_key(
-        Key(id=key_id, name=f"studio-{key_id}", made=time.time(), limits=Limits(**limits)), digest
+    key_id, text, digest = generate_api_key()
+    served.gateway.database.add_key(
+        ApiKey(id=key_id, name=f"studio-{key_id}", created_at=time.time(), limits=KeyLimits(**limits)), digest
     )
     return text
 
@@ -86,8 +86,8 @@ def noise(side: int = 600) -> str:
     return base64.b64encode(made.getvalue()).decode()
 
 
-def revoke_key(served: Served, text: str) -> None:
+def revoke_key(served: RunningGateway, text: str) -> None:
     """From now on that key opens nothing."""
-    key = served.gateway.book.find(text)
+    key = served.gateway.database.find_by_plaintext(text)
     assert key is not None
-    served.gateway.book.revoke_key(key.id, time.time())
+    served.gateway.database.revoke_key(key.id, time.time())

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from tests.server.conftest import Served, beside, gateway, lasting, serve, shared
+from tests.server.conftest import RunningGateway, beside, gateway, lasting, serve, shared
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
-__all__ = ["Served", "beside", "gateway", "lasting", "serve", "shared"]
+__all__ = ["RunningGateway", "beside", "gateway", "lasting", "serve", "shared"]
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 SHELL = shutil.which("chromium-headless-shell") or CHROMIUM
 QUIET = [
@@ -39,13 +39,13 @@ QUIET = [
 ]
 AXE = Path(__file__).parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-PATIENCE = 15_000  # milliseconds that an expectation may take; the machine may be busy
+EXPECT_TIMEOUT_MS = 15_000  # milliseconds that an expectation may take; the machine may be busy
 EXPECTED = "Failed to load resource"  # the browser's own line for each answer that is an error
 
 
-async def until(page: Page, script: str) -> None:
+async def wait_until(page: Page, script: str) -> None:
     """Waits until a script is true on the page. (Playwright's own way evaluates text, which the policy forbids.)"""
-    deadline = time.monotonic() + PATIENCE / 1000
+    deadline = time.monotonic() + EXPECT_TIMEOUT_MS / 1000
     while not await page.evaluate(script):
         assert time.monotonic() < deadline, f"never true: {script}"
         await asyncio.sleep(0.02)
@@ -57,7 +57,7 @@ async def launched(program: str) -> AsyncIterator[Browser]:
     api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
     if not shutil.which(program):
         pytest.skip("the studio's tests need Debian's Chromium: apt-get install chromium")
-    api.expect.set_options(timeout=PATIENCE)
+    api.expect.set_options(timeout=EXPECT_TIMEOUT_MS)
     async with api.async_playwright() as playwright:
         made = await playwright.chromium.launch(executable_path=program, args=QUIET)
         yield made
@@ -80,10 +80,10 @@ async def opened(browser: Browser) -> AsyncIterator[Opened]:
     contexts: list[Any] = []
     complaints: list[str] = []
 
-    async def open_page(served: Served, *, context: Any = None, path: str = "/", **kept: Any) -> Page:
+    async def open_page(served: RunningGateway, *, context: Any = None, path: str = "/", **kept: Any) -> Page:
         if context is None:
             context = await browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **kept})
-            context.set_default_timeout(PATIENCE)
+            context.set_default_timeout(EXPECT_TIMEOUT_MS)
             contexts.append(context)
         page: Page = await context.new_page()
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))

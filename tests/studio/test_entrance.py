@@ -8,11 +8,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from hfmedia.server.studio import PAGE, page_files
+from hfmedia.server.studio import PAGE_FOLDER, page_files
 from tests.server.conftest import Serve
 
-from .acts import add_key, make, revoke_key
-from .conftest import Opened, Served
+from .acts import add_key, submit_prompt, revoke_key
+from .conftest import Opened, RunningGateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
@@ -37,7 +37,7 @@ async def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(serve: Serve, o
     await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
     assert key not in await page.evaluate("JSON.stringify({...localStorage})")
     await page.reload()
-    await make(page, "with a key")
+    await submit_prompt(page, "with a key")
     await expect(page.locator(".card[data-state=done]")).to_have_count(1)
     await page.get_by_role("button", name="Key and settings").click()
     await page.get_by_role("button", name="Forget key").click()
@@ -71,7 +71,7 @@ async def test_the_question_for_a_key_stays_until_it_is_answered(serve: Serve, o
     await page.keyboard.type(key)
     await page.keyboard.press("Enter")
     await expect(entry).to_be_hidden()
-    await make(page, "after all")
+    await submit_prompt(page, "after all")
     await expect(page.locator(".card[data-state=done]")).to_have_count(1)
 
 
@@ -82,7 +82,7 @@ async def test_another_key_shows_nothing_of_the_one_before(serve: Serve, opened:
     page = await opened(served)
     await page.locator("#entry").get_by_label("Gateway key").fill(one)
     await page.keyboard.press("Enter")
-    await make(page, "private thing")
+    await submit_prompt(page, "private thing")
     await page.get_by_role("button", name="Image: private thing").wait_for()
     revoke_key(served, one)
     await page.keyboard.press("Control+Enter")
@@ -124,7 +124,7 @@ async def test_a_refused_key_of_one_tab_leaves_the_other_s(serve: Serve, opened:
         await expect(each.locator("#entry").get_by_label("Gateway key")).to_be_visible()
 
 
-async def test_the_sandbox_is_marked(gateway: Served, opened: Opened) -> None:
+async def test_the_sandbox_is_marked(gateway: RunningGateway, opened: Opened) -> None:
     """Nobody shall take a simulation for the thing."""
     page = await opened(gateway)
     await expect(page.locator("#simulated")).to_contain_text("everything is simulated")
@@ -134,7 +134,7 @@ async def test_a_gateway_that_goes_away_is_told_and_found_again(serve: Serve, op
     """The page says that nobody answers, keeps what it shows, and goes on when the gateway is back."""
     served = serve()
     page = await opened(served)
-    await make(page, "before the storm")
+    await submit_prompt(page, "before the storm")
     await expect(page.locator(".card[data-state=done]")).to_have_count(1)
     await page.context.set_offline(True)
     await page.get_by_label("Prompt", exact=True).fill("in the storm")
@@ -147,7 +147,7 @@ async def test_a_gateway_that_goes_away_is_told_and_found_again(serve: Serve, op
 
 
 @pytest.mark.parametrize("name", ["", "app.js", "studio.css", "favicon.svg"])
-async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: Served, name: str) -> None:
+async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: RunningGateway, name: str) -> None:
     """Its type, its policy, and 304 for whoever has it."""
     url = f"{gateway.url}/studio/{name}" if name else f"{gateway.url}/"
     async with aiohttp.ClientSession() as http:
@@ -159,7 +159,7 @@ async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: Served, 
             policy = answer.headers["content-security-policy"]
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
-            assert await answer.read() == (PAGE / (name or "index.html")).read_bytes()
+            assert await answer.read() == (PAGE_FOLDER / (name or "index.html")).read_bytes()
         async with http.get(url, headers={"if-none-match": answer.headers["etag"]}) as again:
             assert again.status == 304
             assert await again.read() == b""
@@ -168,7 +168,7 @@ async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: Served, 
 
 
 @pytest.mark.parametrize("name", ["../__init__.py", "%2e%2e/__init__.py", "..%2f__init__.py", "index.html", "", "x"])
-async def test_nothing_but_the_page_is_served(gateway: Served, name: str) -> None:
+async def test_nothing_but_the_page_is_served(gateway: RunningGateway, name: str) -> None:
     """No path leads out of the page's folder."""
     from yarl import URL
 
@@ -178,12 +178,12 @@ async def test_nothing_but_the_page_is_served(gateway: Served, name: str) -> Non
 
 async def test_every_address_in_the_page_is_relative_and_every_file_is_named() -> None:
     """So it works under any prefix; and nothing is inline, which the policy would stop."""
-    text = (PAGE / "index.html").read_text()
+    text = (PAGE_FOLDER / "index.html").read_text()
     addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
     assert addresses
     assert not [one for one in addresses if one.startswith(("/", "http:", "https:", "//"))]
     assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*src=)", text)
-    for path in PAGE.glob("*.js"):
+    for path in PAGE_FOLDER.glob("*.js"):
         source = path.read_text()
         assert source.startswith("// "), path.name
         assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", source), path.name

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.catalog.little_hub import TOKEN, LittleHub, entry
+from tests.catalog.little_hub import TOKEN, FakeHub, mapping_entry
 from tests.server.conftest import Serve
 
 from .conftest import Opened
@@ -32,18 +32,18 @@ TYPE = """async (words) => {
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def hub() -> AsyncIterator[LittleHub]:
+async def hub() -> AsyncIterator[FakeHub]:
     """A Hub that is there until the gateway has stopped."""
-    async with LittleHub(page_size=1000) as made:
+    async with FakeHub(page_size=1000) as made:
         yield made
 
 
 async def test_one_of_thousands_is_found_by_a_few_letters_and_remembered(
-    hub: LittleHub, serve: Serve, opened: Opened
+    hub: FakeHub, serve: Serve, opened: Opened
 ) -> None:
     """Each letter is answered at once, only what is seen is drawn, and the chosen one comes first the next time."""
     for number in range(MANY):
-        hub.add(f"painters/brush-{number:05}", entry("fal-ai"), entry("replicate"))
+        hub.add(f"painters/brush-{number:05}", mapping_entry("fal-ai"), mapping_entry("replicate"))
     gateway = serve(environ={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN})
     page = await opened(gateway)
     await page.locator("#pick-model").click()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .acts import hand_over, make
-from .conftest import Opened, Served, until
+from .acts import give_file, submit_prompt
+from .conftest import Opened, RunningGateway, wait_until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Route
@@ -50,19 +50,19 @@ class Wire:
 
 async def made(page: Page, count: int) -> None:
     """Waits until so many pictures are there."""
-    await until(page, f"document.querySelectorAll('.card[data-state=done]').length === {count}")
-    await until(page, SENT)
+    await wait_until(page, f"document.querySelectorAll('.card[data-state=done]').length === {count}")
+    await wait_until(page, SENT)
 
 
 async def press(page: Page, *, later: bool = True) -> None:
     """Presses Make, later than any echo of the press before, and waits for what becomes of it."""
     await asyncio.sleep(0.75 if later else 0)
     await page.locator("#go").click()
-    await until(page, SENT)
+    await wait_until(page, SENT)
 
 
 async def test_a_wish_whose_answer_was_lost_is_the_same_order_when_it_is_sent_again(
-    lasting: Served, opened: Opened
+    lasting: RunningGateway, opened: Opened
 ) -> None:
     """Whatever came instead of the answer, and also after a reload; and then another one is another order."""
     before = lasting.submissions
@@ -83,7 +83,9 @@ async def test_a_wish_whose_answer_was_lost_is_the_same_order_when_it_is_sent_ag
     assert (len(set(wire.keys)), lasting.submissions) == (2, before + 2)
 
 
-async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(lasting: Served, opened: Opened) -> None:
+async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(
+    lasting: RunningGateway, opened: Opened
+) -> None:
     """A double click, a key pressed twice or held down; then the same wish once more, on purpose."""
     page = await opened(lasting)
     wire = await Wire(page).begin()
@@ -92,10 +94,10 @@ async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(lastin
         "() => { const at = performance.now(); window.passed = 0; performance.now = () => at + window.passed; }"
     )
     await page.locator("#go").dblclick(delay=10)
-    await until(page, SENT)
+    await wait_until(page, SENT)
     await page.evaluate("window.passed = 600")
     await page.keyboard.press("Control+Enter")
-    await until(page, SENT)
+    await wait_until(page, SENT)
     await page.evaluate("window.passed = 1200")
     await page.keyboard.down("Control")
     for _ in range(5):
@@ -103,17 +105,17 @@ async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(lastin
     await page.keyboard.up("Enter")
     await page.keyboard.up("Control")
     await page.locator("#n").press("Enter")
-    await until(page, SENT)
+    await wait_until(page, SENT)
     assert len(wire.keys) == 1
     await page.evaluate("window.passed = 2000")
     await press(page, later=False)
     assert len(set(wire.keys)) == 2
 
 
-async def test_two_wishes_at_once_keep_their_names(lasting: Served, opened: Opened) -> None:
+async def test_two_wishes_at_once_keep_their_names(lasting: RunningGateway, opened: Opened) -> None:
     """One of them breaks while the other is on its way; sent again, it is still the same."""
     page = await opened(lasting)
-    await make(page, "the one")
+    await submit_prompt(page, "the one")
     tile = page.get_by_role("button", name="Image: the one")
     await tile.wait_for()
     wire = await Wire(page).begin()
@@ -134,11 +136,11 @@ async def test_two_wishes_at_once_keep_their_names(lasting: Served, opened: Open
     await expect(page.locator(".toast")).to_contain_text("nothing was made twice")
 
 
-async def test_vary_again_takes_another_seed(lasting: Served, opened: Opened) -> None:
+async def test_vary_again_takes_another_seed(lasting: RunningGateway, opened: Opened) -> None:
     """Nobody pays for the same picture again by asking for another one."""
     page = await opened(lasting)
     await page.get_by_label("Seed", exact=True).fill("41")
-    await make(page, "a variable fox")
+    await submit_prompt(page, "a variable fox")
     tile = page.get_by_role("button", name="Image: a variable fox")
     for count in (1, 2, 3):
         await expect(tile).to_have_count(count)
@@ -152,13 +154,13 @@ async def test_vary_again_takes_another_seed(lasting: Served, opened: Opened) ->
 
 
 async def test_vary_whose_answer_was_lost_is_the_same_order_when_it_is_pressed_again(
-    lasting: Served, opened: Opened
+    lasting: RunningGateway, opened: Opened
 ) -> None:
     """Whether the picture came by the stream meanwhile, or the page was loaded anew: it is bought once."""
     before = lasting.submissions
     page = await opened(lasting)
     await page.get_by_label("Seed", exact=True).fill("41")
-    await make(page, "an unlucky fox")
+    await submit_prompt(page, "an unlucky fox")
     tile = page.get_by_role("button", name="Image: an unlucky fox")
     vary = page.locator("#viewer").get_by_role("button", name="Vary")
     await expect(tile).to_have_count(1)
@@ -181,14 +183,14 @@ async def test_vary_whose_answer_was_lost_is_the_same_order_when_it_is_pressed_a
     assert lasting.submissions == before + 3
 
 
-async def test_an_image_tells_wishes_apart_by_its_bytes(lasting: Served, opened: Opened) -> None:
+async def test_an_image_tells_wishes_apart_by_its_bytes(lasting: RunningGateway, opened: Opened) -> None:
     """The same words for another image are another wish, although the first was never answered."""
     page = await opened(lasting)
     wire = await Wire(page).begin()
     wire.fates = ["refused"] * 3
     for width in (96, 97, 96):
-        await hand_over(page, "drop", width=width)
-        await until(page, f"document.querySelector('#chosen-image').naturalWidth === {width}")
+        await give_file(page, "drop", width=width)
+        await wait_until(page, f"document.querySelector('#chosen-image').naturalWidth === {width}")
         await page.get_by_label("Prompt", exact=True).fill("as a watercolour")
         await press(page, later=False)
         await page.locator("#unchoose").click()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from .acts import FLUX, choose_model, choose_provider, make, noise
-from .conftest import Opened, Served, until
-from .many import multiply
+from .acts import FLUX, choose_model, choose_provider, submit_prompt, noise
+from .conftest import Opened, RunningGateway, wait_until
+from .many import add_copies
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Route
@@ -23,12 +23,12 @@ expect = api.expect
 POLL = 15_500  # milliseconds after which open cards are compared with the gateway
 
 
-async def doubtful(gateway: Served, page: Page) -> None:
+async def doubtful(gateway: RunningGateway, page: Page) -> None:
     """One job in doubt on the page."""
     gateway.fault("together", "disconnect")
     await choose_model(page, "schnell")
     await choose_provider(page, "together")
-    await make(page, "a doubtful fox")
+    await submit_prompt(page, "a doubtful fox")
     await page.locator(".card[data-state=doubt]").wait_for()
 
 
@@ -43,9 +43,9 @@ async def in_sight(page: Page, seen: bool) -> None:
     )
 
 
-def listeners(gateway: Served) -> int:
+def listeners(gateway: RunningGateway) -> int:
     """How many streams of events the gateway has open."""
-    return len(gateway.gateway.works._carrying.on_change)
+    return len(gateway.gateway.service._runner.change_listeners)
 
 
 async def becomes(look: Any, wanted: Any) -> None:
@@ -68,18 +68,18 @@ async def later(page: Page, script: str) -> None:
 # -- under the hands --------------------------------------------------------------------------------------------------
 
 
-async def test_comparing_with_the_gateway_moves_nothing(gateway: Served, opened: Opened) -> None:
+async def test_comparing_with_the_gateway_moves_nothing(gateway: RunningGateway, opened: Opened) -> None:
     """Cards that stand as they stood are left alone: the focus stays where it was, pictures are not drawn anew."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
     await page.goto(gateway.url)
     await doubtful(gateway, page)
     await page.locator("#reset").click()
-    await make(page, "a picture")
+    await submit_prompt(page, "a picture")
     await page.locator(".tile img").wait_for()
     gateway.fault("fal-ai", "cold", seconds=5000)
     await page.get_by_text("Video", exact=True).click()
-    await make(page, "something long")
+    await submit_prompt(page, "something long")
     await page.locator(".card[data-state=open]").wait_for()
     let_go = page.get_by_role("button", name="It is there: let it go")
     await let_go.focus()
@@ -98,12 +98,12 @@ async def test_comparing_with_the_gateway_moves_nothing(gateway: Served, opened:
     )
 
 
-async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: Served, opened: Opened) -> None:
+async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: RunningGateway, opened: Opened) -> None:
     """Deleting a picture moves the focus to its neighbour, which may be a doubt: nothing is decided or paid."""
     page = await opened(gateway)
     await doubtful(gateway, page)
     await page.locator("#more #provider").select_option("")
-    await make(page, "a picture")
+    await submit_prompt(page, "a picture")
     await page.locator(".tile").click()
     before = gateway.submissions
     await page.locator("#viewer").get_by_role("button", name="Delete").focus()
@@ -118,13 +118,13 @@ async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: Serv
     assert gateway.submissions == before
 
 
-async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: Served, opened: Opened) -> None:
+async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: RunningGateway, opened: Opened) -> None:
     """A job that falls into doubt when it is cancelled: the card gets the focus, and a second press decides nothing."""
     page = await opened(gateway)
     gateway.fault("together", "hang")
     await choose_model(page, "schnell")
     await choose_provider(page, "together")
-    await make(page, "a doubtful fox")
+    await submit_prompt(page, "a doubtful fox")
     await becomes(lambda: gateway.submissions, 1)
     await page.get_by_role("button", name="Cancel a doubtful").focus()
     await page.keyboard.press("Enter")
@@ -136,10 +136,10 @@ async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: 
     assert gateway.submissions == 1
 
 
-async def test_many_deletions_are_undone_one_after_the_other(gateway: Served, opened: Opened) -> None:
+async def test_many_deletions_are_undone_one_after_the_other(gateway: RunningGateway, opened: Opened) -> None:
     """And what was deleted is found again for an hour."""
     page = await opened(gateway)
-    await make(page, "five of them", count=5)
+    await submit_prompt(page, "five of them", count=5)
     await expect(page.locator(".card[data-state=done]")).to_have_count(5)
     await page.locator(".tile").first.click()
     for _ in range(5):
@@ -161,7 +161,7 @@ async def test_many_deletions_are_undone_one_after_the_other(gateway: Served, op
     await expect(page.get_by_text("Deleted: nothing here")).to_be_visible()
 
 
-async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: Served, opened: Opened) -> None:
+async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: RunningGateway, opened: Opened) -> None:
     """A large one is made small meanwhile, and that comes too late."""
     page = await opened(gateway)
     await page.evaluate(
@@ -184,7 +184,7 @@ async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: Serve
     await expect(page.locator("#trouble")).to_be_hidden()
 
 
-async def test_again_is_what_was_asked_for(gateway: Served, opened: Opened) -> None:
+async def test_again_is_what_was_asked_for(gateway: RunningGateway, opened: Opened) -> None:
     """Not what the last provider took of it; and further parameters go out to the last digit."""
     page = await opened(gateway)
     await choose_model(page, "Z-Image-Turbo")
@@ -192,7 +192,7 @@ async def test_again_is_what_was_asked_for(gateway: Served, opened: Opened) -> N
     await page.locator("#more summary").click()
     await page.get_by_label("Further parameters").fill('{"noise_seed": 18446744073709551615, "strength": 1.0}')
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as first:
-        await make(page, "a wide fox")
+        await submit_prompt(page, "a wide fox")
     wish = (await first.value).post_data_json
     assert wish["extra"] == '{"noise_seed": 18446744073709551615, "strength": 1.0}'
     await page.locator(".card[data-state=done] .tile").click()
@@ -209,7 +209,7 @@ async def test_again_is_what_was_asked_for(gateway: Served, opened: Opened) -> N
 
 
 @pytest.mark.parametrize("open_too", [False, True])
-async def test_a_page_out_of_sight_holds_no_connection(gateway: Served, opened: Opened, open_too: bool) -> None:
+async def test_a_page_out_of_sight_holds_no_connection(gateway: RunningGateway, opened: Opened, open_too: bool) -> None:
     """A browser has six for all its tabs. Brought to the front, it shows what was made meanwhile.
 
     Also where it had something under way, and therefore asked how that stands from time to time.
@@ -221,7 +221,7 @@ async def test_a_page_out_of_sight_holds_no_connection(gateway: Served, opened: 
     if open_too:
         gateway.fault("fal-ai", "cold", seconds=50_000)
         await page.get_by_text("Video", exact=True).click()
-        await make(page, "something long")
+        await submit_prompt(page, "something long")
         await page.locator(".card[data-state=open]").wait_for()
     await in_sight(page, False)
     await page.clock.fast_forward(11_000)
@@ -241,38 +241,38 @@ async def test_a_page_out_of_sight_holds_no_connection(gateway: Served, opened: 
     assert await page.locator(".card").count() == int(open_too)
     await expect(page.locator("#offline")).to_be_hidden()
     await in_sight(page, True)
-    await until(page, "document.querySelectorAll('.card[data-state=done]').length >= 60")
+    await wait_until(page, "document.querySelectorAll('.card[data-state=done]').length >= 60")
     await becomes(lambda: listeners(gateway), 1)
 
 
-async def test_a_video_that_is_left_holds_no_connection(gateway: Served, opened: Opened) -> None:
+async def test_a_video_that_is_left_holds_no_connection(gateway: RunningGateway, opened: Opened) -> None:
     """On its tile and in the large view."""
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
-    await make(page, "waves")
+    await submit_prompt(page, "waves")
     tile = page.locator(".card[data-state=done] .tile")
     await tile.hover()
     empty = "window.film !== null && !window.film.hasAttribute('src') && window.film.networkState === 0"
     await page.locator(".tile video").wait_for()
     await page.evaluate("window.film = document.querySelector('.tile video')")
     await page.mouse.move(0, 0)
-    await until(page, empty)
+    await wait_until(page, empty)
     await tile.click()
     await page.locator("#viewer video").wait_for()
     await page.evaluate("window.film = document.querySelector('#viewer video')")
     await page.keyboard.press("Escape")
-    await until(page, empty)
+    await wait_until(page, empty)
 
 
 # -- what fails -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: Served, opened: Opened) -> None:
+async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: RunningGateway, opened: Opened) -> None:
     """By itself and by hand; meanwhile nothing is said to be empty, and the end is not said to be reached."""
     page = await opened(gateway)
-    await make(page, "the pattern")
+    await submit_prompt(page, "the pattern")
     await page.locator(".card[data-state=done]").wait_for()
-    await multiply(gateway, str(await page.locator(".card").get_attribute("data-id")), 100)
+    await add_copies(gateway, str(await page.locator(".card").get_attribute("data-id")), 100)
     failing = await opened(gateway, context=page.context, path="/studio/favicon.svg")
 
     async def fail(route: Route) -> None:
@@ -290,16 +290,18 @@ async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: Serv
     await expect(failing.locator("#empty")).to_be_hidden()
     await failing.unroute("**/v1/jobs?*")
     await failing.locator("#ending").get_by_role("button", name="Try again").click()
-    await until(failing, "document.querySelectorAll('.card').length >= 60")
+    await wait_until(failing, "document.querySelectorAll('.card').length >= 60")
     await failing.evaluate("window.byItself = true")
     await failing.route("**/v1/jobs?*after=*", fail)
     await failing.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
     await expect(failing.locator("#ending")).to_contain_text("a proxy stumbled", ignore_case=True)
     await failing.unroute("**/v1/jobs?*after=*")
-    await until(failing, "document.querySelectorAll('.card').length === 101")
+    await wait_until(failing, "document.querySelectorAll('.card').length === 101")
 
 
-async def test_a_stream_that_is_held_back_is_told_from_a_gateway_that_is_gone(gateway: Served, opened: Opened) -> None:
+async def test_a_stream_that_is_held_back_is_told_from_a_gateway_that_is_gone(
+    gateway: RunningGateway, opened: Opened
+) -> None:
     """And what was made is shown all the same, a little later."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
@@ -310,7 +312,7 @@ async def test_a_stream_that_is_held_back_is_told_from_a_gateway_that_is_gone(ga
 
     await page.route("**/v1/events", hold)
     await page.goto(gateway.url)
-    await make(page, "slow news")
+    await submit_prompt(page, "slow news")
     await page.locator(".card").wait_for()
     await later(page, "document.querySelector('#offline').textContent.includes('Live news do not come through')")
     await later(page, "document.querySelector('.card').dataset.state === 'done'")
@@ -318,13 +320,13 @@ async def test_a_stream_that_is_held_back_is_told_from_a_gateway_that_is_gone(ga
     await later(page, "document.querySelector('#offline').hidden")
 
 
-async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: Served, opened: Opened) -> None:
+async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: RunningGateway, opened: Opened) -> None:
     """Only a file that is gone for certain is said to be gone."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
     await page.route("**/media/*.t.*", lambda route: route.fulfill(status=503))
     await page.goto(gateway.url)
-    await make(page, "a shy fox")
+    await submit_prompt(page, "a shy fox")
     await expect(page.locator(".tile")).to_have_text("No preview now")
     await page.unroute("**/media/*.t.*")
     await later(page, "document.querySelector('.tile img')?.naturalWidth > 0")
@@ -339,14 +341,14 @@ async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: Served, 
     await expect(page.locator("#viewer .view img")).to_be_visible()
 
 
-async def test_the_clock_of_a_card_is_the_gateway_s(gateway: Served, opened: Opened) -> None:
+async def test_the_clock_of_a_card_is_the_gateway_s(gateway: RunningGateway, opened: Opened) -> None:
     """However wrong this machine's is."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install(time=time.time() + 600)
     await page.goto(gateway.url)
     await page.get_by_text("Video", exact=True).click()
-    await make(page, "a long film")
+    await submit_prompt(page, "a long film")
     await expect(page.locator(".clock")).to_have_text(re.compile(r"^[1-5]?\d s$"))
     await expect(page.locator(".clock")).to_have_text(re.compile(r"^[2-9] s$"))
 
@@ -354,10 +356,10 @@ async def test_the_clock_of_a_card_is_the_gateway_s(gateway: Served, opened: Ope
 # -- for everybody ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_said_is_heard_in_an_open_dialog(gateway: Served, opened: Opened) -> None:
+async def test_what_is_said_is_heard_in_an_open_dialog(gateway: RunningGateway, opened: Opened) -> None:
     """What lies behind a modal dialog is silent: the line and the notices come along, and go home again."""
     page = await opened(gateway)
-    await make(page, "one of two", count=2)
+    await submit_prompt(page, "one of two", count=2)
     await expect(page.locator(".card[data-state=done]")).to_have_count(2)
     await page.locator(".tile").first.click()
     await page.keyboard.press("ArrowRight")
@@ -375,7 +377,7 @@ async def test_what_is_said_is_heard_in_an_open_dialog(gateway: Served, opened: 
 
 @pytest.mark.parametrize("size", [(1280, 720), (390, 700)])
 async def test_no_field_hides_under_the_button_when_it_gets_the_focus(
-    gateway: Served, opened: Opened, size: tuple[int, int]
+    gateway: RunningGateway, opened: Opened, size: tuple[int, int]
 ) -> None:
     """The button sticks to the edge of the form; whatever is reached with Tab is to be seen."""
     page = await opened(gateway, viewport={"width": size[0], "height": size[1]})

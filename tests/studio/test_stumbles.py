@@ -8,8 +8,8 @@ import pytest
 
 from tests.server.conftest import Serve
 
-from .acts import add_key, choose_model, choose_provider, hand_over, make
-from .conftest import Opened, Served, until
+from .acts import add_key, choose_model, choose_provider, give_file, submit_prompt
+from .conftest import Opened, RunningGateway, wait_until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -25,17 +25,17 @@ IN_SIGHT = """(one) => {
 
 async def in_view(page: Page, selector: str) -> None:
     """Waits until an element is on the screen."""
-    await until(page, f"({IN_SIGHT})(document.querySelector({selector!r}))")
+    await wait_until(page, f"({IN_SIGHT})(document.querySelector({selector!r}))")
 
 
 # -- double clicks ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_double_click_is_one_click(gateway: Served, opened: Opened) -> None:
+async def test_a_double_click_is_one_click(gateway: RunningGateway, opened: Opened) -> None:
     """A picture opens where *Delete* will be; deleting, undoing and closing are done once, whatever slides beneath."""
     page = await opened(gateway)
     cards = page.locator(".card[data-state=done]")
-    await make(page, "fourteen of them", count=14)
+    await submit_prompt(page, "fourteen of them", count=14)
     await expect(cards).to_have_count(14)
     await cards.first.locator(".tile").click()
     delete = page.locator("#viewer").get_by_role("button", name="Delete")
@@ -78,17 +78,17 @@ async def test_a_double_click_is_one_click(gateway: Served, opened: Opened) -> N
 
 @pytest.mark.parametrize("size", [(1440, 900), (1024, 600), (844, 390), (720, 450), (390, 844), (320, 568)])
 async def test_the_large_view_shows_picture_and_prompt_at_every_size(
-    gateway: Served, opened: Opened, size: tuple[int, int]
+    gateway: RunningGateway, opened: Opened, size: tuple[int, int]
 ) -> None:
     """However long the facts are: neither is cut off, or covered by the other."""
     page = await opened(gateway, viewport={"width": size[0], "height": size[1]})
     await page.locator("#more summary").click()
     await page.get_by_label("What to avoid").fill("blurry, " * 200)
     await page.get_by_label("Further parameters").fill('{"note": "' + "long " * 100 + '"}')
-    await make(page, "a fox in fresh snow")
+    await submit_prompt(page, "a fox in fresh snow")
     await page.locator(".card[data-state=done] .tile").click()
     await page.locator("#viewer .view img").wait_for()
-    await until(page, "document.querySelector('#viewer .view img').complete")
+    await wait_until(page, "document.querySelector('#viewer .view img').complete")
     whole, picture, narrow = await page.evaluate(
         """() => {
           const box = (name) => document.querySelector(`#viewer ${name}`).getBoundingClientRect();
@@ -101,15 +101,15 @@ async def test_the_large_view_shows_picture_and_prompt_at_every_size(
     assert picture["right"] <= whole["left"] or narrow
 
 
-async def test_the_arrows_know_what_came_and_went(gateway: Served, opened: Opened) -> None:
+async def test_the_arrows_know_what_came_and_went(gateway: RunningGateway, opened: Opened) -> None:
     """While a picture is looked at, another one is finished, and one is deleted elsewhere."""
     page = await opened(gateway)
     other = await opened(gateway, context=page.context)
-    await make(page, "the older")
+    await submit_prompt(page, "the older")
     tile = page.get_by_role("button", name="Image: the older")
     await tile.click()
     await expect(page.locator("#viewer-left")).to_be_disabled()
-    await make(other, "the newer")
+    await submit_prompt(other, "the newer")
     await expect(page.locator("#viewer-left")).to_be_enabled()
     await page.locator("#viewer-left").click()
     await expect(page.locator("#viewer .whole")).to_have_text("the newer")
@@ -128,30 +128,30 @@ async def test_the_arrows_know_what_came_and_went(gateway: Served, opened: Opene
 # -- what was begun ---------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_begun_is_brought_into_sight(gateway: Served, opened: Opened) -> None:
+async def test_what_was_begun_is_brought_into_sight(gateway: RunningGateway, opened: Opened) -> None:
     """From far below, and from behind a search or a filter, so that nobody presses a second time in doubt."""
     page = await opened(gateway)
-    await make(page, "pears", count=16)
+    await submit_prompt(page, "pears", count=16)
     await expect(page.locator(".card[data-state=done]")).to_have_count(16)
     await page.locator("#n").fill("1")
     await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-    await make(page, "a fox")
+    await submit_prompt(page, "a fox")
     await in_view(page, ".card:first-child")
     await expect(page.locator(".card").first).to_contain_text("a fox")
     await page.get_by_label("Search prompts").fill("pears")
     await expect(page.locator(".card")).to_have_count(16)
     await page.keyboard.press("Control+Enter")  # in the search it is no order
-    await make(page, "a heron")
+    await submit_prompt(page, "a heron")
     await expect(page.locator(".toast")).to_contain_text("leaves it out")
     await page.locator(".toast").get_by_role("button", name="Show all").click()
     await expect(page.get_by_role("button", name="Image: a heron")).to_be_visible()
     assert gateway.submissions == 18
 
 
-async def test_use_as_input_shows_the_form(gateway: Served, opened: Opened) -> None:
+async def test_use_as_input_shows_the_form(gateway: RunningGateway, opened: Opened) -> None:
     """On a phone it lies far above."""
     page = await opened(gateway, viewport={"width": 390, "height": 844})
-    await make(page, "nine", count=9)
+    await submit_prompt(page, "nine", count=9)
     await expect(page.locator(".card[data-state=done]")).to_have_count(9)
     await page.locator(".tile").last.click()
     await page.locator("#viewer").get_by_role("button", name="Use as input").click()
@@ -160,14 +160,14 @@ async def test_use_as_input_shows_the_form(gateway: Served, opened: Opened) -> N
     await expect(page.locator("#chosen")).to_be_visible()
 
 
-async def test_a_wish_that_began_with_an_image_is_not_sent_without(gateway: Served, opened: Opened) -> None:
+async def test_a_wish_that_began_with_an_image_is_not_sent_without(gateway: RunningGateway, opened: Opened) -> None:
     """It says what is missing, and becomes a text's only where that is chosen."""
     page = await opened(gateway)
-    await hand_over(page, "drop")
+    await give_file(page, "drop")
     await choose_model(page, "Kontext")
     await choose_provider(page, "fal-ai")
     gateway.fault("fal-ai", "fail", text="the picture is strange")
-    await make(page, "make it snow")
+    await submit_prompt(page, "make it snow")
     card = page.locator(".card")
     await expect(card).to_have_attribute("data-state", "failed")
     await page.get_by_role("button", name="Remove the image").click()
@@ -179,20 +179,20 @@ async def test_a_wish_that_began_with_an_image_is_not_sent_without(gateway: Serv
     before = gateway.submissions
     await page.keyboard.press("Control+Enter")
     await expect(page.locator("#trouble")).to_contain_text("an image that is not here")
-    await hand_over(page, "drop", width=128)  # the same one at once would be the echo of the first press
+    await give_file(page, "drop", width=128)  # the same one at once would be the echo of the first press
     await expect(page.locator("#model-name")).to_contain_text("Kontext")
     await page.keyboard.press("Control+Enter")
     await expect(page.locator(".card[data-state=done]")).to_have_count(1)
     assert gateway.submissions == before + 1
 
 
-async def test_what_was_let_go_is_not_said_to_have_failed(gateway: Served, opened: Opened) -> None:
+async def test_what_was_let_go_is_not_said_to_have_failed(gateway: RunningGateway, opened: Opened) -> None:
     """Nor to be made again: it may be billed already."""
     page = await opened(gateway)
     gateway.fault("together", "disconnect")
     await choose_model(page, "schnell")
     await choose_provider(page, "together")
-    await make(page, "a doubtful fox")
+    await submit_prompt(page, "a doubtful fox")
     card = page.locator(".card")
     await card.get_by_role("button", name="It is there: let it go").click()
     await expect(card.get_by_role("heading")).to_have_text("Let go")
@@ -217,7 +217,7 @@ async def test_what_was_let_go_is_not_said_to_have_failed(gateway: Served, opene
     ],
 )
 async def test_a_number_that_is_none_is_told_at_its_field(
-    shared: Served, opened: Opened, label: str, typed: str, words: str
+    shared: RunningGateway, opened: Opened, label: str, typed: str, words: str
 ) -> None:
     """What a field shows is what is meant: nothing is passed over, and nothing is sent."""
     page = await opened(shared)
@@ -226,7 +226,7 @@ async def test_a_number_that_is_none_is_told_at_its_field(
     field = page.locator("#make").get_by_label(label, exact=True)
     await field.fill("")
     await field.press_sequentially(typed)
-    await make(page, "a fox")
+    await submit_prompt(page, "a fox")
     await expect(page.locator("#trouble")).to_contain_text(words)
     await expect(field).to_be_focused()
     await expect(field).to_have_attribute("aria-invalid", "true")
@@ -235,7 +235,7 @@ async def test_a_number_that_is_none_is_told_at_its_field(
     assert shared.submissions == before
 
 
-async def test_a_complaint_goes_when_its_cause_does(shared: Served, opened: Opened) -> None:
+async def test_a_complaint_goes_when_its_cause_does(shared: RunningGateway, opened: Opened) -> None:
     """An empty prompt that is written."""
     page = await opened(shared)
     await page.keyboard.press("Control+Enter")
@@ -244,18 +244,18 @@ async def test_a_complaint_goes_when_its_cause_does(shared: Served, opened: Open
     await expect(page.locator("#trouble")).to_be_hidden()
 
 
-async def test_words_run_as_they_are_read(gateway: Served, opened: Opened) -> None:
+async def test_words_run_as_they_are_read(gateway: RunningGateway, opened: Opened) -> None:
     """From right to left where they are; and no letter is cut in two."""
     page = await opened(gateway)
     await page.get_by_label("Prompt", exact=True).fill("שועל אדום בשלג")
     assert await page.evaluate("getComputedStyle(document.querySelector('#prompt')).direction") == "rtl"
-    await make(page, "שועל אדום בשלג")
+    await submit_prompt(page, "שועל אדום בשלג")
     await page.locator(".card[data-state=done]").wait_for()
     assert await page.evaluate("getComputedStyle(document.querySelector('.card .prompt')).direction") == "rtl"
-    await make(page, "🦊" * 120)
+    await submit_prompt(page, "🦊" * 120)
     await expect(page.locator(".card[data-state=done]")).to_have_count(2)
     assert await page.evaluate("document.querySelector('.card .prompt').textContent.isWellFormed()")
-    await make(page, "two\nlines")
+    await submit_prompt(page, "two\nlines")
     await expect(page.locator(".card[data-state=done]")).to_have_count(3)
     await page.get_by_label("Search prompts").fill("two lines")
     await expect(page.locator(".card")).to_have_count(1)
@@ -271,9 +271,9 @@ async def test_a_limit_is_told_as_a_limit(serve: Serve, opened: Opened) -> None:
     page = await opened(served)
     await page.locator("#entry").get_by_label("Gateway key").fill(capped)
     await page.keyboard.press("Enter")
-    await make(page, "the one of today")
+    await submit_prompt(page, "the one of today")
     await expect(page.locator(".card[data-state=done]")).to_have_count(1)
-    await make(page, "one too many")
+    await submit_prompt(page, "one too many")
     await expect(page.locator("#trouble")).to_contain_text("Your limit is reached.")
     await expect(page.locator("#trouble")).to_contain_text("Wait until it resets")
     other = await opened(served)

@@ -15,7 +15,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @dataclass
-class Seen:
+class ReceivedRequest:
     """One request as it came over the wire."""
 
     method: str
@@ -24,17 +24,17 @@ class Seen:
     body: bytes = b""
 
 
-async def read_request(reader: asyncio.StreamReader) -> Seen:
+async def read_request(reader: asyncio.StreamReader) -> ReceivedRequest:
     """The next request on a connection; IncompleteReadError at its end."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip("\r\n").split("\r\n")
     method, target, _ = first.split(" ", 2)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Seen(method, target, headers, body)
+    return ReceivedRequest(method, target, headers, body)
 
 
-def answer(body: bytes = b"", status: str = "200 OK", headers: Mapping[str, str] | None = None) -> bytes:
+def http_response(body: bytes = b"", status: str = "200 OK", headers: Mapping[str, str] | None = None) -> bytes:
     """A whole HTTP/1.1 reply."""
     lines = {"Content-Length": str(len(body)), **(headers or {})}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -71,7 +71,7 @@ async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Async
         await server.wait_closed()
 
 
-def answering(*replies: bytes, seen: list[Seen] | None = None) -> Handler:
+def answering(*replies: bytes, seen: list[ReceivedRequest] | None = None) -> Handler:
     """Reads requests on a connection and gives the replies in turn, the last one for ever after."""
     left = list(replies)
 
@@ -122,15 +122,15 @@ class HttpProxy:
     to: int
     opens: str | None = None
     refuses: str | None = None
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ReceivedRequest] = field(default_factory=list)
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await read_request(reader)
         self.seen.append(request)
         if self.refuses is not None:
-            writer.write(answer(b"", self.refuses, {"Connection": "close"}))
+            writer.write(http_response(b"", self.refuses, {"Connection": "close"}))
         elif self.opens is not None and request.headers.get("proxy-authorization") != self.opens:
-            writer.write(answer(b"", "407 Proxy Authentication Required", {"Connection": "close"}))
+            writer.write(http_response(b"", "407 Proxy Authentication Required", {"Connection": "close"}))
         elif request.method == "CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await _relay(reader, writer, self.to)

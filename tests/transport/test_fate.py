@@ -10,21 +10,21 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from hfmedia.core.errors import LostError, UnsentError
+from hfmedia.core.errors import ResponseLostError, RequestNotSentError
 from hfmedia.core.wire import HttpRequest, get, post_json
-from hfmedia.transport import Limits, Transport
+from hfmedia.transport import TransportLimits, Transport
 
-from .servers import Seen, answer, answering, names, read_request, serve
+from .servers import ReceivedRequest, http_response, answering, names, read_request, serve
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-QUICK = Limits(connect=0.3, answer=0.3, submit=0.3, body_idle=0.3, body=0.6)
+QUICK = TransportLimits(connect=0.3, response_head=0.3, submit_response_head=0.3, body_idle=0.3, body=0.6)
 
 
 def buy(port: int, host: str = "127.0.0.1", scheme: str = "http") -> HttpRequest:
     return post_json(f"{scheme}://{host}:{port}/buy?token=tokentokentoken", {"prompt": "fox"})
 
 
-def transport(limits: Limits = QUICK, **options: object) -> Transport:
+def transport(limits: TransportLimits = QUICK, **options: object) -> Transport:
     return Transport(environ={}, limits=limits, **options)  # type: ignore[arg-type]
 
 
@@ -89,7 +89,7 @@ LOST: list[tuple[str, Handler, str]] = [
 async def test_after_the_first_byte_every_trouble_is_a_lost_answer(handler: Handler, says: str) -> None:
     """The server may have read the request, so nobody may send it again."""
     async with serve(handler) as port, transport() as wire:
-        with pytest.raises(LostError, match=says) as caught:
+        with pytest.raises(ResponseLostError, match=says) as caught:
             await asyncio.wait_for(wire.send(buy(port), credential=None), 5)
     assert "127.0.0.1" in str(caught.value)
     assert "token" not in str(caught.value)
@@ -105,14 +105,14 @@ async def test_a_refused_connection_is_unsent() -> None:
     """Nobody listens there."""
     port = await closed_port()
     async with transport() as wire:
-        with pytest.raises(UnsentError, match=rf"could not connect to 127\.0\.0\.1:{port}.*refused"):
+        with pytest.raises(RequestNotSentError, match=rf"could not connect to 127\.0\.0\.1:{port}.*refused"):
             await wire.send(buy(port), credential=None)
 
 
 async def test_a_name_that_does_not_resolve_is_unsent() -> None:
     """DNS says no."""
     async with transport(resolve=names()) as wire:
-        with pytest.raises(UnsentError, match=r"api\.example.*could not be resolved"):
+        with pytest.raises(RequestNotSentError, match=r"api\.example.*could not be resolved"):
             await wire.send(buy(443, "api.example"), credential=None)
 
 
@@ -124,7 +124,7 @@ async def test_a_name_that_takes_for_ever_is_unsent() -> None:
         return []
 
     async with transport(resolve=never) as wire:
-        with pytest.raises(UnsentError, match=r"api\.example.*within"):
+        with pytest.raises(RequestNotSentError, match=r"api\.example.*within"):
             await wire.send(buy(443, "api.example"), credential=None)
 
 
@@ -138,15 +138,15 @@ async def test_a_connection_that_is_never_taken_is_unsent() -> None:
             sock.setblocking(False)
             sock.connect_ex(("127.0.0.1", port))
         async with transport() as wire:
-            with pytest.raises(UnsentError, match="could not connect"):
+            with pytest.raises(RequestNotSentError, match="could not connect"):
                 await wire.send(buy(port), credential=None)
 
 
 async def test_an_unverified_certificate_is_unsent(server_tls: ssl.SSLContext) -> None:
     """Self-signed, and nobody told us to trust it: the request, with its credential, stays here."""
-    seen: list[Seen] = []
-    async with serve(answering(answer(), seen=seen), tls=server_tls) as port, transport() as wire:
-        with pytest.raises(UnsentError, match=r"certificate of localhost.*refused.*self-signed"):
+    seen: list[ReceivedRequest] = []
+    async with serve(answering(http_response(), seen=seen), tls=server_tls) as port, transport() as wire:
+        with pytest.raises(RequestNotSentError, match=r"certificate of localhost.*refused.*self-signed"):
             await wire.send(buy(port, "localhost", "https"), credential=None)
     assert not seen
 
@@ -154,45 +154,48 @@ async def test_an_unverified_certificate_is_unsent(server_tls: ssl.SSLContext) -
 async def test_a_certificate_for_another_name_is_unsent(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     """Trusted, but not for this host."""
     resolve = names(api_example=["127.0.0.1"])
-    async with serve(answering(answer()), tls=server_tls) as port, transport(tls=client_tls, resolve=resolve) as wire:
-        with pytest.raises(UnsentError, match=r"certificate of api\.example.*refused"):
+    async with (
+        serve(answering(http_response()), tls=server_tls) as port,
+        transport(tls=client_tls, resolve=resolve) as wire,
+    ):
+        with pytest.raises(RequestNotSentError, match=r"certificate of api\.example.*refused"):
             await wire.send(buy(port, "api.example", "https"), credential=None)
 
 
 async def test_a_trusted_certificate_is_taken(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     """The same server, once its certificate is trusted: so the refusals above were about the certificate."""
-    async with serve(answering(answer(b"ok")), tls=server_tls) as port, transport(tls=client_tls) as wire:
+    async with serve(answering(http_response(b"ok")), tls=server_tls) as port, transport(tls=client_tls) as wire:
         assert (await wire.send(buy(port, "localhost", "https"), credential=None)).body == b"ok"
 
 
-@pytest.mark.parametrize("handler", [deaf, answering(answer())], ids=["silent", "plain HTTP"])
+@pytest.mark.parametrize("handler", [deaf, answering(http_response())], ids=["silent", "plain HTTP"])
 async def test_a_tls_handshake_that_fails_is_unsent(handler: Handler) -> None:
     """Whoever speaks no TLS has not been told the request."""
     async with serve(handler) as port, transport() as wire:
-        with pytest.raises(UnsentError):
+        with pytest.raises(RequestNotSentError):
             await wire.send(buy(port, scheme="https"), credential=None)
 
 
 @pytest.mark.parametrize(
     ("handler", "scheme", "error"),
-    [(deaf, "https", UnsentError), (deaf, "http", LostError), (drip, "http", LostError)],
+    [(deaf, "https", RequestNotSentError), (deaf, "http", ResponseLostError), (drip, "http", ResponseLostError)],
     ids=["while connecting", "while waiting", "while reading"],
 )
 async def test_the_total_time_is_told_by_where_it_ran_out(
     handler: Handler, scheme: str, error: type[Exception]
 ) -> None:
     """The same timeout means unsent before the first byte, and lost after it."""
-    async with serve(handler) as port, transport(Limits()) as wire:
+    async with serve(handler) as port, transport(TransportLimits()) as wire:
         with pytest.raises(error):
             await asyncio.wait_for(wire.send(buy(port, scheme=scheme), credential=None, timeout=0.2), 5)
 
 
 async def test_waiting_for_a_free_connection_is_unsent() -> None:
     """One connection allowed, and that one is taken."""
-    async with serve(after(b"", "hang")) as port, transport(Limits(connections=1)) as wire:
+    async with serve(after(b"", "hang")) as port, transport(TransportLimits(max_connections=1)) as wire:
         first = asyncio.create_task(wire.send(buy(port), credential=None, timeout=1))
         await asyncio.sleep(0.05)
-        with pytest.raises(UnsentError, match="became free"):
+        with pytest.raises(RequestNotSentError, match="became free"):
             await wire.send(buy(port), credential=None, timeout=0.1)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -204,28 +207,28 @@ async def test_a_hold_the_request_asks_for_is_waited_for() -> None:
     async def holding(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         await asyncio.sleep(0.5)
-        writer.write(answer(b"done"))
+        writer.write(http_response(b"done"))
 
     async with serve(holding) as port, transport() as wire:
-        request = post_json(f"http://127.0.0.1:{port}/", {}, hold=2)
+        request = post_json(f"http://127.0.0.1:{port}/", {}, server_wait=2)
         assert (await wire.send(request, credential=None)).body == b"done"
 
 
 async def closing_after_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answers once, promises to keep the connection, and closes it at the next request."""
     await read_request(reader)
-    writer.write(answer(b"first"))
+    writer.write(http_response(b"first"))
     await read_request(reader)
 
 
 @pytest.mark.parametrize(("keepalive", "lost"), [(60.0, True), (0.05, False)])
 async def test_an_idle_connection_is_not_trusted_with_a_purchase_for_long(keepalive: float, lost: bool) -> None:
     """A server may be closing it at that very moment; a fresh connection leaves no doubt."""
-    async with serve(closing_after_one) as port, transport(Limits(submit_keepalive=keepalive)) as wire:
+    async with serve(closing_after_one) as port, transport(TransportLimits(submit_keepalive=keepalive)) as wire:
         await wire.send(buy(port), credential=None)
         await asyncio.sleep(0.15)
         if lost:
-            with pytest.raises(LostError):
+            with pytest.raises(ResponseLostError):
                 await wire.send(buy(port), credential=None)
         else:
             assert (await wire.send(buy(port), credential=None)).body == b"first"
@@ -241,17 +244,17 @@ async def test_a_get_on_a_dead_connection_is_asked_again() -> None:
 async def test_closing_ends_what_is_on_its_way() -> None:
     """As a lost answer, at once, and without leaving anything open."""
     async with serve(after(b"", "hang")) as port:
-        wire = transport(Limits())
+        wire = transport(TransportLimits())
         sending = asyncio.create_task(wire.send(buy(port), credential=None))
         await asyncio.sleep(0.05)
         await wire.aclose()
-        with pytest.raises(LostError):
+        with pytest.raises(ResponseLostError):
             await asyncio.wait_for(sending, 5)
 
 
 async def test_cancelling_is_passed_on() -> None:
     """Whoever cancels the task hears of nothing else."""
-    async with serve(after(b"", "hang")) as port, transport(Limits()) as wire:
+    async with serve(after(b"", "hang")) as port, transport(TransportLimits()) as wire:
         sending = asyncio.create_task(wire.send(buy(port), credential=None))
         await asyncio.sleep(0.05)
         sending.cancel()

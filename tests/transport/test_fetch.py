@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from hfmedia.core.errors import DownloadError, LostError, UnsafeAddressError, UnsentError
-from hfmedia.core.ports import Fetch
-from hfmedia.transport import Limits, Transport
+from hfmedia.core.errors import DownloadError, ResponseLostError, UnsafeUrlError, RequestNotSentError
+from hfmedia.core.ports import MediaFetcher
+from hfmedia.transport import TransportLimits, Transport
 
-from .servers import Seen, answer, answering, names, read_request, serve
+from .servers import ReceivedRequest, http_response, answering, names, read_request, serve
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HOME = ["127.0.0.1"]
@@ -34,10 +34,10 @@ async def drain(wire: Transport, url: str, **headers: str) -> bytes:
 
 async def test_a_download_arrives_whole_in_bounded_pieces() -> None:
     """A megabyte, asked for as it lies, without any credential, from the very URL that was given."""
-    seen: list[Seen] = []
-    handler = answering(answer(PICTURE, headers={"Content-Type": "image/png", "ETag": '"a"'}), seen=seen)
+    seen: list[ReceivedRequest] = []
+    handler = answering(http_response(PICTURE, headers={"Content-Type": "image/png", "ETag": '"a"'}), seen=seen)
     async with serve(handler) as port, transport(port) as wire:
-        fetch: Fetch = wire.fetch
+        fetch: MediaFetcher = wire.fetch
         url = f"http://cdn.example:{port}/a%7Eb.png?Signature=x%2By%3D"
         async with fetch(url, headers={"Range": "bytes=0-", "If-Range": '"a"'}) as body:
             chunks = [chunk async for chunk in body.chunks()]
@@ -56,7 +56,7 @@ async def test_connections_are_used_again_once_a_body_is_read_and_closed_when_it
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
-        await answering(answer(PICTURE))(reader, writer)
+        await answering(http_response(PICTURE))(reader, writer)
 
     async with serve(handler) as port, transport(port) as wire:
         for _ in range(3):
@@ -72,7 +72,7 @@ async def test_connections_are_used_again_once_a_body_is_read_and_closed_when_it
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_followed_with_the_headers_that_ask_for_a_part(status: int) -> None:
     """Relative and absolute, and the body tells where it came from in the end."""
-    seen: list[Seen] = []
+    seen: list[ReceivedRequest] = []
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -80,9 +80,9 @@ async def test_redirects_are_followed_with_the_headers_that_ask_for_a_part(statu
             seen.append(request)
             onward = {"/a": "b?x=%2F", "/b?x=%2F": f"http://cdn.example:{port}/c d"}.get(request.target)
             if onward:
-                writer.write(answer(b"", f"{status} Elsewhere", {"Location": onward}))
+                writer.write(http_response(b"", f"{status} Elsewhere", {"Location": onward}))
             else:
-                writer.write(answer(b"here"))
+                writer.write(http_response(b"here"))
 
     async with (
         serve(handler) as port,
@@ -96,12 +96,12 @@ async def test_redirects_are_followed_with_the_headers_that_ask_for_a_part(statu
 
 async def test_a_redirect_loop_comes_to_an_end() -> None:
     """Five hops, and then an error."""
-    seen: list[Seen] = []
+    seen: list[ReceivedRequest] = []
     async with (
-        serve(answering(answer(b"", "302 Found", {"Location": "/"}), seen=seen)) as port,
+        serve(answering(http_response(b"", "302 Found", {"Location": "/"}), seen=seen)) as port,
         transport(port) as wire,
     ):
-        with pytest.raises(LostError, match="redirects more than 5 times"):
+        with pytest.raises(ResponseLostError, match="redirects more than 5 times"):
             await drain(wire, f"http://cdn.example:{port}/")
     assert len(seen) == 6
 
@@ -109,7 +109,7 @@ async def test_a_redirect_loop_comes_to_an_end() -> None:
 async def test_a_redirect_without_a_target_is_handed_on() -> None:
     """It is a body like any other; the store will not take it for a picture."""
     async with (
-        serve(answering(answer(b"", "302 Found"))) as port,
+        serve(answering(http_response(b"", "302 Found"))) as port,
         transport(port) as wire,
         wire.fetch(f"http://cdn.example:{port}/") as body,
     ):
@@ -136,16 +136,16 @@ async def test_a_redirect_without_a_target_is_handed_on() -> None:
 )
 async def test_a_redirect_into_a_private_network_is_refused(location: str) -> None:
     """Every hop is checked like the first one, and nothing is asked there."""
-    seen: list[Seen] = []
+    seen: list[ReceivedRequest] = []
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             seen.append(await read_request(reader))
-            writer.write(answer(b"", "302 Found", {"Location": location.format(port=port)}))
+            writer.write(http_response(b"", "302 Found", {"Location": location.format(port=port)}))
 
     resolve = names(cdn_example=HOME, rebound_example=["10.0.0.1"])
     async with serve(handler) as port, transport(port, resolve=resolve) as wire:
-        with pytest.raises(UnsafeAddressError):
+        with pytest.raises(UnsafeUrlError):
             await drain(wire, f"http://cdn.example:{port}/")
     assert len(seen) == 1
 
@@ -164,7 +164,7 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused(addresses: S
         connections += 1
 
     async with serve(handler) as port, transport(resolve=names(evil_example=addresses)) as wire:
-        with pytest.raises(UnsafeAddressError, match=r"evil\.example.*HFMEDIA_TRUSTED_HOSTS"):
+        with pytest.raises(UnsafeUrlError, match=r"evil\.example.*HFMEDIA_TRUSTED_HOSTS"):
             await drain(wire, f"http://evil.example:{port}/secret?token=abcdefghijkl")
     assert connections == 0
 
@@ -180,12 +180,12 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to() ->
         return answers[min(asked, 2) - 1]
 
     async with (
-        serve(answering(answer(b"here"))) as port,
+        serve(answering(http_response(b"here"))) as port,
         Transport(environ={}, resolve=flipping, trusted_hosts=[f"cdn.example:{port}"]) as wire,
     ):
         assert await drain(wire, f"http://cdn.example:{port}/") == b"here"
         assert asked == 1
-        with pytest.raises(UnsafeAddressError):
+        with pytest.raises(UnsafeUrlError):
             await drain(wire, "http://cdn.example/")
     assert asked == 2
 
@@ -200,7 +200,7 @@ async def test_many_downloads_from_a_private_name_are_all_refused() -> None:
     async with transport(resolve=slow) as wire:
         tries = [drain(wire, "http://evil.example/") for _ in range(5)]
         errors = await asyncio.gather(*tries, return_exceptions=True)
-    assert [type(error) for error in errors] == [UnsafeAddressError] * 5
+    assert [type(error) for error in errors] == [UnsafeUrlError] * 5
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -208,8 +208,8 @@ async def test_https_does_not_fall_back_to_http(
     trusted: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     """Unless the host is trusted."""
-    async with serve(answering(answer(b"plain"))) as plain:
-        redirect = answering(answer(b"", "302 Found", {"Location": f"http://plain.example:{plain}/"}))
+    async with serve(answering(http_response(b"plain"))) as plain:
+        redirect = answering(http_response(b"", "302 Found", {"Location": f"http://plain.example:{plain}/"}))
         async with serve(redirect, tls=server_tls) as port:
             hosts = [f"cdn.example:{port}", *([f"plain.example:{plain}"] if trusted else [])]
             resolve = names(cdn_example=HOME, plain_example=HOME)
@@ -217,7 +217,7 @@ async def test_https_does_not_fall_back_to_http(
                 if trusted:
                     assert await drain(wire, f"https://cdn.example:{port}/") == b"plain"
                 else:
-                    with pytest.raises(UnsafeAddressError, match="no longer encrypted"):
+                    with pytest.raises(UnsafeUrlError, match="no longer encrypted"):
                         await drain(wire, f"https://cdn.example:{port}/")
 
 
@@ -243,18 +243,18 @@ GZIPPED = {"Content-Encoding": "gzip"}
     [
         (sending(HEAD + b"x" * 10, hang=False), 10, "broke off", True),
         (sending(HEAD + b"x" * 10, hang=True), 10, "fell silent", True),
-        (answering(answer(b"x" * 2001)), 0, "more than 2,000 bytes", False),
+        (answering(http_response(b"x" * 2001)), 0, "more than 2,000 bytes", False),
         (sending(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2001, hang=False), 0, "more than 2,000 bytes", False),
-        (answering(answer(gzip.compress(bytes(10**7)), headers=GZIPPED)), 0, "more than 2,000 bytes", False),
-        (answering(answer(b"not gzip", headers=GZIPPED)), 0, "compression is broken", True),
-        (answering(answer(gzip.compress(b"x" * 99)[:-8], headers=GZIPPED)), 99, "compression is broken", True),
-        (answering(answer(b"x", headers={"Content-Encoding": "br"})), 0, "not asked for", True),
-        (answering(answer(b"x", "206 Partial Content", GZIPPED)), 0, "part of a compressed file", True),
+        (answering(http_response(gzip.compress(bytes(10**7)), headers=GZIPPED)), 0, "more than 2,000 bytes", False),
+        (answering(http_response(b"not gzip", headers=GZIPPED)), 0, "compression is broken", True),
+        (answering(http_response(gzip.compress(b"x" * 99)[:-8], headers=GZIPPED)), 99, "compression is broken", True),
+        (answering(http_response(b"x", headers={"Content-Encoding": "br"})), 0, "not asked for", True),
+        (answering(http_response(b"x", "206 Partial Content", GZIPPED)), 0, "part of a compressed file", True),
     ],
 )
 async def test_a_broken_download_is_a_download_error(handler: Handler, arrived: int, says: str, again: bool) -> None:
     """What came before it was handed on; it tells the host, and whether trying again makes sense."""
-    limits = Limits(download_idle=0.3, media_bytes=2000)
+    limits = TransportLimits(download_idle=0.3, max_media_bytes=2000)
     got = b""
     async with (
         serve(handler) as port,
@@ -273,7 +273,7 @@ async def test_a_broken_download_is_a_download_error(handler: Handler, arrived: 
 
 async def test_a_download_that_comes_compressed_is_inflated_and_its_headers_do_not_mislead() -> None:
     """Some stores keep gzip and ignore what was asked; length and tag then speak of other bytes."""
-    reply = answer(gzip.compress(PICTURE), headers={**GZIPPED, "ETag": '"z"', "Content-Type": "image/png"})
+    reply = http_response(gzip.compress(PICTURE), headers={**GZIPPED, "ETag": '"z"', "Content-Type": "image/png"})
     async with (
         serve(answering(reply)) as port,
         transport(port) as wire,
@@ -286,8 +286,8 @@ async def test_a_download_that_comes_compressed_is_inflated_and_its_headers_do_n
 async def test_a_slow_reader_is_waited_for() -> None:
     """The bound on silence is about the server, never about whoever writes the file."""
     async with (
-        serve(answering(answer(PICTURE * 4))) as port,
-        transport(port, limits=Limits(download_idle=0.2)) as wire,
+        serve(answering(http_response(PICTURE * 4))) as port,
+        transport(port, limits=TransportLimits(download_idle=0.2)) as wire,
         wire.fetch(f"http://cdn.example:{port}/") as body,
     ):
         total, slept = 0, False
@@ -301,7 +301,7 @@ async def test_a_slow_reader_is_waited_for() -> None:
 
 async def test_an_error_of_the_reader_is_its_own() -> None:
     """The transport does not dress up what happens inside of the block."""
-    async with serve(answering(answer(PICTURE))) as port, transport(port) as wire:
+    async with serve(answering(http_response(PICTURE))) as port, transport(port) as wire:
         with pytest.raises(KeyError):
             async with wire.fetch(f"http://cdn.example:{port}/"):
                 raise KeyError("mine")
@@ -310,13 +310,13 @@ async def test_an_error_of_the_reader_is_its_own() -> None:
 async def test_a_download_that_cannot_begin_is_unsent_or_lost() -> None:
     """As for send."""
     async with serve(sending(b"", hang=False)) as port, transport(port) as wire:
-        with pytest.raises(LostError, match=r"cdn\.example"):
+        with pytest.raises(ResponseLostError, match=r"cdn\.example"):
             await drain(wire, f"http://cdn.example:{port}/")
     async with transport(port) as wire:
-        with pytest.raises(UnsentError, match=r"cdn\.example"):
+        with pytest.raises(RequestNotSentError, match=r"cdn\.example"):
             await drain(wire, f"http://cdn.example:{port}/")
     async with transport(resolve=names()) as wire:
-        with pytest.raises(UnsentError, match="could not be resolved"):
+        with pytest.raises(RequestNotSentError, match="could not be resolved"):
             await drain(wire, "http://gone.example/")
 
 

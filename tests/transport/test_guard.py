@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfmedia.core.errors import InvalidRequestError, UnsafeAddressError
-from hfmedia.transport.guard import PRIVATE_V4, PRIVATE_V6, Guard, as_url, guard_for, unsafe_address
+from hfmedia.core.errors import InvalidRequestError, UnsafeUrlError
+from hfmedia.transport.guard import PRIVATE_V4, PRIVATE_V6, AddressGuard, parse_url, guard_for, address_block_reason
 
 PUBLIC = [
     "8.8.8.8",
@@ -66,20 +66,20 @@ NOT_URLS = [
 @pytest.mark.parametrize("address", PUBLIC)
 def test_a_public_address_is_allowed(address: str) -> None:
     """Also when it is an IPv4 address in its IPv6 coat."""
-    assert unsafe_address(ip_address(address)) is None
+    assert address_block_reason(ip_address(address)) is None
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_a_private_address_is_refused_with_a_reason(address: str) -> None:
     """Every sort of private, and every coat."""
-    assert unsafe_address(ip_address(address))
+    assert address_block_reason(ip_address(address))
 
 
 @given(st.ip_addresses())
 def test_what_we_call_public_python_never_calls_private(address: object) -> None:
     """Our table is at least as strict as the standard library's."""
     parsed = ip_address(str(address))
-    if unsafe_address(parsed) is None and not str(parsed).startswith(("64:ff9b:", "::ffff:")):
+    if address_block_reason(parsed) is None and not str(parsed).startswith(("64:ff9b:", "::ffff:")):
         assert not (parsed.is_private or parsed.is_loopback or parsed.is_multicast or parsed.is_link_local)
 
 
@@ -88,33 +88,33 @@ def test_both_ends_of_every_private_block_are_refused(block: object, reason: str
     """The table means what it says, and each row has a reason in words."""
     assert reason
     for end in (block[0], block[-1]):  # type: ignore[index]
-        assert unsafe_address(end)
+        assert address_block_reason(end)
 
 
 @pytest.mark.parametrize("url", SAFE_URLS)
 def test_an_ordinary_url_passes(url: str) -> None:
     """The guard is in nobody's way."""
-    Guard().check(as_url(url))
+    AddressGuard().check(parse_url(url))
 
 
 @pytest.mark.parametrize("url", UNSAFE_URLS)
 def test_a_url_that_leads_inside_is_refused_before_dns(url: str) -> None:
     """Whatever its spelling."""
-    with pytest.raises(UnsafeAddressError):
-        Guard().check(as_url(url))
+    with pytest.raises(UnsafeUrlError):
+        AddressGuard().check(parse_url(url))
 
 
 @pytest.mark.parametrize("text", NOT_URLS)
 def test_what_is_no_url_is_a_value_error(text: str) -> None:
     """And not something that another parser may read in another way."""
     with pytest.raises(ValueError):
-        as_url(text)
+        parse_url(text)
 
 
 def test_a_signed_url_stays_exactly_as_it_was_written() -> None:
     """Requoting would break its signature."""
     text = "https://cdn.example/a%7Eb%2Fc.png?Signature=a%2Bb%3D&x=~%28"
-    assert str(as_url(text)) == text
+    assert str(parse_url(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_a_signed_url_stays_exactly_as_it_was_written() -> None:
 def test_one_private_address_among_the_answers_is_enough_to_refuse(addresses: list[str], safe: bool) -> None:
     """Else the connection could be made to that one."""
     if safe:
-        Guard().check_addresses("cdn.example", 443, addresses)
+        AddressGuard().check_addresses("cdn.example", 443, addresses)
     else:
-        with pytest.raises(UnsafeAddressError, match=r"cdn\.example"):
-            Guard().check_addresses("cdn.example", 443, addresses)
+        with pytest.raises(UnsafeUrlError, match=r"cdn\.example"):
+            AddressGuard().check_addresses("cdn.example", 443, addresses)
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,15 @@ def test_a_trusted_host_is_named_exactly(entry: str, url: str, trusted: bool) ->
     """By its name or address, with its port or with any; trusting one spelling trusts no other."""
     guard = guard_for([entry])
     if trusted:
-        guard.check(as_url(url))
+        guard.check(parse_url(url))
     else:
-        with pytest.raises(UnsafeAddressError):
-            guard.check(as_url(url))
+        with pytest.raises(UnsafeUrlError):
+            guard.check(parse_url(url))
 
 
 def test_trusting_an_address_does_not_trust_a_name_that_resolves_to_it() -> None:
     """A stranger's name may resolve to anything."""
-    with pytest.raises(UnsafeAddressError):
+    with pytest.raises(UnsafeUrlError):
         guard_for(["10.0.0.5"]).check_addresses("cdn.example", 80, ["10.0.0.5"])
 
 
@@ -182,9 +182,9 @@ def test_a_senseless_trusted_host_is_a_clear_error(entry: str) -> None:
 def test_no_host_however_strange_passes_as_something_else(host: str) -> None:
     """A URL is refused, or its host is a plain name or a public address."""
     try:
-        url = as_url(f"http://{host}/")
-        Guard().check(url)
-    except (ValueError, UnsafeAddressError):
+        url = parse_url(f"http://{host}/")
+        AddressGuard().check(url)
+    except (ValueError, UnsafeUrlError):
         return
     raw = url.raw_host or ""
     assert raw.isascii()

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from hfmedia.core.errors import LostError, UnsafeAddressError, UnsentError
+from hfmedia.core.errors import ResponseLostError, UnsafeUrlError, RequestNotSentError
 from hfmedia.core.wire import Credential, Secret, post_json
-from hfmedia.transport import Limits, Transport
+from hfmedia.transport import TransportLimits, Transport
 
-from .servers import HttpProxy, Seen, SocksProxy, answer, answering, names, serve
+from .servers import HttpProxy, ReceivedRequest, SocksProxy, http_response, answering, names, serve
 
 BASIC = "Basic dXNlcjpwQHNz"  # user:p@ss
-QUICK = Limits(connect=0.5, answer=0.5, submit=0.5)
+QUICK = TransportLimits(connect=0.5, response_head=0.5, submit_response_head=0.5)
 
 
 def key(base_url: str) -> Credential:
@@ -29,9 +29,9 @@ async def get_bytes(wire: Transport, url: str) -> bytes:
 
 async def test_plain_http_goes_to_an_http_proxy_in_absolute_form() -> None:
     """It learns the proxy's own password, and resolves the name; the server never sees that password."""
-    seen: list[Seen] = []
+    seen: list[ReceivedRequest] = []
     async with (
-        serve(answering(answer(b"ok"), seen=seen)) as port,
+        serve(answering(http_response(b"ok"), seen=seen)) as port,
         serve(HttpProxy(port, opens=BASIC)) as at,
         Transport(proxy=f"http://user:p%40ss@127.0.0.1:{at}", resolve=names()) as wire,
     ):
@@ -45,8 +45,8 @@ async def test_https_goes_through_a_tunnel_that_sees_no_credential(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     """CONNECT with the proxy's password; TLS, the request and the token inside."""
-    seen: list[Seen] = []
-    async with serve(answering(answer(b"ok"), seen=seen), tls=server_tls) as port:
+    seen: list[ReceivedRequest] = []
+    async with serve(answering(http_response(b"ok"), seen=seen), tls=server_tls) as port:
         proxy = HttpProxy(port, opens=BASIC)
         async with serve(proxy) as at:
             given = f"http://user:p%40ss@127.0.0.1:{at}"
@@ -65,7 +65,7 @@ async def test_https_goes_through_a_tunnel_that_sees_no_credential(
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 async def test_socks_resolves_names_at_the_proxy(scheme: str, opens: tuple[str, str] | None) -> None:
     """With and without a password, for requests and downloads."""
-    async with serve(answering(answer(b"ok"))) as port:
+    async with serve(answering(http_response(b"ok"))) as port:
         proxy = SocksProxy(port, opens)
         async with serve(proxy) as at:
             password = "user:p%40ss@" if opens else ""
@@ -79,7 +79,7 @@ async def test_socks_resolves_names_at_the_proxy(scheme: str, opens: tuple[str, 
 async def test_downloads_tell_a_proxy_no_credential() -> None:
     """In absolute form it reads every header: there is none to be had."""
     proxy = HttpProxy(0)
-    async with serve(answering(answer(b"ok"))) as proxy.to, serve(proxy) as at:
+    async with serve(answering(http_response(b"ok"))) as proxy.to, serve(proxy) as at:
         environ = {"HTTP_PROXY": f"http://127.0.0.1:{at}"}
         async with Transport(environ=environ, resolve=names()) as wire:
             assert await get_bytes(wire, "http://cdn.example/a.png?x=1") == b"ok"
@@ -90,7 +90,7 @@ async def test_downloads_tell_a_proxy_no_credential() -> None:
 async def test_no_proxy_goes_directly() -> None:
     """NO_PROXY exempts a host; nothing else does, not even loopback."""
     proxy = HttpProxy(0)
-    async with serve(answering(answer(b"ok"))) as proxy.to, serve(proxy) as at:
+    async with serve(answering(http_response(b"ok"))) as proxy.to, serve(proxy) as at:
         environ = {"HTTP_PROXY": f"http://127.0.0.1:{at}", "NO_PROXY": "localhost"}
         async with Transport(environ=environ) as wire:
             for host in ("127.0.0.1", "localhost"):
@@ -127,9 +127,9 @@ async def test_a_proxy_that_lets_nothing_through_means_unsent(
 ) -> None:
     """Refused, silent or rude: the request, the token and the money stay here. Its password is not shown."""
     async with serve(proxy) as at, Transport(proxy=f"{scheme}://user:hunter2@127.0.0.1:{at}", limits=QUICK) as wire:
-        with pytest.raises(UnsentError, match=says) as caught:
+        with pytest.raises(RequestNotSentError, match=says) as caught:
             await asyncio.wait_for(wire.send(post_json(url, {}), credential=key(url)), 5)
-        with pytest.raises(UnsentError, match=says):
+        with pytest.raises(RequestNotSentError, match=says):
             await asyncio.wait_for(get_bytes(wire, url), 5)
     assert "hunter2" not in str(caught.value)
 
@@ -140,17 +140,17 @@ async def test_a_proxy_that_is_not_there_means_unsent(scheme: str) -> None:
     async with serve(silent) as port:
         pass
     async with Transport(proxy=f"{scheme}://user:hunter2@127.0.0.1:{port}", limits=QUICK) as wire:
-        with pytest.raises(UnsentError, match=rf"{scheme}://127\.0\.0\.1:{port}"):
+        with pytest.raises(RequestNotSentError, match=rf"{scheme}://127\.0\.0\.1:{port}"):
             await wire.send(post_json("http://api.example/", {}), credential=None)
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
 async def test_a_certificate_is_checked_through_a_tunnel_too(scheme: str, server_tls: ssl.SSLContext) -> None:
     """A proxy cannot read along with a certificate of its own making."""
-    async with serve(answering(answer(b"ok")), tls=server_tls) as port:
+    async with serve(answering(http_response(b"ok")), tls=server_tls) as port:
         proxy = HttpProxy(port) if scheme == "http" else SocksProxy(port)
         async with serve(proxy) as at, Transport(proxy=f"{scheme}://127.0.0.1:{at}", limits=QUICK) as wire:
-            with pytest.raises(UnsentError, match=r"certificate of cdn\.example"):
+            with pytest.raises(RequestNotSentError, match=r"certificate of cdn\.example"):
                 await wire.send(post_json("https://cdn.example/", {}), credential=None)
 
 
@@ -165,7 +165,7 @@ async def test_after_the_tunnel_a_lost_answer_is_lost(
             serve(proxy) as at,
             Transport(proxy=f"{scheme}://127.0.0.1:{at}", tls=client_tls, limits=QUICK) as wire,
         ):
-            with pytest.raises(LostError):
+            with pytest.raises(ResponseLostError):
                 await wire.send(post_json("https://cdn.example/", {}), credential=None)
 
 
@@ -179,21 +179,21 @@ async def test_a_proxy_is_not_asked_for_what_is_private_by_its_spelling(scheme: 
     """It would reach its own network for us."""
     proxy = HttpProxy(0) if scheme == "http" else SocksProxy(0)
     async with serve(proxy) as at, Transport(proxy=f"{scheme}://127.0.0.1:{at}") as wire:
-        with pytest.raises(UnsafeAddressError):
+        with pytest.raises(UnsafeUrlError):
             await get_bytes(wire, url)
     assert not (proxy.seen if isinstance(proxy, HttpProxy) else proxy.asked)
 
 
 async def test_the_environment_given_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a mapping of one's own, os.environ and ~/.netrc have no say."""
-    seen: list[Seen] = []
-    async with serve(answering(answer(b"ok"), seen=seen)) as port:
+    seen: list[ReceivedRequest] = []
+    async with serve(answering(http_response(b"ok"), seen=seen)) as port:
         nowhere: Mapping[str, str] = {"HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
         for name, value in nowhere.items():
             monkeypatch.setenv(name, value)
         async with Transport(environ={}) as wire:
             await wire.send(post_json(f"http://127.0.0.1:{port}/", {}), credential=None)
         async with Transport() as wire:
-            with pytest.raises(UnsentError, match=r"proxy http://127\.0\.0\.1:1"):
+            with pytest.raises(RequestNotSentError, match=r"proxy http://127\.0\.0\.1:1"):
                 await wire.send(post_json(f"http://127.0.0.1:{port}/", {}), credential=None)
     assert "authorization" not in seen[0].headers

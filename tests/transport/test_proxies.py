@@ -6,8 +6,8 @@ import pytest
 
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.transport import Transport
-from hfmedia.transport.guard import as_url
-from hfmedia.transport.proxies import proxy_rules, read_proxy
+from hfmedia.transport.guard import parse_url
+from hfmedia.transport.proxies import proxy_rules, parse_proxy
 
 HTTP = {"HTTP_PROXY": "http://one:1"}
 BOTH = {**HTTP, "HTTPS_PROXY": "http://two:2"}
@@ -46,7 +46,7 @@ BOTH = {**HTTP, "HTTPS_PROXY": "http://two:2"}
 )
 def test_the_proxy_of_a_url(proxy: str | None, environ: dict[str, str], url: str, address: str | None) -> None:
     """The one given, else the environment's, unless NO_PROXY names the host."""
-    chosen = proxy_rules(proxy, environ).choose(as_url(url))
+    chosen = proxy_rules(proxy, environ).choose(parse_url(url))
     assert (chosen.address if chosen else None) == address
 
 
@@ -65,7 +65,7 @@ def test_the_proxy_of_a_url(proxy: str | None, environ: dict[str, str], url: str
 )
 def test_a_proxy_url_is_read(text: str, address: str, opens: tuple[str, str]) -> None:
     """With the usual port of its kind, and what opens it apart from where it is."""
-    proxy = read_proxy(text, source="here")
+    proxy = parse_proxy(text, source="here")
     assert (proxy.address, (proxy.username, proxy.password.reveal())) == (address, opens)
     assert "pa@ss" not in repr(proxy)
 

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hfmedia.core.wire import Credential, Secret, post_json
-from hfmedia.transport import Limits, Transport
+from hfmedia.transport import TransportLimits, Transport
 
-from .servers import HttpProxy, SocksProxy, answer, answering, names, serve
+from .servers import HttpProxy, SocksProxy, http_response, answering, names, serve
 
 TOKEN, PASSWORD, SIGNATURE = "hf_TopSecretToken", "hunter2hunter2", "SigSigSigSigSig"
 BASIC = "dXNlcjpodW50ZXIyaHVudGVyMg=="  # user:hunter2hunter2, as Basic has it
 SECRETS = (TOKEN, PASSWORD, SIGNATURE, BASIC)
-QUICK = Limits(connect=0.4, answer=0.3, submit=0.3, download_idle=0.3, body_idle=0.3)
+QUICK = TransportLimits(connect=0.4, response_head=0.3, submit_response_head=0.3, download_idle=0.3, body_idle=0.3)
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -42,9 +42,11 @@ async def rude(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> N
 
 
 SERVERS: dict[str, Handler] = {
-    "answers": answering(answer(b"{}")),
-    "redirects inside": answering(answer(b"", "302 Found", {"Location": f"http://10.0.0.1/?Signature={SIGNATURE}"})),
-    "redirects badly": answering(answer(b"", "302 Found", {"Location": f"http://[::1/?Signature={SIGNATURE}"})),
+    "answers": answering(http_response(b"{}")),
+    "redirects inside": answering(
+        http_response(b"", "302 Found", {"Location": f"http://10.0.0.1/?Signature={SIGNATURE}"})
+    ),
+    "redirects badly": answering(http_response(b"", "302 Found", {"Location": f"http://[::1/?Signature={SIGNATURE}"})),
     "breaks off": answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nabc"),
     "is silent": silent,
     "is rude": rude,
@@ -104,7 +106,7 @@ async def test_no_secret_shows_whatever_happens(
 async def test_the_log_tells_what_went_out_and_what_came_of_it(caplog: pytest.LogCaptureFixture) -> None:
     """At debug level, a line for each exchange: enough to see what happened."""
     caplog.set_level(logging.DEBUG, "hfmedia.transport")
-    async with serve(answering(answer(b"{}"))) as port, Transport(environ={}) as wire:
+    async with serve(answering(http_response(b"{}"))) as port, Transport(environ={}) as wire:
         await wire.send(post_json(f"http://127.0.0.1:{port}/buy", {}), credential=None)
     assert [record.getMessage() for record in caplog.records] == [
         f"HttpRequest(POST http://127.0.0.1:{port}/buy {{'Content-Type': 'application/json'}} 2 bytes)"

@@ -8,13 +8,13 @@ import zlib
 
 import pytest
 
-from hfmedia.core.ports import Sender
+from hfmedia.core.ports import HttpSender
 from hfmedia.core.wire import Credential, HttpRequest, Secret, get, post_json
-from hfmedia.transport import CUT_HEADER, Limits, Transport
+from hfmedia.transport import BODY_OMITTED_HEADER, TransportLimits, Transport
 
-from .servers import Seen, answer, answering, read_request, serve
+from .servers import ReceivedRequest, http_response, answering, read_request, serve
 
-SMALL = Limits(json_bytes=1000)
+SMALL = TransportLimits(max_json_bytes=1000)
 
 
 def chunked(*pieces: bytes, headers: str = "") -> bytes:
@@ -34,10 +34,10 @@ def key(port: int) -> Credential:
 
 async def test_a_request_goes_out_as_it_was_written_with_its_credential_alone() -> None:
     """Method, target, body and headers; the Authorization header from the credential; no cookie, no surprise."""
-    seen: list[Seen] = []
-    handler = answering(answer(b"{}", headers={"Set-Cookie": "a=b", "X-Odd": "1"}), seen=seen)
+    seen: list[ReceivedRequest] = []
+    handler = answering(http_response(b"{}", headers={"Set-Cookie": "a=b", "X-Odd": "1"}), seen=seen)
     async with serve(handler) as port, transport(user_agent="tester/1") as wire:
-        sender: Sender = wire
+        sender: HttpSender = wire
         request = post_json(f"http://127.0.0.1:{port}/fal-ai/x%7Ey?q=a%2Fb", {"prompt": "fox"})
         replies = [await sender.send(request, credential=key(port)) for _ in range(2)]
     for request_seen in seen:
@@ -58,8 +58,8 @@ async def test_a_request_goes_out_as_it_was_written_with_its_credential_alone() 
 
 async def test_a_post_without_a_body_says_nothing_of_its_type() -> None:
     """A cancel, for instance: length 0, and no Content-Type made up."""
-    seen: list[Seen] = []
-    async with serve(answering(answer(), seen=seen)) as port, transport() as wire:
+    seen: list[ReceivedRequest] = []
+    async with serve(answering(http_response(), seen=seen)) as port, transport() as wire:
         request = HttpRequest(method="PUT", url=f"http://127.0.0.1:{port}/cancel")
         await wire.send(request, credential=None)
     assert "content-type" not in seen[0].headers
@@ -69,9 +69,9 @@ async def test_a_post_without_a_body_says_nothing_of_its_type() -> None:
 
 async def test_a_large_body_goes_out_whole() -> None:
     """Three megabytes, as an input image in base64 is, with its length told."""
-    seen: list[Seen] = []
+    seen: list[ReceivedRequest] = []
     body = bytes(range(256)) * 12_000
-    async with serve(answering(answer(b"ok"), seen=seen)) as port, transport() as wire:
+    async with serve(answering(http_response(b"ok"), seen=seen)) as port, transport() as wire:
         request = HttpRequest(method="POST", url=f"http://127.0.0.1:{port}/", body=body)
         assert (await wire.send(request, credential=None)).body == b"ok"
     assert seen[0].body == body
@@ -83,7 +83,7 @@ async def test_an_answer_that_comes_before_the_upload_is_done_is_heard() -> None
 
     async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer(b"no", "413 Content Too Large", {"Connection": "close"}))
+        writer.write(http_response(b"no", "413 Content Too Large", {"Connection": "close"}))
         while await reader.read(65536):
             pass
 
@@ -99,8 +99,8 @@ async def test_an_answer_that_comes_before_the_upload_is_done_is_heard() -> None
 )  # fmt: skip
 async def test_a_credential_never_goes_where_it_does_not_open(url: str) -> None:
     """Another path, host or scheme: a mistake of ours, and nothing is sent."""
-    seen: list[Seen] = []
-    async with serve(answering(answer(), seen=seen)) as port, transport() as wire:
+    seen: list[ReceivedRequest] = []
+    async with serve(answering(http_response(), seen=seen)) as port, transport() as wire:
         with pytest.raises(ValueError, match="does not open") as caught:
             await wire.send(get(url.format(port=port)), credential=key(port))
     assert not seen
@@ -122,8 +122,8 @@ async def test_a_credential_never_goes_where_it_does_not_open(url: str) -> None:
 )
 async def test_what_must_not_be_sent_is_a_value_error(url: str, headers: dict[str, str]) -> None:
     """Secrets outside of a Credential, smuggled lines, other schemes: nothing is sent."""
-    seen: list[Seen] = []
-    async with serve(answering(answer(), seen=seen)) as port, transport() as wire:
+    seen: list[ReceivedRequest] = []
+    async with serve(answering(http_response(), seen=seen)) as port, transport() as wire:
         with pytest.raises(ValueError):
             await wire.send(get(url.format(port=port), headers=headers), credential=None)
     assert not seen
@@ -132,8 +132,8 @@ async def test_what_must_not_be_sent_is_a_value_error(url: str, headers: dict[st
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
 async def test_a_redirect_is_an_answer_and_is_not_followed(status: str) -> None:
     """Else a credential or a purchase would travel on."""
-    seen: list[Seen] = []
-    handler = answering(answer(b"", status, {"Location": "/elsewhere"}), seen=seen)
+    seen: list[ReceivedRequest] = []
+    handler = answering(http_response(b"", status, {"Location": "/elsewhere"}), seen=seen)
     async with serve(handler) as port, transport() as wire:
         reply = await wire.send(post_json(f"http://127.0.0.1:{port}/", {}), credential=None)
     assert reply.status == int(status[:3])
@@ -167,7 +167,7 @@ async def test_a_compressed_answer_is_inflated(encoding: str, body: bytes, size:
     async with serve(answering(reply)) as port, transport(limits=SMALL) as wire:
         answered = await wire.send(get(f"http://127.0.0.1:{port}/"), credential=None)
     assert answered.body == WORDS
-    assert CUT_HEADER not in answered.headers
+    assert BODY_OMITTED_HEADER not in answered.headers
 
 
 BOMB = gzip.compress(bytes(64 * 1024 * 1024), mtime=0)
@@ -176,18 +176,18 @@ BOMB = gzip.compress(bytes(64 * 1024 * 1024), mtime=0)
 @pytest.mark.parametrize(
     ("reply", "cut"),
     [
-        (answer(b"x" * 1000), None),
-        (answer(b"x" * 1001), "limit"),
+        (http_response(b"x" * 1000), None),
+        (http_response(b"x" * 1001), "limit"),
         (chunked(b"x" * 600, b"x" * 400), None),
         (chunked(b"x" * 600, b"x" * 401), "limit"),
-        (answer(BOMB, headers={"Content-Encoding": "gzip"}), "limit"),
+        (http_response(BOMB, headers={"Content-Encoding": "gzip"}), "limit"),
         (chunked(gzip.compress(bytes(1001), mtime=0), headers="Content-Encoding: gzip\r\n"), "limit"),
         (chunked(gzip.compress(bytes(1000), mtime=0), headers="Content-Encoding: gzip\r\n"), None),
-        (answer(b"not gzip", headers={"Content-Encoding": "gzip"}), "encoding"),
-        (answer(gzip.compress(WORDS, mtime=0)[:-9], headers={"Content-Encoding": "gzip"}), "encoding"),
-        (answer(b"brotli?", headers={"Content-Encoding": "br"}), "encoding"),
-        (answer(b"", headers={"Content-Encoding": "gzip"}), None),
-        (answer(b"fine", headers={"X-Hfmedia-Cut": "limit"}), None),
+        (http_response(b"not gzip", headers={"Content-Encoding": "gzip"}), "encoding"),
+        (http_response(gzip.compress(WORDS, mtime=0)[:-9], headers={"Content-Encoding": "gzip"}), "encoding"),
+        (http_response(b"brotli?", headers={"Content-Encoding": "br"}), "encoding"),
+        (http_response(b"", headers={"Content-Encoding": "gzip"}), None),
+        (http_response(b"fine", headers={"X-Hfmedia-Cut": "limit"}), None),
     ],
 )
 async def test_a_body_that_cannot_be_had_leaves_the_status_standing(reply: bytes, cut: str | None) -> None:
@@ -195,7 +195,7 @@ async def test_a_body_that_cannot_be_had_leaves_the_status_standing(reply: bytes
     async with serve(answering(reply)) as port, transport(limits=SMALL) as wire:
         answered = await wire.send(post_json(f"http://127.0.0.1:{port}/", {}), credential=None)
     assert answered.status == 200
-    assert answered.headers.get(CUT_HEADER) == cut
+    assert answered.headers.get(BODY_OMITTED_HEADER) == cut
     assert not (cut and answered.body)
 
 
@@ -210,7 +210,7 @@ async def test_a_gzip_bomb_within_the_limit_does_not_hold_up_the_loop() -> None:
             await asyncio.sleep(0)
             longest = max(longest, loop.time() - before)
 
-    async with serve(answering(answer(BOMB, headers={"Content-Encoding": "gzip"}))) as port, transport() as wire:
+    async with serve(answering(http_response(BOMB, headers={"Content-Encoding": "gzip"}))) as port, transport() as wire:
         watcher = asyncio.create_task(watch())
         reply = await wire.send(get(f"http://127.0.0.1:{port}/"), credential=None)
         watcher.cancel()
@@ -229,7 +229,7 @@ async def test_header_names_are_lower_case_and_doubles_are_joined() -> None:
 
 async def test_a_long_header_is_taken_up_to_the_limit() -> None:
     """20 KiB of security policy are no reason to lose a paid answer."""
-    raw = answer(b"{}", headers={"Content-Security-Policy": "x" * 20_000})
+    raw = http_response(b"{}", headers={"Content-Security-Policy": "x" * 20_000})
     async with serve(answering(raw)) as port, transport() as wire:
         reply = await wire.send(post_json(f"http://127.0.0.1:{port}/", {}), credential=None)
     assert len(reply.headers["content-security-policy"]) == 20_000
@@ -245,9 +245,9 @@ async def test_a_hundred_sends_at_once_share_a_few_connections() -> None:
         while True:
             request = await read_request(reader)
             await asyncio.sleep(0.002)
-            writer.write(answer(request.target.encode()))
+            writer.write(http_response(request.target.encode()))
 
-    async with serve(handler) as port, transport(limits=Limits(connections=8)) as wire:
+    async with serve(handler) as port, transport(limits=TransportLimits(max_connections=8)) as wire:
         for _ in range(2):
             sends = [wire.send(get(f"http://127.0.0.1:{port}/{n}"), credential=None) for n in range(100)]
             replies = await asyncio.gather(*sends)

@@ -11,7 +11,7 @@ from hfmedia import (
     Media,
     MediaClient,
     Messages,
-    Options,
+    GenerationOptions,
     ProviderInfo,
     Reasoning,
     VideoResponse,
@@ -27,7 +27,11 @@ async def the_client() -> None:
         assert_type(media.seed, int | None)
         assert_type(media.cost, hfmedia.Cost | None)
         assert_type(media.job_id, str)
-        options: Options = {"model": "a/b:fal-ai", "negative_prompt": ["blur", "text"], "extra_body": {"any": 1}}
+        options: GenerationOptions = {
+            "model": "a/b:fal-ai",
+            "negative_prompt": ["blur", "text"],
+            "extra_body": {"any": 1},
+        }
         await client.text_to_image("a fox", **options)
         assert_type(await client.text_to_video("waves", num_frames=81, seconds=5, fps=16, resolution="480p"), Media)
         assert_type(await client.image_to_image(b"...", "autumn", target_size={"width": 64, "height": 64}), Media)
@@ -39,12 +43,12 @@ async def the_client() -> None:
                 assert_type(event.media, Media)
             elif isinstance(event, hfmedia.JobFailed):
                 assert_type(event.error, hfmedia.HfmediaError)
-        assert_type(await client.models("text-to-image", provider="fal-ai"), list[hfmedia.Model])
-        assert_type(await client.mapping("a/b"), hfmedia.Model)
+        assert_type(await client.models("text-to-image", provider="fal-ai"), list[hfmedia.HubModel])
+        assert_type(await client.mapping("a/b"), hfmedia.HubModel)
         assert_type(await client.jobs(), list[hfmedia.Job])
         assert_type(await client.resume("job"), Media)
         assert_type(await client.cancel("job"), hfmedia.Job)
-    MediaClient(ledger=hfmedia.MemoryLedger(), store=hfmedia.Store(Path("out")), concurrency={"fal-ai": 2})
+    MediaClient(ledger=hfmedia.MemoryLedger(), store=hfmedia.FileStorage(Path("out")), concurrency={"fal-ai": 2})
 
 
 def the_doors() -> None:
@@ -53,8 +57,8 @@ def the_doors() -> None:
     assert_type(hfmedia.image_to_image("fox.png", "autumn", num_inference_steps=4), Media)
     assert_type(hfmedia.image_to_video("fox.png", num_frames=81), Media)
     assert_type(hfmedia.generate("a fox", n=4, task="text-to-image"), Generator[hfmedia.Event, None, None])
-    assert_type(hfmedia.models(), list[hfmedia.Model])
-    assert_type(hfmedia.mapping("a/b").mappings, tuple[hfmedia.Mapping, ...])
+    assert_type(hfmedia.models(), list[hfmedia.HubModel])
+    assert_type(hfmedia.mapping("a/b").mappings, tuple[hfmedia.ProviderMapping, ...])
     assert_type(hfmedia.jobs()[0].state, hfmedia.State)
     assert_type(hfmedia.resume("job"), Media)
     assert_type(hfmedia.cancel("job"), hfmedia.Job)
@@ -105,5 +109,5 @@ def errors(error: hfmedia.HfmediaError) -> None:
     assert_type(error.provider, str | None)
     assert_type(error.attempts, tuple[str, ...])
     assert_type(error.exit_code, int)
-    if isinstance(error, hfmedia.UnreadableReplyError):
+    if isinstance(error, hfmedia.InvalidResponseError):
         assert_type(error.raw, bytes)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from .asked import Heard
-from .batch import Batch, Reason
-from .checking import Broken, BrokenSheetError, Checked
-from .keys import Order
-from .sheets import Rows, Sheet, open_sheet
-from .survey import Group, Plan
-from .tally import Tally
+from .asked import BatchEvent
+from .batch import Batch, StopReason
+from .checking import LineError, InvalidInputFileError, ValidationSummary
+from .keys import BatchItem
+from .sheets import RowsInput, InputSource, open_input
+from .survey import CostGroup, BatchPlan
+from .tally import BatchStats
 
 __all__ = [
     "Batch",
-    "Broken",
-    "BrokenSheetError",
-    "Checked",
-    "Group",
-    "Heard",
-    "Order",
-    "Plan",
-    "Reason",
-    "Rows",
-    "Sheet",
-    "Tally",
-    "open_sheet",
+    "LineError",
+    "InvalidInputFileError",
+    "ValidationSummary",
+    "CostGroup",
+    "BatchEvent",
+    "BatchItem",
+    "BatchPlan",
+    "StopReason",
+    "RowsInput",
+    "InputSource",
+    "BatchStats",
+    "open_input",
 ]

@@ -10,73 +10,78 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from hfmedia.core.errors import InvalidRequestError, StoreError
-from hfmedia.core.request import check_outputs, parse_task
-from hfmedia.engine import Event, Moved, Retrying, Started, Submitting
+from hfmedia.core.errors import InvalidRequestError, StorageError
+from hfmedia.core.request import validate_output_count, parse_task
+from hfmedia.engine import Event, FailedOver, Retrying, Started, Submitting
 
-from .keys import Order
-from .lines import check_wish, column, wish_of
-from .sheets import Rows, Sheet, open_sheet
+from .keys import BatchItem
+from .lines import validate_options, canonical_column, parse_options
+from .sheets import RowsInput, InputSource, open_input
 
-UNSETTLED = (Started, Submitting, Retrying, Moved)  # after these a provider may be asked, and has not answered
-NAMES_ONLY = frozenset({errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR})  # one name's trouble
+UNCONFIRMED_EVENTS = (
+    Started,
+    Submitting,
+    Retrying,
+    FailedOver,
+)  # after these a provider may be asked, and has not answered
+FILENAME_ERRNOS = frozenset({errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR})  # one name's trouble
 
 
-class Heard(Struct, frozen=True):
+class BatchEvent(Struct, frozen=True):
     """One event of one output of a batch."""
 
-    order: Order
+    item: BatchItem
     event: Event
 
 
-class Flight:
+class InFlightItem:
     """One output under way: its task, and the last that was heard of it."""
 
-    def __init__(self, order: Order, task: asyncio.Task[Any] | None) -> None:
-        self.order, self.task = order, task
-        self.last: Event | None = None
+    def __init__(self, item: BatchItem, task: asyncio.Task[Any] | None) -> None:
+        self.item, self.task = item, task
+        self.last_event: Event | None = None
 
     @property
-    def settled(self) -> bool:
+    def can_detach(self) -> bool:
         """Whether a provider has it, so that it can be left to itself and found again."""
-        return self.last is not None and not isinstance(self.last, UNSETTLED)
+        return self.last_event is not None and not isinstance(self.last_event, UNCONFIRMED_EVENTS)
 
     @property
-    def unsent(self) -> bool:
+    def is_unsent(self) -> bool:
         """Whether it is certain that nothing of it was sent."""
-        return self.last is None or isinstance(self.last, Started)
+        return self.last_event is None or isinstance(self.last_event, Started)
 
 
-def only_the_name(error: StoreError) -> bool:
+def is_filename_error(error: StorageError) -> bool:
     """Whether another name in the same folder may do, so that the other lines can go on."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in NAMES_ONLY
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in FILENAME_ERRNOS
 
 
-def bounded(name: str, value: int, low: int, high: int) -> int:
+def require_in_range(name: str, value: int, minimum: int, maximum: int) -> int:
     """The value when it is a whole number in these bounds, else InvalidRequestError."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:  # pyright: ignore[reportUnnecessaryIsInstance] - a caller's
-        raise InvalidRequestError(f"{name} is {value!r}, but must be {low} to {high}")
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:  # pyright: ignore[reportUnnecessaryIsInstance] - a caller's
+        raise InvalidRequestError(f"{name} is {value!r}, but must be {minimum} to {maximum}")
     return value
 
 
-def checked_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+def validate_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults by the library's names, each checked as far as it can be without its line."""
-    for name in given:
-        if column(name) in ("key", "output"):
+    for name in defaults:
+        if canonical_column(name) in ("key", "output"):
             raise InvalidRequestError(f"{name} belongs to one line; it cannot be the default of all")
-    wish = wish_of(given)
-    check_outputs(wish.get("n", 1))
-    if "task" in wish:
-        parse_task(wish["task"])
-    trial = {"prompt": "any", **{name: value for name, value in wish.items() if name not in ("n", "task", "image")}}
-    check_wish(trial)
-    return wish
+    options = parse_options(defaults)
+    validate_output_count(options.get("n", 1))
+    if "task" in options:
+        parse_task(options["task"])
+    trial = {"prompt": "any", **{name: value for name, value in options.items() if name not in ("n", "task", "image")}}
+    validate_options(trial)
+    return options
 
 
-def as_sheet(given: Any, form: str | None) -> Sheet:
+def to_input_source(source: Any, input_format: str | None) -> InputSource:
     """The sheet itself, a file by its path, or rows that are in memory."""
-    if isinstance(given, str | os.PathLike):
-        return open_sheet(cast("str", given), form)
-    if hasattr(given, "rows") and hasattr(given, "stamp"):
-        return cast("Sheet", given)
-    return Rows(cast("Iterable[Mapping[str, Any]]", given))
+    if isinstance(source, str | os.PathLike):
+        return open_input(cast("str", source), input_format)
+    if hasattr(source, "rows") and hasattr(source, "stamp"):
+        return cast("InputSource", source)
+    return RowsInput(cast("Iterable[Mapping[str, Any]]", source))

@@ -16,50 +16,50 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from hfmedia.core.errors import HfmediaError, InvalidRequestError, StoreError
+from hfmedia.core.errors import HfmediaError, InvalidRequestError, StorageError
 from hfmedia.core.wire import redact
 from hfmedia.store import Media
 
-from .keys import Order
-from .lines import INDEX
+from .keys import BatchItem
+from .lines import INDEX_NAME
 
-MADE_ANEW = f".{INDEX}.part"
-HALF = re.compile(r"\.[0-9a-f]{20}(-\d+)?\.part$")  # a half file's name ends with the id of its job
-TOLD = (
+PARTIAL_INDEX_NAME = f".{INDEX_NAME}.part"
+PARTIAL_FILE_PATTERN = re.compile(r"\.[0-9a-f]{20}(-\d+)?\.part$")  # a half file's name ends with the id of its job
+RESULT_FIELDS = (
     "job_id", "path", "mime", "width", "height", "bytes", "provider", "model", "task", "prompt", "seed", "cost",
     "warnings",
 )  # fmt: skip
 
 
-def result_line(order: Order, media: Media, folder: Path) -> dict[str, Any]:
+def result_line(item: BatchItem, media: Media, folder: Path) -> dict[str, Any]:
     """What the index says of a result; its path is told from the folder, so that the folder can be moved."""
-    facts = media.facts()
-    path = Path(facts["path"])
+    media_fields = media.to_dict()
+    path = Path(media_fields["path"])
     with suppress(ValueError):
-        facts["path"] = path.absolute().relative_to(folder).as_posix()
-    return {"line": order.line, "key": order.key, **{name: facts[name] for name in TOLD}}
+        media_fields["path"] = path.absolute().relative_to(folder).as_posix()
+    return {"line": item.line, "key": item.key, **{name: media_fields[name] for name in RESULT_FIELDS}}
 
 
-def failure_line(order: Order, error: HfmediaError) -> dict[str, Any]:
+def failure_line(item: BatchItem, error: HfmediaError) -> dict[str, Any]:
     """What the index says of an output that did not come."""
-    told = {"job_id": error.job_id, "provider": error.provider, "model": error.model or order.wish.get("model")}
-    about = {"error": type(error).__name__, "message": redact(error.message)}
-    return {"line": order.line, "key": order.key, **told, **about}
+    job_fields = {"job_id": error.job_id, "provider": error.provider, "model": error.model or item.options.get("model")}
+    error_fields = {"error": type(error).__name__, "message": redact(error.message)}
+    return {"line": item.line, "key": item.key, **job_fields, **error_fields}
 
 
-def media_of(body: Mapping[str, Any], folder: Path) -> Path | None:
+def existing_media_path(line: Mapping[str, Any], folder: Path) -> Path | None:
     """Where an index line says that its result lies; None when it tells of none, or of none that is there."""
-    path = body.get("path")
+    path = line.get("path")
     if not isinstance(path, str):
         return None
-    place = folder / path
+    media_path = folder / path
     try:
-        return place if place.is_file() else None
+        return media_path if media_path.is_file() else None
     except (OSError, ValueError):
         return None
 
 
-class Folder:
+class OutputFolder:
     """The folder of a batch while the batch runs: locked against a second one, and known again when it is replaced."""
 
     def __init__(self, path: Path) -> None:
@@ -68,28 +68,28 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(self.path, os.O_RDONLY) if sys.platform != "win32" else None
         except (OSError, ValueError) as error:
-            raise _cannot(self.path, error) from error
+            raise _write_error(self.path, error) from error
         self._lock()
 
-    def check(self) -> None:
+    def ensure_present(self) -> None:
         """StoreError when the folder is gone, or another one lies in its place."""
         try:
-            there = self.path.stat()
-            same = self._handle is None or os.path.samestat(there, os.fstat(self._handle))
+            folder_stat = self.path.stat()
+            is_same = self._handle is None or os.path.samestat(folder_stat, os.fstat(self._handle))
         except OSError:
-            same = False
-        if not same:
-            words = f"the folder {self.path} is gone; nothing new is begun. Bring it back and start again: it goes on"
-            raise StoreError(words)
+            is_same = False
+        if not is_same:
+            message = f"the folder {self.path} is gone; nothing new is begun. Bring it back and start again: it goes on"
+            raise StorageError(message)
 
-    def sweep(self) -> None:
+    def remove_stale_parts(self) -> None:
         """Removes half files whose process was killed; what somebody still writes is locked, and stays."""
         if sys.platform == "win32":
             return
         import fcntl
 
         for path in self.path.rglob(".*.part"):
-            if not HALF.search(path.name):
+            if not PARTIAL_FILE_PATTERN.search(path.name):
                 continue
             with suppress(OSError), path.open("rb+") as file:
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,21 +110,21 @@ class Folder:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
-            words = f"another batch works in {self.path} now; wait until it ends, or choose another folder"
-            raise InvalidRequestError(words) from None
+            message = f"another batch works in {self.path} now; wait until it ends, or choose another folder"
+            raise InvalidRequestError(message) from None
         except OSError:  # some shares have no locks; jobs are still carried by one process at a time
             return
 
 
-class Index:
+class ResultsIndex:
     """The index, open for more lines. Everything here blocks; one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / INDEX
+        self.path = folder / INDEX_NAME
         self._file: BinaryIO | None = None
 
-    def old(self) -> Iterator[dict[str, Any]]:
+    def read_previous(self) -> Iterator[dict[str, Any]]:
         """What the index of an earlier start says, without lines that were torn by a power cut."""
         try:
             with self.path.open("rb") as file:
@@ -134,29 +134,29 @@ class Index:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise _cannot(self.path, error) from error
+            raise _write_error(self.path, error) from error
 
-    def begin(self) -> None:
+    def start_rewrite(self) -> None:
         """A new index, beside the old one until ``settle``."""
         try:
-            self._file = (self.folder / MADE_ANEW).open("wb", buffering=0)
+            self._file = (self.folder / PARTIAL_INDEX_NAME).open("wb", buffering=0)
         except OSError as error:
-            raise _cannot(self.path, error) from error
+            raise _write_error(self.path, error) from error
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """The new index takes the place of the old one."""
         try:
             if self._file is not None:
                 os.fsync(self._file.fileno())
-            (self.folder / MADE_ANEW).replace(self.path)
+            (self.folder / PARTIAL_INDEX_NAME).replace(self.path)
         except OSError as error:
-            raise _cannot(self.path, error) from error
+            raise _write_error(self.path, error) from error
 
-    def add(self, *bodies: Mapping[str, Any]) -> None:
+    def append(self, *lines: Mapping[str, Any]) -> None:
         """Some more lines, whole or not at all; StoreError when the disk will not have them."""
-        if self._file is None or not bodies:
+        if self._file is None or not lines:
             return
-        data = b"".join(msgspec.json.encode(body, enc_hook=str) + b"\n" for body in bodies)
+        data = b"".join(msgspec.json.encode(line, enc_hook=str) + b"\n" for line in lines)
         end = self._file.tell()
         try:
             written = self._file.write(data)
@@ -166,7 +166,7 @@ class Index:
             with suppress(OSError):
                 self._file.truncate(end)
                 self._file.seek(end)
-            raise _cannot(self.path, error) from error
+            raise _write_error(self.path, error) from error
 
     def close(self) -> None:
         """No more lines."""
@@ -175,6 +175,6 @@ class Index:
             self._file = None
 
 
-def _cannot(path: Path, error: OSError | ValueError) -> StoreError:
+def _write_error(path: Path, error: OSError | ValueError) -> StorageError:
     reason = ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
-    return StoreError(f"{path} cannot be written: {reason}")
+    return StorageError(f"{path} cannot be written: {reason}")

@@ -16,113 +16,127 @@ import msgspec
 from hfmedia.core.job import Job
 from hfmedia.ledger import Ledger
 
-from .checking import Reading
-from .index import Index, media_of, result_line
-from .keys import Order
-from .marks import Marks
-from .survey import Found, chain, stand_of
-from .tally import Tally
+from .checking import InputReader
+from .index import ResultsIndex, existing_media_path, result_line
+from .keys import BatchItem
+from .marks import ScratchDb
+from .survey import ItemState, job_attempts, item_state
+from .tally import BatchStats
 
 T = TypeVar("T")
-CHUNK = 64  # lines read, or looked up in the ledger, in one go
+CHUNK_SIZE = 64  # lines read, or looked up in the ledger, in one go
 
 
-class Doing(Protocol):
+class RunInThread(Protocol):
     """Does something that blocks in a thread, and returns what it returned."""
 
-    def __call__(self, work: Callable[..., T], /, *given: Any) -> Awaitable[T]: ...
+    def __call__(self, func: Callable[..., T], /, *args: Any) -> Awaitable[T]: ...
 
 
-class Stock:
+class Reconciler:
     """What there is of a batch. ``do`` runs what blocks, one thing after the other."""
 
-    def __init__(self, ledger: Ledger, reading: Reading, marks: Marks, index: Index, do: Doing) -> None:
-        self._ledger, self._reading, self._marks, self._index, self._do = ledger, reading, marks, index, do
+    def __init__(
+        self, ledger: Ledger, reader: InputReader, scratch: ScratchDb, index: ResultsIndex, run_in_thread: RunInThread
+    ) -> None:
+        self._ledger, self._reader, self._scratch, self._index, self._run_in_thread = (
+            ledger,
+            reader,
+            scratch,
+            index,
+            run_in_thread,
+        )
 
-    async def recall(self) -> None:
+    async def load_previous_index(self) -> None:
         """Reads the index of an earlier start."""
 
-        def read() -> None:
-            self._marks.forget_told()
-            for body in self._index.old():
-                self._marks.tell(str(body.get("key")), msgspec.json.encode(body))
+        def load() -> None:
+            self._scratch.clear_previous()
+            for line in self._index.read_previous():
+                self._scratch.add_previous(str(line.get("key")), msgspec.json.encode(line))
 
-        await self._do(read)
+        await self._run_in_thread(load)
 
-    async def survey(self) -> AsyncGenerator[tuple[Order, Found], None]:
+    async def iter_states(self) -> AsyncGenerator[tuple[BatchItem, ItemState], None]:
         """Every order in the sheet's order, with how it stands."""
-        async with aclosing(self._chunks()) as chunks:
-            async for orders in chunks:
-                jobs = await asyncio.gather(*(chain(self._ledger, order.key) for order in orders))
-                for order, found in zip(orders, await self._do(self._stood, orders, jobs), strict=True):
-                    yield order, found
+        async with aclosing(self._item_chunks()) as chunks:
+            async for items in chunks:
+                jobs = await asyncio.gather(*(job_attempts(self._ledger, item.key) for item in items))
+                for item, state in zip(items, await self._run_in_thread(self._classify, items, jobs), strict=True):
+                    yield item, state
 
-    async def take(self, tally: Tally, ask: Callable[[str], Awaitable[None]]) -> None:
+    async def rebuild_index(self, stats: BatchStats, look_up: Callable[[str], Awaitable[None]]) -> None:
         """Makes the index anew, marks what is there, and counts it with all that was paid so far.
 
         ``ask`` is given the id of each job in doubt, so that a provider that can tell what became of it is asked.
         """
-        await self.recall()
-        await self._do(self._index.begin)
-        kept: list[tuple[Order, Found]] = []
-        async for order, found in self.survey():
-            for cost in found.costs():
-                tally.also(cost)
-            if found.stand == "done":
-                tally.earlier += 1
-                kept.append((order, found))
-            elif found.stand == "in doubt" and found.job is not None:
-                await ask(found.job.id)
-            if len(kept) >= CHUNK:
-                await self._do(self._enter, kept)
-                kept.clear()
-        await self._do(self._enter, kept)
-        await self._do(self._strangers)
-        await self._do(self._index.settle)
+        await self.load_previous_index()
+        await self._run_in_thread(self._index.start_rewrite)
+        done: list[tuple[BatchItem, ItemState]] = []
+        async for item, state in self.iter_states():
+            for cost in state.costs():
+                stats.add_cost(cost)
+            if state.status == "done":
+                stats.previously_done += 1
+                done.append((item, state))
+            elif state.status == "in doubt" and state.job is not None:
+                await look_up(state.job.id)
+            if len(done) >= CHUNK_SIZE:
+                await self._run_in_thread(self._write_done, done)
+                done.clear()
+        await self._run_in_thread(self._write_done, done)
+        await self._run_in_thread(self._write_unmatched)
+        await self._run_in_thread(self._index.commit)
 
-    async def missing(self) -> AsyncGenerator[Order, None]:
+    async def pending(self) -> AsyncGenerator[BatchItem, None]:
         """Every order that was not there when stock was taken, in the sheet's order."""
-        async with aclosing(self._chunks()) as chunks:
-            async for orders in chunks:
-                for order in await self._do(self._unfinished, orders):
-                    yield order
+        async with aclosing(self._item_chunks()) as chunks:
+            async for items in chunks:
+                for item in await self._run_in_thread(self._not_done, items):
+                    yield item
 
-    async def _chunks(self) -> AsyncGenerator[list[Order], None]:
+    async def _item_chunks(self) -> AsyncGenerator[list[BatchItem], None]:
         """The sheet's orders, a few at a time."""
-        orders = self._reading.orders()
+        items = self._reader.items()
         try:
-            while chunk := await self._do(_take, orders):
+            while chunk := await self._run_in_thread(_next_chunk, items):
                 yield chunk
         finally:
-            await self._do(cast("Any", orders).close)
+            await self._run_in_thread(cast("Any", items).close)
 
-    def _stood(self, orders: Sequence[Order], jobs: Sequence[Sequence[Job]]) -> list[Found]:
-        folder, found = self._index.folder, list[Found]()
-        for order, some in zip(orders, jobs, strict=True):
-            told: list[dict[str, Any]] = [msgspec.json.decode(body) for body in self._marks.told(order.key)]
-            there = tuple(body for body in told if media_of(body, folder)) if not some else ()
-            found.append(Found(stand="done", told=there) if there else stand_of(some))
-        return found
+    def _classify(self, items: Sequence[BatchItem], jobs: Sequence[Sequence[Job]]) -> list[ItemState]:
+        folder, states = self._index.folder, list[ItemState]()
+        for item, attempts in zip(items, jobs, strict=True):
+            previous_lines: list[dict[str, Any]] = [
+                msgspec.json.decode(body) for body in self._scratch.take_previous(item.key)
+            ]
+            present_lines = (
+                tuple(body for body in previous_lines if existing_media_path(body, folder)) if not attempts else ()
+            )
+            states.append(
+                ItemState(status="done", previous_lines=present_lines) if present_lines else item_state(attempts)
+            )
+        return states
 
-    def _enter(self, kept: Sequence[tuple[Order, Found]]) -> None:
+    def _write_done(self, done: Sequence[tuple[BatchItem, ItemState]]) -> None:
         """Index lines of outputs that are there."""
         lines: list[Mapping[str, Any]] = []
-        for order, found in kept:
-            lines += [{**body, "line": order.line} for body in found.told]
-            lines += [result_line(order, media, self._index.folder) for media in found.media]
-            self._marks.finish(order.key)
-        self._index.add(*lines)
+        for item, state in done:
+            lines += [{**body, "line": item.line} for body in state.previous_lines]
+            lines += [result_line(item, media, self._index.folder) for media in state.media]
+            self._scratch.mark_done(item.key)
+        self._index.append(*lines)
 
-    def _strangers(self) -> None:
+    def _write_unmatched(self) -> None:
         """Index lines of other sheets, or of lines that were changed since, whose files are there."""
-        for packed in self._marks.strangers():
-            body: dict[str, Any] = msgspec.json.decode(packed)
-            if media_of(body, self._index.folder):
-                self._index.add(body)
+        for encoded in self._scratch.unmatched_previous():
+            line: dict[str, Any] = msgspec.json.decode(encoded)
+            if existing_media_path(line, self._index.folder):
+                self._index.append(line)
 
-    def _unfinished(self, orders: Sequence[Order]) -> list[Order]:
-        return [order for order in orders if not self._marks.is_finished(order.key)]
+    def _not_done(self, items: Sequence[BatchItem]) -> list[BatchItem]:
+        return [item for item in items if not self._scratch.is_done(item.key)]
 
 
-def _take(orders: Iterator[Order]) -> list[Order]:
-    return list(islice(orders, CHUNK))
+def _next_chunk(items: Iterator[BatchItem]) -> list[BatchItem]:
+    return list(islice(items, CHUNK_SIZE))

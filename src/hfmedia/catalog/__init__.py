@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .catalog import Catalog
-from .hub import Who
+from .hub import Account
 
-__all__ = ["Catalog", "Who"]
+__all__ = ["Catalog", "Account"]

@@ -18,24 +18,24 @@ from urllib.parse import quote, urlencode, urljoin
 import msgspec
 from msgspec import structs
 
-from hfmedia.core.errors import CredentialError, HubError, MissingAuthError, ModelNotFoundError
-from hfmedia.core.mapping import Model, read_model, read_models
-from hfmedia.core.ports import Sender
+from hfmedia.core.errors import AuthenticationError, HubError, MissingAuthError, ModelNotFoundError
+from hfmedia.core.mapping import HubModel, parse_model, parse_models
+from hfmedia.core.ports import HttpSender
 from hfmedia.core.request import TASKS, Task
-from hfmedia.core.wire import Credential, HttpReply
+from hfmedia.core.wire import Credential, HttpResponse
 
-from .flights import Flights
-from .hub import ATTEMPTS, Hub, Who, complaint_of, next_link, on_origin
-from .shelf import Page, Shelf
+from .flights import SingleFlight
+from .hub import MAX_ATTEMPTS, HubClient, Account, error_message, next_link, require_origin
+from .shelf import CachedPage, PageCache
 
-FRESH = 300.0  # seconds; the Hub checks providers hourly at most, and its own rate window is as long
-STALEST = 7 * 24 * 3600.0  # seconds; what was true a week ago is no better than nothing
-HUB_REST = 30.0  # seconds for which a Hub in trouble is not asked again where an older answer will do
-ATTEMPTS_WITH_OLDER = 2  # where an older answer will do, nobody needs to wait for a Hub in trouble
+FRESH_FOR = 300.0  # seconds; the Hub checks providers hourly at most, and its own rate window is as long
+MAX_STALE = 7 * 24 * 3600.0  # seconds; what was true a week ago is no better than nothing
+HUB_COOLDOWN = 30.0  # seconds for which a Hub in trouble is not asked again where an older answer will do
+ATTEMPTS_WITH_CACHED = 2  # where an older answer will do, nobody needs to wait for a Hub in trouble
 PAGE_SIZE = 1000  # models; the most the Hub puts on one page
-MOST_PAGES = 200  # of one list: ten times the longest there is
-LARGE_BODY = 32 * 1024  # bytes; longer JSON is read in a thread, since it would hold up the event loop
-MOST_COMPARED = 20_000  # ids looked through for a similar one
+MAX_PAGES = 200  # of one list: ten times the longest there is
+THREADED_PARSE_BYTES = 32 * 1024  # bytes; longer JSON is read in a thread, since it would hold up the event loop
+MAX_IDS_COMPARED = 20_000  # ids looked through for a similar one
 MODEL_FIELDS = "expand[]=inferenceProviderMapping"
 
 
@@ -53,27 +53,27 @@ class Catalog:
 
     def __init__(
         self,
-        sender: Sender,
+        sender: HttpSender,
         *,
         endpoint: str,
         credential: Credential | None,
         folder: Path | None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        ttl: float = FRESH,
+        ttl: float = FRESH_FOR,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
-        self._hub = Hub(sender, endpoint=self.endpoint, clock=clock, sleep=sleep)
+        self._hub = HubClient(sender, endpoint=self.endpoint, clock=clock, sleep=sleep)
         self._credential = credential
-        self._refused = False
-        self._shelf = Shelf(folder)
-        self._flights: Flights[Page] = Flights()
-        self._whoami: Flights[Who] = Flights()
-        self._who: tuple[float, Who] | None = None
+        self._token_rejected = False
+        self._cache = PageCache(folder)
+        self._page_requests: SingleFlight[CachedPage] = SingleFlight()
+        self._account_requests: SingleFlight[Account] = SingleFlight()
+        self._account: tuple[float, Account] | None = None
         self._clock = clock
         self._ttl = ttl
         self._down_until = 0.0
-        self._trouble = ""
+        self._last_error = ""
         self._stale: dict[str, float] = {}  # the pages that were used although too old: when they were true
 
     @property
@@ -82,13 +82,17 @@ class Catalog:
 
         What is no longer so is no longer here.
         """
-        refused = (
+        token_warning = (
             f"the Hub at {self.endpoint} refused the Hugging Face token; it was asked without one "
             "(make a token at https://huggingface.co/settings/tokens)"
         )
-        aged = f"{self._trouble}; what is known of its models is {self._age()} min old"
-        told = ((self._refused, refused), (bool(self._stale), aged), (bool(self._shelf.trouble), self._shelf.trouble))
-        return tuple(words for so, words in told if so and words)
+        stale_warning = f"{self._last_error}; what is known of its models is {self._stale_minutes()} min old"
+        candidates = (
+            (self._token_rejected, token_warning),
+            (bool(self._stale), stale_warning),
+            (bool(self._cache.write_error), self._cache.write_error),
+        )
+        return tuple(message for applies, message in candidates if applies and message)
 
     async def models(
         self,
@@ -97,7 +101,7 @@ class Catalog:
         provider: str | None = None,
         search: str | None = None,
         limit: int | None = None,
-    ) -> list[Model]:
+    ) -> list[HubModel]:
         """The models with a live provider, of one task or of all, in the Hub's order; each with all its mappings.
 
         ``provider`` narrows to what is live there, ``search`` to ids that contain it in any case, ``limit`` to so many
@@ -107,12 +111,12 @@ class Catalog:
             HubError: the Hub does not answer as it should, and there is no older answer.
         """
         lists = await asyncio.gather(
-            *(self._listed(one, provider, search, limit) for one in ((task,) if task else TASKS))
+            *(self._list_models(listed_task, provider, search, limit) for listed_task in ((task,) if task else TASKS))
         )
         merged = {model.id: model for model in itertools.chain.from_iterable(lists)}
         return list(merged.values())[:limit]
 
-    async def mapping(self, model: str, *, fresh: bool = False) -> Model:
+    async def model(self, model_id: str, *, fresh: bool = False) -> HubModel:
         """One model and all its providers, live or not. ``fresh`` asks the Hub even if the last answer is young.
 
         A model that was renamed comes back under its new id.
@@ -122,11 +126,11 @@ class Catalog:
             CredentialError: the Hub refused the token, and does not show the model without one.
             HubError: the Hub does not answer as it should, and there is no older answer.
         """
-        url = f"{self.endpoint}/api/models/{quote(model, safe='/')}?{MODEL_FIELDS}"
-        page = await self._page(url, model=model, fresh=fresh)
+        url = f"{self.endpoint}/api/models/{quote(model_id, safe='/')}?{MODEL_FIELDS}"
+        page = await self._get_page(url, model=model_id, fresh=fresh)
         return page.models[0]
 
-    async def whoami(self) -> Who:
+    async def whoami(self) -> Account:
         """Whose token it is; kept for as long as other answers, for the Hub limits this strictly.
 
         Raises:
@@ -136,167 +140,179 @@ class Catalog:
         """
         if self._credential is None:
             raise MissingAuthError("there is no Hugging Face token; `export HF_TOKEN=…` or `hf auth login`")
-        if self._who and self._clock() - self._who[0] < self._ttl:
-            return self._who[1]
-        return await self._whoami.join("whoami", self._ask_who)
+        if self._account and self._clock() - self._account[0] < self._ttl:
+            return self._account[1]
+        return await self._account_requests.do("whoami", self._fetch_account)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    async def _listed(self, task: Task, provider: str | None, search: str | None, limit: int | None) -> list[Model]:
-        found: dict[str, Model] = {}
-        wanted = (search or "").casefold()
-        async for page in self._pages(task):
+    async def _list_models(
+        self, task: Task, provider: str | None, search: str | None, limit: int | None
+    ) -> list[HubModel]:
+        matches: dict[str, HubModel] = {}
+        needle = (search or "").casefold()
+        async for page in self._iter_pages(task):
             for model in page.models:
-                live = [one for one in model.live(task) if provider in (None, one.provider)]
-                if live and wanted in model.id.casefold():
-                    found.setdefault(model.id, model)
-            if limit is not None and len(found) >= limit:
+                live = [mapping for mapping in model.live_mappings(task) if provider in (None, mapping.provider)]
+                if live and needle in model.id.casefold():
+                    matches.setdefault(model.id, model)
+            if limit is not None and len(matches) >= limit:
                 break
-        return list(found.values())
+        return list(matches.values())
 
-    async def _pages(self, task: Task) -> AsyncIterator[Page]:
+    async def _iter_pages(self, task: Task) -> AsyncIterator[CachedPage]:
         query = urlencode({"pipeline_tag": task, "inference_provider": "all", "limit": PAGE_SIZE})
         url: str | None = f"{self.endpoint}/api/models?{query}&{MODEL_FIELDS}"
         seen: set[str] = set()
         while url is not None:
-            if url in seen or len(seen) >= MOST_PAGES:
+            if url in seen or len(seen) >= MAX_PAGES:
                 raise HubError(f"the list of {task} models at {self.endpoint} does not end")
             seen.add(url)
-            page = await self._page(url)
+            page = await self._get_page(url)
             yield page
-            url = page.next
+            url = page.next_url
 
-    async def _page(self, url: str, *, model: str | None = None, fresh: bool = False) -> Page:
-        key = self._key(url)
-        page = self._shelf.at_hand(key)
-        if page is not None and not fresh and self._young(page):
+    async def _get_page(self, url: str, *, model: str | None = None, fresh: bool = False) -> CachedPage:
+        key = self._cache_key(url)
+        page = self._cache.peek(key)
+        if page is not None and not fresh and self._is_fresh(page):
             return page
-        return await self._flights.join((key, fresh), lambda: self._renewed(url, key, model, fresh))
+        return await self._page_requests.do((key, fresh), lambda: self._refresh(url, key, model, fresh))
 
-    def _young(self, page: Page) -> bool:
-        return 0 <= self._clock() - page.at < self._ttl
+    def _is_fresh(self, page: CachedPage) -> bool:
+        return 0 <= self._clock() - page.fetched_at < self._ttl
 
-    async def _renewed(self, url: str, key: str, model: str | None, fresh: bool) -> Page:
-        kept = await self._shelf.find(key)
+    async def _refresh(self, url: str, key: str, model: str | None, fresh: bool) -> CachedPage:
+        cached = await self._cache.get(key)
         now = self._clock()
-        if kept is not None and not 0 <= now - kept.at < STALEST:
-            kept = None
-        if kept is not None and not fresh and self._young(kept):
-            return kept
-        if kept is not None and not fresh and now < self._down_until:
-            return self._aged(kept)
+        if cached is not None and not 0 <= now - cached.fetched_at < MAX_STALE:
+            cached = None
+        if cached is not None and not fresh and self._is_fresh(cached):
+            return cached
+        if cached is not None and not fresh and now < self._down_until:
+            return self._mark_stale(cached)
         try:
-            page = await self._asked(url, kept, model)
+            page = await self._fetch_page(url, cached, model)
         except HubError as error:
-            self._trouble, self._down_until = str(error), self._clock() + HUB_REST
-            if kept is None:
+            self._last_error, self._down_until = str(error), self._clock() + HUB_COOLDOWN
+            if cached is None:
                 raise
-            return self._aged(kept)
+            return self._mark_stale(cached)
         except ModelNotFoundError:
-            await self._shelf.drop(key)
+            await self._cache.delete(key)
             raise
         self._down_until = 0.0
         self._stale.pop(key, None)
-        await self._shelf.keep(page)
+        await self._cache.put(page)
         return page
 
-    def _aged(self, page: Page) -> Page:
+    def _mark_stale(self, page: CachedPage) -> CachedPage:
         """The page, and a note for the warnings that it is older than it should be."""
-        self._stale[page.key] = page.at
+        self._stale[page.key] = page.fetched_at
         return page
 
-    def _age(self) -> int:
+    def _stale_minutes(self) -> int:
         """Minutes since the oldest of the pages used although too old was true."""
         return max(1, round((self._clock() - min(self._stale.values(), default=self._clock())) / 60))
 
-    async def _asked(self, url: str, kept: Page | None, model: str | None) -> Page:
-        reply = await self._reply(url, kept, model)
+    async def _fetch_page(self, url: str, cached: CachedPage | None, model: str | None) -> CachedPage:
+        response = await self._get_response(url, cached, model)
         now = self._clock()
-        if reply.status == 304 and kept is not None:
-            return structs.replace(kept, at=now)
-        if not reply.ok:
-            raise HubError(f"the Hub at {self.endpoint} answered {complaint_of(reply)}", status=reply.status)
+        if response.status == 304 and cached is not None:
+            return structs.replace(cached, fetched_at=now)
+        if not response.ok:
+            raise HubError(f"the Hub at {self.endpoint} answered {error_message(response)}", status=response.status)
         try:
-            models = await _read(reply, one=model is not None)
+            models = await _parse_models(response, single=model is not None)
         except msgspec.DecodeError as error:
-            what = f"something that is no {'model' if model else 'list of models'}"
-            raise HubError(f"the Hub at {self.endpoint} answered {what} ({reply.mime or 'no type'})") from error
-        further = next_link(reply.headers.get("link", ""))
-        return Page(
-            key=self._key(url),
-            at=now,
+            problem = f"something that is no {'model' if model else 'list of models'}"
+            raise HubError(f"the Hub at {self.endpoint} answered {problem} ({response.mime or 'no type'})") from error
+        next_url = next_link(response.headers.get("link", ""))
+        return CachedPage(
+            key=self._cache_key(url),
+            fetched_at=now,
             models=models,
-            etag=reply.headers.get("etag"),
-            next=on_origin(self.endpoint, urljoin(url, further)) if further else None,
+            etag=response.headers.get("etag"),
+            next_url=require_origin(self.endpoint, urljoin(url, next_url)) if next_url else None,
         )
 
-    async def _reply(self, url: str, kept: Page | None, model: str | None) -> HttpReply:
+    async def _get_response(self, url: str, cached: CachedPage | None, model: str | None) -> HttpResponse:
         """The Hub's answer, with the token if it takes it; else without, which is remembered."""
-        etag, attempts = (kept.etag, ATTEMPTS_WITH_OLDER) if kept else (None, ATTEMPTS)
-        credential = None if self._refused else self._credential
-        reply = await self._hub.get(url, credential, etag=etag, attempts=attempts)
-        if reply.status == 401 and credential is not None and reply.headers.get("x-error-code") != "RepoNotFound":
-            openly = await self._hub.get(url, None)
-            if not openly.ok:
-                words = "the Hub refused the Hugging Face token" + (
+        etag, attempts = (cached.etag, ATTEMPTS_WITH_CACHED) if cached else (None, MAX_ATTEMPTS)
+        credential = None if self._token_rejected else self._credential
+        response = await self._hub.get(url, credential, etag=etag, attempts=attempts)
+        if response.status == 401 and credential is not None and response.headers.get("x-error-code") != "RepoNotFound":
+            anonymous_response = await self._hub.get(url, None)
+            if not anonymous_response.ok:
+                message = "the Hub refused the Hugging Face token" + (
                     f", and does not show {model} without" if model else ""
                 )
-                raise CredentialError(f"{words}: {complaint_of(reply)}. {NEW_TOKEN}", status=401, model=model)
-            self._refused = True
-            return openly
-        if model is not None and reply.status in (401, 403, 404):
-            raise ModelNotFoundError(await self._unknown(model, reply.status), model=model, status=reply.status)
-        return reply
+                raise AuthenticationError(
+                    f"{message}: {error_message(response)}. {NEW_TOKEN_HINT}", status=401, model=model
+                )
+            self._token_rejected = True
+            return anonymous_response
+        if model is not None and response.status in (401, 403, 404):
+            raise ModelNotFoundError(
+                await self._not_found_message(model, response.status), model=model, status=response.status
+            )
+        return response
 
-    async def _unknown(self, model: str, status: int) -> str:
-        near = await asyncio.to_thread(_nearest, model, list(itertools.islice(self._shelf.ids(), MOST_COMPARED)))
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    async def _not_found_message(self, model: str, status: int) -> str:
+        suggestions = await asyncio.to_thread(
+            _similar_ids, model, list(itertools.islice(self._cache.model_ids(), MAX_IDS_COMPARED))
+        )
+        hint = f" Did you mean {' or '.join(suggestions)}?" if suggestions else ""
         if status == 403:
             return f"the Hub does not let this token see {model}; ask for access at {self.endpoint}/{model}.{hint}"
         if status == 404:
             return f"there is no model {model} on the Hub, or it is private to others.{hint}"
-        why = "The token that was given is refused, so it was asked without one. " if self._refused else ""
+        explanation = (
+            "The token that was given is refused, so it was asked without one. " if self._token_rejected else ""
+        )
         return (
-            f"the Hub shows no model {model} to somebody without a token: it does not exist, or it is private. {why}"
+            f"the Hub shows no model {model} to somebody without a token: it does not exist, or it is private. {explanation}"
             f"If it is yours, log in with `hf auth login` or `export HF_TOKEN=…`.{hint}"
         )
 
-    async def _ask_who(self) -> Who:
-        reply = await self._hub.get(f"{self.endpoint}/api/whoami-v2", self._credential)
-        if reply.status in (401, 403):
-            raise CredentialError(
-                f"the Hub refused the Hugging Face token: {complaint_of(reply)}. {NEW_TOKEN}", status=401
+    async def _fetch_account(self) -> Account:
+        response = await self._hub.get(f"{self.endpoint}/api/whoami-v2", self._credential)
+        if response.status in (401, 403):
+            raise AuthenticationError(
+                f"the Hub refused the Hugging Face token: {error_message(response)}. {NEW_TOKEN_HINT}", status=401
             )
         try:
-            if not reply.ok:
-                raise HubError(f"the Hub at {self.endpoint} answered {complaint_of(reply)}", status=reply.status)
-            who = reply.read(Who)
+            if not response.ok:
+                raise HubError(f"the Hub at {self.endpoint} answered {error_message(response)}", status=response.status)
+            account = response.json(Account)
         except msgspec.DecodeError as error:
-            raise HubError(f"the Hub at {self.endpoint} did not say whose token it is ({reply.mime})") from error
-        self._who = (self._clock(), who)
-        return who
+            raise HubError(f"the Hub at {self.endpoint} did not say whose token it is ({response.mime})") from error
+        self._account = (self._clock(), account)
+        return account
 
-    def _key(self, url: str) -> str:
+    def _cache_key(self, url: str) -> str:
         """The name of a page: what is told may depend on who asks, so the token takes part, as a hash of a hash."""
-        token = None if self._refused or self._credential is None else self._credential.secret.reveal()
-        who = hashlib.sha256(token.encode()).hexdigest() if token else "anybody"
-        return hashlib.sha256(f"{self.endpoint}\n{who}\n{url}".encode()).hexdigest()[:40]
+        token = None if self._token_rejected or self._credential is None else self._credential.secret.reveal()
+        identity = hashlib.sha256(token.encode()).hexdigest() if token else "anybody"
+        return hashlib.sha256(f"{self.endpoint}\n{identity}\n{url}".encode()).hexdigest()[:40]
 
 
-NEW_TOKEN = "Make a new one at https://huggingface.co/settings/tokens, or remove this one to go on without"
+NEW_TOKEN_HINT = "Make a new one at https://huggingface.co/settings/tokens, or remove this one to go on without"
 
 
-async def _read(reply: HttpReply, *, one: bool) -> tuple[Model, ...]:
-    def read() -> tuple[Model, ...]:
-        return (read_model(reply.body),) if one else tuple(read_models(reply.body))
+async def _parse_models(response: HttpResponse, *, single: bool) -> tuple[HubModel, ...]:
+    def parse() -> tuple[HubModel, ...]:
+        return (parse_model(response.body),) if single else tuple(parse_models(response.body))
 
-    return read() if len(reply.body) < LARGE_BODY else await asyncio.to_thread(read)
+    return parse() if len(response.body) < THREADED_PARSE_BYTES else await asyncio.to_thread(parse)
 
 
-def _nearest(model: str, known: list[str]) -> list[str]:
+def _similar_ids(model: str, candidates: list[str]) -> list[str]:
     """Up to three known ids that a person may have meant."""
-    lower = {name.lower(): name for name in known}
-    wanted = model.lower()
-    same = [name for small, name in lower.items() if small.rpartition("/")[2] == wanted.rpartition("/")[2]]
-    near = difflib.get_close_matches(wanted, list(lower), n=3, cutoff=0.75)
-    return list(dict.fromkeys([*same, *(lower[name] for name in near)]))[:3]
+    by_lowercase = {name.lower(): name for name in candidates}
+    target = model.lower()
+    same_name = [
+        name for lowered, name in by_lowercase.items() if lowered.rpartition("/")[2] == target.rpartition("/")[2]
+    ]
+    close_matches = difflib.get_close_matches(target, list(by_lowercase), n=3, cutoff=0.75)
+    return list(dict.fromkeys([*same_name, *(by_lowercase[name] for name in close_matches)]))[:3]

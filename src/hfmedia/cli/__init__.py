@@ -9,7 +9,7 @@ import os
 import sys
 from io import TextIOWrapper
 
-INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+EXIT_INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 
 
 def main() -> None:
@@ -22,12 +22,12 @@ def main() -> None:
 
         app(prog_name="hfmedia")
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     finally:
-        _let_go_of_stdout()
+        _flush_stdout()
 
 
-def _let_go_of_stdout() -> None:
+def _flush_stdout() -> None:
     """Flushes stdout; when its reader is gone, the interpreter shall not complain of that at its end."""
     try:
         sys.stdout.flush()

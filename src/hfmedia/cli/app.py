@@ -18,12 +18,12 @@ from .batch import batch
 from .doctor import doctor
 from .generate import generate
 from .look import models, providers
-from .pages import Page, SandboxPage
+from .pages import CommandWithExamples, SandboxCommand
 from .sandbox import sandbox
 from .serve import serve
 
-BARE = "generate"  # what text that names no command means
-ALIKE = 0.8  # of 1; "modles" and "models" are 0.83 alike, "noodles" and "models" 0.77
+DEFAULT_COMMAND = "generate"  # what text that names no command means
+SIMILARITY_CUTOFF = 0.8  # of 1; "modles" and "models" are 0.83 alike, "noodles" and "models" 0.77
 
 HELP = """
 Images and videos from every model on Hugging Face Inference Providers.
@@ -49,89 +49,91 @@ supported, 6 refused or failed, 7 out of time, 8 in doubt, 130 interrupted.
 """
 
 
-def spoken(
-    args: Sequence[str], commands: Collection[str], *, own: Collection[str], takers: Collection[str]
+def resolve_args(
+    args: Sequence[str], commands: Collection[str], *, own_options: Collection[str], value_options: Collection[str]
 ) -> list[str]:
     """The arguments with the command in front that they mean.
 
     ``own`` are the options of ``hfmedia`` itself, ``takers`` the options of ``generate`` that are followed by a value.
     """
-    if not args or args[0] in own:
+    if not args or args[0] in own_options:
         return list(args)
-    first = _first_word(args, takers)
-    if first is not None and args[first] in commands:  # options may come before the command
-        return [args[first], *args[:first], *args[first + 1 :]]
-    return [BARE, *args]
+    command_index = _first_argument(args, value_options)
+    if command_index is not None and args[command_index] in commands:  # options may come before the command
+        return [args[command_index], *args[:command_index], *args[command_index + 1 :]]
+    return [DEFAULT_COMMAND, *args]
 
 
-def _first_word(args: Sequence[str], takers: Collection[str]) -> int | None:
+def _first_argument(args: Sequence[str], value_options: Collection[str]) -> int | None:
     """Where the first argument stands that is neither an option nor the value of one."""
-    position = 0
-    while position < len(args):
-        arg = args[position]
+    index = 0
+    while index < len(args):
+        arg = args[index]
         if arg == "--":
             return None  # what follows is text by the user's own word
         if arg == "-" or not arg.startswith("-"):
-            return position
-        position += 2 if arg in takers else 1
+            return index
+        index += 2 if arg in value_options else 1
     return None
 
 
-def near_miss(args: Sequence[str], commands: Collection[str], takers: Collection[str]) -> tuple[str, str] | None:
+def suggest_command(
+    args: Sequence[str], commands: Collection[str], value_options: Collection[str]
+) -> tuple[str, str] | None:
     """The first word and the command it nearly is; None for text that nobody would mistake for one."""
-    first = _first_word(args, takers)
-    if first is None or args[first] in commands or " " in args[first]:
+    index = _first_argument(args, value_options)
+    if index is None or args[index] in commands or " " in args[index]:
         return None
     from difflib import get_close_matches
 
-    found = get_close_matches(args[first].lower(), commands, n=1, cutoff=ALIKE)
-    return (args[first], found[0]) if found else None
+    matches = get_close_matches(args[index].lower(), commands, n=1, cutoff=SIMILARITY_CUTOFF)
+    return (args[index], matches[0]) if matches else None
 
 
-class Later(TyperCommand):
+class LazyCommand(TyperCommand):
     """A command, or a group of them, that is built when somebody names it: the first page needs its line alone."""
 
-    def __init__(self, name: str, build: Callable[[], Any], short_help: str) -> None:
+    def __init__(self, name: str, loader: Callable[[], Any], short_help: str) -> None:
         super().__init__(name, short_help=short_help)
-        self._build = build
+        self._loader = loader
 
-    def built(self) -> Any:
+    def load(self) -> Any:
         """The command itself, with its options."""
-        command = self._build()
+        command = self._loader()
         command.name = self.name
         return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the command itself."""
-        return self.built().make_context(info_name, args, parent=parent, **extra)
+        return self.load().make_context(info_name, args, parent=parent, **extra)
 
 
-def _keys() -> TyperGroup:
+def _load_keys() -> TyperGroup:
     from .keys import app as keys
 
     return get_group(keys)
 
 
-def _jobs() -> TyperGroup:
+def _load_jobs() -> TyperGroup:
     from .jobs import app as jobs
 
     return get_group(jobs)
 
 
-def _alone(command: Callable[..., None]) -> Callable[[], Any]:
-    def build() -> Any:
-        one = typer.Typer(rich_markup_mode="rich", add_completion=False)
-        one.command(cls=SandboxPage if command is sandbox else Page)(command)
-        return get_command(one)
+def _load_single(command: Callable[..., None]) -> Callable[[], Any]:
+    def load() -> Any:
+        wrapper = typer.Typer(rich_markup_mode="rich", add_completion=False)
+        wrapper.command(cls=SandboxCommand if command is sandbox else CommandWithExamples)(command)
+        return get_command(wrapper)
 
-    return build
+    return load
 
 
-NOUNS: dict[str, tuple[Callable[[], TyperGroup], str]] = {  # with their lines on the first page
-    "keys": (_keys, "Make, limit and revoke the keys of the gateway."),
-    "jobs": (_jobs, "See what became of jobs; resume, cancel, resolve them."),
+GROUPS: dict[str, tuple[Callable[[], TyperGroup], str]] = {  # with their lines on the first page
+    "keys": (_load_keys, "Make, limit and revoke the keys of the gateway."),
+    "jobs": (_load_jobs, "See what became of jobs; resume, cancel, resolve them."),
 }
-VERBS: dict[Callable[..., None], str] = {
+COMMANDS: dict[Callable[..., None], str] = {
     generate: "Make images or videos; bare text means this.",
     batch: "Make one for each line of a file, and go on where it stopped.",
     models: "List the models that somebody serves now.",
@@ -142,7 +144,7 @@ VERBS: dict[Callable[..., None], str] = {
 }
 
 
-class BareText(TyperGroup):
+class DefaultCommandGroup(TyperGroup):
     """A group of commands in which anything that names no command is a prompt."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -150,31 +152,39 @@ class BareText(TyperGroup):
         self.rich_markup_mode = (
             None  # this page and usage errors are plain: rich alone takes longer to load than they do
         )
-        for verb, short in VERBS.items():
-            self.add_command(Later(verb.__name__, _alone(verb), short))
-        for noun, (group, short) in NOUNS.items():
-            self.add_command(Later(noun, group, short))
+        for function, short_help in COMMANDS.items():
+            self.add_command(LazyCommand(function.__name__, _load_single(function), short_help))
+        for name, (group, short_help) in GROUPS.items():
+            self.add_command(LazyCommand(name, group, short_help))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As any group, once the command is there."""
-        own = {name for option in self.get_params(ctx) for name in option.opts}
+        own_options = {name for option in self.get_params(ctx) for name in option.opts}
         # options may come first; only then it matters which of them are followed by a value
-        takers = self._takers() if args and args[0] not in own and args[0].startswith("-") else frozenset[str]()
-        if args and args[0] not in own and (missed := near_miss(args, self.commands, takers)):
-            word, command = missed
-            ctx.fail(f"did you mean `hfmedia {command}`? To make a picture of the word, write `hfmedia {BARE} {word}`.")
-        return super().parse_args(ctx, spoken(args, self.commands, own=own, takers=takers))
+        value_options = (
+            self._value_options()
+            if args and args[0] not in own_options and args[0].startswith("-")
+            else frozenset[str]()
+        )
+        if args and args[0] not in own_options and (suggestion := suggest_command(args, self.commands, value_options)):
+            word, command = suggestion
+            ctx.fail(
+                f"did you mean `hfmedia {command}`? To make a picture of the word, write `hfmedia {DEFAULT_COMMAND} {word}`."
+            )
+        return super().parse_args(
+            ctx, resolve_args(args, self.commands, own_options=own_options, value_options=value_options)
+        )
 
-    def _takers(self) -> frozenset[str]:
+    def _value_options(self) -> frozenset[str]:
         """The options of ``generate`` that are followed by a value."""
-        bare = self.commands[BARE]
-        assert isinstance(bare, Later)
-        options = [option for option in bare.built().params if not getattr(option, "is_flag", False)]
+        default_command = self.commands[DEFAULT_COMMAND]
+        assert isinstance(default_command, LazyCommand)
+        options = [option for option in default_command.load().params if not getattr(option, "is_flag", False)]
         return frozenset(name for option in options for name in option.opts if name.startswith("-"))
 
 
 app = typer.Typer(
-    cls=BareText,
+    cls=DefaultCommandGroup,
     rich_markup_mode="rich",
     no_args_is_help=False,
     add_completion=False,
@@ -183,8 +193,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"hfmedia {__version__}")
         raise typer.Exit
 
@@ -193,7 +203,7 @@ def _version(wanted: bool) -> None:
 def hfmedia(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version, and nothing else.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="The version, and nothing else.")
     ] = False,
 ) -> None:
     """Shows the help when nothing was asked for."""

@@ -15,27 +15,27 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from hfmedia.client import MediaClient
-from hfmedia.core.costs import BYS, By, Sum, sums, total
+from hfmedia.core.costs import COST_GROUPINGS, CostGrouping, CostSummary, summarize_costs, total_cost
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.job import ENDED, STATES, Fact, Job, State
-from hfmedia.store.facts import plain as cleaned
+from hfmedia.core.job import TERMINAL_STATES, STATES, LedgerEntry, Job, State
+from hfmedia.store.facts import to_plain_json as to_plain_json
 
 from . import story
-from .look import table
-from .run import Stop, run
-from .story import Standing
-from .voice import Voice, plain
+from .look import print_table
+from .run import InterruptHandler, run
+from .story import JobSnapshot
+from .voice import Reporter, strip_control
 
-WATCH_EVERY = 1.0  # seconds between two looks into the ledger while somebody watches
+WATCH_INTERVAL = 1.0  # seconds between two looks into the ledger while somebody watches
 COLUMNS = ("id", "state", "provider", "model", "prompt", "age", "cost", "tries", "next")
-BREAKS = str.maketrans("\n\t", "  ")  # what would begin another row or another column; a path may hold them
-NARROW, WIDE = 16, 60  # characters of a prompt: at least on a terminal, at most anywhere
-Seen = TypeVar("Seen")
-TAB = 20  # characters of the first column of one job
+LINE_BREAKS = str.maketrans("\n\t", "  ")  # what would begin another row or another column; a path may hold them
+MIN_PROMPT_WIDTH, MAX_PROMPT_WIDTH = 16, 60  # characters of a prompt: at least on a terminal, at most anywhere
+DataT = TypeVar("DataT")
+LABEL_WIDTH = 20  # characters of the first column of one job
 
 
 @asynccontextmanager
-async def opened(proxy: str | None = None) -> AsyncGenerator[MediaClient, None]:
+async def open_client(proxy: str | None = None) -> AsyncGenerator[MediaClient, None]:
     """A client of the ledger under HFMEDIA_HOME."""
     async with MediaClient(proxy=proxy, environ=os.environ) as client:
         yield client
@@ -44,120 +44,140 @@ async def opened(proxy: str | None = None) -> AsyncGenerator[MediaClient, None]:
 # -- many -------------------------------------------------------------------------------------------------------------
 
 
-def show_list(
+def show_jobs(
     states: Sequence[str],
     filters: Mapping[str, str | None],
     *,
     since: str | None,
     limit: int | None,
     watch: bool,
-    voice: Voice,
+    reporter: Reporter,
 ) -> NoReturn:
     """Lists the jobs that fit, live ones first, and leaves with exit code 0."""
 
-    async def work(stop: Stop) -> int:
-        wanted = story.named_states(states)
-        async with opened() as client:
-            now = client.engine.world.clock
-            after = None if since is None else story.moment(since, now(), option="--since")
-            given: dict[str, Any] = {**filters, "since": after}
+    async def command(interrupts: InterruptHandler) -> int:
+        selected_states = story.parse_states(states)
+        async with open_client() as client:
+            now = client.engine.deps.clock
+            created_since = None if since is None else story.parse_when(since, now(), option="--since")
+            query: dict[str, Any] = {**filters, "since": created_since}
 
-            async def look() -> tuple[list[Standing], bool]:
-                found = await _latest(client, wanted, given, limit)
-                return await stand(client, found[:limit]), limit is not None and len(found) > limit
+            async def fetch() -> tuple[list[JobSnapshot], bool]:
+                matching = await _latest_jobs(client, selected_states, query, limit)
+                return await load_snapshots(client, matching[:limit]), limit is not None and len(matching) > limit
 
             if watch:
-                told: dict[str, tuple[object, ...]] = {}
+                seen: dict[str, tuple[object, ...]] = {}
 
-                def news(found: Sequence[Standing]) -> list[Standing]:
-                    fresh = [one for one in found if told.get(one.job.id) != (one.job.updated, one.carrier)]
-                    told.update({one.job.id: (one.job.updated, one.carrier) for one in fresh})
-                    return fresh
+                def changes(current: Sequence[JobSnapshot]) -> list[JobSnapshot]:
+                    changed = [
+                        snapshot
+                        for snapshot in current
+                        if seen.get(snapshot.job.id) != (snapshot.job.updated_at, snapshot.owner_pid)
+                    ]
+                    seen.update(
+                        {snapshot.job.id: (snapshot.job.updated_at, snapshot.owner_pid) for snapshot in changed}
+                    )
+                    return changed
 
-                async def every() -> tuple[list[Standing], bool]:
-                    return (await look())[0], False
+                async def fetch_all() -> tuple[list[JobSnapshot], bool]:
+                    return (await fetch())[0], False
 
-                await _watch(stop, every, wide, lambda found: _say_list(news(found), voice))
+                await _watch(
+                    interrupts, fetch_all, format_wide, lambda found: _print_snapshots(changes(found), reporter)
+                )
                 return 0
-            found, more = await look()
-            _say_list(found, voice)
-            if not found:
-                voice.note("no job fits" if any((states, since, *filters.values())) else "there are no jobs yet")
-            if more:
-                voice.note(f"these are the latest {limit}; --all shows every one")
+            snapshots, has_more = await fetch()
+            _print_snapshots(snapshots, reporter)
+            if not snapshots:
+                reporter.info("no job fits" if any((states, since, *filters.values())) else "there are no jobs yet")
+            if has_more:
+                reporter.info(f"these are the latest {limit}; --all shows every one")
         return 0
 
-    run(work, voice)
+    run(command, reporter)
 
 
-async def _latest(
-    client: MediaClient, states: Sequence[State] | None, given: Mapping[str, Any], limit: int | None
+async def _latest_jobs(
+    client: MediaClient, states: Sequence[State] | None, query: Mapping[str, Any], limit: int | None
 ) -> list[Job]:
     """Live jobs, then ended ones, the newest first in each; one more than the limit where there is one more."""
-    found: list[Job] = []
-    for ended in (False, True):
-        room = None if limit is None else limit + 1 - len(found)
-        wanted: list[State] = [one for one in (STATES if states is None else states) if (one in ENDED) is ended]
-        if wanted and (room is None or room > 0):
-            found += reversed(await client.jobs(states=wanted, limit=room, **given))
-    return found
+    matching: list[Job] = []
+    for terminal in (False, True):
+        remaining = None if limit is None else limit + 1 - len(matching)
+        selected: list[State] = [
+            state for state in (STATES if states is None else states) if (state in TERMINAL_STATES) is terminal
+        ]
+        if selected and (remaining is None or remaining > 0):
+            matching += reversed(await client.jobs(states=selected, limit=remaining, **query))
+    return matching
 
 
-async def stand(client: MediaClient, jobs: Sequence[Job]) -> list[Standing]:
+async def load_snapshots(client: MediaClient, jobs: Sequence[Job]) -> list[JobSnapshot]:
     """The jobs with what the ledger alone cannot tell: who carries them, and which files are gone."""
-    now = client.engine.world.clock()
-    carried = await client.ledger.carried()
-    gone = await asyncio.to_thread(_gone, jobs)
+    now = client.engine.deps.clock()
+    claims = await client.ledger.claims()
+    missing_files = await asyncio.to_thread(_missing_files, jobs)
     return [
-        Standing(job=job, carrier=carried.get(job.id, "").partition("-")[0], gone=missing, now=now)
-        for job, missing in zip(jobs, gone, strict=True)
+        JobSnapshot(job=job, owner_pid=claims.get(job.id, "").partition("-")[0], missing_files=missing, now=now)
+        for job, missing in zip(jobs, missing_files, strict=True)
     ]
 
 
-def _gone(jobs: Sequence[Job]) -> list[tuple[str, ...]]:
-    return [tuple(path for path in story.files(job) if not Path(path).exists()) for job in jobs]
+def _missing_files(jobs: Sequence[Job]) -> list[tuple[str, ...]]:
+    return [tuple(path for path in story.file_paths(job) if not Path(path).exists()) for job in jobs]
 
 
-def _say_list(found: Sequence[Standing], voice: Voice) -> None:
-    if voice.as_json:
-        for one in found:
-            voice.result(cleaned(story.facts(one)))
-    elif on_terminal():
-        for line in wide(found):
-            voice.result(line)
+def _print_snapshots(snapshots: Sequence[JobSnapshot], reporter: Reporter) -> None:
+    if reporter.as_json:
+        for snapshot in snapshots:
+            reporter.result(to_plain_json(story.job_to_dict(snapshot)))
+    elif stdout_is_terminal():
+        for line in format_wide(snapshots):
+            reporter.result(line)
     else:
-        table(voice, COLUMNS, [row(one) for one in found])
+        print_table(reporter, COLUMNS, [table_row(snapshot) for snapshot in snapshots])
 
 
-def on_terminal() -> bool:
+def stdout_is_terminal() -> bool:
     """Whether a person reads stdout."""
     return sys.stdout.isatty()
 
 
-def row(one: Standing) -> tuple[str, ...]:
+def table_row(snapshot: JobSnapshot) -> tuple[str, ...]:
     """A job as the cells of one line."""
-    job = one.job
-    prompt = story.cut(story.line(job.request.prompt), WIDE)
-    known = (job.id, story.state(job), story.provider(job), story.line(job.request.model), prompt)
-    cells = (*known, story.age(one.now - job.created), story.cost(job), str(job.attempts), story.hint(one))
-    return tuple(cell.translate(BREAKS) for cell in cells)
+    job = snapshot.job
+    prompt = story.truncate(story.format_line(job.request.prompt), MAX_PROMPT_WIDTH)
+    identity = (job.id, story.state_label(job), story.provider_label(job), story.format_line(job.request.model), prompt)
+    cells = (
+        *identity,
+        story.format_age(snapshot.now - job.created_at),
+        story.format_cost(job),
+        str(job.attempts),
+        story.list_hint(snapshot),
+    )
+    return tuple(cell.translate(LINE_BREAKS) for cell in cells)
 
 
-def wide(found: Sequence[Standing], width: int | None = None) -> list[str]:
+def format_wide(snapshots: Sequence[JobSnapshot], width: int | None = None) -> list[str]:
     """Jobs on a terminal of so many columns: a line for each, and below it what there is to do or to know."""
     width = width or shutil.get_terminal_size().columns
-    if not found:
+    if not snapshots:
         return []
-    rows = [(*cells[:3], cells[3].rpartition("/")[2], *cells[4:]) for cells in map(row, found)]
-    heads = tuple(name.upper() for name in COLUMNS[:-1])
-    widths = [max(len(cells[column]) for cells in (heads, *rows)) for column in range(len(heads))]
-    prompt = COLUMNS.index("prompt")
-    spare = width - sum(widths) - 2 * (len(widths) - 1)
-    widths[prompt] = max(min(NARROW, widths[prompt]), widths[prompt] + min(0, spare))
+    rows = [(*cells[:3], cells[3].rpartition("/")[2], *cells[4:]) for cells in map(table_row, snapshots)]
+    header = tuple(name.upper() for name in COLUMNS[:-1])
+    widths = [max(len(cells[column]) for cells in (header, *rows)) for column in range(len(header))]
+    prompt_column = COLUMNS.index("prompt")
+    spare_width = width - sum(widths) - 2 * (len(widths) - 1)
+    widths[prompt_column] = max(
+        min(MIN_PROMPT_WIDTH, widths[prompt_column]), widths[prompt_column] + min(0, spare_width)
+    )
     lines: list[str] = []
-    for cells in (heads, *rows):
-        shown = [story.cut(cell, size).ljust(size) for cell, size in zip(cells[: len(widths)], widths, strict=True)]
-        lines.append("  ".join(shown).rstrip())
+    for cells in (header, *rows):
+        padded = [
+            story.truncate(cell, size).ljust(size) for cell, size in zip(cells[: len(widths)], widths, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
         lines += [f"    {cells[-1]}"] if len(cells) > len(widths) and cells[-1] else []
     return lines
 
@@ -165,134 +185,159 @@ def wide(found: Sequence[Standing], width: int | None = None) -> list[str]:
 # -- one --------------------------------------------------------------------------------------------------------------
 
 
-def show_one(text: str, *, watch: bool, voice: Voice) -> NoReturn:
+def show_job(text: str, *, watch: bool, reporter: Reporter) -> NoReturn:
     """Shows one job and leaves with exit code 0; watched, until it has ended."""
 
-    async def work(stop: Stop) -> int:
-        async with opened() as client:
-            job_id = await find(client, text)
+    async def command(interrupts: InterruptHandler) -> int:
+        async with open_client() as client:
+            job_id = await find_job_id(client, text)
 
-            async def look() -> tuple[tuple[Standing, list[Fact]], bool]:
-                (one,) = await stand(client, [await client.engine.job(job_id)])
-                return (one, await client.story(job_id)), one.job.ended
+            async def fetch() -> tuple[tuple[JobSnapshot, list[LedgerEntry]], bool]:
+                (snapshot,) = await load_snapshots(client, [await client.engine.get_job(job_id)])
+                return (snapshot, await client.history(job_id)), snapshot.job.is_terminal
 
-            seen, _ = await look()
+            view, _ = await fetch()
             if not watch:
-                _say_one(*seen, voice)
+                _print_job(*view, reporter)
                 return 0
-            said = 0
+            printed = 0
 
-            def news(seen: tuple[Standing, list[Fact]]) -> None:
-                nonlocal said
-                for fact in seen[1][said:]:
-                    voice.result(story.event(fact) if voice.as_json else _happened(fact))
-                said = len(seen[1])
+            def print_new(latest: tuple[JobSnapshot, list[LedgerEntry]]) -> None:
+                nonlocal printed
+                for entry in latest[1][printed:]:
+                    reporter.result(story.entry_to_dict(entry) if reporter.as_json else _format_entry(entry))
+                printed = len(latest[1])
 
-            await _watch(stop, look, lambda seen: page(*seen), news)
+            await _watch(interrupts, fetch, lambda seen: render_job(*seen), print_new)
         return 0
 
-    run(work, voice)
+    run(command, reporter)
 
 
-async def find(client: MediaClient, text: str) -> str:
+async def find_job_id(client: MediaClient, text: str) -> str:
     """The id of the one job that begins so."""
-    await client.engine.settle()
-    said = text.strip().lower()
-    if said and await client.ledger.job(said):
-        return said
-    return story.chosen(text, [job.id async for job in client.ledger.jobs()])
+    await client.engine.mark_orphans_in_doubt()
+    prefix = text.strip().lower()
+    if prefix and await client.ledger.get(prefix):
+        return prefix
+    return story.select_job_id(text, [job.id async for job in client.ledger.iter_jobs()])
 
 
-def _say_one(one: Standing, events: Sequence[Fact], voice: Voice) -> None:
-    if voice.as_json:
-        voice.result(cleaned({**story.facts(one), **story.more(one.job), "events": [*map(story.event, events)]}))
+def _print_job(snapshot: JobSnapshot, entries: Sequence[LedgerEntry], reporter: Reporter) -> None:
+    if reporter.as_json:
+        reporter.result(
+            to_plain_json(
+                {
+                    **story.job_to_dict(snapshot),
+                    **story.details_to_dict(snapshot.job),
+                    "events": [*map(story.entry_to_dict, entries)],
+                }
+            )
+        )
         return
-    for text in page(one, events):
-        voice.result(text)
+    for text in render_job(snapshot, entries):
+        reporter.result(text)
 
 
-def page(one: Standing, events: Sequence[Fact]) -> list[str]:
+def render_job(snapshot: JobSnapshot, entries: Sequence[LedgerEntry]) -> list[str]:
     """Everything about one job, a line for each fact; what is not known is left out, but for the cost."""
-    lines = [f"{name:<{TAB}}{text}" for name, text in story.about(one) if text]
-    return [*lines, "", "what happened:", *(f"  {_happened(fact)}" for fact in events)]
+    lines = [f"{name:<{LABEL_WIDTH}}{text}" for name, text in story.detail_rows(snapshot) if text]
+    return [*lines, "", "what happened:", *(f"  {_format_entry(entry)}" for entry in entries)]
 
 
-def _happened(fact: Fact) -> str:
-    return f"{story.clock(fact.at)}  {story.deed(fact)}"
+def _format_entry(entry: LedgerEntry) -> str:
+    return f"{story.format_time(entry.timestamp)}  {story.describe_entry(entry)}"
 
 
 # -- costs ------------------------------------------------------------------------------------------------------------
 
 
-def show_costs(by: str, filters: Mapping[str, str | None], *, since: str | None, voice: Voice) -> NoReturn:
+def show_costs(by: str, filters: Mapping[str, str | None], *, since: str | None, reporter: Reporter) -> NoReturn:
     """Adds up what providers reported and leaves with exit code 0."""
 
-    async def work(stop: Stop) -> int:
-        wanted: By | None = next((one for one in BYS if one == by), None)
-        if wanted is None:
-            raise InvalidRequestError(f"--by {by!r} is none of {', '.join(BYS)}")
-        async with opened() as client:
-            now = client.engine.world.clock()
-            after = None if since is None else story.moment(since, now, option="--since")
-            jobs = await client.jobs(since=after, provider=filters["provider"], model=filters["model"])
-        rows = sums(jobs, wanted, day=story.day)
-        if voice.as_json:
-            for one in rows:
-                voice.result(_summed(wanted, one))
+    async def command(interrupts: InterruptHandler) -> int:
+        grouping: CostGrouping | None = next((summary for summary in COST_GROUPINGS if summary == by), None)
+        if grouping is None:
+            raise InvalidRequestError(f"--by {by!r} is none of {', '.join(COST_GROUPINGS)}")
+        async with open_client() as client:
+            now = client.engine.deps.clock()
+            created_since = None if since is None else story.parse_when(since, now, option="--since")
+            jobs = await client.jobs(since=created_since, provider=filters["provider"], model=filters["model"])
+        rows = summarize_costs(jobs, grouping, format_day=story.format_day)
+        if reporter.as_json:
+            for summary in rows:
+                reporter.result(_cost_to_dict(grouping, summary))
             return 0
-        table(voice, (wanted, "jobs", "reported", "unknown", "nothing to pay"), [_cells(one) for one in rows])
-        every = total(jobs)
-        if every.unknown:
-            voice.note(f"of {every.jobs} jobs, {every.unknown} may be billed at a price that nobody told")
+        print_table(
+            reporter,
+            (grouping, "jobs", "reported", "unknown", "nothing to pay"),
+            [_cost_row(summary) for summary in rows],
+        )
+        overall = total_cost(jobs)
+        if overall.jobs_without_cost:
+            reporter.info(
+                f"of {overall.jobs} jobs, {overall.jobs_without_cost} may be billed at a price that nobody told"
+            )
         if not jobs:
-            voice.note("there are no jobs to add up")
+            reporter.info("there are no jobs to add up")
         return 0
 
-    run(work, voice)
+    run(command, reporter)
 
 
-def _cells(one: Sum) -> tuple[str, ...]:
-    reported = story.money(one.told) if one.told else "-" if not one.unknown else "unknown"
-    return plain(one.name), str(one.jobs), reported, str(one.unknown), str(one.free)
+def _cost_row(summary: CostSummary) -> tuple[str, ...]:
+    reported = (
+        story.format_money(summary.reported)
+        if summary.reported
+        else "-"
+        if not summary.jobs_without_cost
+        else "unknown"
+    )
+    return strip_control(summary.name), str(summary.jobs), reported, str(summary.jobs_without_cost), str(summary.free)
 
 
-def _summed(by: str, one: Sum) -> dict[str, Any]:
-    counts = {"jobs": one.jobs, "known": one.known, "unknown": one.unknown, "nothing_to_pay": one.free}
-    return {by: one.name, "reported": one.told, **counts}
+def _cost_to_dict(grouping: str, summary: CostSummary) -> dict[str, Any]:
+    counts = {
+        "jobs": summary.jobs,
+        "known": summary.jobs_with_cost,
+        "unknown": summary.jobs_without_cost,
+        "nothing_to_pay": summary.free,
+    }
+    return {grouping: summary.name, "reported": summary.reported, **counts}
 
 
 # -- watching ---------------------------------------------------------------------------------------------------------
 
 
 async def _watch(
-    stop: Stop,
-    look: Callable[[], Awaitable[tuple[Seen, bool]]],
-    paint: Callable[[Seen], Sequence[str]],
-    news: Callable[[Seen], None],
+    interrupts: InterruptHandler,
+    fetch: Callable[[], Awaitable[tuple[DataT, bool]]],
+    render: Callable[[DataT], Sequence[str]],
+    print_changes: Callable[[DataT], None],
 ) -> None:
     """Looks again and again, until the look says that this was the last, or Ctrl-C.
 
     On a terminal the picture is painted anew each time; elsewhere only what is new is said.
     """
-    over = asyncio.Event()
-    stop.gently = over.set
-    with _screen() as show:
+    interrupted = asyncio.Event()
+    interrupts.on_interrupt = interrupted.set
+    with _live_screen() as draw:
         while True:
-            seen, last = await look()
-            if show is None:
-                news(seen)
+            data, is_final = await fetch()
+            if draw is None:
+                print_changes(data)
             else:
-                show(paint(seen))
-            if last or over.is_set():
+                draw(render(data))
+            if is_final or interrupted.is_set():
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), WATCH_EVERY)
+                await asyncio.wait_for(interrupted.wait(), WATCH_INTERVAL)
 
 
 @contextmanager
-def _screen() -> Generator[Callable[[Sequence[str]], None] | None]:
+def _live_screen() -> Generator[Callable[[Sequence[str]], None] | None]:
     """What paints lines over the ones before; None where stdout is no terminal that could."""
-    if not on_terminal() or os.environ.get("TERM") == "dumb":
+    if not stdout_is_terminal() or os.environ.get("TERM") == "dumb":
         yield None
         return
     from rich.console import Console

@@ -14,27 +14,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, NoReturn
 
-from hfmedia.batch import Batch, Group, Heard, Plan, Sheet, open_sheet
+from hfmedia.batch import Batch, CostGroup, BatchEvent, BatchPlan, InputSource, open_input
 from hfmedia.client import MediaClient
 from hfmedia.core.errors import (
-    CreditError,
+    InsufficientCreditError,
     HfmediaError,
     InvalidRequestError,
     JobCancelledError,
-    StoreError,
+    StorageError,
 )
-from hfmedia.engine import JobFailed, MediaReady, Moved
+from hfmedia.engine import JobFailed, MediaReady, FailedOver
 
-from . import INTERRUPTED
-from .gauge import Lines, gauge
-from .make import with_params
-from .run import Stop, environment, run
-from .show import relative
-from .voice import Voice, told
+from . import EXIT_INTERRUPTED
+from .gauge import LogProgress, batch_progress
+from .make import merge_params
+from .run import InterruptHandler, command_environment, run
+from .show import relative_path
+from .voice import Reporter, error_to_dict
 
-AGAIN = "run the same command again to go on"
-SIMULATED = "sandbox"  # the realm of results that a simulated world drew
-STOPPED = {
+RERUN_HINT = "run the same command again to go on"
+SANDBOX_NAMESPACE = "sandbox"  # the realm of results that a simulated world drew
+STOP_MESSAGES = {
     "cost": "stopped at --max-cost; raise it and {again}",
     "failures": "stopped at --max-failures; when the cause is mended, {again}",
     "hopeless": "stopped, since nothing gets through any more; when the cause is mended, {again}",
@@ -43,227 +43,246 @@ STOPPED = {
 }
 
 
-def carry_out(
+def run_batch(
     file: str,
     folder: str,
     options: Mapping[str, Any],
     *,
     params: Sequence[str],
-    form: str | None,
+    input_format: str | None,
     limits: Mapping[str, Any],
-    client: Mapping[str, Any],
+    client_options: Mapping[str, Any],
     dry_run: bool,
     sandbox: bool,
-    voice: Voice,
+    reporter: Reporter,
 ) -> NoReturn:
     """Does what the file says and leaves with the exit code. ``client`` are the options of the MediaClient."""
 
-    async def work(stop: Stop) -> int:
-        check_limits(limits)
-        defaults = columns(options, params)
+    async def command(interrupts: InterruptHandler) -> int:
+        validate_limits(limits)
+        defaults = to_column_defaults(options, params)
         if not folder.strip():
             raise InvalidRequestError("-o names no folder; say where the results shall lie")
-        sheet = await _opened(file, form)
-        with closing(sheet):
-            async with environment(sandbox, voice) as environ, MediaClient(**client, environ=environ) as made:
-                realm = SIMULATED if sandbox else ""
-                async with Batch(made, sheet, folder, defaults=defaults, realm=realm, **limits) as batch:
-                    for note in (await batch.check()).notes():
-                        voice.warning(note)
+        source = await _open_input(file, input_format)
+        with closing(source):
+            async with (
+                command_environment(sandbox, reporter) as environ,
+                MediaClient(**client_options, environ=environ) as client,
+            ):
+                namespace = SANDBOX_NAMESPACE if sandbox else ""
+                async with Batch(client, source, folder, defaults=defaults, namespace=namespace, **limits) as batch:
+                    for warning in (await batch.check()).warnings():
+                        reporter.warning(warning)
                     if dry_run:
-                        return say_plan(await batch.plan(), voice)
-                    return await see_through(batch, stop=stop, leaving=not sandbox, voice=voice)
+                        return print_plan(await batch.plan(), reporter)
+                    return await stream_results(
+                        batch, interrupts=interrupts, detach_on_interrupt=not sandbox, reporter=reporter
+                    )
 
-    run(work, voice)
+    run(command, reporter)
 
 
-def columns(options: Mapping[str, Any], params: Sequence[str]) -> dict[str, Any]:
+def to_column_defaults(options: Mapping[str, Any], params: Sequence[str]) -> dict[str, Any]:
     """The options as defaults of a batch's columns."""
-    made = with_params(options, params)
-    if "extra_body" in made:
-        made["extra"] = made.pop("extra_body")
-    if isinstance(image := made.get("image"), str) and "://" not in image and not image.startswith("data:"):
-        made["image"] = os.path.abspath(os.path.expanduser(image))  # noqa: PTH100, PTH111 - an empty one stays empty
-    return made
+    defaults = merge_params(options, params)
+    if "extra_body" in defaults:
+        defaults["extra"] = defaults.pop("extra_body")
+    if isinstance(image := defaults.get("image"), str) and "://" not in image and not image.startswith("data:"):
+        defaults["image"] = os.path.abspath(os.path.expanduser(image))  # noqa: PTH100, PTH111 - an empty one stays empty
+    return defaults
 
 
-def check_limits(limits: Mapping[str, Any]) -> None:
+def validate_limits(limits: Mapping[str, Any]) -> None:
     """InvalidRequestError for limits that limit nothing, by the names of their options."""
-    cost = limits["max_cost"]
-    if cost is not None and not (math.isfinite(cost) and cost > 0):
-        raise InvalidRequestError(f"--max-cost is {cost:g}, but must be an amount in USD above 0")
+    max_cost = limits["max_cost"]
+    if max_cost is not None and not (math.isfinite(max_cost) and max_cost > 0):
+        raise InvalidRequestError(f"--max-cost is {max_cost:g}, but must be an amount in USD above 0")
     for name in ("concurrency", "max_failures"):
         if limits[name] is not None and limits[name] < 1:
             raise InvalidRequestError(f"--{name.replace('_', '-')} is {limits[name]}, but must be at least 1")
 
 
-async def _opened(file: str, form: str | None) -> Sheet:
+async def _open_input(file: str, input_format: str | None) -> InputSource:
     """The sheet; what is piped in is waited for in a thread that an interrupt need not wait for."""
     if file != "-":
-        return await asyncio.to_thread(open_sheet, file, form)
+        return await asyncio.to_thread(open_input, file, input_format)
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Sheet] = loop.create_future()
+    future: asyncio.Future[InputSource] = loop.create_future()
 
-    def read() -> None:
+    def open_in_thread() -> None:
         try:
-            sheet = open_sheet(file, form)
+            source = open_input(file, input_format)
         except OSError as error:
-            wrong = StoreError(f"stdin cannot be put aside: {(error.strerror or str(error)).lower()}")
-            loop.call_soon_threadsafe(_settle, future, None, wrong)
+            storage_error = StorageError(f"stdin cannot be put aside: {(error.strerror or str(error)).lower()}")
+            loop.call_soon_threadsafe(_resolve_future, future, None, storage_error)
         except HfmediaError as error:
-            loop.call_soon_threadsafe(_settle, future, None, error)
+            loop.call_soon_threadsafe(_resolve_future, future, None, error)
         else:
-            loop.call_soon_threadsafe(_settle, future, sheet, None)
+            loop.call_soon_threadsafe(_resolve_future, future, source, None)
 
-    threading.Thread(target=read, daemon=True).start()
+    threading.Thread(target=open_in_thread, daemon=True).start()
     return await future
 
 
-def _settle(future: asyncio.Future[Sheet], sheet: Sheet | None, error: HfmediaError | None) -> None:
+def _resolve_future(
+    future: asyncio.Future[InputSource], source: InputSource | None, error: HfmediaError | None
+) -> None:
     if future.done():
         return
     if error is not None:
         future.set_exception(error)
-    elif sheet is not None:
-        future.set_result(sheet)
+    elif source is not None:
+        future.set_result(source)
 
 
-async def see_through(batch: Batch, *, stop: Stop, leaving: bool, voice: Voice) -> int:
+async def stream_results(
+    batch: Batch, *, interrupts: InterruptHandler, detach_on_interrupt: bool, reporter: Reporter
+) -> int:
     """Says what comes until nothing more does; the exit code is 0 only when all of it is there.
 
     ``leaving``: an interrupt does not wait for jobs that a provider has; the next start finds them.
     """
-    show = gauge(voice, batch.tally)
-    parting: list[asyncio.Task[None]] = []
+    progress = batch_progress(reporter, batch.stats)
+    detach_tasks: list[asyncio.Task[None]] = []
 
-    def gently() -> None:
+    def on_interrupt() -> None:
         batch.stop()
-        if leaving:
-            parting.append(asyncio.create_task(_leave(batch, show, voice)))
+        if detach_on_interrupt:
+            detach_tasks.append(asyncio.create_task(_detach_and_exit(batch, progress, reporter)))
         else:
-            voice.note("interrupted: what is under way is waited for; once more leaves at once")
+            reporter.info("interrupted: what is under way is waited for; once more leaves at once")
 
-    stop.gently = gently
+    interrupts.on_interrupt = on_interrupt
     try:
-        async with aclosing(batch.run()) as heard:
-            async for one in heard:
-                say(one, batch, show, voice)
-                show.beat()
+        async with aclosing(batch.run()) as events:
+            async for event in events:
+                print_event(event, batch, progress, reporter)
+                progress.update()
     finally:
-        show.close()
-    return conclude(batch, 0, voice)
+        progress.close()
+    return print_summary(batch, 0, reporter)
 
 
-async def _leave(batch: Batch, show: Lines, voice: Voice) -> None:
+async def _detach_and_exit(batch: Batch, progress: LogProgress, reporter: Reporter) -> None:
     """Ends the process as soon as no request is without an answer. The ledger knows all the rest: to end the process
     in order would tell the providers to cancel what is paid for already."""
-    under_way = await batch.calm()
-    show.close()
-    conclude(batch, under_way, voice)
+    active_count = await batch.wait_until_safe_to_exit()
+    progress.close()
+    print_summary(batch, active_count, reporter)
     sys.stdout.flush()
-    os._exit(INTERRUPTED)
+    os._exit(EXIT_INTERRUPTED)
 
 
-def say(heard: Heard, batch: Batch, show: Lines, voice: Voice) -> None:
+def print_event(batch_event: BatchEvent, batch: Batch, progress: LogProgress, reporter: Reporter) -> None:
     """What is said of one event: results, warnings and errors, each with its line."""
-    about = f"{batch.sheet.unit} {heard.order.line}: "
-    match heard.event:
+    prefix = f"{batch.source.unit} {batch_event.item.line}: "
+    match batch_event.event:
         case MediaReady(media=media):
-            facts = {**media.facts(), "line": heard.order.line, "key": heard.order.key}
-            show.result(facts if voice.as_json else relative(media.path))
-            for warning in media.warnings if not voice.as_json else ():
-                voice.warning(warning, about)
-        case Moved(before=before, provider=provider, reason=reason) if not voice.as_json:
-            voice.warning(f"{reason}; moved from {before} to {provider}", about)
-        case JobFailed(error=error) if not (isinstance(error, JobCancelledError) and batch.reason == "stopped"):
-            if voice.as_json:
-                voice.fate("", **told(error), line=heard.order.line, key=heard.order.key)
+            result = {**media.to_dict(), "line": batch_event.item.line, "key": batch_event.item.key}
+            progress.result(result if reporter.as_json else relative_path(media.path))
+            for warning in media.warnings if not reporter.as_json else ():
+                reporter.warning(warning, prefix)
+        case FailedOver(previous_provider=previous, provider=provider, reason=reason) if not reporter.as_json:
+            reporter.warning(f"{reason}; moved from {previous} to {provider}", prefix)
+        case JobFailed(error=error) if not (isinstance(error, JobCancelledError) and batch.stop_reason == "stopped"):
+            if reporter.as_json:
+                reporter.outcome("", **error_to_dict(error), line=batch_event.item.line, key=batch_event.item.key)
             else:
-                voice.error(error, about)
+                reporter.error(error, prefix)
         case _:
             pass
 
 
-def conclude(batch: Batch, under_way: int, voice: Voice) -> int:
+def print_summary(batch: Batch, active_count: int, reporter: Reporter) -> int:
     """The totals, why it ended, how to go on; and the exit code."""
-    tally = batch.tally
-    if batch.trouble is not None:
-        voice.error(batch.trouble)
-    parts = [f"{tally.there:,} of {tally.total:,} there"]
-    parts += [f"{tally.earlier:,} of them from before"] if tally.earlier else []
-    parts += [f"{tally.failed - tally.in_doubt:,} failed"] if tally.failed > tally.in_doubt else []
-    parts += [f"{tally.in_doubt:,} in doubt"] if tally.in_doubt else []
-    parts += [f"{under_way:,} go on at their providers"] if under_way else []
-    parts += [f"cost {tally.cost_line()}"] if tally.costs or tally.unknown else []
-    voice.note(", ".join(parts))
-    if batch.reason is not None and tally.there < tally.total:
-        voice.fate(STOPPED[batch.reason].format(again=AGAIN), reason=batch.reason, hint=AGAIN)
-    elif tally.failed > tally.in_doubt:
-        voice.note("to try once more what failed, run the same command again")
-    if tally.in_doubt:
-        voice.note("what is in doubt is never sent again by itself: `hfmedia jobs --state doubt` shows it")
+    stats = batch.stats
+    if batch.fatal_error is not None:
+        reporter.error(batch.fatal_error)
+    parts = [f"{stats.done:,} of {stats.total:,} there"]
+    parts += [f"{stats.previously_done:,} of them from before"] if stats.previously_done else []
+    parts += [f"{stats.failed - stats.in_doubt:,} failed"] if stats.failed > stats.in_doubt else []
+    parts += [f"{stats.in_doubt:,} in doubt"] if stats.in_doubt else []
+    parts += [f"{active_count:,} go on at their providers"] if active_count else []
+    parts += [f"cost {stats.cost_line()}"] if stats.costs or stats.unknown_costs else []
+    reporter.info(", ".join(parts))
+    if batch.stop_reason is not None and stats.done < stats.total:
+        reporter.outcome(
+            STOP_MESSAGES[batch.stop_reason].format(again=RERUN_HINT), reason=batch.stop_reason, hint=RERUN_HINT
+        )
+    elif stats.failed > stats.in_doubt:
+        reporter.info("to try once more what failed, run the same command again")
+    if stats.in_doubt:
+        reporter.info("what is in doubt is never sent again by itself: `hfmedia jobs --state doubt` shows it")
     return exit_code(batch)
 
 
 def exit_code(batch: Batch) -> int:
     """0 when all is there; else that of what stopped it, or of the commonest failure."""
-    if batch.tally.there >= batch.tally.total and batch.trouble is None:
+    if batch.stats.done >= batch.stats.total and batch.fatal_error is None:
         return 0
-    if batch.reason == "stopped":
-        return INTERRUPTED
-    if batch.trouble is not None:
-        return batch.trouble.exit_code
-    return batch.tally.exit_code() or (CreditError.exit_code if batch.reason == "cost" else HfmediaError.exit_code)
+    if batch.stop_reason == "stopped":
+        return EXIT_INTERRUPTED
+    if batch.fatal_error is not None:
+        return batch.fatal_error.exit_code
+    return batch.stats.exit_code() or (
+        InsufficientCreditError.exit_code if batch.stop_reason == "cost" else HfmediaError.exit_code
+    )
 
 
-def say_plan(plan: Plan, voice: Voice) -> int:
+def print_plan(plan: BatchPlan, reporter: Reporter) -> int:
     """The plan on stdout, and the exit code: 0 when every line could be sent to somebody."""
-    if voice.as_json:
-        voice.result(as_data(plan))
+    if reporter.as_json:
+        reporter.result(plan_to_dict(plan))
     else:
-        for line in in_words(plan):
-            voice.result(line)
-    wrong = [group.exit_code for group in plan.groups if group.wrong]
-    return wrong[0] if wrong else 0
+        for line in format_plan(plan):
+            reporter.result(line)
+    exit_codes = [group.exit_code for group in plan.groups if group.error]
+    return exit_codes[0] if exit_codes else 0
 
 
-def in_words(plan: Plan) -> list[str]:
+def format_plan(plan: BatchPlan) -> list[str]:
     """The plan for a person."""
-    stands = {"done": "there already", "fetch": "made, to be fetched again", "under way": "under way",
+    status_labels = {"done": "there already", "fetch": "made, to be fetched again", "under way": "under way",
               "in doubt": "in doubt: decide with `hfmedia jobs resolve`", "to do": "to be made"}  # fmt: skip
     lines = [f"{plan.lines:,} lines, {plan.outputs:,} outputs"]
-    lines += [f"  {count:,} {stands[name]}" for name, count in plan.stands.items() if count]
+    lines += [f"  {count:,} {status_labels[name]}" for name, count in plan.by_status.items() if count]
     lines += ["to be made:"] if plan.groups else []
-    lines += [f"  {_group(group)}" for group in plan.groups]
-    if plan.stands["done"]:
-        lines.append(f"cost told so far: {plan.told}")
+    lines += [f"  {_format_group(group)}" for group in plan.groups]
+    if plan.by_status["done"]:
+        lines.append(f"cost told so far: {plan.reported_cost}")
     if plan.groups:
-        sums, unknown = plan.estimate(), plan.unknown()
-        parts = [_amount(amount, unit) for unit, amount in sorted(sums.items())]
-        parts += [f"{unknown:,} outputs of unknown cost"] if unknown else []
+        totals, unknown_count = plan.estimate(), plan.outputs_of_unknown_cost()
+        parts = [_format_amount(amount, unit) for unit, amount in sorted(totals.items())]
+        parts += [f"{unknown_count:,} outputs of unknown cost"] if unknown_count else []
         lines.append(f"estimate for what is to be made: {' + '.join(parts)}")
     lines.append("nothing was sent")
     return lines
 
 
-def _group(group: Group) -> str:
-    who = f"{group.outputs:,} x {group.model}" + (f", {group.task}" if group.task else "")
-    if group.wrong:
-        return f"{who}: {group.wrong}"
+def _format_group(group: CostGroup) -> str:
+    label = f"{group.outputs:,} x {group.model}" + (f", {group.task}" if group.task else "")
+    if group.error:
+        return f"{label}: {group.error}"
     if group.provider is None:
-        return f"{who}: not looked up"
-    others = f", else {', '.join(group.others)}" if group.others else ""
-    each = " + ".join(_amount(amount, unit) for unit, amount in sorted(group.each.items()))
-    price = f"about {each} each, by {group.samples} past jobs" if group.each else "cost unknown"
-    return f"{who}: {group.provider}{others}; {price}"
+        return f"{label}: not looked up"
+    fallbacks = f", else {', '.join(group.fallback_providers)}" if group.fallback_providers else ""
+    unit_cost = " + ".join(_format_amount(amount, unit) for unit, amount in sorted(group.unit_cost.items()))
+    price = f"about {unit_cost} each, by {group.samples} past jobs" if group.unit_cost else "cost unknown"
+    return f"{label}: {group.provider}{fallbacks}; {price}"
 
 
-def _amount(amount: float, unit: str) -> str:
+def _format_amount(amount: float, unit: str) -> str:
     return f"${amount:.4g}" if unit == "USD" else f"{amount:.4g} {unit}"
 
 
-def as_data(plan: Plan) -> dict[str, Any]:
+def plan_to_dict(plan: BatchPlan) -> dict[str, Any]:
     """The plan for a program."""
     groups = [{name: getattr(group, name) for name in group.__struct_fields__} for group in plan.groups]
-    counts = {"lines": plan.lines, "outputs": plan.outputs, **plan.stands}
-    return {**counts, "groups": groups, "estimate": plan.estimate(), "unknown_cost": plan.unknown(), "told": plan.told}
+    counts = {"lines": plan.lines, "outputs": plan.outputs, **plan.by_status}
+    return {
+        **counts,
+        "groups": groups,
+        "estimate": plan.estimate(),
+        "unknown_cost": plan.outputs_of_unknown_cost(),
+        "told": plan.reported_cost,
+    }

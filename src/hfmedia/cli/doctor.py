@@ -9,17 +9,17 @@ def doctor(proxy: PROXY = None, sandbox: SANDBOX = False, as_json: AS_JSON = Fal
     """Find out whether a job could run here: credentials, network, disk, versions; and what to do if not."""
     from msgspec import structs
 
-    from .checks import examine, line
-    from .run import Stop, environment, run
-    from .voice import Voice, plain
+    from .checks import run_checks, format_check
+    from .run import InterruptHandler, command_environment, run
+    from .voice import Reporter, strip_control
 
-    voice = Voice(as_json=as_json)
+    reporter = Reporter(as_json=as_json)
 
-    async def work(stop: Stop) -> int:
-        async with environment(sandbox, voice) as environ:
-            checks = await examine(environ, proxy)
+    async def command(interrupts: InterruptHandler) -> int:
+        async with command_environment(sandbox, reporter) as environ:
+            checks = await run_checks(environ, proxy)
         for check in checks:
-            voice.result(structs.asdict(check) if as_json else plain(line(check)))
-        return next((check.exit_code for check in checks if check.state == "bad"), 0)
+            reporter.result(structs.asdict(check) if as_json else strip_control(format_check(check)))
+        return next((check.exit_code for check in checks if check.status == "bad"), 0)
 
-    run(work, voice)
+    run(command, reporter)

@@ -9,8 +9,13 @@ from typing import Annotated
 
 import typer
 
-HERE = "./"  # where results go when nobody says: with readable names, into the current folder
-SHAPE, TASTE, WAY, SAID = "Size and length", "How it is drawn", "Where and with what", "What is said"
+CURRENT_FOLDER = "./"  # where results go when nobody says: with readable names, into the current folder
+SIZE_PANEL, PARAMETERS_PANEL, CONNECTION_PANEL, OUTPUT_PANEL = (
+    "Size and length",
+    "How it is drawn",
+    "Where and with what",
+    "What is said",
+)
 
 
 def generate(
@@ -33,7 +38,7 @@ def generate(
         typer.Option(
             "-o", "--output", metavar="FILE|DIR/", help="A file, or a folder when it is one or ends in a slash."
         ),
-    ] = HERE,
+    ] = CURRENT_FOLDER,
     task: Annotated[
         str | None,
         typer.Option(
@@ -42,28 +47,33 @@ def generate(
         ),
     ] = None,
     image: Annotated[str | None, typer.Option(metavar="FILE|URL", help="An image to begin with.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="In pixels: 1024x768.", rich_help_panel=SHAPE)] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="In pixels: 1024x768.", rich_help_panel=SIZE_PANEL)
+    ] = None,
     aspect_ratio: Annotated[
-        str | None, typer.Option(metavar="W:H", help="Such as 16:9.", rich_help_panel=SHAPE)
+        str | None, typer.Option(metavar="W:H", help="Such as 16:9.", rich_help_panel=SIZE_PANEL)
     ] = None,
     resolution: Annotated[
-        str | None, typer.Option(metavar="NAME", help="480p, 720p, 1080p, 2k …", rich_help_panel=SHAPE)
+        str | None, typer.Option(metavar="NAME", help="480p, 720p, 1080p, 2k …", rich_help_panel=SIZE_PANEL)
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="How long a video is.", rich_help_panel=SHAPE)
+        float | None, typer.Option(metavar="S", help="How long a video is.", rich_help_panel=SIZE_PANEL)
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="N", help="The same seed draws the same picture; -n counts up.", rich_help_panel=TASTE),
+        typer.Option(
+            metavar="N", help="The same seed draws the same picture; -n counts up.", rich_help_panel=PARAMETERS_PANEL
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Inference steps: more is slower.", rich_help_panel=TASTE)
+        int | None, typer.Option(metavar="N", help="Inference steps: more is slower.", rich_help_panel=PARAMETERS_PANEL)
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(metavar="X", help="How closely to follow the prompt.", rich_help_panel=TASTE)
+        float | None,
+        typer.Option(metavar="X", help="How closely to follow the prompt.", rich_help_panel=PARAMETERS_PANEL),
     ] = None,
     negative: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What shall not be in it.", rich_help_panel=TASTE)
+        str | None, typer.Option(metavar="TEXT", help="What shall not be in it.", rich_help_panel=PARAMETERS_PANEL)
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -72,22 +82,32 @@ def generate(
             "--param",
             metavar="KEY=VALUE",
             help="Anything else, as JSON or text; goes to the provider as it stands. May be repeated.",
-            rich_help_panel=TASTE,
+            rich_help_panel=PARAMETERS_PANEL,
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="S", help="Seconds for all of it; 0 is no limit.", rich_help_panel=WAY)
+        float, typer.Option(metavar="S", help="Seconds for all of it; 0 is no limit.", rich_help_panel=CONNECTION_PANEL)
     ] = 0,
     proxy: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="http://… or socks5://…; absent: as in the environment.", rich_help_panel=WAY),
+        typer.Option(
+            metavar="URL",
+            help="http://… or socks5://…; absent: as in the environment.",
+            rich_help_panel=CONNECTION_PANEL,
+        ),
     ] = None,
     bill_to: Annotated[
-        str | None, typer.Option(metavar="ORG", help="Bill this organisation instead of you.", rich_help_panel=WAY)
+        str | None,
+        typer.Option(metavar="ORG", help="Bill this organisation instead of you.", rich_help_panel=CONNECTION_PANEL),
     ] = None,
     sandbox: Annotated[
         bool,
-        typer.Option("--sandbox", metavar="", help="Use a simulated world: no account, no cost.", rich_help_panel=WAY),
+        typer.Option(
+            "--sandbox",
+            metavar="",
+            help="Use a simulated world: no account, no cost.",
+            rich_help_panel=CONNECTION_PANEL,
+        ),
     ] = False,
     as_json: Annotated[
         bool,
@@ -95,23 +115,23 @@ def generate(
             "--json",
             metavar="",
             help="One JSON object a line: results on stdout, errors and notes on stderr.",
-            rich_help_panel=SAID,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", metavar="", help="Only results and errors.", rich_help_panel=SAID)
+        bool, typer.Option("-q", "--quiet", metavar="", help="Only results and errors.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
 ) -> None:
     """Make images or videos from a prompt, and print where they lie, one path a line."""
-    from .make import carry_out
-    from .voice import Voice
+    from .make import run_generate
+    from .voice import Reporter
 
-    carry_out(
+    run_generate(
         prompt,
         {
             "model": model,
             "n": n,
-            "output": output or HERE,
+            "output": output or CURRENT_FOLDER,
             "task": task,
             "image": image,
             "aspect_ratio": aspect_ratio,
@@ -124,7 +144,7 @@ def generate(
         },
         size=size,
         params=param or (),
-        client={"bill_to": bill_to, "proxy": proxy, "timeout": timeout},
+        client_options={"bill_to": bill_to, "proxy": proxy, "timeout": timeout},
         sandbox=sandbox,
-        voice=Voice(as_json=as_json, quiet=quiet),
+        reporter=Reporter(as_json=as_json, quiet=quiet),
     )

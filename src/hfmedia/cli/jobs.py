@@ -11,9 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from .look import PROXY
-from .pages import Page
+from .pages import CommandWithExamples
 
-BARE = "list"  # what the noun alone means
+DEFAULT_SUBCOMMAND = "list"  # what the noun alone means
 HELP = """
 What became of every job, and what may still be done with it: list (what the noun alone means), show,
 resume, cancel, resolve, costs, prune.
@@ -25,7 +25,7 @@ A job is known by its id, or by the beginning of it where no other job begins so
 """
 
 
-class Noun(TyperGroup):
+class DefaultSubcommandGroup(TyperGroup):
     """A group of commands whose name alone, or followed by options, means the first of them."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -34,17 +34,19 @@ class Noun(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As any group, once the command is there."""
-        own = {name for option in self.get_params(ctx) for name in option.opts}
-        if not args or (args[0].startswith("-") and args[0] not in own):
-            args = [BARE, *args]
-        elif args[0] not in self.commands and args[0] not in own:
-            known = ", ".join(self.commands)
-            ctx.fail(f"`hfmedia jobs {args[0]}` is no command; there are {known}. One job: `hfmedia jobs show ID`.")
+        own_options = {name for option in self.get_params(ctx) for name in option.opts}
+        if not args or (args[0].startswith("-") and args[0] not in own_options):
+            args = [DEFAULT_SUBCOMMAND, *args]
+        elif args[0] not in self.commands and args[0] not in own_options:
+            command_names = ", ".join(self.commands)
+            ctx.fail(
+                f"`hfmedia jobs {args[0]}` is no command; there are {command_names}. One job: `hfmedia jobs show ID`."
+            )
         return super().parse_args(ctx, args)
 
 
 app = typer.Typer(
-    cls=Noun,
+    cls=DefaultSubcommandGroup,
     help=HELP,
     rich_markup_mode="rich",
     no_args_is_help=False,
@@ -52,8 +54,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ID = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or the beginning of it.")]
-IDS = Annotated[list[str], typer.Argument(metavar="ID...", help="Jobs by their ids, or the beginnings of them.")]
+JOB_ID = Annotated[str, typer.Argument(metavar="ID", help="A job's id, or the beginning of it.")]
+JOB_IDS = Annotated[list[str], typer.Argument(metavar="ID...", help="Jobs by their ids, or the beginnings of them.")]
 AS_JSON = Annotated[bool, typer.Option("--json", metavar="", help="One JSON object a line.")]
 WATCH = Annotated[bool, typer.Option("--watch", "-w", metavar="", help="Go on telling what changes, until Ctrl-C.")]
 YES = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask first.")]
@@ -62,7 +64,7 @@ PROVIDER = Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs at
 MODEL = Annotated[str | None, typer.Option("-m", "--model", metavar="MODEL", help="Only jobs with this model.")]
 
 
-@app.command("list", cls=Page, short_help="Jobs, live ones first, each with what to do next.")
+@app.command("list", cls=CommandWithExamples, short_help="Jobs, live ones first, each with what to do next.")
 def list_jobs(
     state: Annotated[
         list[str] | None,
@@ -72,35 +74,40 @@ def list_jobs(
     model: MODEL = None,
     since: SINCE = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many.")] = 20,
-    every: Annotated[bool, typer.Option("--all", metavar="", help="However many there are.")] = False,
+    all_jobs: Annotated[bool, typer.Option("--all", metavar="", help="However many there are.")] = False,
     as_json: AS_JSON = False,
     watch: WATCH = False,
 ) -> None:
     """List jobs, live ones first, each with what to do next."""
-    from .browse import show_list
-    from .voice import Voice
+    from .browse import show_jobs
+    from .voice import Reporter
 
     filters = {"provider": provider, "model": model}
-    show_list(
-        state or (), filters, since=since, limit=None if every else limit, watch=watch, voice=Voice(as_json=as_json)
+    show_jobs(
+        state or (),
+        filters,
+        since=since,
+        limit=None if all_jobs else limit,
+        watch=watch,
+        reporter=Reporter(as_json=as_json),
     )
 
 
-@app.command(cls=Page, short_help="All that is known of one job.")
-def show(job: ID, as_json: AS_JSON = False, watch: WATCH = False) -> None:
+@app.command(cls=CommandWithExamples, short_help="All that is known of one job.")
+def show(job: JOB_ID, as_json: AS_JSON = False, watch: WATCH = False) -> None:
     """Show all that is known of one job: what happened when, its files, its cost, what to do next."""
-    from .browse import show_one
-    from .voice import Voice
+    from .browse import show_job
+    from .voice import Reporter
 
-    show_one(job, watch=watch, voice=Voice(as_json=as_json))
+    show_job(job, watch=watch, reporter=Reporter(as_json=as_json))
 
 
-@app.command(cls=Page, short_help="Carry jobs on, without paying again.")
+@app.command(cls=CommandWithExamples, short_help="Carry jobs on, without paying again.")
 def resume(
     job: Annotated[
         list[str] | None, typer.Argument(metavar="[ID...]", help="Jobs by their ids; absent: every unfinished one.")
     ] = None,
-    every: Annotated[
+    all_jobs: Annotated[
         bool, typer.Option("--all", metavar="", help="Every unfinished job that nobody carries; so is naming none.")
     ] = False,
     output: Annotated[
@@ -114,24 +121,26 @@ def resume(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar="", help="Only results and errors.")] = False,
 ) -> None:
     """Carry jobs on from where they stand; what was bought is not bought again. Prints where the results lie."""
-    from .settle import carry_on
-    from .voice import Voice
+    from .settle import resume_jobs
+    from .voice import Reporter
 
-    carry_on(job or (), every=every, output=output, proxy=proxy, voice=Voice(as_json=as_json, quiet=quiet))
+    resume_jobs(
+        job or (), all_jobs=all_jobs, output=output, proxy=proxy, reporter=Reporter(as_json=as_json, quiet=quiet)
+    )
 
 
-@app.command(cls=Page, short_help="Stop jobs, at the provider too where it can be.")
-def cancel(job: IDS, proxy: PROXY = None, as_json: AS_JSON = False) -> None:
+@app.command(cls=CommandWithExamples, short_help="Stop jobs, at the provider too where it can be.")
+def cancel(job: JOB_IDS, proxy: PROXY = None, as_json: AS_JSON = False) -> None:
     """Stop jobs, at their providers too where that is possible, and tell whether it was."""
-    from .settle import stop_jobs
-    from .voice import Voice
+    from .settle import cancel_jobs
+    from .voice import Reporter
 
-    stop_jobs(job, proxy=proxy, voice=Voice(as_json=as_json))
+    cancel_jobs(job, proxy=proxy, reporter=Reporter(as_json=as_json))
 
 
-@app.command(cls=Page, short_help="Settle a doubt: resend, drop, or ask the provider.")
+@app.command(cls=CommandWithExamples, short_help="Settle a doubt: resend, drop, or ask the provider.")
 def resolve(
-    job: ID,
+    job: JOB_ID,
     resend: Annotated[
         bool, typer.Option("--resend", metavar="", help="Let it be sent again: it may then be paid twice.")
     ] = False,
@@ -144,14 +153,14 @@ def resolve(
     as_json: AS_JSON = False,
 ) -> None:
     """Settle a job in doubt: it was sent, and nobody knows whether the provider accepted it. Say one of the three."""
-    from .settle import settle_doubt
-    from .voice import Voice
+    from .settle import resolve_job
+    from .voice import Reporter
 
-    said = [name for name, wanted in (("resend", resend), ("drop", drop), ("ask", ask)) if wanted]
-    settle_doubt(job, said, proxy=proxy, yes=yes, voice=Voice(as_json=as_json))
+    decisions = [name for name, is_set in (("resend", resend), ("drop", drop), ("ask", ask)) if is_set]
+    resolve_job(job, decisions, proxy=proxy, yes=yes, reporter=Reporter(as_json=as_json))
 
 
-@app.command(cls=Page, short_help="Add up what providers reported.")
+@app.command(cls=CommandWithExamples, short_help="Add up what providers reported.")
 def costs(
     by: Annotated[str, typer.Option(metavar="WHAT", help="provider, model or day.")] = "provider",
     provider: PROVIDER = None,
@@ -161,19 +170,19 @@ def costs(
 ) -> None:
     """Add up what providers reported, each unit apart, and count what nobody told."""
     from .browse import show_costs
-    from .voice import Voice
+    from .voice import Reporter
 
-    show_costs(by, {"provider": provider, "model": model}, since=since, voice=Voice(as_json=as_json))
+    show_costs(by, {"provider": provider, "model": model}, since=since, reporter=Reporter(as_json=as_json))
 
 
-@app.command(cls=Page, short_help="Forget old jobs that have ended.")
+@app.command(cls=CommandWithExamples, short_help="Forget old jobs that have ended.")
 def prune(
     before: Annotated[str, typer.Option(metavar="WHEN", help="Jobs last touched before: 30d, 4w, or a date.")],
     yes: YES = False,
     as_json: AS_JSON = False,
 ) -> None:
     """Forget old jobs that have ended, never live ones or doubts; their media files stay where they are."""
-    from .settle import forget
-    from .voice import Voice
+    from .settle import prune_jobs
+    from .voice import Reporter
 
-    forget(before, yes=yes, voice=Voice(as_json=as_json))
+    prune_jobs(before, yes=yes, reporter=Reporter(as_json=as_json))

@@ -15,269 +15,281 @@ from typing import Any, NoReturn
 from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.server.books.book import Book, Usage
-from hfmedia.server.books.keys import PREFIX, Key, Limits, expiry, new_key
-from hfmedia.server.books.money import clock as utc
-from hfmedia.server.books.money import micro, told
-from hfmedia.settings import read_settings
+from hfmedia.server.books.book import GatewayDatabase, UsageReport
+from hfmedia.server.books.keys import KEY_PREFIX, ApiKey, KeyLimits, expiry_from_days, generate_api_key
+from hfmedia.server.books.money import format_utc as format_utc
+from hfmedia.server.books.money import to_micro_usd, format_usd
+from hfmedia.settings import load_settings
 
-from .look import table
-from .run import Stop, run
-from .story import clock, iso
-from .voice import Voice, plain
+from .look import print_table
+from .run import InterruptHandler, run
+from .story import format_time, format_iso
+from .voice import Reporter, strip_control
 
-FILE = "gateway.sqlite3"  # under HFMEDIA_HOME
+DATABASE_NAME = "gateway.sqlite3"  # under HFMEDIA_HOME
 COLUMNS = ("id", "name", "state", "made", "expires", "limits")
-NONE = "none"  # what takes a limit away
-NO_KEYS = "there are no keys: the gateway serves only the machine it runs on; `hfmedia keys make NAME` makes one"
+NO_LIMIT = "none"  # what takes a limit away
+NO_KEYS_MESSAGE = (
+    "there are no keys: the gateway serves only the machine it runs on; `hfmedia keys make NAME` makes one"
+)
 
 
 # -- deeds ------------------------------------------------------------------------------------------------------------
 
 
-def show_all(voice: Voice) -> NoReturn:
+def show_keys(reporter: Reporter) -> NoReturn:
     """Lists every key and leaves."""
 
-    def deed(book: Book | None) -> None:
-        known = book.keys() if book else []
-        if voice.as_json:
-            for key in known:
-                voice.result(facts(key))
+    def action(database: GatewayDatabase | None) -> None:
+        keys = database.list_keys() if database else []
+        if reporter.as_json:
+            for key in keys:
+                reporter.result(key_to_dict(key))
         else:
-            table(voice, COLUMNS, [row(key) for key in known])
-        if not known:
-            voice.note(NO_KEYS)
+            print_table(reporter, COLUMNS, [key_row(key) for key in keys])
+        if not keys:
+            reporter.info(NO_KEYS_MESSAGE)
 
-    _look(deed, voice)
+    _read_database(action, reporter)
 
 
-def make_one(
-    name: str, limits: Mapping[str, Any], *, bill_to: str | None, admin: bool, days: float | None, voice: Voice
+def create_key(
+    name: str, limits: Mapping[str, Any], *, bill_to: str | None, admin: bool, days: float | None, reporter: Reporter
 ) -> NoReturn:
     """Makes a key, says its text once, and leaves."""
 
-    def deed(book: Book) -> None:
-        now, first = book.clock(), not book.ever_keyed()
-        key_id, text, digest = new_key()
-        key = Key(
+    def action(database: GatewayDatabase) -> None:
+        now, is_first = database.clock(), not database.requires_keys()
+        key_id, text, digest = generate_api_key()
+        key = ApiKey(
             id=key_id,
             name=name.strip(),
-            made=now,
-            limits=changed(Limits(), limits),
+            created_at=now,
+            limits=merge_limits(KeyLimits(), limits),
             bill_to=bill_to,
             admin=admin,
-            expires=None if days is None else expiry(days, now),
+            expires_at=None if days is None else expiry_from_days(days, now),
         )
-        book.add_key(key, digest)
-        voice.result({"key": text, **facts(key)} if voice.as_json else text)
-        voice.note("this text is the key; it is not shown again")
-        if first:
-            voice.note("from now on the gateway asks everybody for a key")
+        database.add_key(key, digest)
+        reporter.result({"key": text, **key_to_dict(key)} if reporter.as_json else text)
+        reporter.info("this text is the key; it is not shown again")
+        if is_first:
+            reporter.info("from now on the gateway asks everybody for a key")
 
-    _change(deed, voice)
+    _write_database(action, reporter)
 
 
-def show_one(text: str, voice: Voice) -> NoReturn:
+def show_key(text: str, reporter: Reporter) -> NoReturn:
     """Shows one key, what it may and what it used, and leaves."""
 
-    def deed(book: Book | None) -> None:
-        key = found(book, text)
-        usage = book.usage(key.id, book.clock()) if book else None
-        if voice.as_json:
-            voice.result({**facts(key), "usage": _used_facts(usage)})
+    def action(database: GatewayDatabase | None) -> None:
+        key = find_key(database, text)
+        usage = database.usage(key.id, database.clock()) if database else None
+        if reporter.as_json:
+            reporter.result({**key_to_dict(key), "usage": _usage_to_dict(usage)})
             return
-        for title, words in (*_about(key), *(used(key, usage) if usage else ())):
-            voice.result(f"{title:<16}{words}")
+        for title, value in (*_detail_rows(key), *(format_usage(key, usage) if usage else ())):
+            reporter.result(f"{title:<16}{value}")
 
-    _look(deed, voice)
+    _read_database(action, reporter)
 
 
-def limit_one(text: str, limits: Mapping[str, Any], voice: Voice) -> NoReturn:
+def update_key(text: str, limits: Mapping[str, Any], reporter: Reporter) -> NoReturn:
     """Changes the limits that are named, says how the key stands, and leaves."""
 
-    def deed(book: Book | None) -> None:
-        key = found(book, text)
+    def action(database: GatewayDatabase | None) -> None:
+        key = find_key(database, text)
         if not limits:
             raise InvalidRequestError("name a limit to change, such as --images-per-day 100")
-        if book:
-            _say(book.change_key(key.id, limits=changed(key.limits, limits)), voice)
+        if database:
+            _print_key(database.change_key(key.id, limits=merge_limits(key.limits, limits)), reporter)
 
-    _look(deed, voice)
+    _read_database(action, reporter)
 
 
-def revoke_one(text: str, voice: Voice) -> NoReturn:
+def revoke_key(text: str, reporter: Reporter) -> NoReturn:
     """Revokes a key, says how it stands, and leaves."""
 
-    def deed(book: Book | None) -> None:
-        key = found(book, text)
-        if book:
-            _say(book.revoke_key(key.id, book.clock()), voice)
+    def action(database: GatewayDatabase | None) -> None:
+        key = find_key(database, text)
+        if database:
+            _print_key(database.revoke_key(key.id, database.clock()), reporter)
 
-    _look(deed, voice)
+    _read_database(action, reporter)
 
 
-def _look(deed: Callable[[Book | None], None], voice: Voice) -> NoReturn:
+def _read_database(action: Callable[[GatewayDatabase | None], None], reporter: Reporter) -> NoReturn:
     """Runs a deed on the book; where there is none, on None: looking makes no file."""
 
-    async def work(stop: Stop) -> int:
-        path = _home() / FILE
+    async def command(interrupts: InterruptHandler) -> int:
+        path = _home_folder() / DATABASE_NAME
         if not path.exists():
-            deed(None)
+            action(None)
             return 0
-        with closing(Book(path)) as book:
-            deed(book)
+        with closing(GatewayDatabase(path)) as database:
+            action(database)
         return 0
 
-    run(work, voice)
+    run(command, reporter)
 
 
-def _change(deed: Callable[[Book], None], voice: Voice) -> NoReturn:
+def _write_database(action: Callable[[GatewayDatabase], None], reporter: Reporter) -> NoReturn:
     """Runs a deed on the book, which is made where there is none."""
 
-    async def work(stop: Stop) -> int:
-        with closing(Book(_home() / FILE)) as book:
-            deed(book)
+    async def command(interrupts: InterruptHandler) -> int:
+        with closing(GatewayDatabase(_home_folder() / DATABASE_NAME)) as database:
+            action(database)
         return 0
 
-    run(work, voice)
+    run(command, reporter)
 
 
-def _home() -> Path:
+def _home_folder() -> Path:
     """HFMEDIA_HOME as every command reads it. No credential is looked at: a damaged one must not keep a key alive."""
-    unread = ("HF_", "HFMEDIA_")
+    ignored_prefixes = ("HF_", "HFMEDIA_")
     environ = {
         name: text
         for name, text in os.environ.items()
-        if name == "HFMEDIA_HOME" or not (name.startswith(unread) or name.endswith(("_KEY", "_TOKEN")))
+        if name == "HFMEDIA_HOME" or not (name.startswith(ignored_prefixes) or name.endswith(("_KEY", "_TOKEN")))
     }
-    return read_settings(environ, token="unused").home
+    return load_settings(environ, token="unused").home
 
 
 # -- what was asked for -----------------------------------------------------------------------------------------------
 
 
-def found(book: Book | None, text: str) -> Key:
+def find_key(database: GatewayDatabase | None, text: str) -> ApiKey:
     """The key of that name or id. InvalidRequestError when there is none; the text of a key is never repeated."""
-    key = book.named(text.strip()) if book else None
+    key = database.find_key(text.strip()) if database else None
     if key is None:
-        what = "with that text" if PREFIX in text else repr(text[:80])
-        raise InvalidRequestError(f"there is no key {what}; `hfmedia keys` lists them")
+        label = "with that text" if KEY_PREFIX in text else repr(text[:80])
+        raise InvalidRequestError(f"there is no key {label}; `hfmedia keys` lists them")
     return key
 
 
-def named_limits(
+def parse_limits(
     models: Sequence[str] | None, rate: str | None, images: str | None, videos: str | None, usd: str | None
 ) -> dict[str, Any]:
     """The limits that were named on the command line, as they were written."""
-    given = {
+    limits = {
         "models": models or None,
         "requests_per_minute": rate,
         "images_per_day": images,
         "videos_per_day": videos,
         "usd_per_month": usd,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in limits.items() if value is not None}
 
 
-def changed(before: Limits, given: Mapping[str, Any]) -> Limits:
+def merge_limits(current: KeyLimits, updates: Mapping[str, Any]) -> KeyLimits:
     """The limits with those changed that were named; InvalidRequestError for what is no number."""
     changes: dict[str, Any] = {}
-    for name, text in given.items():
+    for name, text in updates.items():
         if name == "models":
-            changes[name] = () if [one.lower() for one in text] == [NONE] else tuple(text)
-        elif text.strip().lower() == NONE:
+            changes[name] = () if [pattern.lower() for pattern in text] == [NO_LIMIT] else tuple(text)
+        elif text.strip().lower() == NO_LIMIT:
             changes[name] = None
         else:
-            changes[name] = _number(name, text)
-    return structs.replace(before, **changes)
+            changes[name] = _parse_limit(name, text)
+    return structs.replace(current, **changes)
 
 
-def _number(name: str, text: str) -> float:
-    money = name == "usd_per_month"
+def _parse_limit(name: str, text: str) -> float:
+    is_money = name == "usd_per_month"
     try:
-        return float(text) if money else int(text)
+        return float(text) if is_money else int(text)
     except ValueError:
-        what = "a number" if money else "a whole number"
-        raise InvalidRequestError(f"--{name.replace('_', '-')} is {text[:40]!r}, but must be {what}, or none") from None
+        expected = "a number" if is_money else "a whole number"
+        raise InvalidRequestError(
+            f"--{name.replace('_', '-')} is {text[:40]!r}, but must be {expected}, or none"
+        ) from None
 
 
 # -- in words ---------------------------------------------------------------------------------------------------------
 
 
-def state(key: Key) -> str:
+def key_state(key: ApiKey) -> str:
     """How a key stands: active, expired or revoked."""
-    return "revoked" if key.revoked is not None else "active" if key.usable(time.time()) else "expired"
+    return "revoked" if key.revoked_at is not None else "active" if key.is_active(time.time()) else "expired"
 
 
-def row(key: Key) -> tuple[str, ...]:
+def key_row(key: ApiKey) -> tuple[str, ...]:
     """A key as the cells of one line."""
-    expires = "-" if key.expires is None else clock(key.expires)
-    name = plain(key.name) + (" (admin)" if key.admin else "")
-    return key.id, name, state(key), clock(key.made), expires, limits_told(key.limits)
+    expires = "-" if key.expires_at is None else format_time(key.expires_at)
+    name = strip_control(key.name) + (" (admin)" if key.admin else "")
+    return key.id, name, key_state(key), format_time(key.created_at), expires, format_limits(key.limits)
 
 
-def limits_told(limits: Limits) -> str:
+def format_limits(limits: KeyLimits) -> str:
     """What a key may, in words."""
     counts = (
         (limits.requests_per_minute, "requests a minute"),
         (limits.images_per_day, "images a day"),
         (limits.videos_per_day, "videos a day"),
     )
-    words = [f"{count} {what}" for count, what in counts if count is not None]
+    parts = [f"{count} {unit}" for count, unit in counts if count is not None]
     if limits.usd_per_month is not None:
-        words.append(f"{told(micro(limits.usd_per_month, down=True))} a month")
+        parts.append(f"{format_usd(to_micro_usd(limits.usd_per_month, round_down=True))} a month")
     if limits.models:
-        words.append(f"only {' '.join(limits.models)}")
-    return ", ".join(words) or "no limits"
+        parts.append(f"only {' '.join(limits.models)}")
+    return ", ".join(parts) or "no limits"
 
 
-def used(key: Key, usage: Usage) -> list[tuple[str, str]]:
+def format_usage(key: ApiKey, usage: UsageReport) -> list[tuple[str, str]]:
     """What counts against the limits, in words; what nobody told the price of is said to be so."""
-    limits, most = key.limits, key.limits.usd_per_month
+    limits, monthly_limit = key.limits, key.limits.usd_per_month
 
-    def of(count: int, limit: int | None, what: str) -> str:
-        return f"{count} {what}" if limit is None else f"{count} of {limit} {what}"
+    def format_count(count: int, limit: int | None, unit: str) -> str:
+        return f"{count} {unit}" if limit is None else f"{count} of {limit} {unit}"
 
     def usd(amount: float) -> str:
-        return told(micro(amount))
+        return format_usd(to_micro_usd(amount))
 
-    today = f"{of(usage.images_today, limits.images_per_day, 'images')}, "
-    today += of(usage.videos_today, limits.videos_per_day, "videos")
-    orders = f"{usage.unknown_month} order{'' if usage.unknown_month == 1 else 's'}"
-    total = usd(usage.usd_month) if most is None else f"{usd(usage.usd_month)} of {usd(most)}"
+    today = f"{format_count(usage.images_today, limits.images_per_day, 'images')}, "
+    today += format_count(usage.videos_today, limits.videos_per_day, "videos")
+    unpriced = f"{usage.unpriced_generations_month} order{'' if usage.unpriced_generations_month == 1 else 's'}"
+    total = usd(usage.usd_month) if monthly_limit is None else f"{usd(usage.usd_month)} of {usd(monthly_limit)}"
     return [
-        ("today", f"{today}; resets at {utc(usage.day_resets)}"),
+        ("today", f"{today}; resets at {format_utc(usage.day_resets_at)}"),
         ("this month", f"{usage.images_month} images, {usage.videos_month} videos"),
-        ("money", f"{total} this month; resets at {utc(usage.month_resets)}"),
-        ("  charged", f"{usd(usage.charged_month)} at prices that are known"),
-        ("  unknown", f"{usd(usage.estimated_month)} counted for {orders} of which nobody told the price"),
-        ("  reserved", f"{usd(usage.reserved_now)} set aside for what is not over"),
+        ("money", f"{total} this month; resets at {format_utc(usage.month_resets_at)}"),
+        ("  charged", f"{usd(usage.charged_usd_month)} at prices that are known"),
+        ("  unknown", f"{usd(usage.estimated_usd_month)} counted for {unpriced} of which nobody told the price"),
+        ("  reserved", f"{usd(usage.reserved_usd_now)} set aside for what is not over"),
     ]
 
 
-def facts(key: Key) -> dict[str, Any]:
+def key_to_dict(key: ApiKey) -> dict[str, Any]:
     """A key as plain JSON data, without its text."""
     limits = {name: getattr(key.limits, name) for name in key.limits.__struct_fields__}
-    times = {name: None if (at := getattr(key, name)) is None else iso(at) for name in ("made", "expires", "revoked")}
-    known = {"id": key.id, "name": key.name, "state": state(key), "bill_to": key.bill_to, "admin": key.admin}
-    return {**known, **times, "limits": limits}
+    timestamps = {
+        name: None if (timestamp := getattr(key, name)) is None else format_iso(timestamp)
+        for name in ("made", "expires", "revoked")
+    }
+    fields = {"id": key.id, "name": key.name, "state": key_state(key), "bill_to": key.bill_to, "admin": key.admin}
+    return {**fields, **timestamps, "limits": limits}
 
 
-def _say(key: Key, voice: Voice) -> None:
-    voice.result(facts(key) if voice.as_json else "\t".join(row(key)))
+def _print_key(key: ApiKey, reporter: Reporter) -> None:
+    reporter.result(key_to_dict(key) if reporter.as_json else "\t".join(key_row(key)))
 
 
-def _about(key: Key) -> list[tuple[str, str]]:
-    known = [("key", key.id), ("name", plain(key.name)), ("state", state(key)), ("made", clock(key.made))]
-    known += [("expires", clock(key.expires))] if key.expires is not None else []
-    known += [("revoked", clock(key.revoked))] if key.revoked is not None else []
-    known += [("billed to", key.bill_to)] if key.bill_to else []
-    known += [("admin", "sees everybody's jobs")] if key.admin else []
-    return [*known, ("limits", limits_told(key.limits))]
+def _detail_rows(key: ApiKey) -> list[tuple[str, str]]:
+    rows = [
+        ("key", key.id),
+        ("name", strip_control(key.name)),
+        ("state", key_state(key)),
+        ("made", format_time(key.created_at)),
+    ]
+    rows += [("expires", format_time(key.expires_at))] if key.expires_at is not None else []
+    rows += [("revoked", format_time(key.revoked_at))] if key.revoked_at is not None else []
+    rows += [("billed to", key.bill_to)] if key.bill_to else []
+    rows += [("admin", "sees everybody's jobs")] if key.admin else []
+    return [*rows, ("limits", format_limits(key.limits))]
 
 
-def _used_facts(usage: Usage | None) -> dict[str, Any] | None:
+def _usage_to_dict(usage: UsageReport | None) -> dict[str, Any] | None:
     if usage is None:
         return None
-    resets = {"day_resets": iso(usage.day_resets), "month_resets": iso(usage.month_resets)}
+    resets = {"day_resets": format_iso(usage.day_resets_at), "month_resets": format_iso(usage.month_resets_at)}
     return {**structs.asdict(usage), **resets}

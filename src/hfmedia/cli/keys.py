@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from .jobs import Noun
-from .pages import Page
+from .jobs import DefaultSubcommandGroup
+from .pages import CommandWithExamples
 
-BARE = "list"  # what the noun alone means
+DEFAULT_SUBCOMMAND = "list"  # what the noun alone means
 HELP = """
 Who may use the gateway (`hfmedia serve`), and how much of it: list (what the noun alone means), make,
 show, limit, revoke.
@@ -38,20 +38,20 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Keyring(Noun):
+class KeysGroup(DefaultSubcommandGroup):
     """The noun ``keys``; alone, or followed by options, it means its list."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As any group, once the command is there."""
-        own = {name for option in self.get_params(ctx) for name in option.opts}
-        if not args or (args[0].startswith("-") and args[0] not in own):
-            args = [BARE, *args]
-        elif args[0] not in self.commands and args[0] not in own:
+        own_options = {name for option in self.get_params(ctx) for name in option.opts}
+        if not args or (args[0].startswith("-") and args[0] not in own_options):
+            args = [DEFAULT_SUBCOMMAND, *args]
+        elif args[0] not in self.commands and args[0] not in own_options:
             ctx.fail(f"`hfmedia keys` has no such command; there are {', '.join(self.commands)}")
         return TyperGroup.parse_args(self, ctx, args)
 
 
-class KeyPage(Page):
+class KeyCommandWithExamples(CommandWithExamples):
     """A command's page, with the examples of this noun."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -61,7 +61,7 @@ class KeyPage(Page):
 
 
 app = typer.Typer(
-    cls=Keyring,
+    cls=KeysGroup,
     help=HELP,
     rich_markup_mode="rich",
     no_args_is_help=False,
@@ -75,73 +75,73 @@ MODELS = Annotated[
     list[str] | None,
     typer.Option("-m", "--models", metavar="PATTERN", help="Only models such as org/name or org/*. May be repeated."),
 ]
-RATE = Annotated[str | None, typer.Option(metavar="N", help="At most so many requests a minute.")]
-IMAGES = Annotated[str | None, typer.Option(metavar="N", help="At most so many images a day (UTC).")]
-VIDEOS = Annotated[str | None, typer.Option(metavar="N", help="At most so many videos a day (UTC).")]
-DOLLARS = Annotated[str | None, typer.Option(metavar="X", help="At most so many USD a month (UTC).")]
+REQUESTS_PER_MINUTE = Annotated[str | None, typer.Option(metavar="N", help="At most so many requests a minute.")]
+IMAGES_PER_DAY = Annotated[str | None, typer.Option(metavar="N", help="At most so many images a day (UTC).")]
+VIDEOS_PER_DAY = Annotated[str | None, typer.Option(metavar="N", help="At most so many videos a day (UTC).")]
+USD_PER_MONTH = Annotated[str | None, typer.Option(metavar="X", help="At most so many USD a month (UTC).")]
 
 
-@app.command("list", cls=KeyPage, short_help="Every key, its state and its limits.")
+@app.command("list", cls=KeyCommandWithExamples, short_help="Every key, its state and its limits.")
 def list_keys(as_json: AS_JSON = False) -> None:
     """List every key that was made, the oldest first: id, name, state, made, expires, limits."""
-    from .keyring import show_all
-    from .voice import Voice
+    from .keyring import show_keys
+    from .voice import Reporter
 
-    show_all(Voice(as_json=as_json))
+    show_keys(Reporter(as_json=as_json))
 
 
-@app.command(cls=KeyPage, short_help="Make a key; its text is shown once.")
+@app.command(cls=KeyCommandWithExamples, short_help="Make a key; its text is shown once.")
 def make(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What you call it.")],
     models: MODELS = None,
-    requests_per_minute: RATE = None,
-    images_per_day: IMAGES = None,
-    videos_per_day: VIDEOS = None,
-    usd_per_month: DOLLARS = None,
+    requests_per_minute: REQUESTS_PER_MINUTE = None,
+    images_per_day: IMAGES_PER_DAY = None,
+    videos_per_day: VIDEOS_PER_DAY = None,
+    usd_per_month: USD_PER_MONTH = None,
     bill_to: Annotated[str | None, typer.Option(metavar="ORG", help="The organisation to bill.")] = None,
     admin: Annotated[bool, typer.Option("--admin", metavar="", help="May see everybody's jobs.")] = False,
     expires: Annotated[float | None, typer.Option(metavar="DAYS", help="Stops to work after so many days.")] = None,
     as_json: AS_JSON = False,
 ) -> None:
     """Make a key. Its text, alone on stdout, is shown this once; only a digest of it is kept."""
-    from .keyring import make_one, named_limits
-    from .voice import Voice
+    from .keyring import create_key, parse_limits
+    from .voice import Reporter
 
-    limits = named_limits(models, requests_per_minute, images_per_day, videos_per_day, usd_per_month)
-    make_one(name, limits, bill_to=bill_to, admin=admin, days=expires, voice=Voice(as_json=as_json))
+    limits = parse_limits(models, requests_per_minute, images_per_day, videos_per_day, usd_per_month)
+    create_key(name, limits, bill_to=bill_to, admin=admin, days=expires, reporter=Reporter(as_json=as_json))
 
 
-@app.command(cls=KeyPage, short_help="One key: its limits, and what it used.")
+@app.command(cls=KeyCommandWithExamples, short_help="One key: its limits, and what it used.")
 def show(key: KEY, as_json: AS_JSON = False) -> None:
     """Show one key: its limits, and what counts against them today and this month (UTC)."""
-    from .keyring import show_one
-    from .voice import Voice
+    from .keyring import show_key
+    from .voice import Reporter
 
-    show_one(key, Voice(as_json=as_json))
+    show_key(key, Reporter(as_json=as_json))
 
 
-@app.command(cls=KeyPage, short_help="Change a key's limits.")
+@app.command(cls=KeyCommandWithExamples, short_help="Change a key's limits.")
 def limit(
     key: KEY,
     models: MODELS = None,
-    requests_per_minute: RATE = None,
-    images_per_day: IMAGES = None,
-    videos_per_day: VIDEOS = None,
-    usd_per_month: DOLLARS = None,
+    requests_per_minute: REQUESTS_PER_MINUTE = None,
+    images_per_day: IMAGES_PER_DAY = None,
+    videos_per_day: VIDEOS_PER_DAY = None,
+    usd_per_month: USD_PER_MONTH = None,
     as_json: AS_JSON = False,
 ) -> None:
     """Change the limits that are named, and leave the others; `none` takes one away."""
-    from .keyring import limit_one, named_limits
-    from .voice import Voice
+    from .keyring import update_key, parse_limits
+    from .voice import Reporter
 
-    limits = named_limits(models, requests_per_minute, images_per_day, videos_per_day, usd_per_month)
-    limit_one(key, limits, Voice(as_json=as_json))
+    limits = parse_limits(models, requests_per_minute, images_per_day, videos_per_day, usd_per_month)
+    update_key(key, limits, Reporter(as_json=as_json))
 
 
-@app.command(cls=KeyPage, short_help="Revoke a key, for good.")
+@app.command(cls=KeyCommandWithExamples, short_help="Revoke a key, for good.")
 def revoke(key: KEY, as_json: AS_JSON = False) -> None:
     """Revoke a key, for good: the gateway refuses it from the next request on. What it began goes on."""
-    from .keyring import revoke_one
-    from .voice import Voice
+    from .keyring import revoke_key
+    from .voice import Reporter
 
-    revoke_one(key, Voice(as_json=as_json))
+    revoke_key(key, Reporter(as_json=as_json))

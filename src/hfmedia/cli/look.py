@@ -13,10 +13,10 @@ import typer
 
 if TYPE_CHECKING:
     from hfmedia.client import MediaClient
-    from hfmedia.core.mapping import Mapping, Model
+    from hfmedia.core.mapping import ProviderMapping, HubModel
     from hfmedia.core.request import Task
 
-    from .voice import Voice
+    from .voice import Reporter
 
 SANDBOX = Annotated[bool, typer.Option("--sandbox", metavar="", help="Ask a simulated world: no account, no cost.")]
 AS_JSON = Annotated[bool, typer.Option("--json", metavar="", help="One JSON object a line.")]
@@ -36,28 +36,31 @@ def models(
     as_json: AS_JSON = False,
 ) -> None:
     """List the models that somebody serves now: model, tasks, providers."""
-    from .run import Stop, environment, run
-    from .voice import Voice
+    from .run import InterruptHandler, command_environment, run
+    from .voice import Reporter
 
-    voice = Voice(as_json=as_json)
+    reporter = Reporter(as_json=as_json)
 
-    async def work(stop: Stop) -> int:
+    async def command(interrupts: InterruptHandler) -> int:
         from hfmedia.client import MediaClient
 
-        async with environment(sandbox, voice) as environ, MediaClient(proxy=proxy, environ=environ) as client:
-            found = await client.models(task, provider=provider, search=search)
+        async with (
+            command_environment(sandbox, reporter) as environ,
+            MediaClient(proxy=proxy, environ=environ) as client,
+        ):
+            matching = await client.models(task, provider=provider, search=search)
             warnings = client.catalog.warnings
         if as_json:
-            for model in found:
-                voice.result(_told(model))
+            for model in matching:
+                reporter.result(_model_to_dict(model))
         else:
-            table(voice, ("model", "tasks", "providers"), [_row(model) for model in found])
-        _warn(voice, warnings)
-        if not found:
-            voice.note("no live model fits; leave out --search, --provider or --task to see more")
+            print_table(reporter, ("model", "tasks", "providers"), [_model_row(model) for model in matching])
+        _print_warnings(reporter, warnings)
+        if not matching:
+            reporter.info("no live model fits; leave out --search, --provider or --task to see more")
         return 0
 
-    run(work, voice)
+    run(command, reporter)
 
 
 def providers(
@@ -67,91 +70,100 @@ def providers(
     as_json: AS_JSON = False,
 ) -> None:
     """Show who serves a model: provider, task, status, its own id, and how you would reach it."""
-    from .run import Stop, environment, run
-    from .voice import Voice
+    from .run import InterruptHandler, command_environment, run
+    from .voice import Reporter
 
-    voice = Voice(as_json=as_json)
+    reporter = Reporter(as_json=as_json)
 
-    async def work(stop: Stop) -> int:
+    async def command(interrupts: InterruptHandler) -> int:
         from hfmedia.client import MediaClient
 
-        async with environment(sandbox, voice) as environ, MediaClient(proxy=proxy, environ=environ) as client:
-            found = await client.mapping(model)
-            rows = [_entry(found, mapping, client) for mapping in found.mappings]
+        async with (
+            command_environment(sandbox, reporter) as environ,
+            MediaClient(proxy=proxy, environ=environ) as client,
+        ):
+            hub_model = await client.mapping(model)
+            rows = [_mapping_to_dict(hub_model, mapping, client) for mapping in hub_model.mappings]
             warnings = client.catalog.warnings
         if as_json:
             for row in rows:
-                voice.result(row)
+                reporter.result(row)
         else:
             columns = ("provider", "task", "status", "id", "reached")
-            table(voice, columns, [tuple(row[name] for name in columns) for row in rows])
-        _warn(voice, warnings)
+            print_table(reporter, columns, [tuple(row[name] for name in columns) for row in rows])
+        _print_warnings(reporter, warnings)
         if not rows:
-            voice.note(f"nobody serves {found.id}; `hfmedia models` lists what is served")
+            reporter.info(f"nobody serves {hub_model.id}; `hfmedia models` lists what is served")
         return 0
 
-    run(work, voice)
+    run(command, reporter)
 
 
-def _warn(voice: Voice, warnings: Iterable[str]) -> None:
+def _print_warnings(reporter: Reporter, warnings: Iterable[str]) -> None:
     for warning in warnings:
-        voice.warning(warning)
+        reporter.warning(warning)
 
 
-def table(voice: Voice, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(reporter: Reporter, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows of text on stdout."""
     if not sys.stdout.isatty():
         for row in rows:
-            voice.result("\t".join(row))
+            reporter.result("\t".join(row))
         return
-    shown = [[name.upper() for name in heading], *rows] if rows else []
-    widths = [max(len(row[column]) for row in shown) for column in range(len(heading))] if shown else []
-    for row in shown:
-        voice.result("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    lines = [[name.upper() for name in heading], *rows] if rows else []
+    widths = [max(len(row[column]) for row in lines) for column in range(len(heading))] if lines else []
+    for row in lines:
+        reporter.result("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _row(model: Model) -> tuple[str, str, str]:
-    live = model.live()
-    tasks, names = (dict.fromkeys(m.task for m in live), dict.fromkeys(m.provider for m in live))
-    return model.id, ",".join(tasks), ",".join(names)
+def _model_row(model: HubModel) -> tuple[str, str, str]:
+    live = model.live_mappings()
+    tasks, provider_names = (
+        dict.fromkeys(mapping.task for mapping in live),
+        dict.fromkeys(mapping.provider for mapping in live),
+    )
+    return model.id, ",".join(tasks), ",".join(provider_names)
 
 
-def _told(model: Model) -> dict[str, Any]:
-    live = model.live()
-    by_task = {task: [m.provider for m in live if m.task == task] for task in dict.fromkeys(m.task for m in live)}
+def _model_to_dict(model: HubModel) -> dict[str, Any]:
+    live = model.live_mappings()
+    by_task = {
+        task: [mapping.provider for mapping in live if mapping.task == task]
+        for task in dict.fromkeys(mapping.task for mapping in live)
+    }
     return {"model": model.id, "tasks": by_task}
 
 
-def _entry(model: Model, mapping: Mapping, client: MediaClient) -> dict[str, Any]:
+def _mapping_to_dict(model: HubModel, mapping: ProviderMapping, client: MediaClient) -> dict[str, Any]:
     return {
         "model": model.id,
         "provider": mapping.provider,
         "task": mapping.task,
         "status": mapping.status,
         "id": mapping.provider_id,
-        "reached": _reached(model, mapping, client),
+        "reached": _how_reached(model, mapping, client),
     }
 
 
-def _reached(model: Model, mapping: Mapping, client: MediaClient) -> str:
+def _how_reached(model: HubModel, mapping: ProviderMapping, client: MediaClient) -> str:
     """How a job would get there: by which way and with which credential; or why it would not."""
     from hfmedia.core.errors import HfmediaError, MissingAuthError
-    from hfmedia.core.request import TASKS, Choice
-    from hfmedia.routing import routes
+    from hfmedia.core.request import TASKS, ModelSpec
+    from hfmedia.routing import plan_routes
 
     task: Task | None = next((task for task in TASKS if task == mapping.task), None)
     if task is None:
         return "not a task for images or videos"
-    if not mapping.live:
+    if not mapping.is_live:
         return f"not live ({mapping.status})"
-    choice = Choice(model.id, provider=mapping.provider)
+    model_spec = ModelSpec(model.id, provider=mapping.provider)
     try:
-        plan = routes(choice, task, model, client.settings, health=client.health)
+        route_plan = plan_routes(model_spec, task, model, client.settings, health=client.health)
     except MissingAuthError:
         return "no credential"
     except HfmediaError as error:
         return error.message
-    if not plan.routes:
+    if not route_plan.routes:
         return "no way there"
-    route = plan.routes[0]
+    route = route_plan.routes[0]
     return f"{'through the router' if route.via == 'router' else 'directly'} with {route.credential}"

@@ -8,19 +8,19 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-FLUX = "black-forest-labs/FLUX.1-schnell"
+EXAMPLE_MODEL = "black-forest-labs/FLUX.1-schnell"
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "generate": (
         'hfmedia "a red fox in the snow" --sandbox',
         'hfmedia "a red fox" --sandbox -n 4 --seed 7 -o foxes/',
-        f'hfmedia "a red fox" --sandbox -m {FLUX}:together --size 1024x768 -o fox.jpg',
+        f'hfmedia "a red fox" --sandbox -m {EXAMPLE_MODEL}:together --size 1024x768 -o fox.jpg',
         'hfmedia "waves at dusk" --sandbox --task text-to-video --aspect-ratio 16:9 -o waves.mp4',
         'hfmedia "make it night" --sandbox --image day.png -o night.png',
         'echo "a red fox" | hfmedia - --sandbox --json',
     ),
     "batch": (
         "hfmedia batch prompts.txt -o out/ --sandbox",
-        f"hfmedia batch requests.csv -o out/ --sandbox -m {FLUX} --concurrency 16 --max-failures 5",
+        f"hfmedia batch requests.csv -o out/ --sandbox -m {EXAMPLE_MODEL} --concurrency 16 --max-failures 5",
         "hfmedia batch requests.jsonl -o out/ --sandbox --dry-run",
         "hfmedia batch - -o out/ --sandbox --json < prompts.txt",
     ),
@@ -28,7 +28,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hfmedia models --sandbox --task text-to-video",
         "hfmedia models --sandbox --search flux --json",
     ),
-    "providers": (f"hfmedia providers {FLUX} --sandbox",),
+    "providers": (f"hfmedia providers {EXAMPLE_MODEL} --sandbox",),
     "serve": (
         "hfmedia serve --sandbox",
         "hfmedia serve --config gateway.toml",
@@ -59,7 +59,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Page(TyperCommand):
+class CommandWithExamples(TyperCommand):
     """A command whose help ends with its examples."""
 
     def get_help_option(self, ctx: Any) -> Any:
@@ -74,16 +74,16 @@ class Page(TyperCommand):
         super().format_help(ctx, formatter)
         name = ctx.command_path.partition(" ")[2]  # without the program's: ``jobs show``
         typer.echo("Examples:\n\n" + "".join(f"  {line}\n" for line in EXAMPLES[name]))
-        self.tell_more()
+        self.write_extra_help()
 
-    def tell_more(self) -> None:
+    def write_extra_help(self) -> None:
         """Nothing more, on most pages."""
 
 
-class SandboxPage(Page):
+class SandboxCommand(CommandWithExamples):
     """The sandbox's page, which ends with the table of faults; it is read only when somebody asks for it."""
 
-    def tell_more(self) -> None:
+    def write_extra_help(self) -> None:
         """Every fault, and how to order it."""
         from hfmedia.sandbox.faults import help_text
 

@@ -20,99 +20,101 @@ import typer
 
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError
 
-from . import INTERRUPTED
-from .voice import Voice
+from . import EXIT_INTERRUPTED
+from .voice import Reporter
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHOW_CURSOR = "\x1b[?25h"
 
 
-class Stop:
+class InterruptHandler:
     """What an interrupt does. ``gently`` is called by the first one; the second leaves without another word."""
 
     def __init__(self) -> None:
-        self.asked = False
-        self.gently: Callable[[], object] = lambda: None
+        self.interrupted = False
+        self.on_interrupt: Callable[[], object] = lambda: None
 
     def __call__(self) -> None:
         """An interrupt has come."""
-        if not self.asked:
-            self.asked = True
-            self.gently()
+        if not self.interrupted:
+            self.interrupted = True
+            self.on_interrupt()
             return
-        bye = "left at once: what a provider has accepted goes on there, and may be billed\n"
-        sys.stderr.write((SHOW_CURSOR + "\n" if sys.stderr.isatty() else "") + bye)
+        message = "left at once: what a provider has accepted goes on there, and may be billed\n"
+        sys.stderr.write((SHOW_CURSOR + "\n" if sys.stderr.isatty() else "") + message)
         sys.stderr.flush()
-        os._exit(INTERRUPTED)
+        os._exit(EXIT_INTERRUPTED)
 
-    def listen(self) -> None:
+    def install(self) -> None:
         """Hears the signals from now on, for as long as the loop runs."""
         loop = asyncio.get_running_loop()
 
-        def hear(number: int, frame: object) -> None:
+        def on_signal(number: int, frame: object) -> None:
             loop.call_soon_threadsafe(self)
 
         for number in SIGNALS:
             try:
                 loop.add_signal_handler(number, self)
             except NotImplementedError:  # Windows: its loop has no signals, but its process does
-                signal.signal(number, hear)
+                signal.signal(number, on_signal)
 
 
-Work = Callable[[Stop], Coroutine[Any, Any, int]]
+AsyncCommand = Callable[[InterruptHandler], Coroutine[Any, Any, int]]
 
 
-def run(work: Work, voice: Voice) -> NoReturn:
+def run(command: AsyncCommand, reporter: Reporter) -> NoReturn:
     """Runs the work to its end and leaves with the exit code that it, or its error, says."""
-    _hush()
+    _configure_logging()
     try:
         with asyncio.Runner() as runner:
-            code = runner.run(_heard(work))
+            code = runner.run(_run_with_signals(command))
     except HfmediaError as error:
-        code = _failed(error, voice)
+        code = _report_failure(error, reporter)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        code = _failed(JobCancelledError("interrupted before anything was sent; there is nothing to pay"), voice)
+        code = _report_failure(
+            JobCancelledError("interrupted before anything was sent; there is nothing to pay"), reporter
+        )
     except BrokenPipeError:
         code = 0  # the reader of our results has seen enough
     except Exception as error:
-        words = (
+        message = (
             f"unexpected: {type(error).__name__}: {error}. Run it again with HFMEDIA_DEBUG=1 and report what it says"
         )
-        wrong = HfmediaError(words)
-        wrong.__cause__ = error
-        code = _failed(wrong, voice)
+        unexpected_error = HfmediaError(message)
+        unexpected_error.__cause__ = error
+        code = _report_failure(unexpected_error, reporter)
     raise typer.Exit(code)
 
 
-async def _heard(work: Work) -> int:
-    stop = Stop()
-    task = asyncio.create_task(work(stop))
-    stop.gently = task.cancel
-    stop.listen()
+async def _run_with_signals(command: AsyncCommand) -> int:
+    interrupts = InterruptHandler()
+    task = asyncio.create_task(command(interrupts))
+    interrupts.on_interrupt = task.cancel
+    interrupts.install()
     return await task
 
 
-def _hush() -> None:
+def _configure_logging() -> None:
     """What libraries log is for whoever debugs; without a handler Python would print it between our lines."""
-    if _debugging():
+    if _is_debugging():
         logging.basicConfig(level=logging.DEBUG)
     elif not logging.getLogger().handlers:
         logging.getLogger().addHandler(logging.NullHandler())
 
 
-def _debugging() -> bool:
+def _is_debugging() -> bool:
     return os.environ.get("HFMEDIA_DEBUG") == "1"
 
 
-def _failed(error: HfmediaError, voice: Voice) -> int:
-    if _debugging():
+def _report_failure(error: HfmediaError, reporter: Reporter) -> int:
+    if _is_debugging():
         traceback.print_exception(error)
-    voice.error(error)
+    reporter.error(error)
     return error.exit_code
 
 
 @asynccontextmanager
-async def environment(sandbox: bool, voice: Voice) -> AsyncGenerator[Mapping[str, str], None]:
+async def command_environment(sandbox: bool, reporter: Reporter) -> AsyncGenerator[Mapping[str, str], None]:
     """The environment a command works in: the process's own, or that of a simulated world made for it alone.
 
     In the simulation nothing of the real environment is read: a real key can never buy anything there.
@@ -125,8 +127,8 @@ async def environment(sandbox: bool, voice: Voice) -> AsyncGenerator[Mapping[str
     async with AsyncExitStack() as stack:
         home = stack.enter_context(TemporaryDirectory(prefix="hfmedia-sandbox-", ignore_cleanup_errors=True))
         try:
-            world = await stack.enter_async_context(Sandbox(port=0))
+            simulation = await stack.enter_async_context(Sandbox(port=0))
         except ValueError as error:
             raise InvalidRequestError(f"HFMEDIA_SANDBOX_FAULTS cannot be ordered: {error}") from error
-        voice.note("sandbox: a simulation on this machine; its pictures are drawn here, and nothing is paid.")
-        yield {**world.environment, "HFMEDIA_HOME": home}
+        reporter.info("sandbox: a simulation on this machine; its pictures are drawn here, and nothing is paid.")
+        yield {**simulation.environment, "HFMEDIA_HOME": home}

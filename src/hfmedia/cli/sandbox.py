@@ -28,36 +28,38 @@ def sandbox(
 
     from hfmedia.core.errors import InvalidRequestError
 
-    from .run import Stop, run
-    from .voice import Voice
+    from .run import InterruptHandler, run
+    from .voice import Reporter
 
-    voice = Voice(quiet=quiet)
+    reporter = Reporter(quiet=quiet)
 
-    async def work(stop: Stop) -> int:
+    async def command(interrupts: InterruptHandler) -> int:
         from hfmedia.sandbox import Sandbox
 
-        world = Sandbox(host=host, port=port, speed=speed, faults=fault or ())
-        over = asyncio.Event()
-        stop.gently = over.set
+        simulation = Sandbox(host=host, port=port, speed=speed, faults=fault or ())
+        interrupted = asyncio.Event()
+        interrupts.on_interrupt = interrupted.set
         try:
-            await world.__aenter__()
+            await simulation.__aenter__()
         except ValueError as error:
             raise InvalidRequestError(f"{error}; `hfmedia sandbox --help` shows what can be ordered") from error
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise InvalidRequestError(f"cannot serve at {host}:{port}: {reason}; choose another --port") from error
         try:
-            voice.note(f"sandbox: a simulation at {world.url}; its pictures are drawn here, and nothing is paid.")
-            voice.note(f"Stop it with Ctrl-C or `kill {os.getpid()}`. Point any client at it with:")
-            for name, value in world.environment.items():
-                voice.result(f"export {name}={shlex.quote(value)}")
+            reporter.info(
+                f"sandbox: a simulation at {simulation.url}; its pictures are drawn here, and nothing is paid."
+            )
+            reporter.info(f"Stop it with Ctrl-C or `kill {os.getpid()}`. Point any client at it with:")
+            for name, value in simulation.environment.items():
+                reporter.result(f"export {name}={shlex.quote(value)}")
             _close_stdout()
-            await over.wait()
+            await interrupted.wait()
         finally:
-            await world.__aexit__(None, None, None)
+            await simulation.__aexit__(None, None, None)
         return 0
 
-    run(work, voice)
+    run(command, reporter)
 
 
 def _close_stdout() -> None:
@@ -65,6 +67,6 @@ def _close_stdout() -> None:
     if sys.stdout.isatty():
         return
     sys.stdout.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.close(devnull)

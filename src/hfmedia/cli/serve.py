@@ -15,11 +15,13 @@ import typer
 if TYPE_CHECKING:
     from hfmedia.server.config import Config
 
-    from .voice import Voice
+    from .voice import Reporter
 
-NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "fastapi_offline")
-GRACE = 70  # seconds that requests may still take when the gateway is told to stop: it waits as long for providers
-KEEP_ALIVE = 75  # seconds; longer than the proxies in front keep theirs
+REQUIRED_MODULES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "fastapi_offline")
+SHUTDOWN_GRACE_PERIOD = (
+    70  # seconds that requests may still take when the gateway is told to stop: it waits as long for providers
+)
+KEEPALIVE_TIMEOUT = 75  # seconds; longer than the proxies in front keep theirs
 BACKLOG = 2048  # connections that may wait to be accepted
 
 
@@ -41,60 +43,62 @@ def serve(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar="", help="Write no line of each request.")] = False,
 ) -> None:
     """Serve OpenAI's images and videos API, with the models on Hugging Face Inference Providers behind it."""
-    from .run import Stop, environment, run
-    from .voice import Voice
+    from .run import InterruptHandler, command_environment, run
+    from .voice import Reporter
 
-    voice = Voice()
+    reporter = Reporter()
     flags = {"host": host, "port": port, "public_url": public_url, "root_path": root_path}
     flags["trusted_proxies"] = tuple(trust_proxy) if trust_proxy else None  # type: ignore[assignment]
 
-    async def work(stop: Stop) -> int:
-        told = _config(config, flags)
-        async with environment(sandbox, voice) as environ:
-            return await _serve(told, environ, sandbox=sandbox, quiet=quiet, stop=stop, voice=voice)
+    async def command(interrupts: InterruptHandler) -> int:
+        gateway_config = _load_config(config, flags)
+        async with command_environment(sandbox, reporter) as environ:
+            return await _serve(
+                gateway_config, environ, sandbox=sandbox, quiet=quiet, interrupts=interrupts, reporter=reporter
+            )
 
-    run(work, voice)
+    run(command, reporter)
 
 
-def _config(path: Path | None, flags: Mapping[str, Any]) -> Config:
+def _load_config(path: Path | None, flags: Mapping[str, Any]) -> Config:
     from hfmedia.core.errors import InvalidRequestError
 
-    for name in NEEDED:
+    for name in REQUIRED_MODULES:
         if find_spec(name) is None:
             raise InvalidRequestError(f'the gateway needs {name}, which comes with `pip install "hfmedia[server]"`')
-    from hfmedia.server.config import read_config
+    from hfmedia.server.config import load_config
 
-    return read_config(path, **flags)
+    return load_config(path, **flags)
 
 
 async def _serve(
-    config: Config, environ: Mapping[str, str], *, sandbox: bool, quiet: bool, stop: Any, voice: Voice
+    config: Config, environ: Mapping[str, str], *, sandbox: bool, quiet: bool, interrupts: Any, reporter: Reporter
 ) -> int:
     import uvicorn
 
     from hfmedia.core.errors import HfmediaError
     from hfmedia.server.app import create_app
-    from hfmedia.server.entrance.patience import Patient
+    from hfmedia.server.entrance.patience import HeaderTimeoutProtocol
 
     app = create_app(config, environ, sandbox=sandbox)
     gateway = app.state.gateway
     try:
-        keyed = _check(gateway)
-        _listen_to_logs(quiet)
-        listening = _bound(config)
+        requires_keys = _check_access(gateway)
+        _configure_logging(quiet)
+        listener = _bind_socket(config)
     except BaseException:
         await gateway.abandon()
         raise
-    address = f"http://{_named(listening.getsockname())}{config.root_path}"
+    address = f"http://{_format_address(listener.getsockname())}{config.root_path}"
     settings = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
-        http=Patient,
+        http=HeaderTimeoutProtocol,
         server_header=False,
         ws="none",
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=KEEPALIVE_TIMEOUT,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_PERIOD,
         backlog=BACKLOG,
         proxy_headers=False,
     )
@@ -109,82 +113,88 @@ async def _serve(
             """Serves; then says where."""
             await super().startup(sockets)
             if self.started:
-                _say(address, config.public_url, keyed=keyed, sandbox=sandbox, voice=voice)
+                _print_ready(
+                    address, config.public_url, requires_keys=requires_keys, sandbox=sandbox, reporter=reporter
+                )
 
     server = Server(settings)
 
-    def leave() -> None:
-        voice.note("stopping: jobs go on at their providers, and the next start takes them up")
+    def shut_down() -> None:
+        reporter.info("stopping: jobs go on at their providers, and the next start takes them up")
         gateway.stopping()
         server.should_exit = True
 
-    stop.gently = leave
-    await server._serve([listening])  # pyright: ignore[reportPrivateUsage] - ``serve`` would take the signals away
+    interrupts.gently = shut_down
+    await server._serve([listener])  # pyright: ignore[reportPrivateUsage] - ``serve`` would take the signals away
     if not server.started:
         raise HfmediaError("the gateway could not start; the lines above say why")
     return 0
 
 
-def _check(gateway: Any) -> bool:
+def _check_access(gateway: Any) -> bool:
     """Whether callers need keys; InvalidRequestError or MissingAuthError when it cannot be served like this."""
     from hfmedia.core.errors import InvalidRequestError
-    from hfmedia.core.request import Choice
-    from hfmedia.routing import check_credential
-    from hfmedia.server.entrance.gate import must_have_keys
+    from hfmedia.core.request import ModelSpec
+    from hfmedia.routing import require_credential
+    from hfmedia.server.entrance.gate import requires_api_keys
 
-    keyed = bool(gateway.book.ever_keyed())
-    if must_have_keys(gateway.config.host) and not keyed and not gateway.config.caller_tokens:
+    requires_keys = bool(gateway.book.ever_keyed())
+    if requires_api_keys(gateway.config.host) and not requires_keys and not gateway.config.caller_tokens:
         raise InvalidRequestError(
             f"listening at {gateway.config.host} would let everybody in who can reach it, and there are no keys: make "
             "one with `hfmedia keys make NAME`, or listen at 127.0.0.1"
         )
     if not gateway.config.caller_tokens:
-        check_credential(Choice(""), gateway.client.settings)
-    return keyed
+        require_credential(ModelSpec(""), gateway.client.settings)
+    return requires_keys
 
 
-def _bound(config: Config) -> Any:
+def _bind_socket(config: Config) -> Any:
     """The socket that it listens at; InvalidRequestError when it cannot be had."""
     import socket
 
     from hfmedia.core.errors import InvalidRequestError
 
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle's delay on
+    listener = socket.socket(
+        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # named, or asyncio leaves Nagle's delay on
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((config.host.strip("[]"), config.port))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.host.strip("[]"), config.port))
     except OSError as error:
-        made.close()
+        listener.close()
         reason = (error.strerror or str(error)).lower()
         raise InvalidRequestError(
             f"cannot listen at {config.host}:{config.port}: {reason}; choose another --port or --host"
         ) from None
-    return made
+    return listener
 
 
-def _named(address: tuple[Any, ...]) -> str:
+def _format_address(address: tuple[Any, ...]) -> str:
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
-def _say(address: str, public: str | None, *, keyed: bool, sandbox: bool, voice: Voice) -> None:
-    who = "callers need a gateway key" if keyed else "no keys were made, so it serves this machine alone"
-    who = f"its callers know it as {public}; {who}" if public else who
-    voice.note(f"gateway: {address}/v1 for OpenAI clients, {address}/docs describes it; {who}.")
+def _print_ready(
+    address: str, public_url: str | None, *, requires_keys: bool, sandbox: bool, reporter: Reporter
+) -> None:
+    access = "callers need a gateway key" if requires_keys else "no keys were made, so it serves this machine alone"
+    access = f"its callers know it as {public_url}; {access}" if public_url else access
+    reporter.info(f"gateway: {address}/v1 for OpenAI clients, {address}/docs describes it; {access}.")
     if sandbox:
-        voice.note("Everything it makes is a simulation.")
-    voice.result(address)
+        reporter.info("Everything it makes is a simulation.")
+    reporter.result(address)
 
 
-def _listen_to_logs(quiet: bool) -> None:
+def _configure_logging(quiet: bool) -> None:
     """Its log goes to stderr, one JSON object a line."""
     import logging
 
-    from hfmedia.server.watching.logs import Lines
+    from hfmedia.server.watching.logs import JsonFormatter
 
     handler = logging.StreamHandler()
-    handler.setFormatter(Lines())
+    handler.setFormatter(JsonFormatter())
     for name, level in (("hfmedia.server", logging.WARNING if quiet else logging.INFO), ("uvicorn", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -16,17 +16,17 @@ from msgspec import structs
 
 from hfmedia.client import MediaClient
 from hfmedia.core.errors import HfmediaError, InDoubtError, InvalidRequestError, ProviderError
-from hfmedia.core.job import Job, Stopped
+from hfmedia.core.job import Job, CancelledEntry
 from hfmedia.engine import Event, JobFailed
-from hfmedia.store.facts import plain as cleaned
+from hfmedia.store.facts import to_plain_json as to_plain_json
 
 from . import story
-from .browse import find, opened, stand
-from .make import see_through
-from .run import Stop, run
-from .voice import Voice
+from .browse import find_job_id, open_client, load_snapshots
+from .make import stream_events
+from .run import InterruptHandler, run
+from .voice import Reporter
 
-AT_ONCE = 100  # jobs carried side by side; as many as one call may ask for
+RESUME_CONCURRENCY = 100  # jobs carried side by side; as many as one call may ask for
 Decision = Literal["resend", "drop", "ask"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
@@ -34,69 +34,75 @@ DECISIONS: tuple[Decision, ...] = get_args(Decision)
 # -- resume -----------------------------------------------------------------------------------------------------------
 
 
-def carry_on(ids: Sequence[str], *, every: bool, output: str | None, proxy: str | None, voice: Voice) -> NoReturn:
+def resume_jobs(
+    ids: Sequence[str], *, all_jobs: bool, output: str | None, proxy: str | None, reporter: Reporter
+) -> NoReturn:
     """Carries jobs on and leaves with the exit code that generate would have."""
 
-    async def work(stop: Stop) -> int:
-        if ids and every:
+    async def command(interrupts: InterruptHandler) -> int:
+        if ids and all_jobs:
             raise InvalidRequestError("name jobs, or say --all; both together mean nothing")
-        async with opened(proxy) as client:
+        async with open_client(proxy) as client:
             if ids:
-                named = list(dict.fromkeys([await find(client, text) for text in ids]))
-                jobs = [await client.engine.job(job_id) for job_id in named]
+                job_ids = list(dict.fromkeys([await find_job_id(client, text) for text in ids]))
+                jobs = [await client.engine.get_job(job_id) for job_id in job_ids]
             else:
-                jobs = await _unfinished(client, voice)
+                jobs = await _resumable_jobs(client, reporter)
             if not jobs:
-                await _say_idle(client, voice)
+                await _print_nothing_to_resume(client, reporter)
                 return 0
             unsent = sum(job.state in ("new", "ready") for job in jobs)
             if unsent:
-                voice.note(
+                reporter.info(
                     f"of {len(jobs)} to carry on, {unsent} not sent before {'is' if unsent == 1 else 'are'} sent now"
                 )
-            begun = {index: job.id for index, job in enumerate(jobs)}
-            told = side_by_side(client, list(begun.values()), output)
-            return await see_through(client, told, len(jobs), begun=begun, stop=stop, voice=voice)
+            started_jobs = {index: job.id for index, job in enumerate(jobs)}
+            events = resume_concurrently(client, list(started_jobs.values()), output)
+            return await stream_events(
+                client, events, len(jobs), started_jobs=started_jobs, interrupts=interrupts, reporter=reporter
+            )
 
-    run(work, voice)
+    run(command, reporter)
 
 
-async def _unfinished(client: MediaClient, voice: Voice) -> list[Job]:
+async def _resumable_jobs(client: MediaClient, reporter: Reporter) -> list[Job]:
     """The jobs that can be carried on; one of which nothing can come any more is told of, and left alone."""
-    found = await stand(client, await client.unfinished())
-    for one in found:
-        if why := story.lost(one):
-            voice.warning(f"job {one.job.id} is left alone: {why}")
-    return [one.job for one in found if not story.lost(one)]
+    snapshots = await load_snapshots(client, await client.resumable_jobs())
+    for snapshot in snapshots:
+        if reason := story.unrecoverable_reason(snapshot):
+            reporter.warning(f"job {snapshot.job.id} is left alone: {reason}")
+    return [snapshot.job for snapshot in snapshots if not story.unrecoverable_reason(snapshot)]
 
 
-async def _say_idle(client: MediaClient, voice: Voice) -> None:
+async def _print_nothing_to_resume(client: MediaClient, reporter: Reporter) -> None:
     """There is nothing to carry on; but there may be doubts, which only a person can settle."""
-    voice.note("nothing to carry on: no job is unfinished that nobody carries")
-    for one in await stand(client, await client.jobs(states=["doubt"])):
-        voice.note(f"job {one.job.id} is in doubt: {story.next_step(one)}")
+    reporter.info("nothing to carry on: no job is unfinished that nobody carries")
+    for snapshot in await load_snapshots(client, await client.jobs(states=["doubt"])):
+        reporter.info(f"job {snapshot.job.id} is in doubt: {story.next_step(snapshot)}")
 
 
-async def side_by_side(client: MediaClient, ids: Sequence[str], output: str | None) -> AsyncGenerator[Event, None]:
+async def resume_concurrently(
+    client: MediaClient, ids: Sequence[str], output: str | None
+) -> AsyncGenerator[Event, None]:
     """The events of several jobs as they happen, each under its place in the list."""
-    told: asyncio.Queue[Event | None] = asyncio.Queue()
-    room = asyncio.Semaphore(AT_ONCE)
+    queue: asyncio.Queue[Event | None] = asyncio.Queue()
+    semaphore = asyncio.Semaphore(RESUME_CONCURRENCY)
 
-    async def carry(index: int, job_id: str) -> None:
+    async def resume_one(index: int, job_id: str) -> None:
         try:
-            async with room, aclosing(client.resume_events(job_id, output=output)) as events:
+            async with semaphore, aclosing(client.resume_stream(job_id, output=output)) as events:
                 async for event in events:
-                    told.put_nowait(structs.replace(event, index=index))
+                    queue.put_nowait(structs.replace(event, index=index))
         except HfmediaError as error:  # before it began: another process carries it, say
             error.job_id = error.job_id or job_id
-            told.put_nowait(JobFailed(job_id=job_id, index=index, error=error))
+            queue.put_nowait(JobFailed(job_id=job_id, index=index, error=error))
         finally:
-            told.put_nowait(None)
+            queue.put_nowait(None)
 
-    tasks = [asyncio.create_task(carry(index, job_id)) for index, job_id in enumerate(ids)]
+    tasks = [asyncio.create_task(resume_one(index, job_id)) for index, job_id in enumerate(ids)]
     try:
         for _ in tasks:
-            while (event := await told.get()) is not None:
+            while (event := await queue.get()) is not None:
                 yield event
         await asyncio.gather(*tasks)  # a defect of ours is not passed over in silence
     finally:
@@ -108,78 +114,86 @@ async def side_by_side(client: MediaClient, ids: Sequence[str], output: str | No
 # -- cancel -----------------------------------------------------------------------------------------------------------
 
 
-def stop_jobs(ids: Sequence[str], *, proxy: str | None, voice: Voice) -> NoReturn:
+def cancel_jobs(ids: Sequence[str], *, proxy: str | None, reporter: Reporter) -> NoReturn:
     """Stops jobs; exit code 0 when each has stopped or had ended, 6 where a provider may go on, 8 for a doubt."""
 
-    async def work(stop: Stop) -> int:
+    async def command(interrupts: InterruptHandler) -> int:
         codes: list[int] = []
-        async with opened(proxy) as client:
-            named = dict.fromkeys([await find(client, text) for text in ids])
-            for job_id in named:
-                before = await client.engine.job(job_id)
-                after = before if before.ended else await client.cancel(job_id)
-                facts = await client.story(job_id)
-                last = facts[-1] if isinstance(facts[-1], Stopped) else None
-                code, words = _stopped(before, after, last)
+        async with open_client(proxy) as client:
+            job_ids = dict.fromkeys([await find_job_id(client, text) for text in ids])
+            for job_id in job_ids:
+                before = await client.engine.get_job(job_id)
+                after = before if before.is_terminal else await client.cancel(job_id)
+                entries = await client.history(job_id)
+                cancel_entry = entries[-1] if isinstance(entries[-1], CancelledEntry) else None
+                code, description = _describe_cancel(before, after, cancel_entry)
                 codes.append(code)
-                told = {
+                outcome = {
                     "job_id": job_id,
                     "state": after.state,
-                    "reached": last.reached if last else None,
-                    "words": words,
+                    "reached": cancel_entry.provider_confirmed if cancel_entry else None,
+                    "words": description,
                 }
-                voice.result(told if voice.as_json else f"{job_id}: {words}")
+                reporter.result(outcome if reporter.as_json else f"{job_id}: {description}")
         return max(codes, default=0)
 
-    run(work, voice)
+    run(command, reporter)
 
 
-def _stopped(before: Job, after: Job, last: Stopped | None) -> tuple[int, str]:
+def _describe_cancel(before: Job, after: Job, cancel_entry: CancelledEntry | None) -> tuple[int, str]:
     """An exit code and a sentence for what came of a cancel."""
-    if before.ended:
-        return 0, f"{story.state(before)} already; there is nothing to stop"
-    step = story.next_step(story.Standing(job=after))
-    if last is not None:
-        return ProviderError.exit_code if last.reached is False else 0, f"cancelled: {story.stopped(last)}"
+    if before.is_terminal:
+        return 0, f"{story.state_label(before)} already; there is nothing to stop"
+    next_step = story.next_step(story.JobSnapshot(job=after))
+    if cancel_entry is not None:
+        return (
+            ProviderError.exit_code if cancel_entry.provider_confirmed is False else 0,
+            f"cancelled: {story.describe_cancellation(cancel_entry)}",
+        )
     if after.state == "doubt":
-        return InDoubtError.exit_code, f"in doubt, so nobody knows what to stop; {step}"
-    words = f"not stopped, it is {story.state(after)}"
-    return 0 if after.ended else ProviderError.exit_code, f"{words}; {step}" if step else words
+        return InDoubtError.exit_code, f"in doubt, so nobody knows what to stop; {next_step}"
+    description = f"not stopped, it is {story.state_label(after)}"
+    return (
+        0 if after.is_terminal else ProviderError.exit_code,
+        f"{description}; {next_step}" if next_step else description,
+    )
 
 
 # -- resolve ----------------------------------------------------------------------------------------------------------
 
 
-def settle_doubt(text: str, said: Sequence[str], *, proxy: str | None, yes: bool, voice: Voice) -> NoReturn:
+def resolve_job(text: str, decisions: Sequence[str], *, proxy: str | None, yes: bool, reporter: Reporter) -> NoReturn:
     """Settles a doubt as it was said, and tells what follows."""
-    decision: Decision | None = next((one for one in DECISIONS if [one] == list(said)), None)
+    decision: Decision | None = next((choice for choice in DECISIONS if [choice] == list(decisions)), None)
     question = f"Job {text} may have been accepted already; sent again, it may be paid twice. Let it be sent again?"
 
-    async def work(stop: Stop) -> int:
+    async def command(interrupts: InterruptHandler) -> int:
         if decision is None:
             raise InvalidRequestError("say one of --resend, --drop and --ask; `hfmedia jobs show ID` tells more")
-        async with opened(proxy) as client:
-            job = await client.resolve(await find(client, text), decision)
-            (one,) = await stand(client, [job])
-        if voice.as_json:
-            voice.result(cleaned(story.facts(one)))
+        async with open_client(proxy) as client:
+            job = await client.resolve(await find_job_id(client, text), decision)
+            (snapshot,) = await load_snapshots(client, [job])
+        if reporter.as_json:
+            reporter.result(to_plain_json(story.job_to_dict(snapshot)))
             return 0
-        known = {"resend": "it will be sent again", "drop": "dropped", "ask": f"{story.provider(job)} has it"}[decision]
-        step = story.next_step(one)
-        voice.result(f"{job.id}: {known}; {step}" if step else f"{job.id}: {known}")
+        outcome = {"resend": "it will be sent again", "drop": "dropped", "ask": f"{story.provider_label(job)} has it"}[
+            decision
+        ]
+        next_step = story.next_step(snapshot)
+        reporter.result(f"{job.id}: {outcome}; {next_step}" if next_step else f"{job.id}: {outcome}")
         return 0
 
-    if decision == "resend" and not yes and not agreed(question):
+    if decision == "resend" and not yes and not confirm(question):
         raise typer.Exit(InvalidRequestError.exit_code)
-    run(work, voice)
+    run(command, reporter)
 
 
-def agreed(question: str) -> bool:
+def confirm(question: str) -> bool:
     """Whether the person at the terminal says yes; where there is none to ask, the command itself was the word."""
-    return not watched() or typer.confirm(question, err=True)
+    return not is_interactive() or typer.confirm(question, err=True)
 
 
-def watched() -> bool:
+def is_interactive() -> bool:
     """Whether somebody can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
@@ -187,19 +201,21 @@ def watched() -> bool:
 # -- prune ------------------------------------------------------------------------------------------------------------
 
 
-def forget(before: str, *, yes: bool, voice: Voice) -> NoReturn:
+def prune_jobs(before: str, *, yes: bool, reporter: Reporter) -> NoReturn:
     """Forgets old jobs that have ended, and tells how many."""
 
-    async def work(stop: Stop) -> int:
-        async with opened() as client:
-            until = story.moment(before, client.engine.world.clock(), option="--before")
-            gone = await client.prune(until)
-        told: dict[str, Any] = {"pruned": gone, "before": story.iso(until)}
-        jobs = f"{gone} job{'' if gone == 1 else 's'}"
-        voice.result(told if voice.as_json else f"forgot {jobs} that had ended before {story.clock(until)}")
+    async def command(interrupts: InterruptHandler) -> int:
+        async with open_client() as client:
+            cutoff = story.parse_when(before, client.engine.deps.clock(), option="--before")
+            pruned = await client.prune(cutoff)
+        result: dict[str, Any] = {"pruned": pruned, "before": story.format_iso(cutoff)}
+        count_text = f"{pruned} job{'' if pruned == 1 else 's'}"
+        reporter.result(
+            result if reporter.as_json else f"forgot {count_text} that had ended before {story.format_time(cutoff)}"
+        )
         return 0
 
     question = f"Forget every job that has ended and was last touched before {before}? Media files stay."
-    if not yes and not agreed(question):
+    if not yes and not confirm(question):
         raise typer.Exit(InvalidRequestError.exit_code)
-    run(work, voice)
+    run(command, reporter)

@@ -19,7 +19,7 @@ from hfmedia.engine.events import (
     Event,
     JobFailed,
     MediaReady,
-    Moved,
+    FailedOver,
     Queued,
     Retrying,
     Running,
@@ -27,7 +27,7 @@ from hfmedia.engine.events import (
     Submitting,
 )
 
-from .voice import Tone, Voice, plain
+from .voice import Severity, Reporter, strip_control
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from hfmedia.core.errors import HfmediaError
     from hfmedia.store import Media
 
-STATE_WIDTH = 44  # characters of a job's state: with its number, provider, bar and clock it fits into 80 columns
+STATUS_WIDTH = 44  # characters of a job's state: with its number, provider, bar and clock it fits into 80 columns
 BAR_WIDTH = 12
-ALMOST = 0.99  # of a bar, until the file is there; a full one would stop its clock
+MAX_INCOMPLETE_PROGRESS = 0.99  # of a bar, until the file is there; a full one would stop its clock
 
 
-def words(event: Event) -> str:
+def describe_event(event: Event) -> str:
     """What a job is doing, in a few words."""
     match event:
         case Started():
@@ -53,28 +53,28 @@ def words(event: Event) -> str:
         case Queued(position=position):
             return "queued" if position is None else f"queued, {ordinal(position)}"
         case Running(fraction=fraction, message=message):
-            return " ".join(("running", *_percent(fraction), *((message or "").split())))
-        case Retrying(after=after, reason=reason):
+            return " ".join(("running", *_format_percent(fraction), *((message or "").split())))
+        case Retrying(delay=after, reason=reason):
             return f"again in {after:.0f} s: {reason}"
-        case Moved(before=before):
-            return f"moved here from {before}"
+        case FailedOver(previous_provider=previous):
+            return f"moved here from {previous}"
         case Downloading(received=received, total=total):
             return f"downloading {megabytes(received, total)}"
         case MediaReady(media=media):
             return f"done: {media.path.name}"
         case JobFailed(error=error):
-            return fault(error)
+            return describe_error_kind(error)
         case _:
             return ""
 
 
-def fault(error: HfmediaError) -> str:
+def describe_error_kind(error: HfmediaError) -> str:
     """The sort of an error in two words, by its class: ``content refused``, ``out of time``."""
     name = type(error).__name__.removesuffix("Error").removeprefix("Hfmedia")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower() or "failed"
 
 
-def _percent(fraction: float | None) -> tuple[str, ...]:
+def _format_percent(fraction: float | None) -> tuple[str, ...]:
     return () if fraction is None else (f"{fraction:.0%}".replace("%", " %"),)
 
 
@@ -91,7 +91,7 @@ def megabytes(received: int, total: int | None) -> str:
     return f"{received / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{received / 1e6:.1f} MB"
 
 
-def _fraction(event: Event) -> float | None:
+def _progress_fraction(event: Event) -> float | None:
     """How much of the present step is done, 0 to 1; None where nobody can tell."""
     match event:
         case Running(fraction=fraction):
@@ -106,140 +106,142 @@ def _fraction(event: Event) -> float | None:
             return None
 
 
-def costs(known: Iterable[Cost | None]) -> str:
+def format_costs(reported: Iterable[Cost | None]) -> str:
     """The cost of several results: a sum for each unit, and how many told none. An unknown cost is never a zero."""
-    sums: dict[str, float] = {}
-    silent = 0
-    for cost in known:
+    totals: dict[str, float] = {}
+    unreported = 0
+    for cost in reported:
         if cost is None:
-            silent += 1
+            unreported += 1
         else:
-            sums[cost.unit] = sums.get(cost.unit, 0.0) + cost.amount
-    if not sums:
+            totals[cost.unit] = totals.get(cost.unit, 0.0) + cost.amount
+    if not totals:
         return "cost not told"
-    parts = [f"${amount:.6g}" if unit == "USD" else f"{amount:.6g} {unit}" for unit, amount in sums.items()]
-    return f"cost {' + '.join(parts)}" + (f" (and {silent} not told)" if silent else "")
+    parts = [f"${amount:.6g}" if unit == "USD" else f"{amount:.6g} {unit}" for unit, amount in totals.items()]
+    return f"cost {' + '.join(parts)}" + (f" (and {unreported} not told)" if unreported else "")
 
 
-class Tally:
+class RunSummary:
     """What came of a run: the media by output, the errors by output, and the seconds it took."""
 
     def __init__(self) -> None:
-        self.made: dict[int, list[Media]] = {}
-        self.failed: dict[int, HfmediaError] = {}
-        self._began = time.monotonic()
+        self.media_by_output: dict[int, list[Media]] = {}
+        self.errors_by_output: dict[int, HfmediaError] = {}
+        self._started_at = time.monotonic()
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Counts what ends a job."""
         if isinstance(event, MediaReady):
-            self.made.setdefault(event.index, []).append(event.media)
+            self.media_by_output.setdefault(event.index, []).append(event.media)
         elif isinstance(event, JobFailed):
-            self.failed[event.index] = event.error
+            self.errors_by_output[event.index] = event.error
 
-    def line(self) -> str:
+    def summary_line(self) -> str:
         """The totals in one line."""
-        media = [one for some in self.made.values() for one in some]
+        media = [item for outputs in self.media_by_output.values() for item in outputs]
         parts = [f"{len(media)} made"]
-        parts += [f"{len(self.failed)} failed"] if self.failed else []
-        parts += [costs(one.cost for one in media)] if media else []
-        return f"{', '.join(parts)}, {time.monotonic() - self._began:.1f} s"
+        parts += [f"{len(self.errors_by_output)} failed"] if self.errors_by_output else []
+        parts += [format_costs(item.cost for item in media)] if media else []
+        return f"{', '.join(parts)}, {time.monotonic() - self._started_at:.1f} s"
 
 
-class Unseen:
+class NullProgress:
     """Progress that nobody watches: only the results are said."""
 
-    def __init__(self, voice: Voice) -> None:
-        self.voice = voice
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
 
-    def hear(self, event: Event) -> None:
+    def update(self, event: Event) -> None:
         """Nothing is shown."""
 
     def result(self, line: str | Mapping[str, Any]) -> None:
         """One result, on stdout."""
-        self.voice.result(line)
+        self.reporter.result(line)
 
     def close(self, totals: str) -> None:
         """The end; where nobody watches, nobody counts."""
 
 
-class Bars(Unseen):
+class JobBars(NullProgress):
     """Progress on a terminal: one line per job while they run, and the totals at the end."""
 
-    def __init__(self, voice: Voice, n: int) -> None:
-        super().__init__(voice)
+    def __init__(self, reporter: Reporter, n: int) -> None:
+        super().__init__(reporter)
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
         from rich.table import Column
 
         self._n = n
-        self._rows: dict[int, TaskID] = {}
+        self._task_ids: dict[int, TaskID] = {}
         self._providers: dict[int, str] = {}
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        state = Column(no_wrap=True, overflow="ellipsis", min_width=12, max_width=STATE_WIDTH)
+        status_column = Column(no_wrap=True, overflow="ellipsis", min_width=12, max_width=STATUS_WIDTH)
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             TextColumn("{task.fields[provider]}", style="cyan", markup=False),
             BarColumn(bar_width=BAR_WIDTH),
-            TextColumn("{task.fields[state]}", markup=False, table_column=state),
+            TextColumn("{task.fields[state]}", markup=False, table_column=status_column),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
             redirect_stdout=False,  # stdout may be a pipe, and results belong there
             redirect_stderr=False,
         )
-        self._both = sys.stdout.isatty()
-        self._before, voice.write = voice.write, self._write
+        self._shares_terminal = sys.stdout.isatty()
+        self._previous_write, reporter.write = reporter.write, self._write
         self._progress.start()
 
-    def hear(self, event: Event) -> None:
+    def update(self, event: Event) -> None:
         """The job's line says what it does now."""
-        row = self._rows.get(event.index)
-        if row is None:
-            row = self._progress.add_task(f"{event.index + 1}/{self._n}", total=None, provider="", state="")
-            self._rows[event.index] = row
-        fraction, ended = _fraction(event), isinstance(event, MediaReady | JobFailed)
-        provider = plain(getattr(event, "provider", "") or self._providers.get(event.index, ""))
+        task_id = self._task_ids.get(event.index)
+        if task_id is None:
+            task_id = self._progress.add_task(f"{event.index + 1}/{self._n}", total=None, provider="", state="")
+            self._task_ids[event.index] = task_id
+        fraction, is_finished = _progress_fraction(event), isinstance(event, MediaReady | JobFailed)
+        provider = strip_control(getattr(event, "provider", "") or self._providers.get(event.index, ""))
         self._providers[event.index] = provider
-        state = plain(words(event)).replace("\n", " ")
-        self._progress.update(row, provider=provider, state=state)
+        status = strip_control(describe_event(event)).replace("\n", " ")
+        self._progress.update(task_id, provider=provider, state=status)
         if fraction is not None:  # until then the bar has no total and swings to and fro
-            self._progress.update(row, total=1.0, completed=fraction if ended else min(fraction, ALMOST))
-        if ended:
-            self._progress.stop_task(row)
+            self._progress.update(
+                task_id, total=1.0, completed=fraction if is_finished else min(fraction, MAX_INCOMPLETE_PROGRESS)
+            )
+        if is_finished:
+            self._progress.stop_task(task_id)
 
     def result(self, line: str | Mapping[str, Any]) -> None:
         """One result on stdout; the bars step aside when both are the same terminal."""
-        if not self._both:
-            self.voice.result(line)
+        if not self._shares_terminal:
+            self.reporter.result(line)
             return
         self._progress.stop()
-        self.voice.result(line)
+        self.reporter.result(line)
         self._progress.start()
 
     def close(self, totals: str) -> None:
         """The last state of each job stays on the screen, and the totals below."""
         self._progress.live.transient = False
         self._progress.stop()
-        self.voice.write = self._before
+        self.reporter.write = self._previous_write
         if totals:
-            self.voice.note(totals)
+            self.reporter.info(totals)
 
-    def _write(self, text: str, tone: Tone) -> None:
+    def _write(self, text: str, severity: Severity) -> None:
         """A line above the bars, its first word in colour."""
         from rich.text import Text
 
-        style = {"note": "dim", "warning": "yellow", "error": "red"}[tone]
+        style = {"note": "dim", "warning": "yellow", "error": "red"}[severity]
         head, colon, rest = text.partition(":")
         line = Text.assemble((head + colon, style), rest) if colon else Text(text, style=style)
         self._console.print(line, soft_wrap=True)
 
 
-def progress(voice: Voice, n: int, *, watched: bool) -> Unseen:
+def job_progress(reporter: Reporter, n: int, *, interactive: bool) -> NullProgress:
     """How progress is shown: bars where a person watches, else nothing."""
-    return Bars(voice, n) if watched and not voice.quiet else Unseen(voice)
+    return JobBars(reporter, n) if interactive and not reporter.quiet else NullProgress(reporter)
 
 
-def relative(path: Path) -> str:
+def relative_path(path: Path) -> str:
     """A path as a shell user would write it: from the current folder where it lies below it."""
     try:
         return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from .request import Request, Task
+from .request import GenerationRequest, Task
 
 
 class Lora(Struct, frozen=True):
@@ -46,7 +46,7 @@ class Route(Struct, frozen=True, kw_only=True):
     lora: Lora | None = None
 
 
-class Handle(Struct, frozen=True, omit_defaults=True):
+class JobHandle(Struct, frozen=True, omit_defaults=True):
     """What a provider gave us to ask again: its id of the job, and which of its addresses comes next.
 
     ``path`` is a path on the route's base URL where a provider names its own addresses; ``stage`` is the provider
@@ -55,35 +55,35 @@ class Handle(Struct, frozen=True, omit_defaults=True):
 
     id: str
     stage: str = "status"
-    path: str | None = None
+    job_path: str | None = None
 
 
 class Submit(Struct, frozen=True):
     """Ask a provider to make something: the one ask that costs money. The request must be fitted already."""
 
-    request: Request
+    request: GenerationRequest
 
 
-class Check(Struct, frozen=True):
+class Poll(Struct, frozen=True):
     """Ask how a job stands, or for its result: free, and safe to repeat."""
 
-    handle: Handle
+    handle: JobHandle
 
 
 class Cancel(Struct, frozen=True):
     """Ask a provider to stop a job."""
 
-    handle: Handle
+    handle: JobHandle
 
 
-class Find(Struct, frozen=True):
+class Lookup(Struct, frozen=True):
     """Ask a provider whether it has a job for this request, sent after ``since`` (unix seconds): free."""
 
-    request: Request
-    since: float
+    request: GenerationRequest
+    submitted_after: float
 
 
-Ask = Submit | Check | Cancel | Find
+Operation = Submit | Poll | Cancel | Lookup
 
 
 class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -116,8 +116,8 @@ class Output(Struct, frozen=True, kw_only=True):
     nsfw: bool = False
 
     def __repr__(self) -> str:
-        what = f"{len(self.data)} bytes" if self.data is not None else (self.url or "")[:200]
-        return f"Output({what})"
+        summary = f"{len(self.data)} bytes" if self.data is not None else (self.url or "")[:200]
+        return f"Output({summary})"
 
 
 class Pending(Struct, frozen=True, kw_only=True):
@@ -126,12 +126,12 @@ class Pending(Struct, frozen=True, kw_only=True):
     ``after`` is in seconds: 0 means at once (a next address is known to be ready), None leaves the pace to the asker.
     """
 
-    handle: Handle
-    after: float | None = None
+    handle: JobHandle
+    poll_after: float | None = None
     progress: Progress | None = None
 
 
-class Finished(Struct, frozen=True, kw_only=True):
+class Completed(Struct, frozen=True, kw_only=True):
     """Done: the outputs, and whatever the provider told of how they came to be."""
 
     outputs: tuple[Output, ...]
@@ -159,7 +159,7 @@ FailureKind = Literal[
 ]
 
 
-class Failed(Struct, frozen=True, kw_only=True):
+class Failure(Struct, frozen=True, kw_only=True):
     """Not done, and why. What follows from it is decided elsewhere (see verdict.py).
 
     ``retry_after`` is in seconds; ``retry_at`` is the text of a date where the provider gave a date instead.
@@ -174,11 +174,11 @@ class Failed(Struct, frozen=True, kw_only=True):
     raw: bytes = b""
 
 
-class Cancelled(Struct, frozen=True):
+class CancelResult(Struct, frozen=True):
     """The provider's answer to a cancel: whether it will stop, in its words."""
 
-    stopped: bool
+    confirmed: bool
     message: str = ""
 
 
-Answer = Pending | Finished | Failed | Cancelled
+OperationResult = Pending | Completed | Failure | CancelResult

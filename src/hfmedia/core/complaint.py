@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .answers import Failed, FailureKind, Route
-from .errors import HfmediaError, UnreadableReplyError
-from .verdict import ERRORS
-from .wire import RAW_LIMIT
+from .answers import Failure, FailureKind, Route
+from .errors import HfmediaError, InvalidResponseError
+from .verdict import ERROR_CLASSES
+from .wire import MAX_RAW_BYTES
 
-WHAT: dict[FailureKind, str] = {
+DESCRIPTIONS: dict[FailureKind, str] = {
     "unsent": "could not be reached, nothing was sent",
     "lost": "was sent the request, and no complete answer came: it may or may not have been accepted and billed",
     "unreadable": "accepted the request, but its answer could not be understood, and it may be billed",
@@ -28,7 +28,7 @@ WHAT: dict[FailureKind, str] = {
     "gone": "no longer has the job or its result",
 }
 
-NEXT: dict[FailureKind, str] = {
+HINTS: dict[FailureKind, str] = {
     "unsent": "Check the network and the proxy with `hfmedia doctor`, then try again.",
     "lost": "It is never sent again by itself. Look at the provider's own dashboard, then decide: "
     "`hfmedia jobs resolve {job} --resend` or `--drop`.",
@@ -45,10 +45,10 @@ NEXT: dict[FailureKind, str] = {
     "gone": "It can only be made again.",
 }
 
-STANDS = "Job {job} still stands: `hfmedia jobs resume {job}` carries it on, without paying again."
+RESUME_HINT = "Job {job} still stands: `hfmedia jobs resume {job}` carries it on, without paying again."
 
 # While a job runs, the same kinds of trouble are about asking for it, not about buying it.
-ASKING: dict[FailureKind, str] = {
+POLL_DESCRIPTIONS: dict[FailureKind, str] = {
     "unsent": "could not be reached",
     "lost": "did not answer completely",
     "unreadable": "answered something that could not be understood",
@@ -57,37 +57,42 @@ ASKING: dict[FailureKind, str] = {
 }
 
 
-def sentence(failed: Failed, provider: str, *, asking: bool = False) -> str:
+def describe_failure(failure: Failure, provider: str, *, polling: bool = False) -> str:
     """One sentence on a failure: ``fal-ai refused the request: prompt is missing (HTTP 422)``."""
-    what = (ASKING if asking else {}).get(failed.kind) or WHAT[failed.kind]
-    status = f" (HTTP {failed.status})" if failed.status else ""
-    words = " ".join(failed.message.split())
-    return f"{provider} {what}{': ' + words if words else ''}{status}"
+    description = (POLL_DESCRIPTIONS if polling else {}).get(failure.kind) or DESCRIPTIONS[failure.kind]
+    status = f" (HTTP {failure.status})" if failure.status else ""
+    message = " ".join(failure.message.split())
+    return f"{provider} {description}{': ' + message if message else ''}{status}"
 
 
-def in_general(words: str, provider: str) -> str:
+def describe_without_provider_text(message: str, provider: str) -> str:
     """A sentence on a failure without the provider's own words, which may quote what was asked for."""
-    ours = (f"{provider} {what}" for what in (*WHAT.values(), *ASKING.values()))
-    return next((one for one in ours if words.startswith(one)), f"{provider} refused or failed a request")
+    descriptions = (
+        f"{provider} {description}" for description in (*DESCRIPTIONS.values(), *POLL_DESCRIPTIONS.values())
+    )
+    return next(
+        (candidate for candidate in descriptions if message.startswith(candidate)),
+        f"{provider} refused or failed a request",
+    )
 
 
-def complaint(
-    failed: Failed, route: Route, *, job_id: str, attempts: Sequence[str] = (), asking: bool = False
+def build_error(
+    failure: Failure, route: Route, *, job_id: str, attempts: Sequence[str] = (), polling: bool = False
 ) -> HfmediaError:
     """The error to raise for a failure, typed and worded. ``asking``: it met a job that runs, and that still runs."""
-    words = sentence(failed, route.provider, asking=asking)
-    follow = (STANDS if asking else NEXT[failed.kind]).replace("{job}", job_id)
-    error = ERRORS[failed.kind](
-        f"{words}. {follow}",
+    description = describe_failure(failure, route.provider, polling=polling)
+    hint = (RESUME_HINT if polling else HINTS[failure.kind]).replace("{job}", job_id)
+    error = ERROR_CLASSES[failure.kind](
+        f"{description}. {hint}",
         provider=route.provider,
         model=route.model,
         job_id=job_id,
-        status=failed.status,
-        code=failed.code,
+        status=failure.status,
+        code=failure.code,
         attempts=attempts,
     )
-    if asking:
+    if polling:
         error.retryable = True
-    if isinstance(error, UnreadableReplyError):
-        error.raw = failed.raw[:RAW_LIMIT]
+    if isinstance(error, InvalidResponseError):
+        error.raw = failure.raw[:MAX_RAW_BYTES]
     return error

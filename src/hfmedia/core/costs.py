@@ -14,12 +14,12 @@ from msgspec import Struct, field
 
 from .job import Job
 
-By = Literal["provider", "model", "day"]
-BYS: tuple[By, ...] = get_args(By)
-NOBODY = "(none)"  # the provider of a job that never had one
+CostGrouping = Literal["provider", "model", "day"]
+COST_GROUPINGS: tuple[CostGrouping, ...] = get_args(CostGrouping)
+NO_PROVIDER = "(none)"  # the provider of a job that never had one
 
 
-class Sum(Struct, frozen=True, kw_only=True):
+class CostSummary(Struct, frozen=True, kw_only=True):
     """The cost of some jobs.
 
     ``told`` holds what providers reported, added up by unit. Each of ``jobs`` is counted once in ``known`` (everything
@@ -29,13 +29,13 @@ class Sum(Struct, frozen=True, kw_only=True):
 
     name: str
     jobs: int = 0
-    told: dict[str, float] = field(default_factory=dict[str, float])
-    known: int = 0
-    unknown: int = 0
+    reported: dict[str, float] = field(default_factory=dict[str, float])
+    jobs_with_cost: int = 0
+    jobs_without_cost: int = 0
     free: int = 0
 
 
-class Tally:
+class CostAccumulator:
     """A sum that grows with each job told to it; the jobs themselves are not kept, so there may be any number."""
 
     def __init__(self) -> None:
@@ -44,53 +44,55 @@ class Tally:
 
     def add(self, job: Job) -> None:
         """Counts the job, and what its provider reported."""
-        self._counts[standing(job)] += 1
+        self._counts[cost_status(job)] += 1
         if job.cost is not None:
             self._amounts.setdefault(job.cost.unit, []).append(job.cost.amount)
 
-    def sum(self, name: str = "") -> Sum:
+    def summary(self, name: str = "") -> CostSummary:
         """The cost of all that were added."""
-        told = {unit: math.fsum(some) for unit, some in sorted(self._amounts.items())}
-        return Sum(name=name, jobs=sum(self._counts.values()), told=told, **self._counts)
+        reported = {unit: math.fsum(amounts) for unit, amounts in sorted(self._amounts.items())}
+        return CostSummary(name=name, jobs=sum(self._counts.values()), reported=reported, **self._counts)
 
 
-def bought(job: Job) -> int:
+def billable_attempts(job: Job) -> int:
     """How many submissions of a job may be billed: those that were begun, less those that were certainly refused."""
-    return max(0, job.attempts - len(job.refusals))
+    return max(0, job.attempts - len(job.rejections))
 
 
-def standing(job: Job) -> Literal["known", "unknown", "free"]:
+def cost_status(job: Job) -> Literal["known", "unknown", "free"]:
     """What is known of a job's cost. One that was sent again out of a doubt tells the price of the last time only."""
     if job.cost is not None:
-        return "known" if bought(job) <= 1 else "unknown"
-    return "unknown" if bought(job) else "free"
+        return "known" if billable_attempts(job) <= 1 else "unknown"
+    return "unknown" if billable_attempts(job) else "free"
 
 
-def sums(jobs: Iterable[Job], by: By, *, day: Callable[[float], str] | None = None) -> list[Sum]:
+def summarize_costs(
+    jobs: Iterable[Job], group_by: CostGrouping, *, format_day: Callable[[float], str] | None = None
+) -> list[CostSummary]:
     """The cost of the jobs by provider, by model, or by the day on which each was sent; ordered by that name.
 
     ``day`` names the day of a time in unix seconds; absent, it is the day in UTC.
     """
-    of_day = day or utc_day
-    names: dict[By, Callable[[Job], str]] = {
-        "provider": lambda job: job.route.provider if job.route else NOBODY,
+    day_of = format_day or utc_day
+    group_name: dict[CostGrouping, Callable[[Job], str]] = {
+        "provider": lambda job: job.route.provider if job.route else NO_PROVIDER,
         "model": lambda job: job.request.model,
-        "day": lambda job: of_day(job.created if job.sent is None else job.sent),
+        "day": lambda job: day_of(job.created_at if job.submitted_at is None else job.submitted_at),
     }
-    shelves: dict[str, Tally] = {}
+    accumulators: dict[str, CostAccumulator] = {}
     for job in jobs:
-        shelves.setdefault(names[by](job), Tally()).add(job)
-    return [shelf.sum(name) for name, shelf in sorted(shelves.items())]
+        accumulators.setdefault(group_name[group_by](job), CostAccumulator()).add(job)
+    return [accumulator.summary(name) for name, accumulator in sorted(accumulators.items())]
 
 
-def total(jobs: Iterable[Job], name: str = "") -> Sum:
+def total_cost(jobs: Iterable[Job], name: str = "") -> CostSummary:
     """The cost of all these jobs together."""
-    tally = Tally()
+    accumulator = CostAccumulator()
     for job in jobs:
-        tally.add(job)
-    return tally.sum(name)
+        accumulator.add(job)
+    return accumulator.summary(name)
 
 
-def utc_day(at: float) -> str:
+def utc_day(timestamp: float) -> str:
     """The day of a time in unix seconds: ``2025-11-03``."""
-    return datetime.fromtimestamp(at, UTC).date().isoformat()
+    return datetime.fromtimestamp(timestamp, UTC).date().isoformat()

@@ -103,53 +103,53 @@ class ProviderError(HfmediaError):
     exit_code = 6
 
 
-class CredentialError(ProviderError):
+class AuthenticationError(ProviderError):
     """The provider, the router or the Hub refused the credential (401)."""
 
     exit_code = 3
 
 
-class CreditError(ProviderError):
+class InsufficientCreditError(ProviderError):
     """There is no credit left there (402, or what that provider says instead)."""
 
     exit_code = 4
 
 
-class ForbiddenError(ProviderError):
+class PermissionDeniedError(ProviderError):
     """The credential is good, but may not do this (403)."""
 
 
-class RefusedError(ProviderError):
+class RequestRejectedError(ProviderError):
     """The provider refused the request as it was asked (400, 404, 422)."""
 
 
-class ContentRefusedError(ProviderError):
+class ContentPolicyError(ProviderError):
     """The provider refused the prompt, the image or the result by its content policy."""
 
 
-class BusyError(ProviderError):
+class ProviderBusyError(ProviderError):
     """The provider is busy or limits the rate (408, 425, 429)."""
 
     retryable = True
 
 
-class ServerError(ProviderError):
+class ProviderServerError(ProviderError):
     """The provider or the router failed on its own (5xx), before accepting anything."""
 
     retryable = True
 
 
-class UnreachableError(ProviderError):
+class ProviderUnreachableError(ProviderError):
     """No connection could be made (DNS, TCP, TLS, proxy); nothing was sent."""
 
     retryable = True
 
 
-class FailedError(ProviderError):
+class GenerationFailedError(ProviderError):
     """The provider accepted the job and then failed it."""
 
 
-class UnreadableReplyError(ProviderError):
+class InvalidResponseError(ProviderError):
     """The provider accepted, so it may bill, but its answer could not be understood.
 
     Attributes:
@@ -159,7 +159,7 @@ class UnreadableReplyError(ProviderError):
     raw: bytes = b""
 
 
-class ExpiredError(ProviderError):
+class ResultExpiredError(ProviderError):
     """The provider no longer has the job or its result."""
 
 
@@ -176,13 +176,13 @@ class HubError(HfmediaError):
     retryable = True
 
 
-class UnsafeAddressError(HfmediaError):
+class UnsafeUrlError(HfmediaError):
     """An address that came out of a reply leads into a private network, and the host is not trusted."""
 
     exit_code = 6
 
 
-class OutOfTimeError(HfmediaError):
+class DeadlineExceededError(HfmediaError):
     """The deadline passed while the provider was at work; the job is detached, not lost."""
 
     exit_code = 7
@@ -200,13 +200,13 @@ class JobCancelledError(HfmediaError):
     exit_code = 130
 
 
-class StoreError(HfmediaError):
+class StorageError(HfmediaError):
     """A file could not be written or read where it should be."""
 
 
-class UnsentError(Exception):
+class RequestNotSentError(Exception):
     """Inside hfmedia: the transport could not connect, so nothing was sent."""
 
 
-class LostError(Exception):
+class ResponseLostError(Exception):
     """Inside hfmedia: the request went out, and no complete answer came back."""

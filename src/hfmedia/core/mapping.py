@@ -13,7 +13,7 @@ from msgspec import Struct
 from .request import Task
 
 
-class Mapping(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProviderMapping(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One provider of one model, as the Hub tells it.
 
     ``speed`` (higher is faster) and ``price`` (lower is cheaper) are there only where the Hub tells them; today it does
@@ -25,29 +25,29 @@ class Mapping(Struct, frozen=True, kw_only=True, omit_defaults=True):
     task: str
     status: str
     adapter: str | None = None
-    weights: str | None = None
-    kind: str | None = None
+    adapter_weights_path: str | None = None
+    mapping_type: str | None = None
     speed: float | None = None
     price: float | None = None
 
     @property
-    def live(self) -> bool:
+    def is_live(self) -> bool:
         """Whether the Hub's last check of it succeeded and it is open to everybody."""
         return self.status == "live"
 
 
-class Model(Struct, frozen=True):
+class HubModel(Struct, frozen=True):
     """One model of the Hub and its mappings, in the Hub's order (for a signed-in user: the user's own preference)."""
 
     id: str
-    mappings: tuple[Mapping, ...] = ()
+    mappings: tuple[ProviderMapping, ...] = ()
 
-    def live(self, task: Task | None = None) -> tuple[Mapping, ...]:
+    def live_mappings(self, task: Task | None = None) -> tuple[ProviderMapping, ...]:
         """The live mappings, of one task if it is given."""
-        return tuple(m for m in self.mappings if m.live and task in (None, m.task))
+        return tuple(m for m in self.mappings if m.is_live and task in (None, m.task))
 
 
-class _Entry(Struct):
+class _RawMapping(Struct):
     providerId: str  # noqa: N815 - the Hub's own spelling
     status: str
     task: str
@@ -59,38 +59,38 @@ class _Entry(Struct):
     pricing: Any = None
 
 
-class _Model(Struct):
+class _RawModel(Struct):
     id: str
     inferenceProviderMapping: Any = None  # noqa: N815
 
 
-def read_model(body: bytes) -> Model:
+def parse_model(body: bytes) -> HubModel:
     """One model out of ``GET /api/models/{id}``; msgspec.DecodeError when it is no model."""
-    return _model(msgspec.json.decode(body, type=_Model))
+    return _to_model(msgspec.json.decode(body, type=_RawModel))
 
 
-def read_models(body: bytes) -> list[Model]:
+def parse_models(body: bytes) -> list[HubModel]:
     """The models of one page of ``GET /api/models``; msgspec.DecodeError when it is no such page.
 
     What cannot be read is left out and the rest is kept; a page of which nothing can be read is no page.
     """
     items = msgspec.json.decode(body, type=list[Any])
-    models: list[Model] = []
-    unread: msgspec.ValidationError | None = None
+    models: list[HubModel] = []
+    last_error: msgspec.ValidationError | None = None
     for item in items:
         try:
-            models.append(_model(msgspec.convert(item, _Model)))
+            models.append(_to_model(msgspec.convert(item, _RawModel)))
         except msgspec.ValidationError as error:
-            unread = error
-    if unread and not models:
-        raise unread
+            last_error = error
+    if last_error and not models:
+        raise last_error
     return models
 
 
-def _model(item: _Model) -> Model:
+def _to_model(item: _RawModel) -> HubModel:
     raw = item.inferenceProviderMapping
     if not raw:  # absent, {}, [] or null: nobody serves it
-        return Model(item.id)
+        return HubModel(item.id)
     if isinstance(raw, dict):  # the older shape: the key is the provider's name
         entries = [
             {"provider": name, **cast("dict[str, Any]", entry)}
@@ -99,31 +99,31 @@ def _model(item: _Model) -> Model:
         ]
     else:
         entries = msgspec.convert(raw, list[Any])
-    return Model(item.id, tuple(mapping for entry in entries if (mapping := _mapping(entry))))
+    return HubModel(item.id, tuple(mapping for entry in entries if (mapping := _to_mapping(entry))))
 
 
-def _mapping(raw: Any) -> Mapping | None:
+def _to_mapping(raw: Any) -> ProviderMapping | None:
     """One entry; None when it cannot be read, so that one bad entry does not take the others with it."""
     try:
-        entry = msgspec.convert(raw, _Entry)
+        entry = msgspec.convert(raw, _RawMapping)
     except msgspec.ValidationError:
         return None
     if not entry.provider:
         return None
-    return Mapping(
+    return ProviderMapping(
         provider=entry.provider,
         provider_id=entry.providerId,
         task=entry.task,
         status=entry.status,
         adapter=entry.adapter,
-        weights=entry.adapterWeightsPath,
-        kind=entry.type,
-        speed=_number(entry.performance, "tokensPerSecond"),
-        price=_number(entry.pricing),
+        adapter_weights_path=entry.adapterWeightsPath,
+        mapping_type=entry.type,
+        speed=_to_float(entry.performance, "tokensPerSecond"),
+        price=_to_float(entry.pricing),
     )
 
 
-def _number(value: Any, name: str | None = None) -> float | None:
+def _to_float(value: Any, name: str | None = None) -> float | None:
     """A number, or the one of that name in a dict; None for anything else."""
     if name is not None:
         value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None

@@ -13,15 +13,15 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from .answers import Output
-from .wire import Credential, HttpReply, HttpRequest
+from .wire import Credential, HttpResponse, HttpRequest
 
 
-class Sender(Protocol):
+class HttpSender(Protocol):
     """Sends one HTTP request to a provider, the router or the Hub."""
 
     async def send(
         self, request: HttpRequest, *, credential: Credential | None, timeout: float | None = None
-    ) -> HttpReply:
+    ) -> HttpResponse:
         """The complete reply, whatever its status; redirects are not followed.
 
         ``timeout`` is for all of it, in seconds (None or 0: the transport's own bounds for each step still hold).
@@ -33,7 +33,7 @@ class Sender(Protocol):
         ...
 
 
-class Body(Protocol):
+class ResponseStream(Protocol):
     """A reply whose body is still to be read, a piece at a time."""
 
     @property
@@ -53,16 +53,16 @@ class Body(Protocol):
         ...
 
 
-class Fetch(Protocol):
+class MediaFetcher(Protocol):
     """Opens media by URL, without credentials, refusing private addresses.
 
     ``headers`` may hold Range and If-Range. Raises UnsafeAddressError, UnsentError or LostError.
     """
 
-    def __call__(self, url: str, *, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Body]: ...
+    def __call__(self, url: str, *, headers: Mapping[str, str]) -> AbstractAsyncContextManager[ResponseStream]: ...
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class OutputTarget(Struct, frozen=True, kw_only=True):
     """Where a file shall lie: in ``folder`` under a made name, or at ``file`` exactly (then nothing is appended).
 
     ``words`` is what a made name is made of: the prompt. ``at`` is the time in it, in unix seconds.
@@ -70,12 +70,12 @@ class Place(Struct, frozen=True, kw_only=True):
 
     folder: Path
     file: Path | None = None
-    words: str = ""
-    at: float = 0.0
+    name_hint: str = ""
+    created_at: float = 0.0
     job_id: str = ""
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class StoredFile(Struct, frozen=True, kw_only=True):
     """A file that lies whole in its place, and what its bytes say of themselves.
 
     ``width`` and ``height`` are in pixels, None where the format hides them. ``source`` is the URL it came from without
@@ -89,22 +89,22 @@ class Kept(Struct, frozen=True, kw_only=True):
     width: int | None = None
     height: int | None = None
     source: str | None = None
-    tries: int = 1
+    attempts: int = 1
 
 
-class Keeper(Protocol):
+class MediaStorage(Protocol):
     """Keeps media: a file is whole or absent, at any moment."""
 
-    async def keep(
+    async def save(
         self,
         output: Output,
-        place: Place,
+        target: OutputTarget,
         *,
-        makes: Literal["image", "video"],
-        fetch: Fetch,
+        output_kind: Literal["image", "video"],
+        fetch: MediaFetcher,
         progress: Callable[[int, int | None], None],
-        facts: Callable[[Kept], Mapping[str, Any]] | None = None,
-    ) -> Kept:
+        build_sidecar: Callable[[StoredFile], Mapping[str, Any]] | None = None,
+    ) -> StoredFile:
         """The file, from a URL, a data: URI or bytes. ``progress`` hears the bytes so far and the total if known.
 
         What ``facts`` tells of the kept file, asked once, is written as JSON beside it; a thread may ask.

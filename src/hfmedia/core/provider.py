@@ -11,38 +11,38 @@ from typing import Literal
 
 from msgspec import Struct, field, structs
 
-from .answers import Answer, Ask, Route
+from .answers import OperationResult, Operation, Route
 from .errors import InvalidRequestError
-from .request import Request, Task
-from .sizes import Ratio, SizeRule, fit_size
-from .wire import HttpReply, HttpRequest
+from .request import GenerationRequest, Task
+from .sizes import AspectRatio, SizeConstraints, adapt_size
+from .wire import HttpResponse, HttpRequest
 
 IMAGE_MIMES = ("image/png", "image/jpeg", "image/webp")
-INLINE_IMAGE_LIMIT = 10 * 1024 * 1024  # bytes before base64, where a provider states no limit: a polite body
+MAX_INLINE_IMAGE_BYTES = 10 * 1024 * 1024  # bytes before base64, where a provider states no limit: a polite body
 
 
-class ImageRule(Struct, frozen=True, kw_only=True):
+class ImageConstraints(Struct, frozen=True, kw_only=True):
     """How one provider takes an input image.
 
     ``form``: ``url`` (a URL or a data: URI) or ``bytes`` (only the bytes themselves). ``most_bytes`` limits the image
     before base64; a URL has no limit here. ``mimes`` are the types it reads.
     """
 
-    form: Literal["url", "bytes"]
-    most_bytes: int = INLINE_IMAGE_LIMIT
+    encoding: Literal["url", "bytes"]
+    max_bytes: int = MAX_INLINE_IMAGE_BYTES
     mimes: tuple[str, ...] = IMAGE_MIMES
 
 
-class Abilities(Struct, frozen=True, kw_only=True):
+class Capabilities(Struct, frozen=True, kw_only=True):
     """What one provider takes for one task: how sizes and images are told, and which parameters exist there."""
 
-    size: SizeRule
-    takes: frozenset[str]
-    image: ImageRule | None = None
+    size: SizeConstraints
+    parameters: frozenset[str]
+    image: ImageConstraints | None = None
 
 
-Encode = Callable[[Ask, Route], HttpRequest]
-Decode = Callable[[Ask, Route, HttpReply], Answer]
+Encode = Callable[[Operation, Route], HttpRequest]
+Decode = Callable[[Operation, Route, HttpResponse], OperationResult]
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -55,23 +55,23 @@ class Provider(Struct, frozen=True, kw_only=True):
     name: str
     encode: Encode
     decode: Decode
-    tasks: Mapping[Task, Abilities]
-    hosts: Mapping[Task, str] = field(default_factory=dict[Task, str])
-    key_names: tuple[str, ...] = ()
-    scheme: Literal["Bearer", "Key"] = "Bearer"
-    cancels: bool = False
-    finds: bool = False
+    tasks: Mapping[Task, Capabilities]
+    base_urls: Mapping[Task, str] = field(default_factory=dict[Task, str])
+    api_key_env_vars: tuple[str, ...] = ()
+    auth_scheme: Literal["Bearer", "Key"] = "Bearer"
+    can_cancel: bool = False
+    can_look_up: bool = False
 
 
-class Fitted(Struct, frozen=True):
+class AdaptedRequest(Struct, frozen=True):
     """A request as one provider takes it, and a sentence for each thing rounded or dropped on the way."""
 
-    request: Request
+    request: GenerationRequest
     warnings: tuple[str, ...] = ()
 
 
 # Parameters that a provider may lack; sizes and images have rules of their own.
-OPTIONAL = (
+OPTIONAL_PARAMETERS = (
     "negative_prompt",
     "seed",
     "num_inference_steps",
@@ -83,35 +83,43 @@ OPTIONAL = (
 )
 
 
-def fit(wish: Request, provider: Provider) -> Fitted:
+def adapt_request(request: GenerationRequest, provider: Provider) -> AdaptedRequest:
     """The request as this provider takes it; InvalidRequestError when it cannot take it at all (nothing is sent)."""
-    abilities = provider.tasks.get(wish.task)
-    if abilities is None:
-        raise InvalidRequestError(f"{provider.name} does no {wish.task}", provider=provider.name, model=wish.model)
-    default = Ratio(16, 9) if wish.makes == "video" else Ratio(1, 1)
-    sizing, warnings = fit_size(wish.sizing, abilities.size, provider=provider.name, default=default)
-    dropped = [name for name in OPTIONAL if getattr(wish, name) is not None and name not in abilities.takes]
-    changes = {name: getattr(sizing, name) for name in sizing.__struct_fields__} | dict.fromkeys(dropped)
-    if wish.image is not None:
-        _check_image(wish, abilities.image, provider.name)
-    told = tuple(f"{provider.name} takes no {name} for {wish.task}; it was dropped" for name in dropped)
-    return Fitted(structs.replace(wish, **changes), warnings + told)
+    capabilities = provider.tasks.get(request.task)
+    if capabilities is None:
+        raise InvalidRequestError(
+            f"{provider.name} does no {request.task}", provider=provider.name, model=request.model
+        )
+    default_ratio = AspectRatio(16, 9) if request.output_kind == "video" else AspectRatio(1, 1)
+    size_spec, warnings = adapt_size(
+        request.size_spec, capabilities.size, provider=provider.name, default_ratio=default_ratio
+    )
+    dropped = [
+        name
+        for name in OPTIONAL_PARAMETERS
+        if getattr(request, name) is not None and name not in capabilities.parameters
+    ]
+    changes = {name: getattr(size_spec, name) for name in size_spec.__struct_fields__} | dict.fromkeys(dropped)
+    if request.image is not None:
+        _validate_image(request, capabilities.image, provider.name)
+    drop_warnings = tuple(f"{provider.name} takes no {name} for {request.task}; it was dropped" for name in dropped)
+    return AdaptedRequest(structs.replace(request, **changes), warnings + drop_warnings)
 
 
-def _check_image(wish: Request, rule: ImageRule | None, provider: str) -> None:
-    if rule is None:
-        raise InvalidRequestError(f"{provider} takes no input image for {wish.task}", provider=provider)
-    image = wish.image
+def _validate_image(request: GenerationRequest, constraints: ImageConstraints | None, provider: str) -> None:
+    if constraints is None:
+        raise InvalidRequestError(f"{provider} takes no input image for {request.task}", provider=provider)
+    image = request.image
     if image is None or image.data is None:
         return
-    if len(image.data) > rule.most_bytes:
+    if len(image.data) > constraints.max_bytes:
         raise InvalidRequestError(
-            f"the input image has {len(image.data):,} bytes, and {provider} takes at most {rule.most_bytes:,}; "
+            f"the input image has {len(image.data):,} bytes, and {provider} takes at most {constraints.max_bytes:,}; "
             "make it smaller, or give its URL instead",
             provider=provider,
         )
-    if image.mime not in rule.mimes:
+    if image.mime not in constraints.mimes:
         raise InvalidRequestError(
-            f"{provider} takes {', '.join(rule.mimes)}, but the input image is {image.mime}",
+            f"{provider} takes {', '.join(constraints.mimes)}, but the input image is {image.mime}",
             provider=provider,
         )

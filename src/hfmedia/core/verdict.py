@@ -11,27 +11,27 @@ from msgspec import Struct
 
 from .answers import FailureKind
 from .errors import (
-    BusyError,
-    ContentRefusedError,
-    CredentialError,
-    CreditError,
-    ExpiredError,
-    FailedError,
-    ForbiddenError,
+    ProviderBusyError,
+    ContentPolicyError,
+    AuthenticationError,
+    InsufficientCreditError,
+    ResultExpiredError,
+    GenerationFailedError,
+    PermissionDeniedError,
     HfmediaError,
     InDoubtError,
-    RefusedError,
-    ServerError,
-    UnreachableError,
-    UnreadableReplyError,
+    RequestRejectedError,
+    ProviderServerError,
+    ProviderUnreachableError,
+    InvalidResponseError,
 )
 
-Again = Literal["no", "once", "bounded"]
-Onward = Literal["no", "yes", "other-credential"]
-Fate = Literal["refused", "failed", "doubt"]
+Retry = Literal["no", "once", "bounded"]
+Failover = Literal["no", "yes", "other-credential"]
+SubmitOutcome = Literal["refused", "failed", "doubt"]
 
 
-class Verdict(Struct, frozen=True):
+class SubmitPolicy(Struct, frozen=True):
     """What follows from a failed submission.
 
     ``fate``: refused (certainly not accepted), failed (accepted, and over), doubt (nobody knows).
@@ -39,41 +39,41 @@ class Verdict(Struct, frozen=True):
     seconds, the provider is left alone by other jobs unless it said so itself.
     """
 
-    fate: Fate
-    again: Again = "no"
-    onward: Onward = "no"
-    rest: float = 0.0
+    outcome: SubmitOutcome
+    retry: Retry = "no"
+    failover: Failover = "no"
+    cooldown: float = 0.0
 
 
-SUBMITTED: dict[FailureKind, Verdict] = {
-    "unsent": Verdict("refused", again="bounded", onward="yes", rest=15),
-    "lost": Verdict("doubt"),
-    "unreadable": Verdict("failed"),
-    "refused": Verdict("refused", onward="yes"),
-    "content": Verdict("refused"),
-    "credential": Verdict("refused", onward="other-credential"),
-    "credit": Verdict("refused", onward="yes", rest=300),
-    "forbidden": Verdict("refused", onward="yes"),
-    "busy": Verdict("refused", again="bounded", onward="yes", rest=10),
-    "server": Verdict("refused", again="once", onward="yes", rest=30),
-    "gateway": Verdict("refused", again="once", onward="yes", rest=30),
-    "failed": Verdict("failed"),
-    "gone": Verdict("refused", onward="yes"),
+SUBMIT_POLICIES: dict[FailureKind, SubmitPolicy] = {
+    "unsent": SubmitPolicy("refused", retry="bounded", failover="yes", cooldown=15),
+    "lost": SubmitPolicy("doubt"),
+    "unreadable": SubmitPolicy("failed"),
+    "refused": SubmitPolicy("refused", failover="yes"),
+    "content": SubmitPolicy("refused"),
+    "credential": SubmitPolicy("refused", failover="other-credential"),
+    "credit": SubmitPolicy("refused", failover="yes", cooldown=300),
+    "forbidden": SubmitPolicy("refused", failover="yes"),
+    "busy": SubmitPolicy("refused", retry="bounded", failover="yes", cooldown=10),
+    "server": SubmitPolicy("refused", retry="once", failover="yes", cooldown=30),
+    "gateway": SubmitPolicy("refused", retry="once", failover="yes", cooldown=30),
+    "failed": SubmitPolicy("failed"),
+    "gone": SubmitPolicy("refused", failover="yes"),
 }
 
 # A 502 or 504 that a provider's own front sends says nothing of what stands behind it. Through the router the same
 # status means refused: Hugging Face bills 2xx and 3xx alone (hub-docs, register-as-a-provider).
 # Any other 5xx of the provider's own is its word that it failed, but no invitation to knock again.
-DIRECT: dict[FailureKind, Verdict] = {
-    "gateway": Verdict("doubt"),
-    "server": Verdict("refused", onward="yes", rest=30),
+DIRECT_OVERRIDES: dict[FailureKind, SubmitPolicy] = {
+    "gateway": SubmitPolicy("doubt"),
+    "server": SubmitPolicy("refused", failover="yes", cooldown=30),
 }
 
-Checked = Literal["again", "over", "detach"]
+PollAction = Literal["again", "over", "detach"]
 
 # While a job runs, trouble in asking is not trouble with the job: ask again, and when that does not help, let go of it
 # without forgetting it. Only the provider's own word ends a job.
-CHECKED: dict[FailureKind, Checked] = {
+POLL_ACTIONS: dict[FailureKind, PollAction] = {
     "unsent": "again",
     "lost": "again",
     "unreadable": "again",
@@ -89,35 +89,35 @@ CHECKED: dict[FailureKind, Checked] = {
     "forbidden": "detach",
 }
 
-ERRORS: dict[FailureKind, type[HfmediaError]] = {
-    "unsent": UnreachableError,
+ERROR_CLASSES: dict[FailureKind, type[HfmediaError]] = {
+    "unsent": ProviderUnreachableError,
     "lost": InDoubtError,
-    "unreadable": UnreadableReplyError,
-    "refused": RefusedError,
-    "content": ContentRefusedError,
-    "credential": CredentialError,
-    "credit": CreditError,
-    "forbidden": ForbiddenError,
-    "busy": BusyError,
-    "server": ServerError,
-    "gateway": ServerError,
-    "failed": FailedError,
-    "gone": ExpiredError,
+    "unreadable": InvalidResponseError,
+    "refused": RequestRejectedError,
+    "content": ContentPolicyError,
+    "credential": AuthenticationError,
+    "credit": InsufficientCreditError,
+    "forbidden": PermissionDeniedError,
+    "busy": ProviderBusyError,
+    "server": ProviderServerError,
+    "gateway": ProviderServerError,
+    "failed": GenerationFailedError,
+    "gone": ResultExpiredError,
 }
 
 
-def judge(kind: FailureKind, *, via: Literal["router", "direct"]) -> Verdict:
+def submit_policy(kind: FailureKind, *, via: Literal["router", "direct"]) -> SubmitPolicy:
     """What follows from this failure of a submission on a route of this sort."""
-    return (DIRECT.get(kind) if via == "direct" else None) or SUBMITTED[kind]
+    return (DIRECT_OVERRIDES.get(kind) if via == "direct" else None) or SUBMIT_POLICIES[kind]
 
 
-def status_kind(status: int) -> FailureKind:
+def classify_status(status: int) -> FailureKind:
     """What an HTTP status means where the provider gave no better reason."""
-    return _STATUS.get(status) or _BY_HUNDRED.get(status // 100, "unreadable")
+    return _KIND_BY_STATUS.get(status) or _KIND_BY_STATUS_CLASS.get(status // 100, "unreadable")
 
 
-_STATUS: dict[int, FailureKind] = {
+_KIND_BY_STATUS: dict[int, FailureKind] = {
     401: "credential", 402: "credit", 403: "forbidden", 408: "busy", 425: "busy", 429: "busy", 410: "gone",
     502: "gateway", 504: "gateway", 520: "gateway", 522: "gateway", 523: "gateway", 524: "gateway",
 }  # fmt: skip
-_BY_HUNDRED: dict[int, FailureKind] = {4: "refused", 5: "server"}
+_KIND_BY_STATUS_CLASS: dict[int, FailureKind] = {4: "refused", 5: "server"}

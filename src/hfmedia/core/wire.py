@@ -18,7 +18,7 @@ T = TypeVar("T")
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-key"})
 # Each pattern keeps its first group, if it has one, and hides the rest. Repetitions before a fixed word are bounded, so
 # that a hostile text costs no more than its length.
-SECRETS = tuple(
+SECRET_PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
         r"(://)[^/\s@?#]{1,1000}(?=@)",  # user and password of a proxy
@@ -37,7 +37,7 @@ SECRETS = tuple(
         r"\b[0-9a-f]{32}\.[A-Za-z0-9]{16,}",  # z.ai: id and secret
     )
 )
-RAW_LIMIT = 64 * 1024  # bytes of a reply kept for a person to look at
+MAX_RAW_BYTES = 64 * 1024  # bytes of a reply kept for a person to look at
 
 
 class Secret:
@@ -80,7 +80,7 @@ class Credential(Struct, frozen=True, kw_only=True):
     base_url: str
     scheme: Literal["Bearer", "Key"] = "Bearer"
 
-    def opens(self, url: str) -> bool:
+    def allows(self, url: str) -> bool:
         """Whether this credential may go to that URL: same scheme, host and port, and below the same path.
 
         Spelled exactly as the base URL: what two parsers might read differently is refused.
@@ -88,11 +88,15 @@ class Credential(Struct, frozen=True, kw_only=True):
         if not url.isprintable() or "\\" in url or url[:1].isspace():
             return False
         try:
-            mine, theirs = urlsplit(self.base_url), urlsplit(url)
+            base, target = urlsplit(self.base_url), urlsplit(url)
         except ValueError:
             return False
-        same = (mine.scheme, mine.netloc) == (theirs.scheme, theirs.netloc)
-        return same and (theirs.path + "/").startswith(mine.path.rstrip("/") + "/") and not _climbs(theirs.path)
+        same_origin = (base.scheme, base.netloc) == (target.scheme, target.netloc)
+        return (
+            same_origin
+            and (target.path + "/").startswith(base.path.rstrip("/") + "/")
+            and not _has_parent_segment(target.path)
+        )
 
     @property
     def header(self) -> str:
@@ -107,14 +111,14 @@ class HttpRequest(Struct, frozen=True, kw_only=True):
     url: str
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes | None = None
-    hold: float = 0.0
+    server_wait: float = 0.0
 
     def __repr__(self) -> str:
-        shown = {k: "***" if k.lower() in SECRET_HEADERS else v for k, v in self.headers.items()}
-        return f"HttpRequest({self.method} {redact(self.url)} {shown} {len(self.body or b'')} bytes)"
+        safe_headers = {k: "***" if k.lower() in SECRET_HEADERS else v for k, v in self.headers.items()}
+        return f"HttpRequest({self.method} {redact(self.url)} {safe_headers} {len(self.body or b'')} bytes)"
 
 
-class HttpReply(Struct, frozen=True, kw_only=True):
+class HttpResponse(Struct, frozen=True, kw_only=True):
     """One complete HTTP reply; header names are in lower case."""
 
     status: int
@@ -134,15 +138,19 @@ class HttpReply(Struct, frozen=True, kw_only=True):
         """The media type it claims, without parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    def read(self, kind: type[T]) -> T:
+    def json(self, kind: type[T]) -> T:
         """The JSON body as ``kind``; msgspec.DecodeError (ValidationError says where) when it is something else."""
         return msgspec.json.decode(self.body, type=kind)
 
 
-def post_json(url: str, body: Any, *, headers: Mapping[str, str] | None = None, hold: float = 0.0) -> HttpRequest:
+def post_json(
+    url: str, body: Any, *, headers: Mapping[str, str] | None = None, server_wait: float = 0.0
+) -> HttpRequest:
     """A POST of JSON."""
-    sent = {"Content-Type": "application/json", **(headers or {})}
-    return HttpRequest(method="POST", url=url, headers=sent, body=msgspec.json.encode(body), hold=hold)
+    all_headers = {"Content-Type": "application/json", **(headers or {})}
+    return HttpRequest(
+        method="POST", url=url, headers=all_headers, body=msgspec.json.encode(body), server_wait=server_wait
+    )
 
 
 def get(url: str, *, headers: Mapping[str, str] | None = None) -> HttpRequest:
@@ -152,12 +160,12 @@ def get(url: str, *, headers: Mapping[str, str] | None = None) -> HttpRequest:
 
 def redact(text: str) -> str:
     """The same text without what looks like a secret: tokens, keys, signatures in URLs."""
-    for secret in SECRETS:
-        text = secret.sub(r"\1***" if secret.groups else "***", text)
+    for pattern in SECRET_PATTERNS:
+        text = pattern.sub(r"\1***" if pattern.groups else "***", text)
     return text
 
 
-def path_of(url: str, *, default: str = "") -> str:
+def safe_path(url: str, *, default: str = "") -> str:
     """The path of a URL out of a reply, safe to append to a route's base: it starts with one slash and never climbs.
 
     Whatever host the URL names is thrown away: only the route's own host is ever asked. ``default`` stands in for a
@@ -167,11 +175,11 @@ def path_of(url: str, *, default: str = "") -> str:
         path = urlsplit(url).path
     except ValueError:
         return default
-    hostile = _climbs(path) or not path.isascii() or not path.isprintable()
-    return default if hostile or not path.strip("/") else "/" + path.strip("/")
+    unsafe = _has_parent_segment(path) or not path.isascii() or not path.isprintable()
+    return default if unsafe or not path.strip("/") else "/" + path.strip("/")
 
 
-def _climbs(path: str) -> bool:
+def _has_parent_segment(path: str) -> bool:
     """Whether a path has ``..`` in it, plain or percent-encoded (even twice), or a backslash, to some a slash."""
-    plain = unquote(unquote(path))
-    return "\\" in plain or ".." in plain.split("/")
+    decoded = unquote(unquote(path))
+    return "\\" in decoded or ".." in decoded.split("/")

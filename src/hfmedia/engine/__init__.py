@@ -9,14 +9,14 @@ from .events import (
     Event,
     JobFailed,
     MediaReady,
-    Moved,
+    FailedOver,
     Queued,
     Retrying,
     Running,
     Started,
     Submitting,
 )
-from .world import Timeouts, World
+from .world import Timeouts, EngineDependencies
 
 __all__ = [
     "Accepted",
@@ -25,12 +25,12 @@ __all__ = [
     "Event",
     "JobFailed",
     "MediaReady",
-    "Moved",
+    "FailedOver",
     "Queued",
     "Retrying",
     "Running",
     "Started",
     "Submitting",
     "Timeouts",
-    "World",
+    "EngineDependencies",
 ]

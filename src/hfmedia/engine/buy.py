@@ -12,202 +12,243 @@ from contextlib import suppress
 from msgspec import structs
 
 from hfmedia.core import job as life
-from hfmedia.core.answers import Cancelled, Failed, Finished, Pending, Route, Submit
-from hfmedia.core.complaint import complaint, sentence
-from hfmedia.core.errors import HfmediaError, InvalidRequestError, LostError, UnsentError
-from hfmedia.core.provider import Fitted, Provider, fit
-from hfmedia.core.request import Request
-from hfmedia.core.retry import SUBMIT_RETRIES, backoff, seconds_until
-from hfmedia.core.verdict import Verdict, judge
-from hfmedia.core.wire import HttpReply, HttpRequest
+from hfmedia.core.answers import CancelResult, Failure, Completed, Pending, Route, Submit
+from hfmedia.core.complaint import build_error, describe_failure
+from hfmedia.core.errors import HfmediaError, InvalidRequestError, ResponseLostError, RequestNotSentError
+from hfmedia.core.provider import AdaptedRequest, Provider, adapt_request
+from hfmedia.core.request import GenerationRequest
+from hfmedia.core.retry import SUBMIT_RETRIES, backoff, retry_delay
+from hfmedia.core.verdict import SubmitPolicy, submit_policy
+from hfmedia.core.wire import HttpResponse, HttpRequest
 
-from .desk import Desk, least, whole
-from .events import Accepted, Moved, Retrying, Submitting
-from .images import fetched
+from .desk import JobContext, min_timeout, run_uncancelled
+from .events import Accepted, FailedOver, Retrying, Submitting
+from .images import download_image
 
-CANCEL_GRACE = 5.0  # seconds that a cancelled job may still take to learn what became of its submission
-LARGE_IMAGE = 1024 * 1024  # bytes; spelling a larger one as base64 would be felt by everybody else on the loop
+CANCEL_GRACE_PERIOD = 5.0  # seconds that a cancelled job may still take to learn what became of its submission
+LARGE_IMAGE_BYTES = 1024 * 1024  # bytes; spelling a larger one as base64 would be felt by everybody else on the loop
 
 
-class NextRouteError(Exception):
+class RouteRejectedError(Exception):
     """Inside the engine: this route certainly did not accept the job, and another may be asked."""
 
-    def __init__(self, failed: Failed, verdict: Verdict, *, unsendable: InvalidRequestError | None = None) -> None:
-        super().__init__(failed.message)
-        self.failed, self.verdict, self.unsendable = failed, verdict, unsendable
+    def __init__(
+        self, failure: Failure, policy: SubmitPolicy, *, invalid_request: InvalidRequestError | None = None
+    ) -> None:
+        super().__init__(failure.message)
+        self.failure, self.policy, self.invalid_request = failure, policy, invalid_request
 
 
-class Buyer:
+class Submitter:
     """Gets one job accepted by one provider, or says why nobody took it."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.finished: Finished | None = None  # what was bought, even when nobody waits for it any more
+    def __init__(self, context: JobContext) -> None:
+        self.context = context
+        self.completed: Completed | None = None  # what was bought, even when nobody waits for it any more
 
-    async def somewhere(self, wish: Request, routes: Sequence[Route]) -> tuple[Route, Pending | Finished]:
+    async def submit_with_failover(
+        self, request: GenerationRequest, routes: Sequence[Route]
+    ) -> tuple[Route, Pending | Completed]:
         """The first route that accepts, and its answer. Goes on only while nobody can have accepted."""
-        refusals: list[tuple[Route, Failed]] = []
-        unsendable: list[InvalidRequestError] = []
-        refused_credentials: set[str] = set()
-        for number, route in enumerate(routes):
-            if route.credential in refused_credentials:
+        rejections: list[tuple[Route, Failure]] = []
+        invalid_requests: list[InvalidRequestError] = []
+        rejected_credentials: set[str] = set()
+        for position, route in enumerate(routes):
+            if route.credential in rejected_credentials:
                 continue
-            if refusals:
-                before, failed = refusals[-1]
-                self.desk.tell(
-                    Moved, provider=route.provider, before=before.provider, reason=sentence(failed, before.provider)
+            if rejections:
+                previous_route, failure = rejections[-1]
+                self.context.emit(
+                    FailedOver,
+                    provider=route.provider,
+                    previous_provider=previous_route.provider,
+                    reason=describe_failure(failure, previous_route.provider),
                 )
-            onward = any(later.credential not in refused_credentials for later in routes[number + 1 :])
+            can_fail_over = any(later.credential not in rejected_credentials for later in routes[position + 1 :])
             try:
-                return route, await self._at(wish, route, onward=onward)
-            except NextRouteError as refusal:
-                refusals.append((route, refusal.failed))
-                unsendable += [refusal.unsendable] if refusal.unsendable else []
-                if refusal.verdict.onward == "other-credential":
-                    refused_credentials.add(route.credential)
-                if refusal.verdict.onward == "no":
+                return route, await self._submit_to(request, route, can_fail_over=can_fail_over)
+            except RouteRejectedError as rejection:
+                rejections.append((route, rejection.failure))
+                invalid_requests += [rejection.invalid_request] if rejection.invalid_request else []
+                if rejection.policy.failover == "other-credential":
+                    rejected_credentials.add(route.credential)
+                if rejection.policy.failover == "no":
                     break
-        if len(unsendable) == len(refusals):  # nobody was asked: the request itself is at fault
-            raise unsendable[-1]
-        route, failed = refusals[-1]
-        earlier = [sentence(other, at.provider) for at, other in refusals[:-1]]
-        await self.desk.write(
-            life.Broken, kind=failed.kind, message=sentence(failed, route.provider), status=failed.status
+        if len(invalid_requests) == len(rejections):  # nobody was asked: the request itself is at fault
+            raise invalid_requests[-1]
+        route, failure = rejections[-1]
+        earlier_failures = [
+            describe_failure(earlier_failure, failed_route.provider)
+            for failed_route, earlier_failure in rejections[:-1]
+        ]
+        await self.context.record(
+            life.FailedEntry,
+            kind=failure.kind,
+            message=describe_failure(failure, route.provider),
+            status=failure.status,
         )
-        raise complaint(failed, route, job_id=self.desk.job_id, attempts=earlier)
+        raise build_error(failure, route, job_id=self.context.job_id, attempts=earlier_failures)
 
-    async def _at(self, wish: Request, route: Route, *, onward: bool) -> Pending | Finished:
+    async def _submit_to(self, request: GenerationRequest, route: Route, *, can_fail_over: bool) -> Pending | Completed:
         """This route's answer when it accepts; NextRouteError when it certainly did not."""
-        provider = self.desk.world.provider(route.provider)
+        provider = self.context.deps.get_provider(route.provider)
         try:
-            async with asyncio.timeout(self.desk.remaining()):
-                wish = await self._with_bytes(wish, provider)
-                fitted = fit(wish, provider)
-                request = self.desk.addressed(await self._spelled(provider, fitted.request, route), route)
-                await self.desk.take_slot(route.provider)
+            async with asyncio.timeout(self.context.remaining()):
+                request = await self._with_downloaded_image(request, provider)
+                adapted = adapt_request(request, provider)
+                http_request = self.context.with_router_headers(
+                    await self._encode(provider, adapted.request, route), route
+                )
+                await self.context.acquire_slot(route.provider)
         except InvalidRequestError as error:  # this provider cannot take it; nothing was sent, the next one may
-            failed = Failed(kind="refused", message=error.message)
-            raise NextRouteError(failed, Verdict("refused", onward="yes"), unsendable=error) from None
+            failure = Failure(kind="refused", message=error.message)
+            raise RouteRejectedError(failure, SubmitPolicy("refused", failover="yes"), invalid_request=error) from None
         except TimeoutError:
-            raise await self.desk.out_of_time("before anything was sent", over=True) from None
+            raise await self.context.deadline_error("before anything was sent", not_submitted=True) from None
         try:
-            return await self._submit(route, fitted, request, onward=onward)
-        except NextRouteError:
-            await self.desk.free_slot()
+            return await self._submit_with_retries(route, adapted, http_request, can_fail_over=can_fail_over)
+        except RouteRejectedError:
+            await self.context.release_slot()
             raise
 
-    async def _submit(self, route: Route, fitted: Fitted, request: HttpRequest, *, onward: bool) -> Pending | Finished:
+    async def _submit_with_retries(
+        self, route: Route, adapted: AdaptedRequest, http_request: HttpRequest, *, can_fail_over: bool
+    ) -> Pending | Completed:
         for attempt in range(1, SUBMIT_RETRIES + 2):
-            answer = await self._send_once(route, fitted, request, attempt)
-            if not isinstance(answer, Failed):
-                return answer
-            verdict = judge(answer.kind, via=route.via)
-            wait = seconds_until(answer.retry_after, answer.retry_at, self.desk.world.clock())
-            if verdict.rest:
-                self.desk.world.memory.rest(route.provider, verdict.rest if wait is None else wait)
-            again = {"no": 0, "once": 1, "bounded": SUBMIT_RETRIES}[verdict.again]
-            hurry = answer.kind == "busy" and onward  # another provider is free now: why wait here
-            if attempt > again or hurry:
-                raise NextRouteError(answer, verdict)
-            after = backoff(attempt, self.desk.world.dice()) if wait is None else wait
-            if self.desk.remaining() is not None and after >= (self.desk.remaining() or 0):
-                raise NextRouteError(answer, verdict)  # it would only be ready after the deadline
-            self.desk.tell(Retrying, provider=route.provider, reason=sentence(answer, route.provider), after=after)
-            await self.desk.world.sleep(after)
+            result = await self._submit_once(route, adapted, http_request, attempt)
+            if not isinstance(result, Failure):
+                return result
+            policy = submit_policy(result.kind, via=route.via)
+            server_delay = retry_delay(result.retry_after, result.retry_at, self.context.deps.clock())
+            if policy.cooldown:
+                self.context.deps.health.cool_down(
+                    route.provider, policy.cooldown if server_delay is None else server_delay
+                )
+            max_retries = {"no": 0, "once": 1, "bounded": SUBMIT_RETRIES}[policy.retry]
+            fail_over_now = result.kind == "busy" and can_fail_over  # another provider is free now: why wait here
+            if attempt > max_retries or fail_over_now:
+                raise RouteRejectedError(result, policy)
+            delay = backoff(attempt, self.context.deps.random_float()) if server_delay is None else server_delay
+            if self.context.remaining() is not None and delay >= (self.context.remaining() or 0):
+                raise RouteRejectedError(result, policy)  # it would only be ready after the deadline
+            self.context.emit(
+                Retrying, provider=route.provider, reason=describe_failure(result, route.provider), delay=delay
+            )
+            await self.context.deps.sleep(delay)
         raise AssertionError("the loop above ends by returning or raising")
 
-    async def _send_once(
-        self, route: Route, fitted: Fitted, request: HttpRequest, attempt: int
-    ) -> Pending | Finished | Failed:
+    async def _submit_once(
+        self, route: Route, adapted: AdaptedRequest, http_request: HttpRequest, attempt: int
+    ) -> Pending | Completed | Failure:
         """One POST that buys, written down before and after. A doubt or a loss is raised, a refusal returned."""
-        limit = least(self.desk.timeouts.submit or None, self.desk.remaining())
-        if limit is not None and limit <= 0:
-            raise await self.desk.out_of_time("before anything was sent", over=True)
-        credential = self.desk.world.credential(route)
-        self.desk.tell(Submitting, provider=route.provider, attempt=attempt)
+        timeout = min_timeout(self.context.timeouts.submit or None, self.context.remaining())
+        if timeout is not None and timeout <= 0:
+            raise await self.context.deadline_error("before anything was sent", not_submitted=True)
+        credential = self.context.deps.credential_for(route)
+        self.context.emit(Submitting, provider=route.provider, attempt=attempt)
         try:
-            facts = [self.desk.fact(life.Sending, attempt=(await self.desk.known()).attempts + 1)]
+            entries = [
+                self.context.new_entry(life.SubmittingEntry, attempt=(await self.context.current_job()).attempts + 1)
+            ]
             if attempt == 1:
-                written = life.without_media(fitted.request)
-                facts.insert(0, self.desk.fact(life.Routed, route=route, request=written, warnings=fitted.warnings))
-            await self.desk.append(*facts)
+                stripped_request = life.strip_inline_media(adapted.request)
+                entries.insert(
+                    0,
+                    self.context.new_entry(
+                        life.RoutedEntry, route=route, request=stripped_request, warnings=adapted.warnings
+                    ),
+                )
+            await self.context.record_all(*entries)
         except asyncio.CancelledError:  # it may be written all the same, but nothing was sent yet
-            await whole(self._taken_back(route))
+            await run_uncancelled(self._record_not_sent(route))
             raise
-        send = asyncio.ensure_future(self.desk.world.sender.send(request, credential=credential, timeout=limit))
+        send_task = asyncio.ensure_future(
+            self.context.deps.sender.send(http_request, credential=credential, timeout=timeout)
+        )
         try:
-            await asyncio.wait({send})  # which leaves it running when this is cancelled
+            await asyncio.wait({send_task})  # which leaves it running when this is cancelled
         except asyncio.CancelledError:  # the request is out: learn what became of it before letting go
-            await whole(self._last_words(send, route, fitted))
+            await run_uncancelled(self._record_late_response(send_task, route, adapted))
             raise
-        answer = self._understood(send, route, fitted)
-        await self._written(answer, route)
-        return answer
+        result = self._decode(send_task, route, adapted)
+        await self._record(result, route)
+        return result
 
-    async def _taken_back(self, route: Route) -> None:
+    async def _record_not_sent(self, route: Route) -> None:
         """A submission that was announced and is not begun: no doubt about that one."""
-        if (await self.desk.job()).state == "sending":
-            words = f"cancelled before anything was sent to {route.provider}"
-            await self.desk.write(life.Refused, kind="unsent", message=words)
+        if (await self.context.load()).state == "sending":
+            message = f"cancelled before anything was sent to {route.provider}"
+            await self.context.record(life.RejectedEntry, kind="unsent", message=message)
 
-    async def _last_words(self, send: asyncio.Future[HttpReply], route: Route, fitted: Fitted) -> None:
+    async def _record_late_response(
+        self, send_task: asyncio.Future[HttpResponse], route: Route, adapted: AdaptedRequest
+    ) -> None:
         """What came of a submission whose job was cancelled meanwhile, written down; bounded."""
-        await asyncio.wait({send}, timeout=CANCEL_GRACE)
-        if not send.done():
-            send.cancel()
-            await asyncio.wait({send})
+        await asyncio.wait({send_task}, timeout=CANCEL_GRACE_PERIOD)
+        if not send_task.done():
+            send_task.cancel()
+            await asyncio.wait({send_task})
         with suppress(HfmediaError):  # a doubt, say: it is in the ledger now, and the cancel goes on
-            await self._written(self._understood(send, route, fitted), route)
+            await self._record(self._decode(send_task, route, adapted), route)
 
-    def _understood(self, send: asyncio.Future[HttpReply], route: Route, fitted: Fitted) -> Pending | Finished | Failed:
+    def _decode(
+        self, send_task: asyncio.Future[HttpResponse], route: Route, adapted: AdaptedRequest
+    ) -> Pending | Completed | Failure:
         """What came of a submission, whatever came of it."""
-        if send.cancelled():
-            return Failed(kind="lost", message="it was cancelled while the provider had not answered yet")
-        error = send.exception()
-        if isinstance(error, UnsentError):
-            return Failed(kind="unsent", message=str(error))
-        if isinstance(error, LostError):
-            return Failed(kind="lost", message=str(error))
+        if send_task.cancelled():
+            return Failure(kind="lost", message="it was cancelled while the provider had not answered yet")
+        error = send_task.exception()
+        if isinstance(error, RequestNotSentError):
+            return Failure(kind="unsent", message=str(error))
+        if isinstance(error, ResponseLostError):
+            return Failure(kind="lost", message=str(error))
         if error is not None:  # a defect of ours: nobody knows how far it came
-            return Failed(kind="lost", message=f"unexpected: {type(error).__name__}: {error}")
-        reply = send.result()
-        answer = self.desk.world.provider(route.provider).decode(Submit(fitted.request), route, reply)
-        if isinstance(answer, Cancelled):
-            return Failed(kind="unreadable", message="a submission was answered as if it were a cancel", raw=reply.body)
-        return answer
+            return Failure(kind="lost", message=f"unexpected: {type(error).__name__}: {error}")
+        response = send_task.result()
+        result = self.context.deps.get_provider(route.provider).decode(Submit(adapted.request), route, response)
+        if isinstance(result, CancelResult):
+            return Failure(
+                kind="unreadable", message="a submission was answered as if it were a cancel", raw=response.body
+            )
+        return result
 
-    async def _written(self, answer: Pending | Finished | Failed, route: Route) -> None:
+    async def _record(self, result: Pending | Completed | Failure, route: Route) -> None:
         """The answer to a submission, in the ledger; raised here when it ends the job."""
-        if isinstance(answer, Pending):
-            await self.desk.write(life.Accepted, handle=answer.handle)
-            self.desk.world.memory.ok(route.provider)
-            self.desk.tell(Accepted, provider=route.provider, provider_job=answer.handle.id)
+        if isinstance(result, Pending):
+            await self.context.record(life.AcceptedEntry, handle=result.handle)
+            self.context.deps.health.mark_healthy(route.provider)
+            self.context.emit(Accepted, provider=route.provider, provider_job_id=result.handle.id)
             return
-        if isinstance(answer, Finished):
-            self.finished = answer
-            await self.desk.made(route, answer)
+        if isinstance(result, Completed):
+            self.completed = result
+            await self.context.record_completed(route, result)
             return
-        fate = judge(answer.kind, via=route.via).fate
-        words = sentence(answer, route.provider)
-        if fate == "doubt":
-            await self.desk.write(life.Doubted, message=words)
-            doubt = Failed(kind="lost", message=answer.message, status=answer.status, code=answer.code)
-            raise complaint(doubt, route, job_id=self.desk.job_id)
-        if fate == "failed":
-            await self.desk.write(life.Broken, kind=answer.kind, message=words, status=answer.status)
-            raise complaint(answer, route, job_id=self.desk.job_id)
-        await self.desk.write(life.Refused, kind=answer.kind, message=words, status=answer.status)
+        outcome = submit_policy(result.kind, via=route.via).outcome
+        message = describe_failure(result, route.provider)
+        if outcome == "doubt":
+            await self.context.record(life.InDoubtEntry, message=message)
+            failure = Failure(kind="lost", message=result.message, status=result.status, code=result.code)
+            raise build_error(failure, route, job_id=self.context.job_id)
+        if outcome == "failed":
+            await self.context.record(life.FailedEntry, kind=result.kind, message=message, status=result.status)
+            raise build_error(result, route, job_id=self.context.job_id)
+        await self.context.record(life.RejectedEntry, kind=result.kind, message=message, status=result.status)
 
-    async def _spelled(self, provider: Provider, wish: Request, route: Route) -> HttpRequest:
+    async def _encode(self, provider: Provider, request: GenerationRequest, route: Route) -> HttpRequest:
         """The request in the provider's own words; a large image is spelled beside the loop."""
-        ask = Submit(wish)
-        if wish.image and wish.image.data and len(wish.image.data) > LARGE_IMAGE:
-            return await asyncio.to_thread(provider.encode, ask, route)
-        return provider.encode(ask, route)
+        operation = Submit(request)
+        if request.image and request.image.data and len(request.image.data) > LARGE_IMAGE_BYTES:
+            return await asyncio.to_thread(provider.encode, operation, route)
+        return provider.encode(operation, route)
 
-    async def _with_bytes(self, wish: Request, provider: Provider) -> Request:
+    async def _with_downloaded_image(self, request: GenerationRequest, provider: Provider) -> GenerationRequest:
         """The request with its image as bytes, where this provider takes no URL."""
-        abilities = provider.tasks.get(wish.task)
-        if wish.image is None or abilities is None or abilities.image is None or abilities.image.form != "bytes":
-            return wish
-        return structs.replace(wish, image=await fetched(wish.image, self.desk.world.fetch))
+        capabilities = provider.tasks.get(request.task)
+        if (
+            request.image is None
+            or capabilities is None
+            or capabilities.image is None
+            or capabilities.image.encoding != "bytes"
+        ):
+            return request
+        return structs.replace(request, image=await download_image(request.image, self.context.deps.fetch))

@@ -11,165 +11,175 @@ from contextlib import suppress
 from typing import Any
 
 from hfmedia.core import job as life
-from hfmedia.core.answers import Cancel, Cancelled, Failed, Finished, Handle, Output, Pending, Route
-from hfmedia.core.complaint import sentence
+from hfmedia.core.answers import Cancel, CancelResult, Failure, Completed, JobHandle, Output, Pending, Route
+from hfmedia.core.complaint import describe_failure
 from hfmedia.core.errors import (
-    ExpiredError,
-    FailedError,
+    ResultExpiredError,
+    GenerationFailedError,
     HfmediaError,
     InDoubtError,
     InvalidRequestError,
     JobCancelledError,
-    LostError,
-    UnsentError,
+    ResponseLostError,
+    RequestNotSentError,
 )
-from hfmedia.core.ports import Place
-from hfmedia.core.request import Request
+from hfmedia.core.ports import OutputTarget
+from hfmedia.core.request import GenerationRequest
 from hfmedia.store import Media
 
-from .buy import Buyer
-from .desk import Desk, least, whole
+from .buy import Submitter
+from .desk import JobContext, min_timeout, run_uncancelled
 from .events import Downloading, Event
-from .keep import Made, keep_outputs
-from .watch import Watcher
-from .world import Timeouts, World
+from .keep import StoredOutputs, store_outputs
+from .watch import Poller
+from .world import Timeouts, EngineDependencies
 
-CANCEL_PATIENCE = 5.0  # seconds for telling a provider to stop; beyond that the caller's own wish comes first
-DOUBT = (
+CANCEL_TIMEOUT = 5.0  # seconds for telling a provider to stop; beyond that the caller's own wish comes first
+IN_DOUBT_HINT = (
     "Look at the provider's own dashboard, then decide: `hfmedia jobs resolve {job} --resend` or `--drop`. It is never "
     "sent again by itself"
 )
-TELL_EVERY = 0.1  # seconds between two progress events of a download: a terminal shows no more
+PROGRESS_INTERVAL = 0.1  # seconds between two progress events of a download: a terminal shows no more
 
 
-class Carrier:
+class JobRunner:
     """Carries one job. ``tell`` hears its events; ``place`` is where its file shall lie."""
 
     def __init__(
         self,
-        world: World,
+        deps: EngineDependencies,
         job_id: str,
         index: int,
         *,
-        tell: Callable[[Event], None],
-        place: Place,
+        emit: Callable[[Event], None],
+        target: OutputTarget,
         timeouts: Timeouts,
-        known: life.Job | None = None,
+        current_job: life.Job | None = None,
     ) -> None:
-        self.desk = Desk(world, job_id, index, tell=tell, timeouts=timeouts, known=known)
-        self.job_id, self.index, self.place = job_id, index, place
-        self.inline: tuple[Output, ...] = ()  # media that came inside a reply and is not stored yet
+        self.context = JobContext(deps, job_id, index, emit=emit, timeouts=timeouts, current_job=current_job)
+        self.job_id, self.index, self.target = job_id, index, target
+        self.unsaved_outputs: tuple[Output, ...] = ()  # media that came inside a reply and is not stored yet
         self.detached = False  # let go of here, while the provider goes on
-        self.keeps_unsent = False  # let go of so that it is sent later, if it was not sent yet
-        self._told = 0.0
+        self.keep_unsent = False  # let go of so that it is sent later, if it was not sent yet
+        self._last_progress_at = 0.0
 
-    async def carry(self, wish: Request, routes: Sequence[Route]) -> Made:
+    async def run(self, request: GenerationRequest, routes: Sequence[Route]) -> StoredOutputs:
         """From a wish to its files. Raises a typed error, with the job's id, when that cannot be."""
-        buyer = Buyer(self.desk)
+        submitter = Submitter(self.context)
         try:
-            route, answer = await buyer.somewhere(wish, routes)
-            return await self._to_the_end(route, answer)
+            route, result = await submitter.submit_with_failover(request, routes)
+            return await self._finish(route, result)
         except asyncio.CancelledError:
-            await whole(self._stop(buyer.finished))
+            await run_uncancelled(self._on_cancelled(submitter.completed))
             raise
         except HfmediaError as error:
             error.job_id = self.job_id
-            await self._ended_unsent(error)
+            await self._record_unsent_failure(error)
             raise
         finally:
-            await self.desk.free_slot()
+            await self.context.release_slot()
 
-    async def resume(self, job: life.Job, *, routes: Sequence[Route] = (), outputs: tuple[Output, ...] = ()) -> Made:
+    async def resume(
+        self, job: life.Job, *, routes: Sequence[Route] = (), outputs: tuple[Output, ...] = ()
+    ) -> StoredOutputs:
         """From where the ledger says the job stands. What may have been bought is never bought again.
 
         ``routes`` are for a job that was never sent; ``outputs`` holds inline media that waits for a place.
         """
         if job.state in ("new", "ready"):
-            return await self.carry(_kept_whole(job), routes)
+            return await self.run(_sendable_request(job), routes)
         if job.state == "sending":  # whoever sent it is gone, and took the answer along
-            job = await self.desk.write(life.Doubted, message="the process ended while the request was on its way")
-        if job.state == "stored" and (there := _files(job)):
-            return there
+            job = await self.context.record(
+                life.InDoubtEntry, message="the process ended while the request was on its way"
+            )
+        if job.state == "stored" and (stored := _stored_media(job)):
+            return stored
         try:
             if job.route and job.state in ("finished", "stored"):
-                return await self._keep(job.route, job, outputs or job.outputs)
+                return await self._store(job.route, job, outputs or job.outputs)
             if job.route and job.handle and job.state == "running":
-                return await self._to_the_end(job.route, Pending(handle=job.handle, after=0))
+                return await self._finish(job.route, Pending(handle=job.handle, poll_after=0))
         except asyncio.CancelledError:
-            await whole(self._stop())
+            await run_uncancelled(self._on_cancelled())
             raise
         finally:
-            await self.desk.free_slot()
-        raise _over(job)
+            await self.context.release_slot()
+        raise _terminal_error(job)
 
-    async def _to_the_end(self, route: Route, answer: Pending | Finished) -> Made:
-        if isinstance(answer, Finished):
-            await self.desk.free_slot()
-            outputs = answer.outputs
+    async def _finish(self, route: Route, result: Pending | Completed) -> StoredOutputs:
+        if isinstance(result, Completed):
+            await self.context.release_slot()
+            outputs = result.outputs
         else:
-            outputs = await Watcher(self.desk).to_its_end(route, answer, (await self.desk.known()).sent)
-        return await self._keep(route, await self.desk.known(), outputs)
+            outputs = await Poller(self.context).poll_until_done(
+                route, result, (await self.context.current_job()).submitted_at
+            )
+        return await self._store(route, await self.context.current_job(), outputs)
 
-    async def _keep(self, route: Route, job: life.Job, outputs: tuple[Output, ...]) -> Made:
-        def progress(received: int, total: int | None) -> None:
+    async def _store(self, route: Route, job: life.Job, outputs: tuple[Output, ...]) -> StoredOutputs:
+        def on_progress(received: int, total: int | None) -> None:
             now = asyncio.get_running_loop().time()
-            if now - self._told >= TELL_EVERY or received == total:
-                self._told = now
-                self.desk.tell(Downloading, provider=route.provider, received=received, total=total)
+            if now - self._last_progress_at >= PROGRESS_INTERVAL or received == total:
+                self._last_progress_at = now
+                self.context.emit(Downloading, provider=route.provider, received=received, total=total)
 
         try:
-            async with asyncio.timeout(least(self.desk.timeouts.download or None, self.desk.remaining())):
-                kept, facts = await keep_outputs(self.desk.world, job, route, outputs, self.place, progress)
+            async with asyncio.timeout(min_timeout(self.context.timeouts.download or None, self.context.remaining())):
+                stored, sidecars = await store_outputs(self.context.deps, job, route, outputs, self.target, on_progress)
         except TimeoutError:
-            raise await self.desk.out_of_time("while its media was on the way here", over=False) from None
+            raise await self.context.deadline_error(
+                "while its media was on the way here", not_submitted=False
+            ) from None
         except HfmediaError as error:
-            self.inline = tuple(outputs) if any(_is_inline(output) for output in outputs) else ()
-            error.job_id, error.provider, error.model = self.desk.job_id, route.provider, route.model
-            if isinstance(error, ExpiredError) and job.state != "stored":  # that one was done, whatever became of it
-                await self.desk.write(life.Broken, kind="gone", message=error.message, status=error.status)
+            self.unsaved_outputs = tuple(outputs) if any(_is_inline(output) for output in outputs) else ()
+            error.job_id, error.provider, error.model = self.context.job_id, route.provider, route.model
+            if (
+                isinstance(error, ResultExpiredError) and job.state != "stored"
+            ):  # that one was done, whatever became of it
+                await self.context.record(life.FailedEntry, kind="gone", message=error.message, status=error.status)
             raise
-        await self.desk.write(life.Stored, media={"files": facts})
-        return kept
+        await self.context.record(life.StoredEntry, media={"files": sidecars})
+        return stored
 
-    async def _stop(self, finished: Finished | None = None) -> None:
+    async def _on_cancelled(self, completed: Completed | None = None) -> None:
         """The job was cancelled here: tell the provider where it can be told, and write down what it said."""
-        job = await self.desk.job()
-        if job.state in ("new", "ready") and not self.keeps_unsent:
-            await self.desk.write(life.Stopped, reached=None, message="nothing was sent")
+        job = await self.context.load()
+        if job.state in ("new", "ready") and not self.keep_unsent:
+            await self.context.record(life.CancelledEntry, provider_confirmed=None, message="nothing was sent")
         elif job.state == "running" and job.route and job.handle and not self.detached:
-            reached, message = await self.ask_to_stop(job.route, job.handle)
-            await self.desk.write(life.Stopped, reached=reached, message=message)
-        elif job.state == "finished" and job.route and finished and any(map(_is_inline, finished.outputs)):
+            confirmed, message = await self.cancel_remote(job.route, job.handle)
+            await self.context.record(life.CancelledEntry, provider_confirmed=confirmed, message=message)
+        elif job.state == "finished" and job.route and completed and any(map(_is_inline, completed.outputs)):
             with suppress(HfmediaError):  # paid for and in our hands: it needs no more than a file
-                await self._keep(job.route, job, finished.outputs)
+                await self._store(job.route, job, completed.outputs)
         # any other job stays as it is: running where it is let go of, or finished, paid for, and still to be fetched
 
-    async def ask_to_stop(self, route: Route, handle: Handle) -> tuple[bool, str]:
+    async def cancel_remote(self, route: Route, handle: JobHandle) -> tuple[bool, str]:
         """Whether the provider agreed to stop, and its words. Bounded; never raises for trouble on the way."""
-        provider = self.desk.world.provider(route.provider)
-        if not provider.cancels:
+        provider = self.context.deps.get_provider(route.provider)
+        if not provider.can_cancel:
             return False, f"{route.provider} has no way to cancel; it may still be billed"
-        ask = Cancel(handle)
+        operation = Cancel(handle)
         try:
-            request = self.desk.addressed(provider.encode(ask, route), route)
-            send = self.desk.world.sender.send(
-                request, credential=self.desk.world.credential(route), timeout=CANCEL_PATIENCE
+            http_request = self.context.with_router_headers(provider.encode(operation, route), route)
+            response_coroutine = self.context.deps.sender.send(
+                http_request, credential=self.context.deps.credential_for(route), timeout=CANCEL_TIMEOUT
             )
-            answer = provider.decode(ask, route, await send)
-        except (UnsentError, LostError) as error:
+            result = provider.decode(operation, route, await response_coroutine)
+        except (RequestNotSentError, ResponseLostError) as error:
             return False, f"{route.provider} could not be told to stop ({error}); it may still be billed"
-        if isinstance(answer, Cancelled):
-            return answer.stopped, answer.message or "cancelled"
-        words = sentence(answer, route.provider) if isinstance(answer, Failed) else "the job goes on there"
-        return False, f"{words}; it may still be billed"
+        if isinstance(result, CancelResult):
+            return result.confirmed, result.message or "cancelled"
+        message = describe_failure(result, route.provider) if isinstance(result, Failure) else "the job goes on there"
+        return False, f"{message}; it may still be billed"
 
-    async def _ended_unsent(self, error: HfmediaError) -> None:
+    async def _record_unsent_failure(self, error: HfmediaError) -> None:
         """The end of a job that no provider ever had, where nobody has written it down yet."""
-        if (await self.desk.job()).state in ("new", "ready"):
-            await self.desk.write(life.Broken, kind="refused", message=error.message, status=error.status)
+        if (await self.context.load()).state in ("new", "ready"):
+            await self.context.record(life.FailedEntry, kind="refused", message=error.message, status=error.status)
 
 
-def _kept_whole(job: life.Job) -> Request:
+def _sendable_request(job: life.Job) -> GenerationRequest:
     """The request of a job that was never sent; InvalidRequestError when its input image was not kept."""
     image = job.request.image
     if image is not None and image.url is None:
@@ -180,21 +190,23 @@ def _kept_whole(job: life.Job) -> Request:
     return job.request
 
 
-def _files(job: life.Job) -> Made:
+def _stored_media(job: life.Job) -> StoredOutputs:
     """The media of a stored job, when every file of it is where it was put."""
-    told = [Media.of(facts) for facts in (job.media or {}).get("files", ())]
-    return tuple((media, None) for media in told) if all(media.path.exists() for media in told) else ()
+    stored = [Media.from_dict(sidecar) for sidecar in (job.media or {}).get("files", ())]
+    return tuple((media, None) for media in stored) if all(media.path.exists() for media in stored) else ()
 
 
-def _over(job: life.Job) -> HfmediaError:
+def _terminal_error(job: life.Job) -> HfmediaError:
     """Why a job cannot be carried on."""
     provider = job.route.provider if job.route else None
-    where: dict[str, Any] = {"provider": provider, "model": job.request.model, "job_id": job.id}
+    details: dict[str, Any] = {"provider": provider, "model": job.request.model, "job_id": job.id}
     if job.state == "doubt":
-        return InDoubtError(f"job {job.id} is in doubt: {job.error}. {DOUBT.replace('{job}', job.id)}", **where)
+        return InDoubtError(
+            f"job {job.id} is in doubt: {job.error}. {IN_DOUBT_HINT.replace('{job}', job.id)}", **details
+        )
     if job.state == "cancelled":
-        return JobCancelledError(f"job {job.id} was cancelled: {job.error}", **where)
-    return FailedError(f"job {job.id} is over: {job.error or job.state}", **where)
+        return JobCancelledError(f"job {job.id} was cancelled: {job.error}", **details)
+    return GenerationFailedError(f"job {job.id} is over: {job.error or job.state}", **details)
 
 
 def _is_inline(output: Output) -> bool:

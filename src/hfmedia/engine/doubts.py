@@ -5,43 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 from hfmedia.core import job as life
-from hfmedia.core.answers import Failed, Find, Finished, Pending
-from hfmedia.core.complaint import sentence
-from hfmedia.core.errors import InvalidRequestError, LostError, UnsentError
+from hfmedia.core.answers import Failure, Lookup, Completed, Pending
+from hfmedia.core.complaint import describe_failure
+from hfmedia.core.errors import InvalidRequestError, ResponseLostError, RequestNotSentError
 
-from .world import World
+from .world import EngineDependencies
 
-LOOK_BACK = 120.0  # seconds before the request was sent: clocks of two machines differ
+LOOKUP_MARGIN = 120.0  # seconds before the request was sent: clocks of two machines differ
 
 
-async def ask_provider(world: World, job: life.Job) -> list[life.Fact]:
+async def look_up_submission(deps: EngineDependencies, job: life.Job) -> list[life.LedgerEntry]:
     """The facts that follow from the provider's own list of jobs; InvalidRequestError when it settles nothing."""
     route = job.route
-    provider = world.provider(route.provider) if route else None
-    if route is None or provider is None or not provider.finds:
+    provider = deps.get_provider(route.provider) if route else None
+    if route is None or provider is None or not provider.can_look_up:
         name = route.provider if route else "the provider"
         raise InvalidRequestError(
             f"{name} cannot be asked which jobs it has; look at its dashboard, then resolve with resend or drop",
             job_id=job.id,
         )
-    ask = Find(job.sent_request or job.request, since=(job.sent or job.created) - LOOK_BACK)
+    operation = Lookup(
+        job.provider_request or job.request, submitted_after=(job.submitted_at or job.created_at) - LOOKUP_MARGIN
+    )
     try:
-        reply = await world.sender.send(provider.encode(ask, route), credential=world.credential(route))
-    except (UnsentError, LostError) as error:
+        response = await deps.sender.send(provider.encode(operation, route), credential=deps.credential_for(route))
+    except (RequestNotSentError, ResponseLostError) as error:
         raise InvalidRequestError(f"{route.provider} could not be asked: {error}", job_id=job.id) from error
-    answer = provider.decode(ask, route, reply)
-    about: dict[str, Any] = {"job": job.id, "at": world.clock()}
-    if isinstance(answer, Pending):
-        return [life.Accepted(**about, handle=answer.handle)]
-    if isinstance(answer, Finished):
-        made = life.Made(
-            **about,
-            outputs=life.links(answer.outputs),
-            seed=answer.seed,
-            cost=answer.cost,
-            timings=answer.timings,
-            warnings=answer.warnings,
+    result = provider.decode(operation, route, response)
+    entry_fields: dict[str, Any] = {"job": job.id, "at": deps.clock()}
+    if isinstance(result, Pending):
+        return [life.AcceptedEntry(**entry_fields, handle=result.handle)]
+    if isinstance(result, Completed):
+        completed_entry = life.CompletedEntry(
+            **entry_fields,
+            outputs=life.strip_inline_outputs(result.outputs),
+            seed=result.seed,
+            cost=result.cost,
+            timings=result.timings,
+            warnings=result.warnings,
         )
-        return [made]
-    why = sentence(answer, route.provider, asking=True) if isinstance(answer, Failed) else "its answer made no sense"
-    raise InvalidRequestError(f"{why}. The job stays in doubt; resolve it with resend or drop", job_id=job.id)
+        return [completed_entry]
+    reason = (
+        describe_failure(result, route.provider, polling=True)
+        if isinstance(result, Failure)
+        else "its answer made no sense"
+    )
+    raise InvalidRequestError(f"{reason}. The job stays in doubt; resolve it with resend or drop", job_id=job.id)

@@ -23,7 +23,7 @@ class Started(Event, frozen=True, kw_only=True):
 
     model: str
     seed: int | None = None
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Submitting(Event, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class Accepted(Event, frozen=True, kw_only=True):
     """The provider took the job; from here on it may be billed. ``provider_job`` is the provider's own id for it."""
 
     provider: str
-    provider_job: str
+    provider_job_id: str
 
 
 class Queued(Event, frozen=True, kw_only=True):
@@ -61,14 +61,14 @@ class Retrying(Event, frozen=True, kw_only=True):
 
     provider: str
     reason: str
-    after: float
+    delay: float
 
 
-class Moved(Event, frozen=True, kw_only=True):
+class FailedOver(Event, frozen=True, kw_only=True):
     """The job goes to another provider, since the first certainly did not accept it."""
 
     provider: str
-    before: str
+    previous_provider: str
     reason: str
 
 

@@ -14,70 +14,70 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from hfmedia.core.errors import InvalidRequestError, LostError, UnsentError
-from hfmedia.core.ports import Fetch
+from hfmedia.core.errors import InvalidRequestError, ResponseLostError, RequestNotSentError
+from hfmedia.core.ports import MediaFetcher
 from hfmedia.core.request import InputImage
 
-LARGEST_INPUT = 64 * 1024 * 1024  # bytes; no provider takes more, and a mistaken path can be a disk image
+MAX_INPUT_BYTES = 64 * 1024 * 1024  # bytes; no provider takes more, and a mistaken path can be a disk image
 
 
-async def input_image(given: Any) -> InputImage:
+async def load_input_image(source: Any) -> InputImage:
     """An InputImage from a path, a URL (``http``, ``https``, ``data``), bytes, an open file or a Pillow image.
 
     InvalidRequestError says why not: missing, unreadable, empty, too large, not an image.
     """
-    if isinstance(given, InputImage):
-        return given
-    if isinstance(given, str) and given[:8].lower().startswith(("http://", "https://")):
-        if not urlsplit(given).hostname:
-            raise InvalidRequestError(f"the input image's URL {given!r} names no host")
-        return InputImage(url=given)
-    return await asyncio.to_thread(_load, given)
+    if isinstance(source, InputImage):
+        return source
+    if isinstance(source, str) and source[:8].lower().startswith(("http://", "https://")):
+        if not urlsplit(source).hostname:
+            raise InvalidRequestError(f"the input image's URL {source!r} names no host")
+        return InputImage(url=source)
+    return await asyncio.to_thread(_load_local, source)
 
 
-async def fetched(image: InputImage, fetch: Fetch) -> InputImage:
+async def download_image(image: InputImage, fetch: MediaFetcher) -> InputImage:
     """The same image as bytes, for a provider that takes no URL. Fetched without credentials, from public hosts."""
     if image.url is None or image.data is not None:
         return image
-    where = urlsplit(image.url).hostname
+    host = urlsplit(image.url).hostname
     try:
-        async with fetch(image.url, headers={}) as body:
-            if not 200 <= body.status < 300:
-                raise InvalidRequestError(f"the input image could not be fetched from {where}: HTTP {body.status}")
+        async with fetch(image.url, headers={}) as response:
+            if not 200 <= response.status < 300:
+                raise InvalidRequestError(f"the input image could not be fetched from {host}: HTTP {response.status}")
             data = bytearray()
-            async for chunk in body.chunks():
+            async for chunk in response.chunks():
                 data += chunk
-                if len(data) > LARGEST_INPUT:
-                    raise InvalidRequestError(f"the input image at {where} is larger than {LARGEST_INPUT:,} bytes")
-    except (UnsentError, LostError) as error:
-        raise InvalidRequestError(f"the input image could not be fetched from {where}: {error}") from error
-    return await asyncio.to_thread(_known, bytes(data), f"the input image from {where}", None)
+                if len(data) > MAX_INPUT_BYTES:
+                    raise InvalidRequestError(f"the input image at {host} is larger than {MAX_INPUT_BYTES:,} bytes")
+    except (RequestNotSentError, ResponseLostError) as error:
+        raise InvalidRequestError(f"the input image could not be fetched from {host}: {error}") from error
+    return await asyncio.to_thread(_probe, bytes(data), f"the input image from {host}", None)
 
 
-def _load(given: Any) -> InputImage:
-    if isinstance(given, str) and given[:5].lower() == "data:":
-        return _known(_from_data_uri(given), "the input image's data: URI", None)
-    if isinstance(given, str | os.PathLike):
-        path = Path(given)  # pyright: ignore[reportUnknownArgumentType]
-        return _known(_from_file(path), f"the input image {path}", path.name)
-    if isinstance(given, bytes | bytearray | memoryview):
-        return _known(bytes(given), "the input image", None)  # pyright: ignore[reportUnknownArgumentType]
-    if hasattr(given, "read"):
-        data = given.read(LARGEST_INPUT + 1)
+def _load_local(source: Any) -> InputImage:
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        return _probe(_from_data_uri(source), "the input image's data: URI", None)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)  # pyright: ignore[reportUnknownArgumentType]
+        return _probe(_from_file(path), f"the input image {path}", path.name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _probe(bytes(source), "the input image", None)  # pyright: ignore[reportUnknownArgumentType]
+    if hasattr(source, "read"):
+        data = source.read(MAX_INPUT_BYTES + 1)
         if not isinstance(data, bytes):
             raise InvalidRequestError("the input image's file is open as text; open it with mode 'rb'")
-        return _known(data, "the input image's file", None)
-    if hasattr(given, "save") and hasattr(given, "mode"):
+        return _probe(data, "the input image's file", None)
+    if hasattr(source, "save") and hasattr(source, "mode"):
         buffer = BytesIO()
-        given.save(buffer, format="PNG")
-        return _known(buffer.getvalue(), "the input image", None)
-    raise InvalidRequestError(f"an input image is a path, a URL, bytes or a Pillow image, not {type(given).__name__}")
+        source.save(buffer, format="PNG")
+        return _probe(buffer.getvalue(), "the input image", None)
+    raise InvalidRequestError(f"an input image is a path, a URL, bytes or a Pillow image, not {type(source).__name__}")
 
 
 def _from_file(path: Path) -> bytes:
     try:
-        if path.stat().st_size > LARGEST_INPUT:
-            raise InvalidRequestError(f"the input image {path} is larger than {LARGEST_INPUT:,} bytes")
+        if path.stat().st_size > MAX_INPUT_BYTES:
+            raise InvalidRequestError(f"the input image {path} is larger than {MAX_INPUT_BYTES:,} bytes")
         return path.read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -101,14 +101,14 @@ def _from_data_uri(uri: str) -> bytes:
         raise InvalidRequestError(f"the input image's data: URI is not base64: {error}") from error
 
 
-def _known(data: bytes, what: str, name: str | None) -> InputImage:
+def _probe(data: bytes, label: str, name: str | None) -> InputImage:
     """The bytes as an InputImage once Pillow has read their head."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
-        raise InvalidRequestError(f"{what} is empty")
-    if len(data) > LARGEST_INPUT:
-        raise InvalidRequestError(f"{what} is larger than {LARGEST_INPUT:,} bytes")
+        raise InvalidRequestError(f"{label} is empty")
+    if len(data) > MAX_INPUT_BYTES:
+        raise InvalidRequestError(f"{label} is larger than {MAX_INPUT_BYTES:,} bytes")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -116,8 +116,8 @@ def _known(data: bytes, what: str, name: str | None) -> InputImage:
                 mime = picture.get_format_mimetype() or "application/octet-stream"
                 width, height = picture.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InvalidRequestError(f"{what} is not an image that can be read; use a PNG, JPEG or WebP") from error
+        raise InvalidRequestError(f"{label} is not an image that can be read; use a PNG, JPEG or WebP") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InvalidRequestError(f"{what} claims more pixels than any provider takes") from error
+        raise InvalidRequestError(f"{label} claims more pixels than any provider takes") from error
     digest = hashlib.sha256(data).hexdigest()
     return InputImage(data=data, mime=mime, width=width, height=height, name=name, sha256=digest)

@@ -6,100 +6,105 @@ from collections.abc import Callable
 from typing import Any
 
 from hfmedia.core.answers import Output, Route
-from hfmedia.core.errors import DownloadError, UnreadableReplyError
+from hfmedia.core.errors import DownloadError, InvalidResponseError
 from hfmedia.core.job import Job
-from hfmedia.core.ports import Kept, Place
-from hfmedia.core.request import Request
+from hfmedia.core.ports import StoredFile, OutputTarget
+from hfmedia.core.request import GenerationRequest
 from hfmedia.core.wire import redact
 from hfmedia.store import Media
 
-from .world import World
+from .world import EngineDependencies
 
-Made = tuple[tuple[Media, str | None], ...]
-Progress = Callable[[int, int | None], None]
+StoredOutputs = tuple[tuple[Media, str | None], ...]
+ProgressCallback = Callable[[int, int | None], None]
 SUFFIXES = {"image/jpeg": (".jpg", ".jpeg"), "video/quicktime": (".mov", ".qt"), "image/tiff": (".tif", ".tiff")}
 
 
-async def keep_outputs(
-    world: World,
+async def store_outputs(
+    deps: EngineDependencies,
     job: Job,
     route: Route,
     outputs: tuple[Output, ...],
-    place: Place,
-    progress: Progress,
-) -> tuple[Made, list[dict[str, Any]]]:
+    target: OutputTarget,
+    on_progress: ProgressCallback,
+) -> tuple[StoredOutputs, list[dict[str, Any]]]:
     """Every output as a file with its facts beside it, its URL, and the facts; nearly always one, none is an error."""
     if not outputs:
-        raise UnreadableReplyError(f"{route.provider} says it is done, but names no output", job_id=job.id)
-    made: list[tuple[Media, str | None]] = []
-    facts: list[dict[str, Any]] = []
+        raise InvalidResponseError(f"{route.provider} says it is done, but names no output", job_id=job.id)
+    stored: list[tuple[Media, str | None]] = []
+    sidecars: list[dict[str, Any]] = []
     for output in outputs:
         if output.url is None and output.data is None:
-            since = "its file was removed since" if job.state == "stored" else "could not be stored then"
-            words = f"the media of job {job.id} came inside {route.provider}'s answer and {since}"
-            raise DownloadError(f"{words}; it can only be made again", job_id=job.id)
-        media, told = await _kept(world, job, route, output, place, progress)
-        made.append((media, None if (output.url or "").startswith("data:") else output.url))
-        facts.append(told)
-    return tuple(made), facts
+            reason = "its file was removed since" if job.state == "stored" else "could not be stored then"
+            message = f"the media of job {job.id} came inside {route.provider}'s answer and {reason}"
+            raise DownloadError(f"{message}; it can only be made again", job_id=job.id)
+        media, sidecar = await _store_one(deps, job, route, output, target, on_progress)
+        stored.append((media, None if (output.url or "").startswith("data:") else output.url))
+        sidecars.append(sidecar)
+    return tuple(stored), sidecars
 
 
-async def _kept(
-    world: World, job: Job, route: Route, output: Output, place: Place, progress: Progress
+async def _store_one(
+    deps: EngineDependencies,
+    job: Job,
+    route: Route,
+    output: Output,
+    target: OutputTarget,
+    on_progress: ProgressCallback,
 ) -> tuple[Media, dict[str, Any]]:
     """One output as a file, and its facts, which lie beside it."""
-    made: list[tuple[Media, dict[str, Any]]] = []
+    stored: list[tuple[Media, dict[str, Any]]] = []
 
-    def facts(kept: Kept) -> dict[str, Any]:
-        media = _media(job, route, output, kept, place, world.clock())
-        made.append((media, media.facts()))
-        return made[0][1]
+    def build_sidecar(file: StoredFile) -> dict[str, Any]:
+        media = _media(job, route, output, file, target, deps.clock())
+        stored.append((media, media.to_dict()))
+        return stored[0][1]
 
-    await world.keeper.keep(
-        output, place, makes=job.request.makes, fetch=world.fetch, progress=progress, facts=facts
+    await deps.storage.save(
+        output, target, output_kind=job.request.output_kind, fetch=deps.fetch, progress=on_progress, build_sidecar=build_sidecar
     )  # fmt: skip
-    return made[0]
+    return stored[0]
 
 
-def _media(job: Job, route: Route, output: Output, kept: Kept, place: Place, now: float) -> Media:
-    asked = job.sent_request or job.request
+def _media(job: Job, route: Route, output: Output, file: StoredFile, target: OutputTarget, now: float) -> Media:
+    request = job.provider_request or job.request
     return Media(
-        path=kept.path,
-        mime=kept.mime,
-        width=kept.width,
-        height=kept.height,
-        bytes=kept.bytes,
-        sha256=kept.sha256,
+        path=file.path,
+        mime=file.mime,
+        width=file.width,
+        height=file.height,
+        bytes=file.bytes,
+        sha256=file.sha256,
         provider=route.provider,
         model=route.model,
         task=job.request.task,
         prompt=job.request.prompt,
-        seed=job.seed if job.seed is not None else asked.seed,
+        seed=job.seed if job.seed is not None else request.seed,
         cost=job.cost,
         job_id=job.id,
         index=job.index,
-        warnings=(*(redact(words) for words in job.warnings), *_surprises(asked, output, kept, place)),
-        parameters=asked.parameters(),
-        attempts=job.refusals,
-        source=kept.source,
+        warnings=(*(redact(warning) for warning in job.warnings), *_mismatch_warnings(request, output, file, target)),
+        parameters=request.parameters(),
+        attempts=job.rejections,
+        source=file.source,
         nsfw=output.nsfw,
-        timings={**job.timings, "total": round(now - job.created, 3)},
+        timings={**job.timings, "total": round(now - job.created_at, 3)},
         created=now,
     )
 
 
-def _surprises(asked: Request, output: Output, kept: Kept, place: Place) -> list[str]:
+def _mismatch_warnings(request: GenerationRequest, output: Output, file: StoredFile, target: OutputTarget) -> list[str]:
     """What came that is not what was asked for, in words."""
-    told: list[str] = []
-    if asked.width and asked.height and kept.width and kept.height:
-        wanted, got = f"{asked.width}x{asked.height}", f"{kept.width}x{kept.height}"
-        told += [f"asked for {wanted}, got {got}"] if wanted != got else []
-    if place.file is not None:
-        usual = SUFFIXES.get(kept.mime, ("." + kept.mime.rpartition("/")[2],))
-        if place.file.suffix and place.file.suffix.lower() not in usual:
-            told.append(f"the file is named {place.file.suffix}, but its bytes are {kept.mime}")
-        if kept.path.name != place.file.name:
-            told.append(f"{place.file.name} was there already; this one is {kept.path.name}")
+    warnings: list[str] = []
+    if request.width and request.height and file.width and file.height:
+        requested_size, actual_size = f"{request.width}x{request.height}", f"{file.width}x{file.height}"
+        warnings += [f"asked for {requested_size}, got {actual_size}"] if requested_size != actual_size else []
+    if target.file is not None:
+        expected_suffixes = SUFFIXES.get(file.mime, ("." + file.mime.rpartition("/")[2],))
+        if target.file.suffix and target.file.suffix.lower() not in expected_suffixes:
+            warnings.append(f"the file is named {target.file.suffix}, but its bytes are {file.mime}")
+        if file.path.name != target.file.name:
+            warnings.append(f"{target.file.name} was there already; this one is {file.path.name}")
     if output.nsfw:
-        told.append("the provider marked this result as unsafe; it may be blacked out")
-    return told
+        warnings.append("the provider marked this result as unsafe; it may be blacked out")
+    return warnings

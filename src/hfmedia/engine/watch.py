@@ -5,81 +5,87 @@ from __future__ import annotations
 import asyncio
 
 from hfmedia.core import job as life
-from hfmedia.core.answers import Cancelled, Check, Failed, Finished, Handle, Output, Pending, Route
-from hfmedia.core.complaint import complaint, sentence
-from hfmedia.core.errors import LostError, UnsentError
-from hfmedia.core.retry import CHECK_RETRIES, backoff, pace, seconds_until
-from hfmedia.core.verdict import CHECKED
+from hfmedia.core.answers import CancelResult, Poll, Failure, Completed, JobHandle, Output, Pending, Route
+from hfmedia.core.complaint import build_error, describe_failure
+from hfmedia.core.errors import ResponseLostError, RequestNotSentError
+from hfmedia.core.retry import POLL_RETRIES, backoff, poll_interval, retry_delay
+from hfmedia.core.verdict import POLL_ACTIONS
 
-from .desk import Desk, least
+from .desk import JobContext, min_timeout
 from .events import Retrying
 
-UNREADABLE_CHECKS = 2  # of a status that makes no sense: once may be a hiccup, unknown is an error
+MAX_INVALID_POLLS = 2  # of a status that makes no sense: once may be a hiccup, unknown is an error
 
 
-class Watcher:
+class Poller:
     """Asks for one accepted job until it is done, over, or patience ends."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, context: JobContext) -> None:
+        self.context = context
 
-    async def to_its_end(self, route: Route, pending: Pending, sent: float | None) -> tuple[Output, ...]:
+    async def poll_until_done(self, route: Route, pending: Pending, submitted_at: float | None) -> tuple[Output, ...]:
         """What the provider made of what was ``sent`` then (unix seconds).
 
         Raises when it failed the job, or when patience ended and the job goes on there.
         """
         try:
-            async with asyncio.timeout(least(self.desk.timeouts.run or None, self.desk.remaining())):
-                await self.desk.take_slot(route.provider)
-                return await self._watch(route, pending, sent)
+            async with asyncio.timeout(min_timeout(self.context.timeouts.run or None, self.context.remaining())):
+                await self.context.acquire_slot(route.provider)
+                return await self._poll(route, pending, submitted_at)
         except TimeoutError:
-            raise await self.desk.out_of_time(f"while {route.provider} was at work", over=False) from None
+            raise await self.context.deadline_error(
+                f"while {route.provider} was at work", not_submitted=False
+            ) from None
         finally:
-            await self.desk.free_slot()
+            await self.context.release_slot()
 
-    async def _watch(self, route: Route, pending: Pending, sent: float | None) -> tuple[Output, ...]:
-        clock = self.desk.world.clock
-        began = clock() if sent is None else sent
-        expected = await self.desk.world.expect(route)
-        handle, after, troubles = pending.handle, pending.after, 0
-        self.desk.tell_progress(route, pending)
+    async def _poll(self, route: Route, pending: Pending, submitted_at: float | None) -> tuple[Output, ...]:
+        clock = self.context.deps.clock
+        started_at = clock() if submitted_at is None else submitted_at
+        expected_duration = await self.context.deps.expected_duration(route)
+        handle, delay, failures = pending.handle, pending.poll_after, 0
+        self.context.emit_progress(route, pending)
         while True:
-            await self.desk.world.sleep(pace(clock() - began, expected) if after is None else after)
-            answer = await self._check(route, handle)
-            if isinstance(answer, Finished):
-                await self.desk.made(route, answer)
-                return answer.outputs
-            if isinstance(answer, Pending):
-                if answer.handle != handle:
-                    await self.desk.write(life.Accepted, handle=answer.handle)
-                handle, after, troubles = answer.handle, answer.after, 0
-                self.desk.tell_progress(route, answer)
+            await self.context.deps.sleep(
+                poll_interval(clock() - started_at, expected_duration) if delay is None else delay
+            )
+            result = await self._poll_once(route, handle)
+            if isinstance(result, Completed):
+                await self.context.record_completed(route, result)
+                return result.outputs
+            if isinstance(result, Pending):
+                if result.handle != handle:
+                    await self.context.record(life.AcceptedEntry, handle=result.handle)
+                handle, delay, failures = result.handle, result.poll_after, 0
+                self.context.emit_progress(route, result)
                 continue
-            troubles += 1
-            after = await self._bear(route, answer, troubles)
+            failures += 1
+            delay = await self._on_poll_failure(route, result, failures)
 
-    async def _bear(self, route: Route, failed: Failed, troubles: int) -> float:
+    async def _on_poll_failure(self, route: Route, failure: Failure, failures: int) -> float:
         """Seconds to wait after trouble while a job runs; raises when the provider ended it or patience does."""
-        what = CHECKED[failed.kind]
-        words = sentence(failed, route.provider, asking=True)
-        if what == "over":
-            await self.desk.write(life.Broken, kind=failed.kind, message=words, status=failed.status)
-            raise complaint(failed, route, job_id=self.desk.job_id)
-        if what == "detach" or troubles > (UNREADABLE_CHECKS if failed.kind == "unreadable" else CHECK_RETRIES):
-            raise complaint(failed, route, job_id=self.desk.job_id, asking=True)
-        told = seconds_until(failed.retry_after, failed.retry_at, self.desk.world.clock())
-        after = backoff(troubles, self.desk.world.dice()) if told is None else told
-        self.desk.tell(Retrying, provider=route.provider, reason=words, after=after)
-        return after
+        action = POLL_ACTIONS[failure.kind]
+        message = describe_failure(failure, route.provider, polling=True)
+        if action == "over":
+            await self.context.record(life.FailedEntry, kind=failure.kind, message=message, status=failure.status)
+            raise build_error(failure, route, job_id=self.context.job_id)
+        if action == "detach" or failures > (MAX_INVALID_POLLS if failure.kind == "unreadable" else POLL_RETRIES):
+            raise build_error(failure, route, job_id=self.context.job_id, polling=True)
+        server_delay = retry_delay(failure.retry_after, failure.retry_at, self.context.deps.clock())
+        delay = backoff(failures, self.context.deps.random_float()) if server_delay is None else server_delay
+        self.context.emit(Retrying, provider=route.provider, reason=message, delay=delay)
+        return delay
 
-    async def _check(self, route: Route, handle: Handle) -> Pending | Finished | Failed:
-        provider, ask = self.desk.world.provider(route.provider), Check(handle)
+    async def _poll_once(self, route: Route, handle: JobHandle) -> Pending | Completed | Failure:
+        provider, operation = self.context.deps.get_provider(route.provider), Poll(handle)
         try:
-            request = self.desk.addressed(provider.encode(ask, route), route)
-            reply = await self.desk.world.sender.send(request, credential=self.desk.world.credential(route))
-        except UnsentError as error:
-            return Failed(kind="unsent", message=str(error))
-        except LostError as error:
-            return Failed(kind="lost", message=str(error))
-        answer = provider.decode(ask, route, reply)
-        return answer if not isinstance(answer, Cancelled) else Failed(kind="unreadable", message="not a status")
+            http_request = self.context.with_router_headers(provider.encode(operation, route), route)
+            response = await self.context.deps.sender.send(
+                http_request, credential=self.context.deps.credential_for(route)
+            )
+        except RequestNotSentError as error:
+            return Failure(kind="unsent", message=str(error))
+        except ResponseLostError as error:
+            return Failure(kind="lost", message=str(error))
+        result = provider.decode(operation, route, response)
+        return result if not isinstance(result, CancelResult) else Failure(kind="unreadable", message="not a status")

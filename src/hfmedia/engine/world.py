@@ -17,12 +17,12 @@ from msgspec import Struct
 
 from hfmedia.core.answers import Cost, Route
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.ports import Fetch, Keeper, Sender
+from hfmedia.core.ports import MediaFetcher, MediaStorage, HttpSender
 from hfmedia.core.provider import Provider
 from hfmedia.core.wire import Credential
 from hfmedia.ledger import Ledger
 
-LONGEST_TIMEOUT = 7 * 24 * 3600  # seconds; a week is longer than any provider keeps a result
+MAX_TIMEOUT_SECONDS = 7 * 24 * 3600  # seconds; a week is longer than any provider keeps a result
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -38,45 +38,45 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     download: float = 0.0
 
     @classmethod
-    def of(cls, given: float | Timeouts | None) -> Timeouts:
+    def parse(cls, timeout: float | Timeouts | None) -> Timeouts:
         """From what a caller gave: seconds in total, or Timeouts; InvalidRequestError for anything else."""
-        made = given if isinstance(given, Timeouts) else cls(total=0.0 if given is None else given)
-        for name in made.__struct_fields__:
-            value = getattr(made, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_TIMEOUT:
+        timeouts = timeout if isinstance(timeout, Timeouts) else cls(total=0.0 if timeout is None else timeout)
+        for name in timeouts.__struct_fields__:
+            value = getattr(timeouts, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIMEOUT_SECONDS:
                 raise InvalidRequestError(f"timeout {value!r} is not a number of seconds from 0 (no limit) to a week")
-        return made
+        return timeouts
 
 
-class Memory(Protocol):
+class HealthTracker(Protocol):
     """Remembers which providers failed, so that the next job does not knock there first."""
 
-    def rest(self, provider: str, seconds: float) -> None:
+    def cool_down(self, provider: str, seconds: float) -> None:
         """Leave this provider alone for so many seconds."""
         ...
 
-    def ok(self, provider: str) -> None:
+    def mark_healthy(self, provider: str) -> None:
         """It works again."""
         ...
 
 
-def _job_id() -> str:
+def _new_job_id() -> str:
     return f"{time.time_ns() // 1_000_000:011x}{uuid.uuid4().hex[:9]}"
 
 
-def _no_limit(provider: str) -> AbstractAsyncContextManager[object]:
+def _unlimited(provider: str) -> AbstractAsyncContextManager[object]:
     return nullcontext()
 
 
-def _forget(route: Route, seconds: float, cost: Cost | None) -> None:
+def _ignore_stats(route: Route, seconds: float, cost: Cost | None) -> None:
     return None
 
 
-async def _unknown(route: Route) -> float | None:
+async def _no_estimate(route: Route) -> float | None:
     return None
 
 
-class World(Struct, frozen=True, kw_only=True):
+class EngineDependencies(Struct, frozen=True, kw_only=True):
     """Everything the engine reaches the world through.
 
     ``clock`` gives unix seconds, ``dice`` a number in [0, 1), ``new_id`` a fresh job id that sorts by age. ``slot``
@@ -84,18 +84,18 @@ class World(Struct, frozen=True, kw_only=True):
     ``expect`` tells how many seconds such jobs take from being sent, None where nobody knows.
     """
 
-    sender: Sender
-    fetch: Fetch
-    keeper: Keeper
+    sender: HttpSender
+    fetch: MediaFetcher
+    storage: MediaStorage
     ledger: Ledger
-    provider: Callable[[str], Provider]
-    credential: Callable[[Route], Credential]
-    memory: Memory
-    headers: dict[str, str]
-    slot: Callable[[str], AbstractAsyncContextManager[object]] = _no_limit
-    observe: Callable[[Route, float, Cost | None], None] = _forget
-    expect: Callable[[Route], Awaitable[float | None]] = _unknown
+    get_provider: Callable[[str], Provider]
+    credential_for: Callable[[Route], Credential]
+    health: HealthTracker
+    router_headers: dict[str, str]
+    slot: Callable[[str], AbstractAsyncContextManager[object]] = _unlimited
+    record_stats: Callable[[Route, float, Cost | None], None] = _ignore_stats
+    expected_duration: Callable[[Route], Awaitable[float | None]] = _no_estimate
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    dice: Callable[[], float] = random.random
-    new_id: Callable[[], str] = _job_id
+    random_float: Callable[[], float] = random.random
+    new_id: Callable[[], str] = _new_job_id

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .memory import MemoryLedger
-from .port import KeyTakenError, Ledger
+from .port import IdempotencyKeyInUseError, Ledger
 
 if TYPE_CHECKING:
     from .sqlite import SqliteLedger
 
-__all__ = ["KeyTakenError", "Ledger", "MemoryLedger", "SqliteLedger"]
+__all__ = ["IdempotencyKeyInUseError", "Ledger", "MemoryLedger", "SqliteLedger"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Collection
 
-from hfmedia.core.job import ENDED, Fact, Job, State
+from hfmedia.core.job import TERMINAL_STATES, LedgerEntry, Job, State
 
-from .port import KeyTakenError, Ledger, after, ended_only, key_of, wanted
+from .port import (
+    IdempotencyKeyInUseError,
+    Ledger,
+    apply_entries,
+    require_terminal,
+    idempotency_key_of,
+    build_job_filter,
+)
 
 __all__ = ["Ledger", "MemoryLedger"]
 
@@ -19,40 +26,40 @@ class MemoryLedger:
     """A ledger that ends with its process."""
 
     def __init__(self) -> None:
-        self._facts: dict[str, list[Fact]] = {}
+        self._entries: dict[str, list[LedgerEntry]] = {}
         self._jobs: dict[str, Job] = {}
-        self._keys: dict[str, str] = {}
+        self._ids_by_key: dict[str, str] = {}
         self._claims: set[str] = set()
-        self._me = f"{os.getpid()}-memory"
+        self._owner_id = f"{os.getpid()}-memory"
 
-    async def append(self, fact: Fact, *more: Fact) -> Job:
+    async def append(self, entry: LedgerEntry, *more: LedgerEntry) -> Job:
         """The job after these facts."""
-        before = self._jobs.get(fact.job)
-        job = after(before, fact, *more)
-        key = key_of(fact) if before is None else None
-        if key is not None and self._keys.setdefault(key, job.id) != job.id:
-            raise KeyTakenError(self._keys[key])
-        self._facts.setdefault(fact.job, []).extend((fact, *more))
-        self._jobs[fact.job] = job
-        if before is None:
+        previous = self._jobs.get(entry.job_id)
+        job = apply_entries(previous, entry, *more)
+        key = idempotency_key_of(entry) if previous is None else None
+        if key is not None and self._ids_by_key.setdefault(key, job.id) != job.id:
+            raise IdempotencyKeyInUseError(self._ids_by_key[key])
+        self._entries.setdefault(entry.job_id, []).extend((entry, *more))
+        self._jobs[entry.job_id] = job
+        if previous is None:
             self._claims.add(job.id)
-        elif job.ended:
+        elif job.is_terminal:
             self._claims.discard(job.id)
         return job
 
-    async def job(self, job_id: str) -> Job | None:
+    async def get(self, job_id: str) -> Job | None:
         """The job of that id, or None."""
         return self._jobs.get(job_id)
 
-    async def find(self, key: str) -> Job | None:
+    async def find_by_key(self, key: str) -> Job | None:
         """The job that was created under that idempotency key, or None."""
-        return self._jobs.get(self._keys.get(key, ""))
+        return self._jobs.get(self._ids_by_key.get(key, ""))
 
-    async def facts(self, job_id: str) -> list[Fact]:
+    async def entries(self, job_id: str) -> list[LedgerEntry]:
         """Everything that happened to the job, oldest first."""
-        return list(self._facts.get(job_id, ()))
+        return list(self._entries.get(job_id, ()))
 
-    async def jobs(
+    async def iter_jobs(
         self,
         *,
         states: Collection[State] | None = None,
@@ -63,14 +70,14 @@ class MemoryLedger:
         limit: int | None = None,
     ) -> AsyncIterator[Job]:
         """The jobs there were when asked, by the order of their creation."""
-        which = wanted(states, provider, model, since)
-        left = len(self._jobs) if limit is None else limit
+        job_filter = build_job_filter(states, provider, model, since)
+        remaining = len(self._jobs) if limit is None else limit
         for job_id in list(reversed(self._jobs) if newest_first else self._jobs):
             job = self._jobs.get(job_id)
-            if left <= 0:
+            if remaining <= 0:
                 return
-            if job is not None and which.holds(job):
-                left -= 1
+            if job is not None and job_filter.matches(job):
+                remaining -= 1
                 yield job
 
     async def claim(self, job_id: str) -> bool:
@@ -84,28 +91,28 @@ class MemoryLedger:
 
     async def owner(self, job_id: str) -> str | None:
         """This ledger, when it carries the job."""
-        return self._me if job_id in self._claims else None
+        return self._owner_id if job_id in self._claims else None
 
-    async def carried(self) -> dict[str, str]:
+    async def claims(self) -> dict[str, str]:
         """Every job that is carried, with who."""
-        return dict.fromkeys(sorted(self._claims), self._me)
+        return dict.fromkeys(sorted(self._claims), self._owner_id)
 
-    async def me(self) -> str:
+    async def owner_id(self) -> str:
         """The name under which this ledger claims jobs."""
-        return self._me
+        return self._owner_id
 
-    async def prune(self, before: float, states: Collection[State] = ENDED) -> int:
+    async def prune(self, before: float, states: Collection[State] = TERMINAL_STATES) -> int:
         """Forgets jobs in these states whose last fact is older than ``before``; tells how many."""
-        old = ended_only(states)
-        gone = {
+        terminal_states = require_terminal(states)
+        pruned_ids = {
             job.id
             for job in self._jobs.values()
-            if job.state in old and job.updated < before and job.id not in self._claims
+            if job.state in terminal_states and job.updated_at < before and job.id not in self._claims
         }
-        for job_id in gone:
-            del self._jobs[job_id], self._facts[job_id]
-        self._keys = {key: job_id for key, job_id in self._keys.items() if job_id not in gone}
-        return len(gone)
+        for job_id in pruned_ids:
+            del self._jobs[job_id], self._entries[job_id]
+        self._ids_by_key = {key: job_id for key, job_id in self._ids_by_key.items() if job_id not in pruned_ids}
+        return len(pruned_ids)
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

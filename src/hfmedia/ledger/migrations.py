@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hfmedia.database import Kind
+from hfmedia.database import DatabaseSchema
 
-TABLES = """
+CORE_TABLES = """
 CREATE TABLE facts (
     seq  INTEGER PRIMARY KEY,  -- the order of events; the clock may jump, this does not
     job  TEXT NOT NULL,
@@ -34,7 +34,7 @@ CREATE TABLE jobs (            -- what the facts add up to; could be made anew f
 CREATE INDEX jobs_that_go_on ON jobs (ended) WHERE ended = 0;  -- small, however old the ledger is
 """
 
-CLAIMS = """
+CLAIMS_TABLE = """
 CREATE TABLE claims (          -- who carries what; a claim of a process that died is worth nothing
     job   TEXT PRIMARY KEY,
     owner TEXT NOT NULL        -- holds the lock on OWNER.lock in the folder of owners while it lives
@@ -83,4 +83,4 @@ SELECT
 FROM jobs ORDER BY seq;
 """
 
-LEDGER = Kind("the ledger", 0x68666D6C, (TABLES, CLAIMS, VIEWS))  # the number spells "hfml"
+LEDGER_SCHEMA = DatabaseSchema("the ledger", 0x68666D6C, (CORE_TABLES, CLAIMS_TABLE, VIEWS))  # the number spells "hfml"

@@ -13,13 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
-NAME = re.compile(r"[0-9]+-[0-9a-f]{32}")
-TRIES = 100  # to get a file of our own; each can only fail when a neighbour sweeps in the same microsecond
+OWNER_ID_PATTERN = re.compile(r"[0-9]+-[0-9a-f]{32}")
+MAX_LOCK_ATTEMPTS = 100  # to get a file of our own; each can only fail when a neighbour sweeps in the same microsecond
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(handle: int, *, mine: bool) -> bool:
+    def _lock(fd: int, *, exclusive: bool) -> bool:
         """Locks the first byte. There are no shared locks here: two who look at once may both see a living owner."""
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
@@ -33,112 +33,112 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(handle: int, *, mine: bool) -> bool:
+    def _lock(fd: int, *, exclusive: bool) -> bool:
         """Locks the open file until it is closed; False when somebody else holds it. Those who look do so together."""
         try:
-            fcntl.flock(handle, (fcntl.LOCK_EX if mine else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
 
-class Owners:
+class ProcessLocks:
     """The folder of owners beside a ledger, and our own name in it once we need one. Everything here blocks."""
 
-    def __init__(self, ledger: Path) -> None:
-        self.folder = ledger.with_name(f"{ledger.name}.owners")
-        self._handle: int | None = None
-        self._name = ""
-        _all.add(self)
+    def __init__(self, ledger_path: Path) -> None:
+        self.folder = ledger_path.with_name(f"{ledger_path.name}.owners")
+        self._fd: int | None = None
+        self._owner_id = ""
+        _instances.add(self)
 
     @property
-    def name(self) -> str | None:
+    def owner_id(self) -> str | None:
         """Our name, if we have needed one."""
-        return self._name if self._handle is not None else None
+        return self._owner_id if self._fd is not None else None
 
-    def me(self) -> str:
+    def acquire_owner_id(self) -> str:
         """Our name, under lock from now on; OSError when the disk will not have it."""
-        if self._handle is None:
-            self._enter()
-        return self._name
+        if self._fd is None:
+            self._acquire()
+        return self._owner_id
 
-    def lives(self, name: str) -> bool:
+    def is_alive(self, owner_id: str) -> bool:
         """Whether the owner of that name is a living process; the file of a dead one is swept away."""
-        if self._handle is not None and name == self._name:
+        if self._fd is not None and owner_id == self._owner_id:
             return True
-        if not NAME.fullmatch(name):
+        if not OWNER_ID_PATTERN.fullmatch(owner_id):
             return False
-        path = self.folder / f"{name}.lock"
+        path = self.folder / f"{owner_id}.lock"
         try:
-            handle = os.open(path, os.O_RDWR)
+            fd = os.open(path, os.O_RDWR)
         except FileNotFoundError:
             return False
         except PermissionError:  # another user's, so better taken for a living one
             return True
         try:
-            if not _lock(handle, mine=False):
+            if not _lock(fd, exclusive=False):
                 return True
             if sys.platform != "win32":
                 with suppress(OSError):
                     path.unlink()
         finally:
-            os.close(handle)
+            os.close(fd)
         return False
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Gives our name up."""
-        if self._handle is None:
+        if self._fd is None:
             return
         with suppress(OSError):
             if sys.platform != "win32":
                 self._path().unlink()
-        self.forget()
+        self.close_lock_file()
         with suppress(OSError):
             if sys.platform == "win32":
                 self._path().unlink()
         with suppress(OSError):
             self.folder.rmdir()  # when we were the last
 
-    def forget(self) -> None:
+    def close_lock_file(self) -> None:
         """Closes our file without unlocking it for a parent process, which has it open too."""
-        if self._handle is not None:
+        if self._fd is not None:
             with suppress(OSError):
-                os.close(self._handle)
-        self._handle = None
+                os.close(self._fd)
+        self._fd = None
 
     def _path(self) -> Path:
-        return self.folder / f"{self._name}.lock"
+        return self.folder / f"{self._owner_id}.lock"
 
-    def _enter(self) -> None:
-        for _ in range(TRIES):
+    def _acquire(self) -> None:
+        for _ in range(MAX_LOCK_ATTEMPTS):
             self.folder.mkdir(mode=0o700, exist_ok=True)
-            self._name = f"{os.getpid()}-{uuid.uuid4().hex}"
+            self._owner_id = f"{os.getpid()}-{uuid.uuid4().hex}"
             try:
-                handle = os.open(self._path(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+                fd = os.open(self._path(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
             except FileNotFoundError:  # the last one left and took the folder along
                 continue
-            if _lock(handle, mine=True) and self._path().exists():
-                self._handle = handle
-                self._sweep()
+            if _lock(fd, exclusive=True) and self._path().exists():
+                self._fd = fd
+                self._remove_stale_locks()
                 return
-            os.close(handle)
+            os.close(fd)
         raise OSError(f"no lock can be had in {self.folder}")
 
-    def _sweep(self) -> None:
+    def _remove_stale_locks(self) -> None:
         """Removes what those left behind who died."""
         for path in self.folder.glob("*.lock"):
-            if path.stem != self._name:
-                self.lives(path.stem)
+            if path.stem != self._owner_id:
+                self.is_alive(path.stem)
 
 
-_all: WeakSet[Owners] = WeakSet()
+_instances: WeakSet[ProcessLocks] = WeakSet()
 
 
-def _forget_all() -> None:
+def _after_fork_in_child() -> None:
     """In a child after a fork: the parent's claims are the parent's, and end with it."""
-    for owners in list(_all):
-        owners.forget()
+    for locks in list(_instances):
+        locks.close_lock_file()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_after_fork_in_child)

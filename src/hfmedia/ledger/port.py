@@ -11,10 +11,19 @@ from typing import Protocol
 from msgspec import Struct
 
 from hfmedia.core.errors import HfmediaError, InvalidRequestError
-from hfmedia.core.job import ENDED, Created, Fact, ImpossibleError, Job, State, begin, follow
+from hfmedia.core.job import (
+    TERMINAL_STATES,
+    CreatedEntry,
+    LedgerEntry,
+    InvalidTransitionError,
+    Job,
+    State,
+    create_job,
+    apply_entry,
+)
 
 
-class KeyTakenError(HfmediaError):
+class IdempotencyKeyInUseError(HfmediaError):
     """The idempotency key already belongs to a job: join that one, its id is ``job_id``; nothing was written."""
 
     job_id: str
@@ -26,7 +35,7 @@ class KeyTakenError(HfmediaError):
 class Ledger(Protocol):
     """Remembers facts, in the order in which they were appended. What it cannot keep or read is a StoreError."""
 
-    async def append(self, fact: Fact, *more: Fact) -> Job:
+    async def append(self, entry: LedgerEntry, *more: LedgerEntry) -> Job:
         """The job after this fact, once the fact is durable; cancelling waits for that, so that no fact is half told.
 
         With ``more`` of the same job's, all of them become durable together, or none does. Whoever appends a job's
@@ -39,19 +48,19 @@ class Ledger(Protocol):
         """
         ...
 
-    async def job(self, job_id: str) -> Job | None:
+    async def get(self, job_id: str) -> Job | None:
         """The job of that id, or None."""
         ...
 
-    async def find(self, key: str) -> Job | None:
+    async def find_by_key(self, key: str) -> Job | None:
         """The job that was created under that idempotency key, or None."""
         ...
 
-    async def facts(self, job_id: str) -> list[Fact]:
+    async def entries(self, job_id: str) -> list[LedgerEntry]:
         """Everything that happened to the job, oldest first; empty for an unknown one."""
         ...
 
-    def jobs(
+    def iter_jobs(
         self,
         *,
         states: Collection[State] | None = None,
@@ -83,15 +92,15 @@ class Ledger(Protocol):
         """The living process that carries the job as ``PID-random``, or None; equal to ``me()`` when it is this one."""
         ...
 
-    async def carried(self) -> dict[str, str]:
+    async def claims(self) -> dict[str, str]:
         """Every job that somebody living carries, with who."""
         ...
 
-    async def me(self) -> str:
+    async def owner_id(self) -> str:
         """The name under which this ledger claims jobs."""
         ...
 
-    async def prune(self, before: float, states: Collection[State] = ENDED) -> int:
+    async def prune(self, before: float, states: Collection[State] = TERMINAL_STATES) -> int:
         """Forgets jobs in these states whose last fact is older than ``before`` (unix seconds); tells how many.
 
         A job that somebody carries stays. InvalidRequestError when a state is not one of an ended job.
@@ -103,7 +112,7 @@ class Ledger(Protocol):
         ...
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+class JobFilter(Struct, frozen=True, kw_only=True):
     """Which jobs a reader wants; None means any."""
 
     states: frozenset[str] | None = None
@@ -111,42 +120,46 @@ class Wanted(Struct, frozen=True, kw_only=True):
     model: str | None = None
     since: float | None = None
 
-    def holds(self, job: Job) -> bool:
+    def matches(self, job: Job) -> bool:
         """Whether this is one of them."""
         return (
             (self.states is None or job.state in self.states)
             and (self.provider is None or (job.route is not None and job.route.provider == self.provider))
             and (self.model is None or job.request.model == self.model)
-            and (self.since is None or job.created >= self.since)
+            and (self.since is None or job.created_at >= self.since)
         )
 
 
-def wanted(states: Collection[State] | None, provider: str | None, model: str | None, since: float | None) -> Wanted:
+def build_job_filter(
+    states: Collection[State] | None, provider: str | None, model: str | None, since: float | None
+) -> JobFilter:
     """The filters of ``Ledger.jobs`` as one value."""
-    return Wanted(states=None if states is None else frozenset(states), provider=provider, model=model, since=since)
+    return JobFilter(states=None if states is None else frozenset(states), provider=provider, model=model, since=since)
 
 
-def after(before: Job | None, fact: Fact, *more: Fact) -> Job:
+def apply_entries(previous: Job | None, entry: LedgerEntry, *more: LedgerEntry) -> Job:
     """The job after these facts, the first of which may create it; ImpossibleError when the table forbids one."""
-    if before is not None:
-        job = follow(before, fact)
-    elif isinstance(fact, Created):
-        job = begin(fact)
+    if previous is not None:
+        job = apply_entry(previous, entry)
+    elif isinstance(entry, CreatedEntry):
+        job = create_job(entry)
     else:
-        raise ImpossibleError(f"job {fact.job} was never created")
-    for later in more:
-        job = follow(job, later)
+        raise InvalidTransitionError(f"job {entry.job_id} was never created")
+    for next_entry in more:
+        job = apply_entry(job, next_entry)
     return job
 
 
-def key_of(fact: Fact) -> str | None:
+def idempotency_key_of(entry: LedgerEntry) -> str | None:
     """The idempotency key under which a job is created, if there is one."""
-    return getattr(fact, "key", None)
+    return getattr(entry, "key", None)
 
 
-def ended_only(states: Collection[State]) -> frozenset[str]:
+def require_terminal(states: Collection[State]) -> frozenset[str]:
     """The states, when jobs in them may be forgotten."""
-    live = sorted(set(states) - ENDED)
-    if live:
-        raise InvalidRequestError(f"jobs that are {live[0]} may still be paid for; only {', '.join(sorted(ENDED))} go")
+    non_terminal = sorted(set(states) - TERMINAL_STATES)
+    if non_terminal:
+        raise InvalidRequestError(
+            f"jobs that are {non_terminal[0]} may still be paid for; only {', '.join(sorted(TERMINAL_STATES))} go"
+        )
     return frozenset(states)

@@ -11,103 +11,103 @@ from sqlite3 import Connection
 from typing import Any
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.core.job import ENDED, Fact, Job
-from hfmedia.database import close, connect, explained
+from hfmedia.core.job import TERMINAL_STATES, LedgerEntry, Job
+from hfmedia.database import close, connect, to_storage_error
 
-from .migrations import LEDGER
-from .owners import Owners
-from .port import Wanted
-from .rows import read_fact, read_job
-from .worker import Deed, Result
+from .migrations import LEDGER_SCHEMA
+from .owners import ProcessLocks
+from .port import JobFilter
+from .rows import decode_entry, decode_job
+from .worker import WorkItem, WorkResult
 
-PAGE = 100  # jobs; about 2 KiB each
+PAGE_SIZE = 100  # jobs; about 2 KiB each
 
 
-class Reading:
+class LedgerReader:
     """Deeds on one connection, which is opened with the first of them."""
 
-    def __init__(self, path: Path, patience: float) -> None:
+    def __init__(self, path: Path, busy_timeout: float) -> None:
         self._path = path
-        self._patience = patience
+        self._busy_timeout = busy_timeout
         self._connection: Connection | None = None
 
-    def round(self, deeds: list[Deed]) -> list[Result]:
+    def run_batch(self, items: list[WorkItem]) -> list[WorkResult]:
         """One after the other; each fails for itself."""
-        return [self._read(deed) for deed in deeds]
+        return [self._execute(item) for item in items]
 
-    def put_away(self) -> None:
+    def close(self) -> None:
         """Closes the connection."""
         if self._connection is not None:
             close(self._connection)
 
-    def _read(self, deed: Deed) -> Result:
+    def _execute(self, item: WorkItem) -> WorkResult:
         try:
             if self._connection is None:
-                self._connection = connect(LEDGER, self._path, self._patience)
-            return Result(deed, deed.work(self._connection))
+                self._connection = connect(LEDGER_SCHEMA, self._path, self._busy_timeout)
+            return WorkResult(item, item.func(self._connection))
         except HfmediaError as error:
-            return Result(deed, error=error)
+            return WorkResult(item, error=error)
         except (sqlite3.Error, OSError, ValueError) as error:
-            return Result(deed, error=explained(LEDGER, self._path, error))
+            return WorkResult(item, error=to_storage_error(LEDGER_SCHEMA, self._path, error))
 
 
-def job(connection: Connection, job_id: str) -> Job | None:
+def get_job(connection: Connection, job_id: str) -> Job | None:
     """The job of that id."""
     row = connection.execute("SELECT body FROM jobs WHERE id = ?", (job_id,)).fetchone()
-    return read_job(job_id, row[0]) if row else None
+    return decode_job(job_id, row[0]) if row else None
 
 
-def find(connection: Connection, key: str) -> Job | None:
+def find_by_key(connection: Connection, key: str) -> Job | None:
     """The job of that idempotency key."""
     row = connection.execute("SELECT id, body FROM jobs WHERE key = ?", (key,)).fetchone()
-    return read_job(row[0], row[1]) if row else None
+    return decode_job(row[0], row[1]) if row else None
 
 
-def facts(connection: Connection, job_id: str) -> list[Fact]:
+def list_entries(connection: Connection, job_id: str) -> list[LedgerEntry]:
     """All of a job, in their order."""
     rows = connection.execute("SELECT body FROM facts WHERE job = ? ORDER BY seq", (job_id,)).fetchall()
-    return [read_fact(job_id, body) for (body,) in rows]
+    return [decode_entry(job_id, body) for (body,) in rows]
 
 
-def newest(connection: Connection) -> int:
+def last_seq(connection: Connection) -> int:
     """Where the last job stands, 0 without any."""
     (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()
     return int(seq)
 
 
-def page(
-    connection: Connection, which: Wanted, place: tuple[int, int], newest_first: bool, most: int
+def list_page(
+    connection: Connection, job_filter: JobFilter, seq_range: tuple[int, int], newest_first: bool, limit: int
 ) -> list[tuple[int, Job]]:
     """Up to ``most`` jobs that stand between two places, both included, each with its own place."""
     conditions = "seq BETWEEN ? AND ?"
-    values: list[Any] = list(place)
+    values: list[Any] = list(seq_range)
     for condition, value in (
-        ("provider = ?", which.provider),
-        ("model = ?", which.model),
-        ("created >= ?", which.since),
+        ("provider = ?", job_filter.provider),
+        ("model = ?", job_filter.model),
+        ("created >= ?", job_filter.since),
     ):
         if value is not None:
             conditions += f" AND {condition}"
             values.append(value)
-    if which.states is not None:
-        conditions += f" AND state IN ({', '.join('?' * len(which.states))})"
-        values += which.states
-        if not which.states & ENDED:
+    if job_filter.states is not None:
+        conditions += f" AND state IN ({', '.join('?' * len(job_filter.states))})"
+        values += job_filter.states
+        if not job_filter.states & TERMINAL_STATES:
             conditions += " AND ended = 0"  # the index of these is short; the others are walked in their order
-    order = "DESC" if newest_first else "ASC"
-    sql = f"SELECT seq, id, body FROM jobs WHERE {conditions} ORDER BY seq {order} LIMIT ?"
-    rows = connection.execute(sql, (*values, most)).fetchall()
-    return [(seq, read_job(job_id, body)) for seq, job_id, body in rows]
+    direction = "DESC" if newest_first else "ASC"
+    sql = f"SELECT seq, id, body FROM jobs WHERE {conditions} ORDER BY seq {direction} LIMIT ?"
+    rows = connection.execute(sql, (*values, limit)).fetchall()
+    return [(seq, decode_job(job_id, body)) for seq, job_id, body in rows]
 
 
-def owner(connection: Connection, owners: Owners, job_id: str) -> str | None:
+def find_owner(connection: Connection, locks: ProcessLocks, job_id: str) -> str | None:
     """Who carries the job and lives."""
     row = connection.execute("SELECT owner FROM claims WHERE job = ?", (job_id,)).fetchone()
-    return str(row[0]) if row and owners.lives(row[0]) else None
+    return str(row[0]) if row and locks.is_alive(row[0]) else None
 
 
-def carried(connection: Connection, owners: Owners) -> dict[str, str]:
+def list_claims(connection: Connection, locks: ProcessLocks) -> dict[str, str]:
     """What is carried by whom of those who live."""
     rows = connection.execute("SELECT job, owner FROM claims ORDER BY job").fetchall()
-    alive = {name for name in {name for _, name in rows} if owners.lives(name)}
-    return {job_id: name for job_id, name in rows if name in alive}
+    alive = {owner_id for owner_id in {owner_id for _, owner_id in rows} if locks.is_alive(owner_id)}
+    return {job_id: owner_id for job_id, owner_id in rows if owner_id in alive}

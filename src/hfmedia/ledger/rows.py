@@ -10,52 +10,54 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from hfmedia.core.errors import StoreError
-from hfmedia.core.job import AnyFact, Created, Fact, Job, Made, Routed
+from hfmedia.core.errors import StorageError
+from hfmedia.core.job import AnyEntry, CreatedEntry, LedgerEntry, Job, CompletedEntry, RoutedEntry
 
-from .port import key_of
+from .port import idempotency_key_of
 
-LARGEST_FACT = 1 << 20  # bytes of JSON; the longest prompt is 32,000 characters, so beyond it is media in disguise
+MAX_ENTRY_BYTES = 1 << 20  # bytes of JSON; the longest prompt is 32,000 characters, so beyond it is media in disguise
 _encode = msgspec.json.Encoder().encode
-_facts: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(AnyFact)
-_jobs = msgspec.json.Decoder(Job)
+_entry_decoder: msgspec.json.Decoder[LedgerEntry] = msgspec.json.Decoder(AnyEntry)
+_job_decoder = msgspec.json.Decoder(Job)
 
 
-class Entry(Struct, frozen=True):
+class EncodedEntry(Struct, frozen=True):
     """A fact as it goes into the ledger, and as it will come out of it."""
 
-    fact: Fact
+    entry: LedgerEntry
     kind: str
     body: str
     key: str | None
 
 
-def entry(fact: Fact) -> Entry:
+def encode_entry(entry: LedgerEntry) -> EncodedEntry:
     """The fact, written; StoreError when the ledger cannot keep it."""
-    if _has_media(fact):
-        raise StoreError("the ledger keeps no inline media; only its name, length or digest", job_id=fact.job)
-    kind = str(type(fact).__struct_config__.tag)
+    if _has_inline_media(entry):
+        raise StorageError("the ledger keeps no inline media; only its name, length or digest", job_id=entry.job_id)
+    kind = str(type(entry).__struct_config__.tag)
     try:
-        body = _encode(fact)
-        if len(body) > LARGEST_FACT:
-            raise StoreError(
-                f"the fact {kind!r} has {len(body):,} bytes; the ledger takes {LARGEST_FACT:,}: give media by its URL",
-                job_id=fact.job,
+        body = _encode(entry)
+        if len(body) > MAX_ENTRY_BYTES:
+            raise StorageError(
+                f"the fact {kind!r} has {len(body):,} bytes; the ledger takes {MAX_ENTRY_BYTES:,}: give media by its URL",
+                job_id=entry.job_id,
             )
-        return Entry(_facts.decode(body), kind, body.decode(), key_of(fact))
+        return EncodedEntry(_entry_decoder.decode(body), kind, body.decode(), idempotency_key_of(entry))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise StoreError(f"the fact {kind!r} cannot be written as JSON: {str(error)[:200]}", job_id=fact.job) from error
+        raise StorageError(
+            f"the fact {kind!r} cannot be written as JSON: {str(error)[:200]}", job_id=entry.job_id
+        ) from error
 
 
-def read_fact(job_id: str, body: Any) -> Fact:
+def decode_entry(job_id: str, body: Any) -> LedgerEntry:
     """The fact that was written; StoreError when it is damaged, or of a version that knows more."""
-    fact: Fact = _read(_facts, job_id, body)
-    return fact
+    entry: LedgerEntry = _decode(_entry_decoder, job_id, body)
+    return entry
 
 
-def read_job(job_id: str, body: Any) -> Job:
+def decode_job(job_id: str, body: Any) -> Job:
     """The job that was written; StoreError when it is damaged, or of a version that knows more."""
-    job: Job = _read(_jobs, job_id, body)
+    job: Job = _decode(_job_decoder, job_id, body)
     return job
 
 
@@ -64,9 +66,9 @@ def job_columns(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "state": job.state,
-        "ended": int(job.ended),
-        "created": job.created,
-        "updated": job.updated,
+        "ended": int(job.is_terminal),
+        "created": job.created_at,
+        "updated": job.updated_at,
         "task": job.request.task,
         "model": job.request.model,
         "provider": job.route and job.route.provider,
@@ -77,15 +79,15 @@ def job_columns(job: Job) -> dict[str, Any]:
     }
 
 
-def _read(decoder: msgspec.json.Decoder[Any], job_id: str, body: Any) -> Any:
+def _decode(decoder: msgspec.json.Decoder[Any], job_id: str, body: Any) -> Any:
     try:
         return decoder.decode(body)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         message = f"what the ledger says of job {job_id} cannot be read: {str(error)[:200]}"
-        raise StoreError(message, job_id=job_id) from error
+        raise StorageError(message, job_id=job_id) from error
 
 
-def _has_media(fact: Fact) -> bool:
-    if isinstance(fact, Created | Routed):
-        return fact.request.image is not None and fact.request.image.data is not None
-    return isinstance(fact, Made) and any(output.data is not None for output in fact.outputs)
+def _has_inline_media(entry: LedgerEntry) -> bool:
+    if isinstance(entry, CreatedEntry | RoutedEntry):
+        return entry.request.image is not None and entry.request.image.data is not None
+    return isinstance(entry, CompletedEntry) and any(output.data is not None for output in entry.outputs)

@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 
-from hfmedia.core.job import ENDED, Fact, Job, State
+from hfmedia.core.job import TERMINAL_STATES, LedgerEntry, Job, State
 
 from . import reading, writing
-from .owners import Owners
-from .port import ended_only, wanted
-from .rows import entry
-from .worker import Worker
+from .owners import ProcessLocks
+from .port import require_terminal, build_job_filter
+from .rows import encode_entry
+from .worker import DatabaseThread
 
-PATIENCE = 30.0  # seconds to wait for another process's transaction; each of ours takes milliseconds
+BUSY_TIMEOUT = 30.0  # seconds to wait for another process's transaction; each of ours takes milliseconds
 
 
 class SqliteLedger:
@@ -39,37 +39,37 @@ class SqliteLedger:
         self,
         path: str | os.PathLike[str],
         *,
-        patience: float = PATIENCE,
+        busy_timeout: float = BUSY_TIMEOUT,
         on_commit: Callable[[int], None] | None = None,
     ) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would look at the disk
-        self._owners = owners = Owners(self.path)
-        self._writer = Worker("hfmedia-ledger", writing.Writing(self.path, owners, patience, on_commit))
-        self._reader = Worker("hfmedia-ledger-reader", reading.Reading(self.path, patience))
-        for worker in (self._writer, self._reader):  # for a ledger that is dropped without being closed
-            weakref.finalize(self, worker.stop).atexit = False
+        self._locks = locks = ProcessLocks(self.path)
+        self._writer = DatabaseThread("hfmedia-ledger", writing.LedgerWriter(self.path, locks, busy_timeout, on_commit))
+        self._reader = DatabaseThread("hfmedia-ledger-reader", reading.LedgerReader(self.path, busy_timeout))
+        for db_thread in (self._writer, self._reader):  # for a ledger that is dropped without being closed
+            weakref.finalize(self, db_thread.stop).atexit = False
 
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self.path)!r})"
 
-    async def append(self, fact: Fact, *more: Fact) -> Job:
+    async def append(self, entry: LedgerEntry, *more: LedgerEntry) -> Job:
         """The job after these facts, once they are on the disk; see Ledger.append."""
-        told = tuple(map(entry, (fact, *more)))
-        return await self._writer.do(partial(writing.append, owners=self._owners, told=told))
+        encoded = tuple(map(encode_entry, (entry, *more)))
+        return await self._writer.write(partial(writing.append, locks=self._locks, entries=encoded))
 
-    async def job(self, job_id: str) -> Job | None:
+    async def get(self, job_id: str) -> Job | None:
         """The job of that id, or None."""
-        return await self._reader.ask(partial(reading.job, job_id=job_id))
+        return await self._reader.read(partial(reading.get_job, job_id=job_id))
 
-    async def find(self, key: str) -> Job | None:
+    async def find_by_key(self, key: str) -> Job | None:
         """The job that was created under that idempotency key, or None."""
-        return await self._reader.ask(partial(reading.find, key=key))
+        return await self._reader.read(partial(reading.find_by_key, key=key))
 
-    async def facts(self, job_id: str) -> list[Fact]:
+    async def entries(self, job_id: str) -> list[LedgerEntry]:
         """Everything that happened to the job, oldest first; empty for an unknown one."""
-        return await self._reader.ask(partial(reading.facts, job_id=job_id))
+        return await self._reader.read(partial(reading.list_entries, job_id=job_id))
 
-    async def jobs(
+    async def iter_jobs(
         self,
         *,
         states: Collection[State] | None = None,
@@ -80,50 +80,56 @@ class SqliteLedger:
         limit: int | None = None,
     ) -> AsyncIterator[Job]:
         """The jobs there were when asked, by the order of their creation, a page at a time; see Ledger.jobs."""
-        which = wanted(states, provider, model, since)
-        low, high = 0, await self._reader.ask(reading.newest)
-        left = high if limit is None else limit
-        while left > 0 and low <= high:
-            most = min(left, reading.PAGE)
-            ask = partial(reading.page, which=which, place=(low, high), newest_first=newest_first, most=most)
-            found = await self._reader.ask(ask)
-            for place, job in found:
-                low, high = (low, place - 1) if newest_first else (place + 1, high)
+        job_filter = build_job_filter(states, provider, model, since)
+        low, high = 0, await self._reader.read(reading.last_seq)
+        remaining = high if limit is None else limit
+        while remaining > 0 and low <= high:
+            page_limit = min(remaining, reading.PAGE_SIZE)
+            query = partial(
+                reading.list_page,
+                job_filter=job_filter,
+                seq_range=(low, high),
+                newest_first=newest_first,
+                limit=page_limit,
+            )
+            page = await self._reader.read(query)
+            for seq, job in page:
+                low, high = (low, seq - 1) if newest_first else (seq + 1, high)
                 yield job
-            left -= len(found)
-            if len(found) < most:
+            remaining -= len(page)
+            if len(page) < page_limit:
                 return
 
     async def claim(self, job_id: str) -> bool:
         """True when this ledger carries the job now, False when another living one does."""
-        return await self._writer.do(partial(writing.claim, owners=self._owners, job_id=job_id))
+        return await self._writer.write(partial(writing.claim, locks=self._locks, job_id=job_id))
 
     async def release(self, job_id: str) -> None:
         """Carries the job no longer."""
-        await self._writer.do(partial(writing.release, owners=self._owners, job_id=job_id))
+        await self._writer.write(partial(writing.release, locks=self._locks, job_id=job_id))
 
     async def owner(self, job_id: str) -> str | None:
         """The living process that carries the job as ``PID-random``, or None."""
-        return await self._reader.ask(partial(reading.owner, owners=self._owners, job_id=job_id))
+        return await self._reader.read(partial(reading.find_owner, locks=self._locks, job_id=job_id))
 
-    async def carried(self) -> dict[str, str]:
+    async def claims(self) -> dict[str, str]:
         """Every job that somebody living carries, with who."""
-        return await self._reader.ask(partial(reading.carried, owners=self._owners))
+        return await self._reader.read(partial(reading.list_claims, locks=self._locks))
 
-    async def me(self) -> str:
+    async def owner_id(self) -> str:
         """The name under which this ledger claims jobs."""
 
-        def name(_: Connection) -> str:
-            return self._owners.me()
+        def acquire(_: Connection) -> str:
+            return self._locks.acquire_owner_id()
 
-        return await self._writer.do(name)
+        return await self._writer.write(acquire)
 
-    async def prune(self, before: float, states: Collection[State] = ENDED) -> int:
+    async def prune(self, before: float, states: Collection[State] = TERMINAL_STATES) -> int:
         """Forgets ended jobs in these states whose last fact is older than ``before``; see Ledger.prune."""
-        forget = partial(writing.forget, owners=self._owners, before=before, states=ended_only(states))
+        prune_batch = partial(writing.prune, locks=self._locks, before=before, states=require_terminal(states))
         count = 0
-        while gone := await self._writer.do(forget):
-            count += gone
+        while pruned := await self._writer.write(prune_batch):
+            count += pruned
         return count
 
     async def aclose(self) -> None:

@@ -15,14 +15,14 @@ from sqlite3 import Connection
 from threading import Lock, Thread
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from hfmedia.core.errors import StoreError
+from hfmedia.core.errors import StorageError
 
 T = TypeVar("T")
-AT_ONCE = 8  # answers in one turn of a loop: each lets a job go on, which takes up to a millisecond
-MOST_AT_ONCE = 500  # deeds of one round: it bounds how long other processes wait for us
+RESULTS_PER_TURN = 8  # answers in one turn of a loop: each lets a job go on, which takes up to a millisecond
+MAX_BATCH_SIZE = 500  # deeds of one round: it bounds how long other processes wait for us
 
 
-class Lasting(asyncio.Future[Any]):
+class UncancellableFuture(asyncio.Future[Any]):
     """A future that cannot be cancelled: a task that waits for it is cancelled once it is done, and not before.
 
     What came of it is then dropped; who was cancelled asks the ledger.
@@ -33,59 +33,59 @@ class Lasting(asyncio.Future[Any]):
         return False
 
 
-class Deed(NamedTuple):
+class WorkItem(NamedTuple):
     """Something to be done in the thread, and the future that waits for it in its loop."""
 
-    work: Callable[[Connection], Any]
+    func: Callable[[Connection], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
 
 
-class Result(NamedTuple):
+class WorkResult(NamedTuple):
     """How a deed went: a value, or what it raised."""
 
-    deed: Deed
+    item: WorkItem
     value: Any = None
     error: BaseException | None = None
 
 
-class Hand(Protocol):
+class WorkHandler(Protocol):
     """What does the deeds, in the thread."""
 
-    def round(self, deeds: list[Deed]) -> list[Result]:
+    def run_batch(self, items: list[WorkItem]) -> list[WorkResult]:
         """One result for each deed; what it raises becomes the result of all."""
         ...
 
-    def put_away(self) -> None:
+    def close(self) -> None:
         """Nothing more will come."""
         ...
 
 
-class Worker:
+class DatabaseThread:
     """One daemon thread, begun with the first deed."""
 
-    def __init__(self, name: str, hand: Hand) -> None:
+    def __init__(self, name: str, handler: WorkHandler) -> None:
         self._name = name
-        self._hand = hand
-        self._queue: SimpleQueue[Deed | None] = SimpleQueue()
-        self._ended: Future[None] = Future()
-        self._gate = Lock()
+        self._handler = handler
+        self._queue: SimpleQueue[WorkItem | None] = SimpleQueue()
+        self._stopped: Future[None] = Future()
+        self._lock = Lock()
         self._pid: int | None = None
         self._closed = False
 
-    async def ask(self, work: Callable[[Connection], T]) -> T:
+    async def read(self, func: Callable[[Connection], T]) -> T:
         """What the work returns or raises; cancelling drops the answer."""
-        value: T = await self._put(work).future
+        value: T = await self._enqueue(func).future
         return value
 
-    async def do(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, func: Callable[[Connection], T]) -> T:
         """What the work returns or raises; cancelling waits until it is done, and only then is told."""
-        value: T = await self._put(work, lasting=True).future
+        value: T = await self._enqueue(func, uncancellable=True).future
         return value
 
     def stop(self) -> None:
         """Ends the thread once it has done what was put in before."""
-        with self._gate:
+        with self._lock:
             if not self._closed and self._pid == os.getpid():
                 self._queue.put(None)
             self._closed = True
@@ -94,68 +94,70 @@ class Worker:
         """Ends the thread, and waits for that."""
         self.stop()
         if self._pid == os.getpid():
-            await asyncio.shield(asyncio.wrap_future(self._ended))
+            await asyncio.shield(asyncio.wrap_future(self._stopped))
 
-    def _put(self, work: Callable[[Connection], Any], *, lasting: bool = False) -> Deed:
+    def _enqueue(self, func: Callable[[Connection], Any], *, uncancellable: bool = False) -> WorkItem:
         loop = asyncio.get_running_loop()
-        deed = Deed(work, loop, Lasting(loop=loop) if lasting else loop.create_future())
-        with self._gate:
+        item = WorkItem(func, loop, UncancellableFuture(loop=loop) if uncancellable else loop.create_future())
+        with self._lock:
             if self._closed:
-                raise StoreError("the ledger is closed; open it again")
+                raise StorageError("the ledger is closed; open it again")
             if self._pid is None:
-                Thread(target=_run, args=(self._queue, self._hand, self._ended), name=self._name, daemon=True).start()
+                Thread(
+                    target=_run, args=(self._queue, self._handler, self._stopped), name=self._name, daemon=True
+                ).start()
                 self._pid = os.getpid()
             if self._pid != os.getpid():
-                raise StoreError("the ledger was opened before this process was forked; open it again here")
-            self._queue.put(deed)
-        return deed
+                raise StorageError("the ledger was opened before this process was forked; open it again here")
+            self._queue.put(item)
+        return item
 
 
-def _run(queue: SimpleQueue[Deed | None], hand: Hand, ended: Future[None]) -> None:
+def _run(queue: SimpleQueue[WorkItem | None], handler: WorkHandler, stopped: Future[None]) -> None:
     """Round after round, each with all that came meanwhile, until None comes. It holds no ledger alive."""
-    going = True
-    while going:
-        deeds, going = _gather(queue)
+    running = True
+    while running:
+        items, running = _next_batch(queue)
         try:
-            results = hand.round(deeds)
+            results = handler.run_batch(items)
         except BaseException as error:  # the thread lives on, and those who wait are told
-            results = [Result(deed, error=error) for deed in deeds]
-        _answer(results)
-        del deeds, results
+            results = [WorkResult(item, error=error) for item in items]
+        _deliver(results)
+        del items, results
     try:
-        hand.put_away()
+        handler.close()
     finally:
-        ended.set_result(None)
+        stopped.set_result(None)
 
 
-def _gather(queue: SimpleQueue[Deed | None]) -> tuple[list[Deed], bool]:
+def _next_batch(queue: SimpleQueue[WorkItem | None]) -> tuple[list[WorkItem], bool]:
     """What waits in the queue, at least one thing; and whether more may come."""
-    deeds: list[Deed] = []
-    deed = queue.get()
-    while deed is not None:
-        deeds.append(deed)
-        if len(deeds) >= MOST_AT_ONCE:
-            return deeds, True
+    items: list[WorkItem] = []
+    item = queue.get()
+    while item is not None:
+        items.append(item)
+        if len(items) >= MAX_BATCH_SIZE:
+            return items, True
         try:
-            deed = queue.get_nowait()
+            item = queue.get_nowait()
         except Empty:
-            return deeds, True
-    return deeds, False
+            return items, True
+    return items, False
 
 
-def _answer(results: list[Result]) -> None:
+def _deliver(results: list[WorkResult]) -> None:
     """Hands the results to their loops, with one call for each loop."""
-    for loop in {result.deed.loop for result in results}:
+    for loop in {result.item.loop for result in results}:
         with suppress(RuntimeError):  # that loop is closed, and nobody waits there any more
-            loop.call_soon_threadsafe(_settle, [result for result in results if result.deed.loop is loop])
+            loop.call_soon_threadsafe(_resolve_futures, [result for result in results if result.item.loop is loop])
 
 
-def _settle(results: list[Result]) -> None:
+def _resolve_futures(results: list[WorkResult]) -> None:
     """Answers a few, and the others in the loop's next turns: a hundred that go on at once would hold it up."""
-    if len(results) > AT_ONCE:
-        asyncio.get_running_loop().call_soon(_settle, results[AT_ONCE:])
-    for result in results[:AT_ONCE]:
-        future = result.deed.future
+    if len(results) > RESULTS_PER_TURN:
+        asyncio.get_running_loop().call_soon(_resolve_futures, results[RESULTS_PER_TURN:])
+    for result in results[:RESULTS_PER_TURN]:
+        future = result.item.future
         if future.done():
             continue
         if result.error is not None:

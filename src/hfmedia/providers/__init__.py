@@ -23,9 +23,9 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 
 
-def provider(name: str) -> Provider:
+def get_provider(name: str) -> Provider:
     """The provider of that name; one that is not known speaks the OpenAI images dialect through the router."""
     return PROVIDERS.get(name) or openai_images(name)
 
 
-__all__ = ["PROVIDERS", "provider"]
+__all__ = ["PROVIDERS", "get_provider"]

@@ -12,55 +12,57 @@ from urllib.parse import quote
 
 from ..core.answers import Route
 from ..core.errors import InvalidRequestError
-from ..core.provider import OPTIONAL
-from ..core.request import InputImage, Request
-from ..core.sizes import Ratio
+from ..core.provider import OPTIONAL_PARAMETERS
+from ..core.request import InputImage, GenerationRequest
+from ..core.sizes import AspectRatio
 
-EVERYTHING = frozenset(OPTIONAL)  # for providers whose parameters are each model's own
+ALL_PARAMETERS = frozenset(OPTIONAL_PARAMETERS)  # for providers whose parameters are each model's own
 
 # The Hub's own parameter names, which most providers share; `seconds` differs everywhere and is spelled by each.
-HUB_NAMES: dict[str, str] = {name: name for name in OPTIONAL if name != "seconds"}
+HUB_PARAMETER_NAMES: dict[str, str] = {name: name for name in OPTIONAL_PARAMETERS if name != "seconds"}
 
 
-def told(request: Request, names: Mapping[str, str]) -> dict[str, Any]:
+def rename_parameters(request: GenerationRequest, names: Mapping[str, str]) -> dict[str, Any]:
     """What was asked for, under the provider's names (``names``: ours to theirs); what was not asked is absent."""
-    found = ((theirs, getattr(request, ours)) for ours, theirs in names.items())
-    return {theirs: str(value) if isinstance(value, Ratio) else value for theirs, value in found if value is not None}
+    pairs = ((theirs, getattr(request, name)) for name, theirs in names.items())
+    return {
+        theirs: str(value) if isinstance(value, AspectRatio) else value for theirs, value in pairs if value is not None
+    }
 
 
-def prompted(request: Request) -> dict[str, Any]:
+def prompt_field(request: GenerationRequest) -> dict[str, Any]:
     """The prompt, when there is one: providers refuse a null."""
     return {} if request.prompt is None else {"prompt": request.prompt}
 
 
-def pixels(request: Request) -> dict[str, int] | None:
+def pixels(request: GenerationRequest) -> dict[str, int] | None:
     """``{"width": …, "height": …}`` when both sides are known, else None."""
     if request.width is None or request.height is None:
         return None
     return {"width": request.width, "height": request.height}
 
 
-def joined(request: Request, by: str) -> dict[str, str]:
+def size_field(request: GenerationRequest, separator: str) -> dict[str, str]:
     """``{"size": "1024x768"}`` with ``by`` between the sides, or nothing when no size is known."""
     if request.width is None or request.height is None:
         return {}
-    return {"size": f"{request.width}{by}{request.height}"}
+    return {"size": f"{request.width}{separator}{request.height}"}
 
 
-def seconds(request: Request) -> int | float | None:
+def duration(request: GenerationRequest) -> int | float | None:
     """The length in seconds, a whole number where it is one: ``"5.0"`` is refused where ``"5"`` is taken."""
-    wanted = request.seconds
-    return int(wanted) if wanted is not None and wanted == int(wanted) else wanted
+    requested = request.seconds
+    return int(requested) if requested is not None and requested == int(requested) else requested
 
 
-def image_of(request: Request) -> InputImage:
+def require_image(request: GenerationRequest) -> InputImage:
     """The input image; InvalidRequestError when there is none."""
     if request.image is None or (request.image.url is None and request.image.data is None):
         raise InvalidRequestError(f"{request.task} needs an input image")
     return request.image
 
 
-def address_of(image: InputImage) -> str:
+def image_url(image: InputImage) -> str:
     """An input image as text: its URL, or its bytes as a ``data:`` URI with their own media type."""
     if image.url is not None:
         return image.url
@@ -79,6 +81,6 @@ def model_path(route: Route) -> str:
     return quote(route.provider_id, safe="/:@")
 
 
-def id_path(job_id: str) -> str:
+def quoted_id(job_id: str) -> str:
     """A provider's id of a job as one segment of a path."""
     return quote(job_id, safe="")

@@ -11,137 +11,141 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..core.answers import Answer, Ask, Failed, Finished, Output, Progress, Route
+from ..core.answers import OperationResult, Operation, Failure, Completed, Output, Progress, Route
 from ..core.provider import Decode
-from ..core.request import LARGEST_SEED
-from ..core.wire import RAW_LIMIT, HttpReply, redact
+from ..core.request import MAX_SEED
+from ..core.wire import MAX_RAW_BYTES, HttpResponse, redact
 
 T = TypeVar("T")
-Reader = Callable[[Ask, Route, HttpReply], Answer]
+ResponseReader = Callable[[Operation, Route, HttpResponse], OperationResult]
 
 # Everything that a malformed body can make msgspec and the readers raise.
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-LONGEST_TEXT = 500  # characters of a provider's own words that are passed on
-LONGEST_ID = 500  # characters; the ids seen have 20 to 60
+DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
+MAX_MESSAGE_CHARS = 500  # characters of a provider's own words that are passed on
+MAX_JOB_ID_CHARS = 500  # characters; the ids seen have 20 to 60
 
 
-def guarded(read: Reader, refuse: Reader) -> Decode:
+def safe_decoder(decode_success: ResponseReader, decode_error: ResponseReader) -> Decode:
     """A decode that never raises: ``read`` sees the 2xx alone, ``refuse`` the errors, and what is neither is told."""
 
-    def decode(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-        if reply.status >= 400:
-            return refuse(ask, route, reply)
-        if not reply.ok:
-            return unreadable(reply, "it sends elsewhere, and no redirect is followed with a request that is paid")
+    def decode(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+        if response.status >= 400:
+            return decode_error(operation, route, response)
+        if not response.ok:
+            return invalid_response(
+                response, "it sends elsewhere, and no redirect is followed with a request that is paid"
+            )
         try:
-            return read(ask, route, reply)
-        except UNREADABLE as error:
-            return unreadable(reply, cut(str(error)))
+            return decode_success(operation, route, response)
+        except DECODE_ERRORS as error:
+            return invalid_response(response, clean_message(str(error)))
 
     return decode
 
 
-def unreadable(reply: HttpReply, why: str) -> Failed:
+def invalid_response(response: HttpResponse, reason: str) -> Failure:
     """An answer that makes no sense; it may be billed, so its bytes are kept."""
-    return Failed(kind="unreadable", message=why, status=reply.status, raw=reply.body[:RAW_LIMIT])
+    return Failure(kind="unreadable", message=reason, status=response.status, raw=response.body[:MAX_RAW_BYTES])
 
 
-def unknown_status(reply: HttpReply, word: object) -> Failed:
+def unknown_status(response: HttpResponse, status: object) -> Failure:
     """A status word that nobody has written down: no reason to be patient with it."""
-    return unreadable(reply, f"it says that the job is {cut(repr(word))}, a status not known here")
+    return invalid_response(response, f"it says that the job is {clean_message(repr(status))}, a status not known here")
 
 
-def cut(words: str) -> str:
+def clean_message(message: str) -> str:
     """A provider's words on one line, without secrets, at a length a person reads."""
-    line = redact(" ".join(words[:RAW_LIMIT].split())[: 2 * LONGEST_TEXT])
-    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
+    line = redact(" ".join(message[:MAX_RAW_BYTES].split())[: 2 * MAX_MESSAGE_CHARS])
+    return line if len(line) <= MAX_MESSAGE_CHARS else line[: MAX_MESSAGE_CHARS - 1] + "…"
 
 
-def job_id(value: Any) -> str:
+def require_job_id(value: Any) -> str:
     """An id that can stand in a path; ValueError when it is missing, no text, or would climb."""
-    if not isinstance(value, str) or len(value) > LONGEST_ID or not value.strip(".") or not value.isprintable():
+    if not isinstance(value, str) or len(value) > MAX_JOB_ID_CHARS or not value.strip(".") or not value.isprintable():
         raise ValueError(f"no usable id of the job (got {str(value)[:40]!r})")
     return value
 
 
-def at(url: str, *, mime: Any = None, width: Any = None, height: Any = None, nsfw: bool = False) -> Output:
+def output_from_url(url: str, *, mime: Any = None, width: Any = None, height: Any = None, nsfw: bool = False) -> Output:
     """An output by its address; ValueError unless it is http(s) or ``data:``."""
     if not url.startswith(("https://", "http://", "data:")):
         raise ValueError(f"{url[:60]!r} is no address of an output")
-    return Output(url=url, mime=text(mime), width=whole(width), height=whole(height), nsfw=nsfw)
+    return Output(url=url, mime=to_text(mime), width=to_int(width), height=to_int(height), nsfw=nsfw)
 
 
-def finished(outputs: Iterable[Output], route: Route, **facts: Any) -> Finished:
+def completed(outputs: Iterable[Output], route: Route, **fields: Any) -> Completed:
     """Done with at least one output (else ValueError); an output marked unsafe brings its warning."""
-    made = tuple(outputs)
-    if not made:
+    media = tuple(outputs)
+    if not media:
         raise ValueError("it is told as done, but holds no output")
-    marked = sum(output.nsfw for output in made)
-    which = "the output" if len(made) == 1 else f"{marked} of {len(made)} outputs"
-    warning = (f"{route.provider} marked {which} as not safe for work; it may be blacked out",) if marked else ()
-    return Finished(outputs=made, warnings=warning, **facts)
+    nsfw_count = sum(output.nsfw for output in media)
+    subject = "the output" if len(media) == 1 else f"{nsfw_count} of {len(media)} outputs"
+    warning = (f"{route.provider} marked {subject} as not safe for work; it may be blacked out",) if nsfw_count else ()
+    return Completed(outputs=media, warnings=warning, **fields)
 
 
-def as_type(value: Any, kind: type[T]) -> T | None:
+def try_convert(value: Any, kind: type[T]) -> T | None:
     """``value``, out of JSON, as ``kind``; None when it is something else."""
     try:
         return msgspec.convert(value, kind)
-    except UNREADABLE:
+    except DECODE_ERRORS:
         return None
 
 
 def items(value: Any) -> Sequence[Any]:
     """A JSON array, or nothing."""
-    return as_type(value, list[Any]) or ()
+    return try_convert(value, list[Any]) or ()
 
 
-def text(value: Any) -> str | None:
+def to_text(value: Any) -> str | None:
     """A string with something in it, on one line and cut, else None."""
-    return (cut(value) or None) if isinstance(value, str) else None
+    return (clean_message(value) or None) if isinstance(value, str) else None
 
 
-def whole(value: Any) -> int | None:
+def to_int(value: Any) -> int | None:
     """A whole number from 0 to the largest seed, also as digits in a string, exactly; else None."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 <= value <= LARGEST_SEED else None
+    return value if 0 <= value <= MAX_SEED else None
 
 
-def number(value: Any) -> float | None:
+def to_float(value: Any) -> float | None:
     """A finite number that is not negative, also in a string; else None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
+        parsed = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) and found >= 0 else None
+    return parsed if math.isfinite(parsed) and parsed >= 0 else None
 
 
-def fraction(percent: Any) -> float | None:
+def to_fraction(percent: Any) -> float | None:
     """A percentage as a fraction of 1, kept within it."""
-    found = number(percent)
-    return None if found is None else min(1.0, found / 100)
+    parsed = to_float(percent)
+    return None if parsed is None else min(1.0, parsed / 100)
 
 
-def flag(values: Any, index: int) -> bool:
+def flag_at(values: Any, index: int) -> bool:
     """Whether the array of flags that stands beside the outputs marks this one."""
-    marks = items(values)
-    return index < len(marks) and marks[index] is True
+    flags = items(values)
+    return index < len(flags) and flags[index] is True
 
 
-def timings(value: Any, *, per_second: float = 1.0) -> dict[str, float]:
+def timings(value: Any, *, units_per_second: float = 1.0) -> dict[str, float]:
     """The provider's own timings in seconds; ``per_second`` is 1000 where it tells milliseconds."""
-    told = as_type(value, dict[str, Any]) or {}
-    found = ((name[:40], number(took)) for name, took in told.items())
-    return {name: took / per_second for name, took in found if took is not None}
+    raw = try_convert(value, dict[str, Any]) or {}
+    pairs = ((name[:40], to_float(took)) for name, took in raw.items())
+    return {name: took / units_per_second for name, took in pairs if took is not None}
 
 
 def progress(
     *, position: Any = None, percent: Any = None, message: str | None = None, eta: Any = None
 ) -> Progress | None:
     """How far a job is, or None when nothing was told."""
-    seen = Progress(position=whole(position), fraction=fraction(percent), message=text(message), eta=number(eta))
-    return None if seen == Progress() else seen
+    parsed = Progress(
+        position=to_int(position), fraction=to_fraction(percent), message=to_text(message), eta=to_float(eta)
+    )
+    return None if parsed == Progress() else parsed

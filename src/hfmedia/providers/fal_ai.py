@@ -10,39 +10,63 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from ..core.answers import Answer, Ask, Cancel, Cancelled, Check, Cost, Handle, Pending, Route, Submit
-from ..core.provider import Abilities, ImageRule, Provider
-from ..core.request import TASKS, Request
-from ..core.sizes import SizeRule
-from ..core.wire import HttpReply, HttpRequest, get, path_of, post_json
-from ._asking import EVERYTHING, HUB_NAMES, address_of, id_path, image_of, model_path, pixels, prompted, seconds, told
+from ..core.answers import (
+    OperationResult,
+    Operation,
+    Cancel,
+    CancelResult,
+    Poll,
+    Cost,
+    JobHandle,
+    Pending,
+    Route,
+    Submit,
+)
+from ..core.provider import Capabilities, ImageConstraints, Provider
+from ..core.request import TASKS, GenerationRequest
+from ..core.sizes import SizeConstraints
+from ..core.wire import HttpResponse, HttpRequest, get, safe_path, post_json
+from ._asking import (
+    ALL_PARAMETERS,
+    HUB_PARAMETER_NAMES,
+    image_url,
+    quoted_id,
+    require_image,
+    model_path,
+    pixels,
+    prompt_field,
+    duration,
+    rename_parameters,
+)
 from ._reading import (
-    as_type,
-    at,
-    finished,
-    flag,
-    guarded,
+    try_convert,
+    output_from_url,
+    completed,
+    flag_at,
+    safe_decoder,
     items,
-    job_id,
-    number,
+    require_job_id,
+    to_float,
     progress,
-    text,
+    to_text,
     timings,
     unknown_status,
-    unreadable,
-    whole,
+    invalid_response,
+    to_int,
 )
-from ._refusals import Disguise, complaint, failure, refusal
+from ._refusals import ErrorPattern, parse_error_body, parse_job_failure, parse_http_error
 
-WAITING = frozenset({"IN_QUEUE", "IN_PROGRESS"})
-LOST = frozenset({"FAILED", "CANCELED", "CANCELLED", "ERROR"})  # not in fal's own clients, but seen in the field
+PENDING_STATUSES = frozenset({"IN_QUEUE", "IN_PROGRESS"})
+FAILED_STATUSES = frozenset(
+    {"FAILED", "CANCELED", "CANCELLED", "ERROR"}
+)  # not in fal's own clients, but seen in the field
 NAMESPACES = ("workflows", "comfy")  # ids of these carry one more segment before owner and alias
-NAMES = HUB_NAMES | {"aspect_ratio": "aspect_ratio", "resolution": "resolution"}
-SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
+PARAMETER_NAMES = HUB_PARAMETER_NAMES | {"aspect_ratio": "aspect_ratio", "resolution": "resolution"}
+SDXL_BASE_MODEL = "stabilityai/stable-diffusion-xl-base-1.0"
 
-DISGUISES = (
-    Disguise(r"(?i)exhausted balance|top up your balance", "credit", status=403),
-    Disguise(r"content_policy_violation", "content"),
+ERROR_PATTERNS = (
+    ErrorPattern(r"(?i)exhausted balance|top up your balance", "credit", status=403),
+    ErrorPattern(r"content_policy_violation", "content"),
 )
 
 
@@ -53,11 +77,11 @@ class _Media(Struct):
     height: Any = None
 
 
-class _Line(Struct):
+class _LogLine(Struct):
     message: str
 
 
-class _Reply(Struct):
+class _Response(Struct):
     """Every 2xx of fal: the answer to a submission, a status, or a result."""
 
     status: str | None = None
@@ -80,20 +104,20 @@ class _Reply(Struct):
         return [*(self.images or ()), *(self.videos or ()), *filter(None, (self.image, self.video))]
 
 
-def encode(ask: Ask, route: Route) -> HttpRequest:
+def encode(operation: Operation, route: Route) -> HttpRequest:
     """The submission, or what is asked of a job. Through the router the queue is named in the query, every time."""
     queue = "_subdomain=queue" if route.via == "router" else ""
-    match ask:
+    match operation:
         case Submit(request):
             # the router finds the model by this very path
             synchronous = route.task == "text-to-image"
             return post_json(_url(route, "/" + model_path(route), "" if synchronous else queue), _body(request, route))
-        case Check(handle) if handle.stage == "result":
-            return get(_url(route, _place(handle, route), queue))
-        case Check(handle):
-            return get(_url(route, _place(handle, route) + "/status", "&".join(filter(None, (queue, "logs=1")))))
+        case Poll(handle) if handle.stage == "result":
+            return get(_url(route, _job_path(handle, route), queue))
+        case Poll(handle):
+            return get(_url(route, _job_path(handle, route) + "/status", "&".join(filter(None, (queue, "logs=1")))))
         case Cancel(handle):
-            return HttpRequest(method="PUT", url=_url(route, _place(handle, route) + "/cancel", queue))
+            return HttpRequest(method="PUT", url=_url(route, _job_path(handle, route) + "/cancel", queue))
         case _:
             raise ValueError("fal-ai does not list its jobs")
 
@@ -102,101 +126,120 @@ def _url(route: Route, path: str, query: str) -> str:
     return f"{route.base_url}{path}" + (f"?{query}" if query else "")
 
 
-def _place(handle: Handle, route: Route) -> str:
+def _job_path(handle: JobHandle, route: Route) -> str:
     """The job's own path; where none was told, the one fal's clients build: deeper parts of the model's id are gone."""
     parts = model_path(route).split("/")
     app = "/".join(parts[: 3 if parts[0] in NAMESPACES else 2])
-    return handle.path or f"/{app}/requests/{id_path(handle.id)}"
+    return handle.job_path or f"/{app}/requests/{quoted_id(handle.id)}"
 
 
-def _body(request: Request, route: Route) -> dict[str, Any]:
-    size, length = pixels(request), seconds(request)
-    body = {**prompted(request), **told(request, NAMES)}
+def _body(request: GenerationRequest, route: Route) -> dict[str, Any]:
+    size, duration_seconds = pixels(request), duration(request)
+    body = {**prompt_field(request), **rename_parameters(request, PARAMETER_NAMES)}
     if request.image is not None:
-        address = address_of(image_of(request))
-        body["image_url"] = address
+        source_url = image_url(require_image(request))
+        body["image_url"] = source_url
         if request.task == "image-to-image":
-            body["image_urls"] = [address]
+            body["image_urls"] = [source_url]
     if size:
         body["image_size"] = size
-    if length is not None:
-        body["duration"] = str(length)  # some models take the text alone, those that want a number read it too
+    if duration_seconds is not None:
+        body["duration"] = str(
+            duration_seconds
+        )  # some models take the text alone, those that want a number read it too
     if route.lora:
         body["loras"] = [{"path": route.lora.url, "scale": 1}]
         if route.task == "text-to-image" and route.provider_id == "fal-ai/lora":
-            body["model_name"] = SDXL  # this one app asks for the base model by name
+            body["model_name"] = SDXL_BASE_MODEL  # this one app asks for the base model by name
     return body | request.extra
 
 
-def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    if isinstance(ask, Cancel):
-        return Cancelled(True, "fal.ai was asked to stop it")
-    body = reply.read(_Reply)
+def _decode_response(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+    if isinstance(operation, Cancel):
+        return CancelResult(True, "fal.ai was asked to stop it")
+    body = response.json(_Response)
     if body.media:
-        return _done(body, ask, route, reply)
-    if body.error or body.error_type or body.status in LOST:
-        return failure(body.error, code=body.error_type, fallback=f"the job is {body.status}", disguises=DISGUISES)
-    if isinstance(ask, Check) and ask.handle.stage == "result":
-        return unreadable(reply, "the result holds no image and no video")
-    if body.status is None and not (isinstance(ask, Submit) and body.request_id):
-        return unreadable(reply, "it holds neither a status nor an output")
-    if body.status not in (None, "COMPLETED") and body.status not in WAITING:
-        return unknown_status(reply, body.status)
-    handle = ask.handle if isinstance(ask, Check) else _handle(body, route)
+        return _completed(body, operation, route, response)
+    if body.error or body.error_type or body.status in FAILED_STATUSES:
+        return parse_job_failure(
+            body.error, code=body.error_type, fallback=f"the job is {body.status}", patterns=ERROR_PATTERNS
+        )
+    if isinstance(operation, Poll) and operation.handle.stage == "result":
+        return invalid_response(response, "the result holds no image and no video")
+    if body.status is None and not (isinstance(operation, Submit) and body.request_id):
+        return invalid_response(response, "it holds neither a status nor an output")
+    if body.status not in (None, "COMPLETED") and body.status not in PENDING_STATUSES:
+        return unknown_status(response, body.status)
+    handle = operation.handle if isinstance(operation, Poll) else _handle(body, route)
     if body.status == "COMPLETED":
-        return Pending(handle=structs.replace(handle, stage="result"), after=0)
-    said = [line.message for item in items(body.logs) if (line := as_type(item, _Line))]
-    return Pending(handle=handle, progress=progress(position=body.queue_position, message=said[-1] if said else None))
-
-
-def _handle(body: _Reply, route: Route) -> Handle:
-    handle = Handle(job_id(body.request_id))
-    return structs.replace(handle, path=path_of(body.response_url or "", default=_place(handle, route)))
-
-
-def _done(body: _Reply, ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    outputs = (
-        at(one.url, mime=one.content_type, width=one.width, height=one.height, nsfw=flag(body.has_nsfw_concepts, i))
-        for i, one in enumerate(body.media)
+        return Pending(handle=structs.replace(handle, stage="result"), poll_after=0)
+    log_messages = [line.message for item in items(body.logs) if (line := try_convert(item, _LogLine))]
+    return Pending(
+        handle=handle,
+        progress=progress(position=body.queue_position, message=log_messages[-1] if log_messages else None),
     )
-    units = number(reply.headers.get("x-fal-billable-units"))
-    return finished(
+
+
+def _handle(body: _Response, route: Route) -> JobHandle:
+    handle = JobHandle(require_job_id(body.request_id))
+    return structs.replace(handle, job_path=safe_path(body.response_url or "", default=_job_path(handle, route)))
+
+
+def _completed(body: _Response, operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+    outputs = (
+        output_from_url(
+            media.url,
+            mime=media.content_type,
+            width=media.width,
+            height=media.height,
+            nsfw=flag_at(body.has_nsfw_concepts, i),
+        )
+        for i, media in enumerate(body.media)
+    )
+    units = to_float(response.headers.get("x-fal-billable-units"))
+    return completed(
         outputs,
         route,
-        seed=whole(body.seed),
+        seed=to_int(body.seed),
         cost=None if units is None else Cost(units, "fal-units"),
         timings=timings(body.timings),
-        id=ask.handle.id if isinstance(ask, Check) else text(body.request_id or reply.headers.get("x-fal-request-id")),
+        id=operation.handle.id
+        if isinstance(operation, Poll)
+        else to_text(body.request_id or response.headers.get("x-fal-request-id")),
     )
 
 
-def _refuse(ask: Ask, route: Route, reply: HttpReply) -> Answer:
+def _decode_error(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
     """An HTTP error; on the result it is the job's own failure, unless it is plainly about asking."""
-    seen = refusal(ask, route, reply, DISGUISES)
-    if isinstance(ask, Cancel) and (reply.status == 404 or "ALREADY_COMPLETED" in complaint(reply).evidence):
-        return Cancelled(False, seen.message)
-    if not (isinstance(ask, Check) and ask.handle.stage == "result"):
-        return seen
+    failure = parse_http_error(operation, route, response, ERROR_PATTERNS)
+    if isinstance(operation, Cancel) and (
+        response.status == 404 or "ALREADY_COMPLETED" in parse_error_body(response).match_text
+    ):
+        return CancelResult(False, failure.message)
+    if not (isinstance(operation, Poll) and operation.handle.stage == "result"):
+        return failure
     # "refused" is any 4xx that is not about credential, place or pace; a 5xx with fal's own word for it is the runner's
-    own = seen.kind == "refused" or (reply.status >= 500 and complaint(reply).error_type is not None)
-    return structs.replace(seen, kind="failed", retry_after=None, retry_at=None) if own else seen
+    is_job_failure = failure.kind == "refused" or (
+        response.status >= 500 and parse_error_body(response).error_type is not None
+    )
+    return structs.replace(failure, kind="failed", retry_after=None, retry_at=None) if is_job_failure else failure
 
 
-IMAGE = Abilities(size=SizeRule(form="pixels"), takes=EVERYTHING)
-VIDEO = Abilities(size=SizeRule(form="ratio"), takes=EVERYTHING)
+IMAGE_CAPABILITIES = Capabilities(size=SizeConstraints(style="pixels"), parameters=ALL_PARAMETERS)
+VIDEO_CAPABILITIES = Capabilities(size=SizeConstraints(style="ratio"), parameters=ALL_PARAMETERS)
 
 FAL_AI = Provider(
     name="fal-ai",
     encode=encode,
-    decode=guarded(_read, _refuse),
+    decode=safe_decoder(_decode_response, _decode_error),
     tasks={
-        "text-to-image": IMAGE,
-        "text-to-video": VIDEO,
-        "image-to-image": structs.replace(IMAGE, image=ImageRule(form="url")),
-        "image-to-video": structs.replace(VIDEO, image=ImageRule(form="url")),
+        "text-to-image": IMAGE_CAPABILITIES,
+        "text-to-video": VIDEO_CAPABILITIES,
+        "image-to-image": structs.replace(IMAGE_CAPABILITIES, image=ImageConstraints(encoding="url")),
+        "image-to-video": structs.replace(VIDEO_CAPABILITIES, image=ImageConstraints(encoding="url")),
     },
-    hosts={**dict.fromkeys(TASKS, "https://queue.fal.run"), "text-to-image": "https://fal.run"},
-    key_names=("FAL_KEY",),
-    scheme="Key",
-    cancels=True,
+    base_urls={**dict.fromkeys(TASKS, "https://queue.fal.run"), "text-to-image": "https://fal.run"},
+    api_key_env_vars=("FAL_KEY",),
+    auth_scheme="Key",
+    can_cancel=True,
 )

@@ -8,60 +8,62 @@ from __future__ import annotations
 
 from msgspec import Struct, structs
 
-from ..core.answers import Answer, Ask, Failed, Finished, Output, Route, Submit
+from ..core.answers import OperationResult, Operation, Failure, Completed, Output, Route, Submit
 from ..core.errors import InvalidRequestError
-from ..core.provider import Abilities, ImageRule, Provider
-from ..core.request import Request
-from ..core.sizes import SizeRule
-from ..core.wire import HttpReply, HttpRequest, post_json
-from ._asking import image_of, model_path, pixels, told
-from ._reading import at, finished, guarded, number, text
-from ._refusals import complaint, refusal
+from ..core.provider import Capabilities, ImageConstraints, Provider
+from ..core.request import GenerationRequest
+from ..core.sizes import SizeConstraints
+from ..core.wire import HttpResponse, HttpRequest, post_json
+from ._asking import require_image, model_path, pixels, rename_parameters
+from ._reading import output_from_url, completed, safe_decoder, to_float, to_text
+from ._refusals import parse_error_body, parse_http_error
 
 # A diffusion model halves its picture three times, and the library that runs them here refuses any other size.
-SIZE = SizeRule(form="pixels", multiple=8)
-NAMES = {name: name for name in ("negative_prompt", "seed", "num_inference_steps", "guidance_scale", "scheduler")}
+SIZE_CONSTRAINTS = SizeConstraints(style="pixels", multiple=8)
+PARAMETER_NAMES = {
+    name: name for name in ("negative_prompt", "seed", "num_inference_steps", "guidance_scale", "scheduler")
+}
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")  # PNG, JPEG, WebP, GIF; an mp4 says ftyp at byte 4
-ACCEPT = {"Accept": "image/png"}  # lossless; the Hub's own client asks for the same
+ACCEPT_HEADERS = {"Accept": "image/png"}  # lossless; the Hub's own client asks for the same
 
 
-class _Picture(Struct):
+class _ImageItem(Struct):
     b64_json: bytes | None = None
     url: str | None = None
 
 
-class _Pictures(Struct):
+class _ImagesBody(Struct):
     """The JSON forms that a model's own handler may answer with."""
 
-    data: list[_Picture] = []
+    data: list[_ImageItem] = []
     output: list[str] | str = []
 
 
-def encode(ask: Ask, route: Route) -> HttpRequest:
+def encode(operation: Operation, route: Route) -> HttpRequest:
     """One exchange; ValueError for anything but a submission, since there is no job to ask about."""
-    if not isinstance(ask, Submit):
+    if not isinstance(operation, Submit):
         raise ValueError("hf-inference answers at once: there is no job to ask about")
     url = f"{route.base_url}/models/{model_path(route)}"
-    request = ask.request
+    request = operation.request
     if request.image is None:
-        parameters = {**(pixels(request) or {}), **told(request, NAMES), **request.extra}
-        return post_json(url, {"inputs": request.prompt or "", "parameters": parameters}, headers=ACCEPT)
-    data = _bytes(request, route)
+        parameters = {**(pixels(request) or {}), **rename_parameters(request, PARAMETER_NAMES), **request.extra}
+        return post_json(url, {"inputs": request.prompt or "", "parameters": parameters}, headers=ACCEPT_HEADERS)
+    data = _image_bytes(request, route)
     size = pixels(request)
     parameters = {
-        **told(request, {"prompt": "prompt"} | NAMES),
+        **rename_parameters(request, {"prompt": "prompt"} | PARAMETER_NAMES),
         **({"target_size": size} if size else {}),
         **request.extra,
     }
     if parameters:
         # bytes become base64 as they are written
-        return post_json(url, {"inputs": data, "parameters": parameters}, headers=ACCEPT)
-    mime = image_of(request).mime or "application/octet-stream"
-    return HttpRequest(method="POST", url=url, headers={"Content-Type": mime, **ACCEPT}, body=data)
+        return post_json(url, {"inputs": data, "parameters": parameters}, headers=ACCEPT_HEADERS)
+    mime = require_image(request).mime or "application/octet-stream"
+    return HttpRequest(method="POST", url=url, headers={"Content-Type": mime, **ACCEPT_HEADERS}, body=data)
 
 
-def _bytes(request: Request, route: Route) -> bytes:
-    data = image_of(request).data
+def _image_bytes(request: GenerationRequest, route: Route) -> bytes:
+    data = require_image(request).data
     if data is None:
         raise InvalidRequestError(
             "hf-inference takes the bytes of an image, not its URL; download it first and give the file",
@@ -71,45 +73,51 @@ def _bytes(request: Request, route: Route) -> bytes:
     return data
 
 
-def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    if ("json" in reply.mime and not reply.body.startswith(SIGNATURES)) or (not reply.mime and reply.body[:1] == b"{"):
-        return _read_json(route, reply)
-    if not _is_media(reply):
-        raise ValueError(f"{len(reply.body)} bytes of {reply.mime or 'no type'} are no media")
-    return _timed(finished([Output(data=reply.body, mime=text(reply.mime))], route), reply)
+def _decode_response(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+    if ("json" in response.mime and not response.body.startswith(SIGNATURES)) or (
+        not response.mime and response.body[:1] == b"{"
+    ):
+        return _decode_json(route, response)
+    if not _is_media(response):
+        raise ValueError(f"{len(response.body)} bytes of {response.mime or 'no type'} are no media")
+    return _with_header_details(completed([Output(data=response.body, mime=to_text(response.mime))], route), response)
 
 
-def _is_media(reply: HttpReply) -> bool:
+def _is_media(response: HttpResponse) -> bool:
     """Whether there are bytes that may be media: by their type or, since types lie, by their own first bytes."""
-    told = reply.mime.startswith(("image/", "video/")) or reply.mime in ("", "application/octet-stream")
-    return bool(reply.body) and (told or reply.body.startswith(SIGNATURES) or reply.body[4:8] == b"ftyp")
+    declared = response.mime.startswith(("image/", "video/")) or response.mime in ("", "application/octet-stream")
+    return bool(response.body) and (declared or response.body.startswith(SIGNATURES) or response.body[4:8] == b"ftyp")
 
 
-def _read_json(route: Route, reply: HttpReply) -> Answer:
-    body = reply.read(_Pictures)
-    addresses = [body.output] if isinstance(body.output, str) else body.output
-    inline = (Output(data=p.b64_json) if p.b64_json else at(p.url or "") for p in body.data)
-    return _timed(finished([*inline, *map(at, addresses)], route), reply)
+def _decode_json(route: Route, response: HttpResponse) -> OperationResult:
+    body = response.json(_ImagesBody)
+    urls = [body.output] if isinstance(body.output, str) else body.output
+    inline = (Output(data=p.b64_json) if p.b64_json else output_from_url(p.url or "") for p in body.data)
+    return _with_header_details(completed([*inline, *map(output_from_url, urls)], route), response)
 
 
-def _timed(done: Finished, reply: HttpReply) -> Finished:
+def _with_header_details(result: Completed, response: HttpResponse) -> Completed:
     """With what the headers tell: the seconds that the machine worked, and the id of the call."""
-    took = number(reply.headers.get("x-compute-time"))
-    known = text(reply.headers.get("inference-id") or reply.headers.get("x-request-id"))
-    return structs.replace(done, id=known, timings={} if took is None else {"compute": took})
+    compute_seconds = to_float(response.headers.get("x-compute-time"))
+    request_id = to_text(response.headers.get("inference-id") or response.headers.get("x-request-id"))
+    return structs.replace(
+        result, id=request_id, timings={} if compute_seconds is None else {"compute": compute_seconds}
+    )
 
 
-def _refuse(ask: Ask, route: Route, reply: HttpReply) -> Failed:
-    loading = reply.status == 503 and complaint(reply).wait is not None
-    return refusal(ask, route, reply, kind="busy" if loading else None)
+def _decode_error(operation: Operation, route: Route, response: HttpResponse) -> Failure:
+    loading = response.status == 503 and parse_error_body(response).retry_after is not None
+    return parse_http_error(operation, route, response, default_kind="busy" if loading else None)
 
 
 HF_INFERENCE = Provider(
     name="hf-inference",
     encode=encode,
-    decode=guarded(_read, _refuse),
+    decode=safe_decoder(_decode_response, _decode_error),
     tasks={
-        "text-to-image": Abilities(size=SIZE, takes=frozenset(NAMES)),
-        "image-to-image": Abilities(size=SIZE, takes=frozenset(NAMES), image=ImageRule(form="bytes")),
+        "text-to-image": Capabilities(size=SIZE_CONSTRAINTS, parameters=frozenset(PARAMETER_NAMES)),
+        "image-to-image": Capabilities(
+            size=SIZE_CONSTRAINTS, parameters=frozenset(PARAMETER_NAMES), image=ImageConstraints(encoding="bytes")
+        ),
     },
 )

@@ -11,25 +11,35 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..core.answers import Answer, Ask, Check, Handle, Pending, Route, Submit
-from ..core.provider import Abilities, Provider
-from ..core.request import Request
-from ..core.sizes import SizeRule
-from ..core.wire import HttpReply, HttpRequest, get, post_json
-from ._asking import id_path, model_path, pixels, prompted, told
-from ._reading import as_type, at, finished, guarded, job_id, progress, unknown_status, unreadable, whole
-from ._refusals import Disguise, failure, refusing
+from ..core.answers import OperationResult, Operation, Poll, JobHandle, Pending, Route, Submit
+from ..core.provider import Capabilities, Provider
+from ..core.request import GenerationRequest
+from ..core.sizes import SizeConstraints
+from ..core.wire import HttpResponse, HttpRequest, get, post_json
+from ._asking import quoted_id, model_path, pixels, prompt_field, rename_parameters
+from ._reading import (
+    try_convert,
+    output_from_url,
+    completed,
+    safe_decoder,
+    require_job_id,
+    progress,
+    unknown_status,
+    invalid_response,
+    to_int,
+)
+from ._refusals import ErrorPattern, parse_job_failure, error_decoder
 
-WAITING = frozenset({"QUEUED", "PROCESSING"})
-NAMES = {"negative_prompt": "negative_prompt", "seed": "seed", "num_inference_steps": "steps",
+PENDING_STATUSES = frozenset({"QUEUED", "PROCESSING"})
+PARAMETER_NAMES = {"negative_prompt": "negative_prompt", "seed": "seed", "num_inference_steps": "steps",
          "guidance_scale": "guidance_scale", "num_frames": "num_frames"}  # fmt: skip
 
-DISGUISES = (
-    Disguise(r"BILLING_BALANCE_NOT_ENOUGH", "credit"),
-    Disguise(r"ILLEGAL_PROMPT|ILLEGAL_IMAGE_CONTENT", "content"),
-    Disguise(r"MISSING_API_KEY|INVALID_API_KEY", "credential"),
-    Disguise(r"TASK_NOT_FOUND", "gone", status=404),
-    Disguise(r"\bTASK_FAILED", "failed", status=500),
+ERROR_PATTERNS = (
+    ErrorPattern(r"BILLING_BALANCE_NOT_ENOUGH", "credit"),
+    ErrorPattern(r"ILLEGAL_PROMPT|ILLEGAL_IMAGE_CONTENT", "content"),
+    ErrorPattern(r"MISSING_API_KEY|INVALID_API_KEY", "credential"),
+    ErrorPattern(r"TASK_NOT_FOUND", "gone", status=404),
+    ErrorPattern(r"\bTASK_FAILED", "failed", status=500),
 )
 
 
@@ -53,7 +63,7 @@ class _Extra(Struct):
     seed: Any = None
 
 
-class _Reply(Struct):
+class _Response(Struct):
     task_id: str | None = None
     task: _Task | None = None
     video: Any = None
@@ -62,50 +72,63 @@ class _Reply(Struct):
     extra: Any = None
 
 
-def encode(ask: Ask, route: Route) -> HttpRequest:
+def encode(operation: Operation, route: Route) -> HttpRequest:
     """The submission to the queue, or the question how a task stands; ValueError for a cancel."""
-    match ask:
+    match operation:
         case Submit(request):
             return post_json(f"{route.base_url}/v3/async/{model_path(route)}", _body(request))
-        case Check(handle):
-            return get(f"{route.base_url}/v3/async/task-result?task_id={id_path(handle.id)}")
+        case Poll(handle):
+            return get(f"{route.base_url}/v3/async/task-result?task_id={quoted_id(handle.id)}")
         case _:
             raise ValueError("novita cannot cancel a job")
 
 
-def _body(request: Request) -> dict[str, Any]:
-    return {**prompted(request), **(pixels(request) or {}), **told(request, NAMES), **request.extra}
+def _body(request: GenerationRequest) -> dict[str, Any]:
+    return {
+        **prompt_field(request),
+        **(pixels(request) or {}),
+        **rename_parameters(request, PARAMETER_NAMES),
+        **request.extra,
+    }
 
 
-def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    body = reply.read(_Reply)
-    known = ask.handle.id if isinstance(ask, Check) else None
+def _decode_response(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+    body = response.json(_Response)
+    task_id = operation.handle.id if isinstance(operation, Poll) else None
     status = body.task.status.removeprefix("TASK_STATUS_") if body.task else None
     if body.task is None and body.video:
-        return finished([at(msgspec.convert(body.video, _Video).video_url)], route, id=known or body.task_id)
-    if body.task is None and isinstance(ask, Submit):
-        return Pending(handle=Handle(job_id(body.task_id)))
+        return completed(
+            [output_from_url(msgspec.convert(body.video, _Video).video_url)], route, id=task_id or body.task_id
+        )
+    if body.task is None and isinstance(operation, Submit):
+        return Pending(handle=JobHandle(require_job_id(body.task_id)))
     if body.task is None:
-        return unreadable(reply, "it holds neither a task nor a video")
+        return invalid_response(response, "it holds neither a task nor a video")
     if status == "FAILED":
-        return failure(body.task.reason, fallback="the task failed, and it gave no reason", disguises=DISGUISES)
+        return parse_job_failure(
+            body.task.reason, fallback="the task failed, and it gave no reason", patterns=ERROR_PATTERNS
+        )
     if status == "SUCCEED":
         videos = msgspec.convert(body.videos or [], list[_Video])
         images = msgspec.convert(body.images or [], list[_Image])
-        addresses = [*(video.video_url for video in videos), *(image.image_url for image in images)]
-        seed = whole((as_type(body.extra, _Extra) or _Extra()).seed)
-        return finished(map(at, addresses), route, id=known, seed=seed)
-    if status not in WAITING:
-        return unknown_status(reply, body.task.status)
-    handle = Handle(known or job_id(body.task_id or body.task.task_id))
+        urls = [*(video.video_url for video in videos), *(image.image_url for image in images)]
+        seed = to_int((try_convert(body.extra, _Extra) or _Extra()).seed)
+        return completed(map(output_from_url, urls), route, id=task_id, seed=seed)
+    if status not in PENDING_STATUSES:
+        return unknown_status(response, body.task.status)
+    handle = JobHandle(task_id or require_job_id(body.task_id or body.task.task_id))
     return Pending(handle=handle, progress=progress(percent=body.task.progress_percent, eta=body.task.eta))
 
 
 NOVITA = Provider(
     name="novita",
     encode=encode,
-    decode=guarded(_read, refusing(DISGUISES)),
-    tasks={"text-to-video": Abilities(size=SizeRule(form="pixels", area=1280 * 720), takes=frozenset(NAMES))},
-    hosts={"text-to-video": "https://api.novita.ai"},
-    key_names=("NOVITA_API_KEY",),
+    decode=safe_decoder(_decode_response, error_decoder(ERROR_PATTERNS)),
+    tasks={
+        "text-to-video": Capabilities(
+            size=SizeConstraints(style="pixels", default_area=1280 * 720), parameters=frozenset(PARAMETER_NAMES)
+        )
+    },
+    base_urls={"text-to-video": "https://api.novita.ai"},
+    api_key_env_vars=("NOVITA_API_KEY",),
 )

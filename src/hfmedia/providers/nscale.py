@@ -6,21 +6,25 @@ Source: docs.nscale.com, create image and error codes; the Hub's own client.
 
 from __future__ import annotations
 
-from ..core.provider import Abilities, Provider
-from ..core.sizes import SizeRule
-from ._reading import guarded
-from ._refusals import Disguise, refusing
-from .openai_images import Dialect, read_images
+from ..core.provider import Capabilities, Provider
+from ..core.sizes import SizeConstraints
+from ._reading import safe_decoder
+from ._refusals import ErrorPattern, error_decoder
+from .openai_images import Dialect, decode_images
 
-DIALECT = Dialect(paths={"text-to-image": "/v1/images/generations"}, names={"seed": "seed"})
+DIALECT = Dialect(paths={"text-to-image": "/v1/images/generations"}, parameter_names={"seed": "seed"})
 
-DISGUISES = (Disguise(r"", "credit", status=429),)  # its documentation knows no other 429
+ERROR_PATTERNS = (ErrorPattern(r"", "credit", status=429),)  # its documentation knows no other 429
 
 NSCALE = Provider(
     name="nscale",
     encode=DIALECT.encode,
-    decode=guarded(read_images, refusing(DISGUISES)),
-    tasks={"text-to-image": Abilities(size=SizeRule(form="pixels"), takes=frozenset(DIALECT.names))},
-    hosts={"text-to-image": "https://inference.api.nscale.com"},
-    key_names=("NSCALE_SERVICE_TOKEN",),
+    decode=safe_decoder(decode_images, error_decoder(ERROR_PATTERNS)),
+    tasks={
+        "text-to-image": Capabilities(
+            size=SizeConstraints(style="pixels"), parameters=frozenset(DIALECT.parameter_names)
+        )
+    },
+    base_urls={"text-to-image": "https://inference.api.nscale.com"},
+    api_key_env_vars=("NSCALE_SERVICE_TOKEN",),
 )

@@ -11,31 +11,31 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from ..core.answers import Answer, Ask, Output, Route, Submit
-from ..core.provider import Abilities, ImageRule, Provider
-from ..core.request import Request, Task
-from ..core.sizes import SizeRule
-from ..core.wire import HttpReply, HttpRequest, post_json
-from ._asking import address_of, image_of, joined, pixels, told
-from ._reading import at, finished, guarded, text, timings, whole
-from ._refusals import refusing
+from ..core.answers import OperationResult, Operation, Output, Route, Submit
+from ..core.provider import Capabilities, ImageConstraints, Provider
+from ..core.request import GenerationRequest, Task
+from ..core.sizes import SizeConstraints
+from ..core.wire import HttpResponse, HttpRequest, post_json
+from ._asking import image_url, require_image, size_field, pixels, rename_parameters
+from ._reading import output_from_url, completed, safe_decoder, to_text, timings, to_int
+from ._refusals import error_decoder
 
 
-class _Picture(Struct):
+class _ImageItem(Struct):
     b64_json: bytes | None = None  # msgspec reads base64 straight into bytes
     url: str | None = None
     timings: Any = None
 
 
-class _Pictures(Struct):
-    data: list[_Picture]
+class _ImagesBody(Struct):
+    data: list[_ImageItem]
     id: Any = None
     seed: Any = None
 
 
-def _images_array(model: str, address: str) -> dict[str, Any]:
+def _images_array(model: str, url: str) -> dict[str, Any]:
     """The JSON form of an edit in OpenAI's own specification: a URL or a ``data:`` URI in ``images``."""
-    return {"images": [{"image_url": address}]}
+    return {"images": [{"image_url": url}]}
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -48,53 +48,61 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     paths: Mapping[Task, str]
     response_format: Literal["b64_json", "base64"] = "b64_json"
-    size: Literal["WxH", "sides"] = "WxH"
-    names: Mapping[str, str] = {}
-    image: Callable[[str, str], dict[str, Any]] = _images_array
+    size_style: Literal["WxH", "sides"] = "WxH"
+    parameter_names: Mapping[str, str] = {}
+    image_fields: Callable[[str, str], dict[str, Any]] = _images_array
 
-    def encode(self, ask: Ask, route: Route) -> HttpRequest:
+    def encode(self, operation: Operation, route: Route) -> HttpRequest:
         """A POST of JSON; ValueError for anything but a submission, since there is no job to ask about."""
-        if not isinstance(ask, Submit):
+        if not isinstance(operation, Submit):
             raise ValueError(f"{route.provider} answers an image at once: there is no job to ask about")
-        return post_json(route.base_url + self.paths[route.task], self._body(ask.request, route))
+        return post_json(route.base_url + self.paths[route.task], self._body(operation.request, route))
 
-    def _body(self, request: Request, route: Route) -> dict[str, Any]:
-        sized = joined(request, "x") if self.size == "WxH" else pixels(request) or {}
-        shown = {} if request.image is None else self.image(route.provider_id, address_of(image_of(request)))
+    def _body(self, request: GenerationRequest, route: Route) -> dict[str, Any]:
+        size_fields = size_field(request, "x") if self.size_style == "WxH" else pixels(request) or {}
+        image_fields = (
+            {} if request.image is None else self.image_fields(route.provider_id, image_url(require_image(request)))
+        )
         return {
             "model": route.provider_id,
             "prompt": request.prompt or "",  # a null is refused, an empty one is not
             "response_format": self.response_format,
-            **shown,
-            **sized,
-            **told(request, self.names),
+            **image_fields,
+            **size_fields,
+            **rename_parameters(request, self.parameter_names),
             **request.extra,
         }
 
 
-def read_images(ask: Ask, route: Route, reply: HttpReply) -> Answer:
+def decode_images(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
     """The outputs of a 2xx; raises what ``guarded`` catches when there are none."""
-    body = reply.read(_Pictures)
-    took = timings(body.data[0].timings if body.data else None, per_second=1000)  # Together tells milliseconds
-    return finished(map(_output, body.data), route, seed=whole(body.seed), timings=took, id=text(body.id))
+    body = response.json(_ImagesBody)
+    provider_timings = timings(
+        body.data[0].timings if body.data else None, units_per_second=1000
+    )  # Together tells milliseconds
+    return completed(
+        map(_output, body.data), route, seed=to_int(body.seed), timings=provider_timings, id=to_text(body.id)
+    )
 
 
-def _output(picture: _Picture) -> Output:
-    return Output(data=picture.b64_json) if picture.b64_json else at(picture.url or "")
+def _output(item: _ImageItem) -> Output:
+    return Output(data=item.b64_json) if item.b64_json else output_from_url(item.url or "")
 
 
-OPENAI = Dialect(paths={"text-to-image": "/v1/images/generations", "image-to-image": "/v1/images/edits"})
+OPENAI_DIALECT = Dialect(paths={"text-to-image": "/v1/images/generations", "image-to-image": "/v1/images/edits"})
 
 
 def openai_images(name: str) -> Provider:
     """A provider not known by name: the plain dialect, through the router only, sizes in words as OpenAI takes them."""
-    sized = SizeRule(form="pixels")
+    size_constraints = SizeConstraints(style="pixels")
     return Provider(
         name=name,
-        encode=OPENAI.encode,
-        decode=guarded(read_images, refusing()),
+        encode=OPENAI_DIALECT.encode,
+        decode=safe_decoder(decode_images, error_decoder()),
         tasks={
-            "text-to-image": Abilities(size=sized, takes=frozenset()),
-            "image-to-image": Abilities(size=sized, takes=frozenset(), image=ImageRule(form="url")),
+            "text-to-image": Capabilities(size=size_constraints, parameters=frozenset()),
+            "image-to-image": Capabilities(
+                size=size_constraints, parameters=frozenset(), image=ImageConstraints(encoding="url")
+            ),
         },
     )

@@ -15,35 +15,57 @@ import msgspec
 from msgspec import Struct, structs
 
 from ..core.answers import (
-    Answer,
-    Ask,
+    OperationResult,
+    Operation,
     Cancel,
-    Cancelled,
-    Check,
+    CancelResult,
+    Poll,
     Cost,
-    Failed,
-    Find,
-    Handle,
+    Failure,
+    Lookup,
+    JobHandle,
     Output,
     Pending,
     Route,
     Submit,
 )
-from ..core.provider import Abilities, ImageRule, Provider
-from ..core.request import Request
-from ..core.sizes import SizeRule
-from ..core.wire import HttpReply, HttpRequest, get, post_json
-from ._asking import EVERYTHING, HUB_NAMES, address_of, id_path, image_of, model_path, prompted, seconds, told
-from ._reading import as_type, at, finished, guarded, items, job_id, number, progress, timings, unknown_status, whole
-from ._refusals import Disguise, failure, refusal
+from ..core.provider import Capabilities, ImageConstraints, Provider
+from ..core.request import GenerationRequest
+from ..core.sizes import SizeConstraints
+from ..core.wire import HttpResponse, HttpRequest, get, post_json
+from ._asking import (
+    ALL_PARAMETERS,
+    HUB_PARAMETER_NAMES,
+    image_url,
+    quoted_id,
+    require_image,
+    model_path,
+    prompt_field,
+    duration,
+    rename_parameters,
+)
+from ._reading import (
+    try_convert,
+    output_from_url,
+    completed,
+    safe_decoder,
+    items,
+    require_job_id,
+    to_float,
+    progress,
+    timings,
+    unknown_status,
+    to_int,
+)
+from ._refusals import ErrorPattern, parse_job_failure, parse_http_error
 
-HOLD = 60  # seconds; the longest that `Prefer: wait` takes
-WAITING = frozenset({"starting", "processing"})
-LOST = frozenset({"failed", "canceled", "aborted"})
-NAMES = HUB_NAMES | {name: name for name in ("width", "height", "aspect_ratio", "resolution")}
-LOG_TAIL = 4096  # characters of the log in which the progress is looked for
+SYNC_WAIT = 60  # seconds; the longest that `Prefer: wait` takes
+PENDING_STATUSES = frozenset({"starting", "processing"})
+FAILED_STATUSES = frozenset({"failed", "canceled", "aborted"})
+PARAMETER_NAMES = HUB_PARAMETER_NAMES | {name: name for name in ("width", "height", "aspect_ratio", "resolution")}
+LOG_TAIL_CHARS = 4096  # characters of the log in which the progress is looked for
 
-DISGUISES = (Disguise(r"(?i)\bnsfw\b", "content", status=422),)
+ERROR_PATTERNS = (ErrorPattern(r"(?i)\bnsfw\b", "content", status=422),)
 
 
 class _Prediction(Struct):
@@ -69,65 +91,74 @@ class _Metrics(Struct):
     predict_time: Any = None
 
 
-def encode(ask: Ask, route: Route) -> HttpRequest:
+def encode(operation: Operation, route: Route) -> HttpRequest:
     """The submission, or what is asked of a prediction by its id."""
-    match ask:
+    match operation:
         case Submit(request):
-            return _submit(request, route)
-        case Check(handle):
-            return get(f"{route.base_url}/v1/predictions/{id_path(handle.id)}")
-        case Find():
+            return _encode_submit(request, route)
+        case Poll(handle):
+            return get(f"{route.base_url}/v1/predictions/{quoted_id(handle.id)}")
+        case Lookup():
             return get(f"{route.base_url}/v1/predictions")
         case Cancel(handle):
-            return HttpRequest(method="POST", url=f"{route.base_url}/v1/predictions/{id_path(handle.id)}/cancel")
+            return HttpRequest(method="POST", url=f"{route.base_url}/v1/predictions/{quoted_id(handle.id)}/cancel")
         case _:
             raise ValueError("replicate cannot be asked that")
 
 
-def _submit(request: Request, route: Route) -> HttpRequest:
+def _encode_submit(request: GenerationRequest, route: Route) -> HttpRequest:
     """An id with a colon names a version, and goes to the address that all models share."""
     version = route.provider_id.partition(":")[2]
     path = "/v1/predictions" if version else f"/v1/models/{model_path(route)}/predictions"
     body: dict[str, Any] = {"version": version} if version else {}
     body["input"] = _input(request, route)
-    return post_json(route.base_url + path, body, headers={"Prefer": f"wait={HOLD}"}, hold=HOLD)
+    return post_json(route.base_url + path, body, headers={"Prefer": f"wait={SYNC_WAIT}"}, server_wait=SYNC_WAIT)
 
 
-def _input(request: Request, route: Route) -> dict[str, Any]:
-    length = seconds(request)
-    body = {**prompted(request), **told(request, NAMES)}
+def _input(request: GenerationRequest, route: Route) -> dict[str, Any]:
+    duration_seconds = duration(request)
+    body = {**prompt_field(request), **rename_parameters(request, PARAMETER_NAMES)}
     if request.image is not None:
         # each model reads one of these four and ignores the others
-        address = address_of(image_of(request))
-        body |= {"image": address, "images": [address], "input_image": address, "input_images": [address]}
-    if length is not None:
-        body["duration"] = length
+        source_url = image_url(require_image(request))
+        body |= {"image": source_url, "images": [source_url], "input_image": source_url, "input_images": [source_url]}
+    if duration_seconds is not None:
+        body["duration"] = duration_seconds
     if route.lora:
         body["lora_weights"] = route.lora.repo_url
     return body | request.extra
 
 
-def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    if isinstance(ask, Cancel):
-        return _canceled(reply)
-    if isinstance(ask, Find):
-        return _found(ask, route, reply)
-    prediction = reply.read(_Prediction)
-    return _told(prediction, ask.handle.id if isinstance(ask, Check) else job_id(prediction.id), route, reply)
+def _decode_response(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+    if isinstance(operation, Cancel):
+        return _decode_cancel(response)
+    if isinstance(operation, Lookup):
+        return _decode_lookup(operation, route, response)
+    prediction = response.json(_Prediction)
+    return _decode_prediction(
+        prediction,
+        operation.handle.id if isinstance(operation, Poll) else require_job_id(prediction.id),
+        route,
+        response,
+    )
 
 
-def _found(ask: Find, route: Route, reply: HttpReply) -> Answer:
+def _decode_lookup(operation: Lookup, route: Route, response: HttpResponse) -> OperationResult:
     """The one prediction of the first page that was made of this very input, after the request was sent."""
-    wanted = msgspec.to_builtins(_input(ask.request, route))
-    page = reply.read(_Page).results
-    fits = [one for one in page if one.id and one.input == wanted and _made_at(one) >= ask.since]
-    if len(fits) == 1:
-        return _told(fits[0], job_id(fits[0].id), route, reply)
-    which = "no prediction" if not fits else f"{len(fits)} predictions"
-    return Failed(kind="gone", message=f"it lists {which} for this request", status=reply.status)
+    expected_input = msgspec.to_builtins(_input(operation.request, route))
+    page = response.json(_Page).results
+    matches = [
+        prediction
+        for prediction in page
+        if prediction.id and prediction.input == expected_input and _created_at(prediction) >= operation.submitted_after
+    ]
+    if len(matches) == 1:
+        return _decode_prediction(matches[0], require_job_id(matches[0].id), route, response)
+    summary = "no prediction" if not matches else f"{len(matches)} predictions"
+    return Failure(kind="gone", message=f"it lists {summary} for this request", status=response.status)
 
 
-def _made_at(prediction: _Prediction) -> float:
+def _created_at(prediction: _Prediction) -> float:
     """When a prediction was made, in unix seconds; 0 when it does not tell."""
     try:
         return datetime.fromisoformat(str(prediction.created_at)).timestamp()
@@ -135,28 +166,32 @@ def _made_at(prediction: _Prediction) -> float:
         return 0.0
 
 
-def _told(prediction: _Prediction, known: str, route: Route, reply: HttpReply) -> Answer:
-    if prediction.status in LOST:
-        return failure(prediction.error, fallback=f"the prediction is {prediction.status}", disguises=DISGUISES)
-    logs = prediction.logs[-LOG_TAIL:] if isinstance(prediction.logs, str) else ""
+def _decode_prediction(
+    prediction: _Prediction, prediction_id: str, route: Route, response: HttpResponse
+) -> OperationResult:
+    if prediction.status in FAILED_STATUSES:
+        return parse_job_failure(
+            prediction.error, fallback=f"the prediction is {prediction.status}", patterns=ERROR_PATTERNS
+        )
+    logs = prediction.logs[-LOG_TAIL_CHARS:] if isinstance(prediction.logs, str) else ""
     if prediction.output or prediction.status == "succeeded":
-        return _done(prediction, known, logs, route)
-    if prediction.status not in WAITING:
-        return unknown_status(reply, prediction.status)
+        return _completed(prediction, prediction_id, logs, route)
+    if prediction.status not in PENDING_STATUSES:
+        return unknown_status(response, prediction.status)
     percents = re.findall(r"(\d{1,3})%\|", logs)
-    return Pending(handle=Handle(known), progress=progress(percent=percents[-1] if percents else None))
+    return Pending(handle=JobHandle(prediction_id), progress=progress(percent=percents[-1] if percents else None))
 
 
-def _done(prediction: _Prediction, known: str, logs: str, route: Route) -> Answer:
-    took = number((as_type(prediction.metrics, _Metrics) or _Metrics()).predict_time)
-    asked = whole((as_type(prediction.input, _Input) or _Input()).seed)
-    drawn = re.search(r"(?i)\busing seed:? (\d{1,20})", logs)  # how Replicate's own models tell the seed they drew
-    return finished(
+def _completed(prediction: _Prediction, prediction_id: str, logs: str, route: Route) -> OperationResult:
+    predict_seconds = to_float((try_convert(prediction.metrics, _Metrics) or _Metrics()).predict_time)
+    requested_seed = to_int((try_convert(prediction.input, _Input) or _Input()).seed)
+    seed_match = re.search(r"(?i)\busing seed:? (\d{1,20})", logs)  # how Replicate's own models tell the seed they drew
+    return completed(
         _outputs(prediction.output),
         route,
-        id=known,
-        seed=asked if asked is not None else whole(drawn[1]) if drawn else None,
-        cost=None if took is None else Cost(took, "predict-seconds"),
+        id=prediction_id,
+        seed=requested_seed if requested_seed is not None else to_int(seed_match[1]) if seed_match else None,
+        cost=None if predict_seconds is None else Cost(predict_seconds, "predict-seconds"),
         timings=timings(prediction.metrics),
     )
 
@@ -165,35 +200,35 @@ def _outputs(output: Any, depth: int = 4) -> Iterator[Output]:
     """The addresses in an output: a string, an array, or an object that has them among its values."""
     if isinstance(output, str):
         if output.startswith(("https://", "http://", "data:")):
-            yield at(output)
+            yield output_from_url(output)
     elif depth:
-        for item in items(output) or (as_type(output, dict[str, Any]) or {}).values():
+        for item in items(output) or (try_convert(output, dict[str, Any]) or {}).values():
             yield from _outputs(item, depth - 1)
 
 
-def _canceled(reply: HttpReply) -> Cancelled:
-    status = reply.read(_Prediction).status if reply.body else None
-    return Cancelled(status != "succeeded", f"the prediction is {status or 'being canceled'}")
+def _decode_cancel(response: HttpResponse) -> CancelResult:
+    status = response.json(_Prediction).status if response.body else None
+    return CancelResult(status != "succeeded", f"the prediction is {status or 'being canceled'}")
 
 
-def _refuse(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    seen = refusal(ask, route, reply, DISGUISES)
-    return Cancelled(False, seen.message) if isinstance(ask, Cancel) and seen.kind == "gone" else seen
+def _decode_error(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+    failure = parse_http_error(operation, route, response, ERROR_PATTERNS)
+    return CancelResult(False, failure.message) if isinstance(operation, Cancel) and failure.kind == "gone" else failure
 
 
-GIVEN = Abilities(size=SizeRule(form="given"), takes=EVERYTHING)
+CAPABILITIES = Capabilities(size=SizeConstraints(style="given"), parameters=ALL_PARAMETERS)
 
 REPLICATE = Provider(
     name="replicate",
     encode=encode,
-    decode=guarded(_read, _refuse),
+    decode=safe_decoder(_decode_response, _decode_error),
     tasks={
-        "text-to-image": GIVEN,
-        "text-to-video": GIVEN,
-        "image-to-image": structs.replace(GIVEN, image=ImageRule(form="url")),
+        "text-to-image": CAPABILITIES,
+        "text-to-video": CAPABILITIES,
+        "image-to-image": structs.replace(CAPABILITIES, image=ImageConstraints(encoding="url")),
     },
-    hosts=dict.fromkeys(("text-to-image", "text-to-video", "image-to-image"), "https://api.replicate.com"),
-    key_names=("REPLICATE_API_TOKEN",),
-    cancels=True,
-    finds=True,
+    base_urls=dict.fromkeys(("text-to-image", "text-to-video", "image-to-image"), "https://api.replicate.com"),
+    api_key_env_vars=("REPLICATE_API_TOKEN",),
+    can_cancel=True,
+    can_look_up=True,
 )

@@ -11,28 +11,37 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from ..core.answers import Answer, Ask, Check, Cost, Handle, Pending, Route, Submit
-from ..core.provider import Abilities, ImageRule, Provider
-from ..core.request import TASKS, Request
-from ..core.sizes import SizeRule
-from ..core.wire import HttpReply, HttpRequest, get, post_json
-from ._asking import address_of, id_path, image_of, pixels, prompted, seconds, told
-from ._reading import as_type, at, finished, guarded, job_id, number, unknown_status, whole
-from ._refusals import Disguise, failure, refusing
-from .openai_images import Dialect, read_images
+from ..core.answers import OperationResult, Operation, Poll, Cost, JobHandle, Pending, Route, Submit
+from ..core.provider import Capabilities, ImageConstraints, Provider
+from ..core.request import TASKS, GenerationRequest
+from ..core.sizes import SizeConstraints
+from ..core.wire import HttpResponse, HttpRequest, get, post_json
+from ._asking import image_url, quoted_id, require_image, pixels, prompt_field, duration, rename_parameters
+from ._reading import (
+    try_convert,
+    output_from_url,
+    completed,
+    safe_decoder,
+    require_job_id,
+    to_float,
+    unknown_status,
+    to_int,
+)
+from ._refusals import ErrorPattern, parse_job_failure, error_decoder
+from .openai_images import Dialect, decode_images
 
-WAITING = frozenset({"queued", "in_progress"})
-LOST = frozenset({"failed", "cancelled", "canceled"})
-LONGEST_FRAME = 61_440  # characters of input_image; its error says "Range of input length should be [1, 61440]"
-LARGEST_FRAME = (LONGEST_FRAME - len("data:image/jpeg;base64,")) // 4 * 3  # bytes before base64
+PENDING_STATUSES = frozenset({"queued", "in_progress"})
+FAILED_STATUSES = frozenset({"failed", "cancelled", "canceled"})
+MAX_FRAME_CHARS = 61_440  # characters of input_image; its error says "Range of input length should be [1, 61440]"
+MAX_FRAME_BYTES = (MAX_FRAME_CHARS - len("data:image/jpeg;base64,")) // 4 * 3  # bytes before base64
 
-VIDEO_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale", "seed": "seed", "fps": "fps",
+VIDEO_PARAMETER_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale", "seed": "seed", "fps": "fps",
                "negative_prompt": "negative_prompt"}  # fmt: skip
-IMAGE_NAMES = {ours: theirs for ours, theirs in VIDEO_NAMES.items() if ours != "fps"}
+IMAGE_PARAMETER_NAMES = {ours: theirs for ours, theirs in VIDEO_PARAMETER_NAMES.items() if ours != "fps"}
 
-DISGUISES = (
-    Disguise(r"(?i)input.{0,40}too long|tokens? exceed", "refused", status=403),
-    Disguise(r"(?i)\bnsfw\b", "content", status=422),
+ERROR_PATTERNS = (
+    ErrorPattern(r"(?i)input.{0,40}too long|tokens? exceed", "refused", status=403),
+    ErrorPattern(r"(?i)\bnsfw\b", "content", status=422),
 )
 
 
@@ -54,79 +63,86 @@ class _Info(Struct):
     errors: Any = None
 
 
-def _reference(model: str, address: str) -> dict[str, Any]:
+def _reference_fields(model: str, url: str) -> dict[str, Any]:
     """FLUX.1 Kontext takes ``image_url`` alone, the other models ``reference_images``."""
     name = model.lower()
-    return {"image_url": address} if "kontext" in name and "flux.1" in name else {"reference_images": [address]}
+    return {"image_url": url} if "kontext" in name and "flux.1" in name else {"reference_images": [url]}
 
 
-IMAGES = Dialect(
+IMAGES_DIALECT = Dialect(
     paths={"text-to-image": "/v1/images/generations", "image-to-image": "/v1/images/generations"},
     response_format="base64",
-    size="sides",
-    names=IMAGE_NAMES,
-    image=_reference,
+    size_style="sides",
+    parameter_names=IMAGE_PARAMETER_NAMES,
+    image_fields=_reference_fields,
 )
 
 
-def encode(ask: Ask, route: Route) -> HttpRequest:
+def encode(operation: Operation, route: Route) -> HttpRequest:
     """An image in one exchange, a video as a job; ValueError for a cancel, which Together does not have."""
-    match ask:
-        case Submit() if route.task in IMAGES.paths:
-            return IMAGES.encode(ask, route)
+    match operation:
+        case Submit() if route.task in IMAGES_DIALECT.paths:
+            return IMAGES_DIALECT.encode(operation, route)
         case Submit(request):
             return post_json(f"{route.base_url}/v2/videos", _video_body(request, route))
-        case Check(handle):
-            return get(f"{route.base_url}/v2/videos/{id_path(handle.id)}")
+        case Poll(handle):
+            return get(f"{route.base_url}/v2/videos/{quoted_id(handle.id)}")
         case _:
             raise ValueError("together cannot cancel a job")
 
 
-def _video_body(request: Request, route: Route) -> dict[str, Any]:
-    length = seconds(request)
-    frame = {} if request.image is None else {"input_image": address_of(image_of(request)), "frame": "first"}
+def _video_body(request: GenerationRequest, route: Route) -> dict[str, Any]:
+    duration_seconds = duration(request)
+    frame = {} if request.image is None else {"input_image": image_url(require_image(request)), "frame": "first"}
     return {
         "model": route.provider_id,
-        **prompted(request),
+        **prompt_field(request),
         **({"frame_images": [frame]} if frame else {}),
         **(pixels(request) or {}),
-        **told(request, VIDEO_NAMES),
-        **({} if length is None else {"seconds": str(length)}),
+        **rename_parameters(request, VIDEO_PARAMETER_NAMES),
+        **({} if duration_seconds is None else {"seconds": str(duration_seconds)}),
         **request.extra,
     }
 
 
-def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    if route.task in IMAGES.paths:
-        return read_images(ask, route, reply)
-    video = reply.read(_Video)
-    known = ask.handle.id if isinstance(ask, Check) else job_id(video.id)
-    if video.status in LOST:
-        errors = video.error or (as_type(video.info, _Info) or _Info()).errors
-        return failure(errors, fallback=f"the video is {video.status}")
+def _decode_response(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+    if route.task in IMAGES_DIALECT.paths:
+        return decode_images(operation, route, response)
+    video = response.json(_Video)
+    video_id = operation.handle.id if isinstance(operation, Poll) else require_job_id(video.id)
+    if video.status in FAILED_STATUSES:
+        errors = video.error or (try_convert(video.info, _Info) or _Info()).errors
+        return parse_job_failure(errors, fallback=f"the video is {video.status}")
     if video.status == "completed" or (video.status is None and video.outputs):
-        made = msgspec.convert(video.outputs, _Outputs)
-        cost = number(made.cost)
-        price = None if cost is None else Cost(cost)
-        return finished([at(made.video_url)], route, id=known, seed=whole(video.seed), cost=price)
-    if video.status is None or video.status in WAITING:
-        return Pending(handle=Handle(known))
-    return unknown_status(reply, video.status)
+        outputs = msgspec.convert(video.outputs, _Outputs)
+        cost = to_float(outputs.cost)
+        reported_cost = None if cost is None else Cost(cost)
+        return completed(
+            [output_from_url(outputs.video_url)], route, id=video_id, seed=to_int(video.seed), cost=reported_cost
+        )
+    if video.status is None or video.status in PENDING_STATUSES:
+        return Pending(handle=JobHandle(video_id))
+    return unknown_status(response, video.status)
 
 
-IMAGE = Abilities(size=SizeRule(form="pixels"), takes=frozenset(IMAGE_NAMES))
-VIDEO = Abilities(size=SizeRule(form="pixels", area=1280 * 720), takes=frozenset({*VIDEO_NAMES, "seconds"}))
+IMAGE_CAPABILITIES = Capabilities(size=SizeConstraints(style="pixels"), parameters=frozenset(IMAGE_PARAMETER_NAMES))
+VIDEO_CAPABILITIES = Capabilities(
+    size=SizeConstraints(style="pixels", default_area=1280 * 720),
+    parameters=frozenset({*VIDEO_PARAMETER_NAMES, "seconds"}),
+)
 
 TOGETHER = Provider(
     name="together",
     encode=encode,
-    decode=guarded(_read, refusing(DISGUISES)),
+    decode=safe_decoder(_decode_response, error_decoder(ERROR_PATTERNS)),
     tasks={
-        "text-to-image": IMAGE,
-        "image-to-image": structs.replace(IMAGE, image=ImageRule(form="url")),
-        "text-to-video": VIDEO,
-        "image-to-video": structs.replace(VIDEO, image=ImageRule(form="url", most_bytes=LARGEST_FRAME)),
+        "text-to-image": IMAGE_CAPABILITIES,
+        "image-to-image": structs.replace(IMAGE_CAPABILITIES, image=ImageConstraints(encoding="url")),
+        "text-to-video": VIDEO_CAPABILITIES,
+        "image-to-video": structs.replace(
+            VIDEO_CAPABILITIES, image=ImageConstraints(encoding="url", max_bytes=MAX_FRAME_BYTES)
+        ),
     },
-    hosts=dict.fromkeys(TASKS, "https://api.together.xyz"),
-    key_names=("TOGETHER_API_KEY",),
+    base_urls=dict.fromkeys(TASKS, "https://api.together.xyz"),
+    api_key_env_vars=("TOGETHER_API_KEY",),
 )

@@ -11,26 +11,49 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from ..core.answers import Answer, Ask, Check, Failed, FailureKind, Handle, Pending, Route, Submit
-from ..core.provider import Abilities, ImageRule, Provider
-from ..core.request import TASKS, Request
-from ..core.sizes import SizeRule
-from ..core.verdict import status_kind
-from ..core.wire import HttpReply, HttpRequest, get, path_of, post_json
-from ._asking import EVERYTHING, HUB_NAMES, address_of, id_path, image_of, joined, model_path, prompted, seconds, told
-from ._reading import as_type, at, finished, flag, guarded, job_id, text, timings, unknown_status, unreadable, whole
-from ._refusals import Disguise, failure, refusing, unmask
+from ..core.answers import OperationResult, Operation, Poll, Failure, FailureKind, JobHandle, Pending, Route, Submit
+from ..core.provider import Capabilities, ImageConstraints, Provider
+from ..core.request import TASKS, GenerationRequest
+from ..core.sizes import SizeConstraints
+from ..core.verdict import classify_status
+from ..core.wire import HttpResponse, HttpRequest, get, safe_path, post_json
+from ._asking import (
+    ALL_PARAMETERS,
+    HUB_PARAMETER_NAMES,
+    image_url,
+    quoted_id,
+    require_image,
+    size_field,
+    model_path,
+    prompt_field,
+    duration,
+    rename_parameters,
+)
+from ._reading import (
+    try_convert,
+    output_from_url,
+    completed,
+    flag_at,
+    safe_decoder,
+    require_job_id,
+    to_text,
+    timings,
+    unknown_status,
+    invalid_response,
+    to_int,
+)
+from ._refusals import ErrorPattern, parse_job_failure, error_decoder, match_error_pattern
 
-WAITING = frozenset({"created", "processing"})
-LOST = frozenset({"failed", "cancelled", "canceled", "timeout"})
-NAMES = HUB_NAMES | {"aspect_ratio": "aspect_ratio", "resolution": "resolution"}
+PENDING_STATUSES = frozenset({"created", "processing"})
+FAILED_STATUSES = frozenset({"failed", "cancelled", "canceled", "timeout"})
+PARAMETER_NAMES = HUB_PARAMETER_NAMES | {"aspect_ratio": "aspect_ratio", "resolution": "resolution"}
 
 # The envelope's codes beyond the HTTP statuses. 5004 is its own wait that ran out: the job was accepted.
-CODES: dict[int, FailureKind] = {
+KIND_BY_CODE: dict[int, FailureKind] = {
     1200: "content", 1400: "refused", 1401: "refused", 1402: "refused", 1403: "refused", 1405: "refused",
     5000: "server", 5003: "server", 5004: "failed",
 }  # fmt: skip
-DISGUISES = (Disguise(r"^1200\b", "content"),)
+ERROR_PATTERNS = (ErrorPattern(r"^1200\b", "content"),)
 
 
 class _Urls(Struct):
@@ -54,84 +77,88 @@ class _Prediction(Struct):
     timings: Any = None
 
 
-def encode(ask: Ask, route: Route) -> HttpRequest:
+def encode(operation: Operation, route: Route) -> HttpRequest:
     """The submission, or the question how a job stands; ValueError for a cancel, which is not documented there."""
-    match ask:
+    match operation:
         case Submit(request):
             return post_json(f"{route.base_url}/api/v3/{model_path(route)}", _body(request, route))
-        case Check(handle):
-            return get(route.base_url + (handle.path or _place(handle.id)))
+        case Poll(handle):
+            return get(route.base_url + (handle.job_path or _result_path(handle.id)))
         case _:
             raise ValueError("wavespeed cannot cancel a job")
 
 
-def _place(known: str) -> str:
-    return f"/api/v3/predictions/{id_path(known)}/result"
+def _result_path(prediction_id: str) -> str:
+    return f"/api/v3/predictions/{quoted_id(prediction_id)}/result"
 
 
-def _body(request: Request, route: Route) -> dict[str, Any]:
-    length = seconds(request)
-    body = {**prompted(request), **joined(request, "*"), **told(request, NAMES)}
+def _body(request: GenerationRequest, route: Route) -> dict[str, Any]:
+    duration_seconds = duration(request)
+    body = {**prompt_field(request), **size_field(request, "*"), **rename_parameters(request, PARAMETER_NAMES)}
     if request.image is not None:
-        body["image"] = address_of(image_of(request))
+        body["image"] = image_url(require_image(request))
         if request.task == "image-to-image":
             body["images"] = [body["image"]]  # models that edit several images read this one
-    if length is not None:
-        body["duration"] = length
+    if duration_seconds is not None:
+        body["duration"] = duration_seconds
     if route.lora:
         body["loras"] = [{"path": route.lora.repo, "scale": 1}]
     return body | request.extra
 
 
-def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    envelope = reply.read(_Envelope)
+def _decode_response(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+    envelope = response.json(_Envelope)
     if envelope.code != 200:
-        return _rejected(envelope, reply)
-    job = msgspec.convert(envelope.data, _Prediction)
-    if job.status in LOST:
-        return failure(job.error, code=job.code, fallback=f"the job is {job.status}", disguises=DISGUISES)
-    if job.status == "deleted":
-        return Failed(kind="gone", message="the job was deleted there", status=reply.status)
-    handle = ask.handle if isinstance(ask, Check) else _handle(job)
-    if job.status == "completed":
-        addresses = msgspec.convert(job.outputs, list[str])
-        outputs = (at(address, nsfw=flag(job.has_nsfw_contents, i)) for i, address in enumerate(addresses))
-        return finished(outputs, route, id=handle.id, timings=timings(job.timings, per_second=1000))
-    return Pending(handle=handle) if job.status in WAITING else unknown_status(reply, job.status)
+        return _decode_envelope_error(envelope, response)
+    prediction = msgspec.convert(envelope.data, _Prediction)
+    if prediction.status in FAILED_STATUSES:
+        return parse_job_failure(
+            prediction.error, code=prediction.code, fallback=f"the job is {prediction.status}", patterns=ERROR_PATTERNS
+        )
+    if prediction.status == "deleted":
+        return Failure(kind="gone", message="the job was deleted there", status=response.status)
+    handle = operation.handle if isinstance(operation, Poll) else _handle(prediction)
+    if prediction.status == "completed":
+        urls = msgspec.convert(prediction.outputs, list[str])
+        outputs = (output_from_url(url, nsfw=flag_at(prediction.has_nsfw_contents, i)) for i, url in enumerate(urls))
+        return completed(outputs, route, id=handle.id, timings=timings(prediction.timings, units_per_second=1000))
+    return (
+        Pending(handle=handle) if prediction.status in PENDING_STATUSES else unknown_status(response, prediction.status)
+    )
 
 
-def _handle(job: _Prediction) -> Handle:
-    known = job_id(job.id)
-    told_path = (as_type(job.urls, _Urls) or _Urls()).get
-    return Handle(known, path=path_of(told_path or "", default=_place(known)))
+def _handle(prediction: _Prediction) -> JobHandle:
+    prediction_id = require_job_id(prediction.id)
+    polling_url = (try_convert(prediction.urls, _Urls) or _Urls()).get
+    return JobHandle(prediction_id, job_path=safe_path(polling_url or "", default=_result_path(prediction_id)))
 
 
-def _rejected(envelope: _Envelope, reply: HttpReply) -> Failed:
+def _decode_envelope_error(envelope: _Envelope, response: HttpResponse) -> Failure:
     """A refusal inside an HTTP 200: the code says which, as a status or as one of the codes of its own."""
     code = envelope.code
-    inner = as_type(envelope.data, _Prediction) or _Prediction()
-    words = text(envelope.message) or text(inner.error) or "it gave no reason"
-    masked = unmask(f"{whole(inner.code) or code}: {words}", code, DISGUISES)
-    kind = masked or CODES.get(code) or (status_kind(code) if 400 <= code < 600 else "unreadable")
+    prediction = try_convert(envelope.data, _Prediction) or _Prediction()
+    message = to_text(envelope.message) or to_text(prediction.error) or "it gave no reason"
+    matched_kind = match_error_pattern(f"{to_int(prediction.code) or code}: {message}", code, ERROR_PATTERNS)
+    kind = matched_kind or KIND_BY_CODE.get(code) or (classify_status(code) if 400 <= code < 600 else "unreadable")
     if kind == "unreadable":
-        return unreadable(reply, f"its envelope has the code {code}: {words}")
-    return Failed(kind=kind, message=words, status=reply.status, code=str(code))
+        return invalid_response(response, f"its envelope has the code {code}: {message}")
+    return Failure(kind=kind, message=message, status=response.status, code=str(code))
 
 
-IMAGE = Abilities(size=SizeRule(form="pixels"), takes=EVERYTHING)
-VIDEO = Abilities(size=SizeRule(form="given"), takes=EVERYTHING)
-PICTURE = ImageRule(form="url")
+IMAGE_CAPABILITIES = Capabilities(size=SizeConstraints(style="pixels"), parameters=ALL_PARAMETERS)
+VIDEO_CAPABILITIES = Capabilities(size=SizeConstraints(style="given"), parameters=ALL_PARAMETERS)
+INPUT_IMAGE_CONSTRAINTS = ImageConstraints(encoding="url")
 
 WAVESPEED = Provider(
     name="wavespeed",
     encode=encode,
-    decode=guarded(_read, refusing(DISGUISES)),
+    decode=safe_decoder(_decode_response, error_decoder(ERROR_PATTERNS)),
     tasks={
-        "text-to-image": IMAGE,
-        "text-to-video": VIDEO,
-        "image-to-image": structs.replace(IMAGE, image=PICTURE),
-        "image-to-video": structs.replace(VIDEO, image=PICTURE),
+        "text-to-image": IMAGE_CAPABILITIES,
+        "text-to-video": VIDEO_CAPABILITIES,
+        "image-to-image": structs.replace(IMAGE_CAPABILITIES, image=INPUT_IMAGE_CONSTRAINTS),
+        "image-to-video": structs.replace(VIDEO_CAPABILITIES, image=INPUT_IMAGE_CONSTRAINTS),
     },
-    hosts=dict.fromkeys(TASKS, "https://api.wavespeed.ai"),
-    key_names=("WAVESPEED_API_KEY",),
+    base_urls=dict.fromkeys(TASKS, "https://api.wavespeed.ai"),
+    api_key_env_vars=("WAVESPEED_API_KEY",),
 )

@@ -11,27 +11,29 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from ..core.answers import Answer, Ask, Check, Handle, Pending, Route, Submit
-from ..core.provider import Abilities, Provider
-from ..core.sizes import SizeRule
-from ..core.wire import RAW_LIMIT, HttpReply, HttpRequest, get, post_json
-from ._asking import id_path, joined, prompted
-from ._reading import at, finished, guarded, job_id, unknown_status, unreadable
-from ._refusals import Disguise, failure, refusal, refusing
+from ..core.answers import OperationResult, Operation, Poll, JobHandle, Pending, Route, Submit
+from ..core.provider import Capabilities, Provider
+from ..core.sizes import SizeConstraints
+from ..core.wire import MAX_RAW_BYTES, HttpResponse, HttpRequest, get, post_json
+from ._asking import quoted_id, size_field, prompt_field
+from ._reading import output_from_url, completed, safe_decoder, require_job_id, unknown_status, invalid_response
+from ._refusals import ErrorPattern, parse_job_failure, parse_http_error, error_decoder
 
 HEADERS = {"Accept-Language": "en-US,en", "x-source-channel": "hugging_face"}  # as the Hub's own client; English errors
-SIZE = SizeRule(form="pixels", multiple=32, smallest=1024, largest=2048, most_pixels=2**22, area=1280 * 1280)
+SIZE_CONSTRAINTS = SizeConstraints(
+    style="pixels", multiple=32, min_side=1024, max_side=2048, max_pixels=2**22, default_area=1280 * 1280
+)
 
-DISGUISES = (
-    Disguise(r"^1113\b", "credit"),
-    Disguise(r"^1301\b", "content"),
-    Disguise(r"^100[0-4]\b", "credential"),
-    Disguise(r"^130[25]\b", "busy"),
-    Disguise(r"^(?:121[0-5]|1231)\b", "refused"),
+ERROR_PATTERNS = (
+    ErrorPattern(r"^1113\b", "credit"),
+    ErrorPattern(r"^1301\b", "content"),
+    ErrorPattern(r"^100[0-4]\b", "credential"),
+    ErrorPattern(r"^130[25]\b", "busy"),
+    ErrorPattern(r"^(?:121[0-5]|1231)\b", "refused"),
 )
 
 
-class _Picture(Struct):
+class _ImageItem(Struct):
     url: str
 
 
@@ -42,40 +44,43 @@ class _Task(Struct):
     error: Any = None
 
 
-def encode(ask: Ask, route: Route) -> HttpRequest:
+def encode(operation: Operation, route: Route) -> HttpRequest:
     """The submission, or the question how a task stands; ValueError for a cancel, which Z.ai does not have."""
-    match ask:
+    match operation:
         case Submit(request):
-            body = {"model": route.provider_id, **prompted(request), **joined(request, "x"), **request.extra}
+            body = {"model": route.provider_id, **prompt_field(request), **size_field(request, "x"), **request.extra}
             return post_json(f"{route.base_url}/api/paas/v4/async/images/generations", body, headers=HEADERS)
-        case Check(handle):
-            return get(f"{route.base_url}/api/paas/v4/async-result/{id_path(handle.id)}", headers=HEADERS)
+        case Poll(handle):
+            return get(f"{route.base_url}/api/paas/v4/async-result/{quoted_id(handle.id)}", headers=HEADERS)
         case _:
             raise ValueError("zai-org cannot cancel a job")
 
 
-def _read(ask: Ask, route: Route, reply: HttpReply) -> Answer:
-    task = reply.read(_Task)
+def _decode_response(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
+    task = response.json(_Task)
     if task.task_status == "FAIL":
-        return failure(task.error, fallback="the task failed, and it gave no reason", disguises=DISGUISES)
+        return parse_job_failure(task.error, fallback="the task failed, and it gave no reason", patterns=ERROR_PATTERNS)
     if task.error:
-        return structs.replace(refusal(ask, route, reply, DISGUISES, kind="unreadable"), raw=reply.body[:RAW_LIMIT])
-    known = ask.handle.id if isinstance(ask, Check) else job_id(task.id)
+        return structs.replace(
+            parse_http_error(operation, route, response, ERROR_PATTERNS, default_kind="unreadable"),
+            raw=response.body[:MAX_RAW_BYTES],
+        )
+    task_id = operation.handle.id if isinstance(operation, Poll) else require_job_id(task.id)
     if task.task_status == "SUCCESS" or (task.task_status is None and task.image_result):
-        pictures = msgspec.convert(task.image_result, list[_Picture])
-        return finished((at(picture.url) for picture in pictures), route, id=known)
+        images = msgspec.convert(task.image_result, list[_ImageItem])
+        return completed((output_from_url(image.url) for image in images), route, id=task_id)
     if task.task_status == "PROCESSING":
-        return Pending(handle=Handle(known))
+        return Pending(handle=JobHandle(task_id))
     if task.task_status is None:
-        return unreadable(reply, "it holds neither a status nor an image")
-    return unknown_status(reply, task.task_status)
+        return invalid_response(response, "it holds neither a status nor an image")
+    return unknown_status(response, task.task_status)
 
 
 ZAI_ORG = Provider(
     name="zai-org",
     encode=encode,
-    decode=guarded(_read, refusing(DISGUISES)),
-    tasks={"text-to-image": Abilities(size=SIZE, takes=frozenset())},
-    hosts={"text-to-image": "https://api.z.ai"},
-    key_names=("ZAI_API_KEY",),
+    decode=safe_decoder(_decode_response, error_decoder(ERROR_PATTERNS)),
+    tasks={"text-to-image": Capabilities(size=SIZE_CONSTRAINTS, parameters=frozenset())},
+    base_urls={"text-to-image": "https://api.z.ai"},
+    api_key_env_vars=("ZAI_API_KEY",),
 )

@@ -9,16 +9,18 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.provider import OPTIONAL
+from hfmedia.core.provider import OPTIONAL_PARAMETERS
 from hfmedia.core.request import Task
-from hfmedia.core.sizes import shown
-from hfmedia.options import VideoOptions
+from hfmedia.core.sizes import truncated_repr
+from hfmedia.options import VideoGenerationOptions
 
-RESOLUTION = "480p"  # the published default, for videos alone: an image has no resolution unless somebody asks for one
-RATIOS = {"image": "1:1", "video": "16:9"}
+DEFAULT_RESOLUTION = (
+    "480p"  # the published default, for videos alone: an image has no resolution unless somebody asks for one
+)
+DEFAULT_ASPECT_RATIOS = {"image": "1:1", "video": "16:9"}
 
 # Keyword arguments by which chat front-ends speak to any provider; they are about chats and mean nothing to a picture.
-CHATTER = frozenset({
+IGNORED_CHAT_ARGS = frozenset({
     "api_base", "base_url", "cache", "conversation", "cookies", "frequency_penalty", "headers", "history_disabled",
     "ignore_stream", "ignored", "impersonate", "max_retries", "max_tokens", "media", "presence_penalty", "raw",
     "response_format", "return_conversation", "stop", "stream", "stream_timeout", "temperature", "tool_calls",
@@ -26,48 +28,57 @@ CHATTER = frozenset({
 })  # fmt: skip
 
 # Understood inside ``extra_data`` too: n outputs need n seeds, and each provider is told a size in its own words.
-EVERYWHERE = ("seed", "width", "height")
+COMMON_ARGS = ("seed", "width", "height")
 
 
-def options_of(
-    given: Mapping[str, Any],
+def to_options(
+    kwargs: Mapping[str, Any],
     extra_data: Mapping[str, Any] | None,
     *,
     width: int | None,
     height: int | None,
     aspect_ratio: str | None,
     resolution: str | None,
-) -> VideoOptions:
+) -> VideoGenerationOptions:
     """Options for MediaClient.generate from the published arguments; ``given`` are the unknown keyword arguments.
 
     ``extra_body`` is the newer name of ``extra_data``; where both name something, ``extra_data`` wins.
     """
-    asked = {name: value for name, value in given.items() if value is not None and name not in CHATTER}
-    extra = {**_dict("extra_body", asked.pop("extra_body", None)), **_dict("extra_data", extra_data)}
+    arguments = {name: value for name, value in kwargs.items() if value is not None and name not in IGNORED_CHAT_ARGS}
+    extra = {
+        **_require_dict("extra_body", arguments.pop("extra_body", None)),
+        **_require_dict("extra_data", extra_data),
+    }
     sizes = {"width": width, "height": height, "aspect_ratio": aspect_ratio, "resolution": resolution}
-    options = {name: asked.pop(name) for name in OPTIONAL if name in asked}
+    options = {name: arguments.pop(name) for name in OPTIONAL_PARAMETERS if name in arguments}
     options |= {name: value for name, value in sizes.items() if value is not None}
-    options |= {name: extra.pop(name) for name in EVERYWHERE if name in extra and name not in options}
-    options["extra_body"] = {**asked, **extra}
-    return cast("VideoOptions", options)
+    options |= {name: extra.pop(name) for name in COMMON_ARGS if name in extra and name not in options}
+    options["extra_body"] = {**arguments, **extra}
+    return cast("VideoGenerationOptions", options)
 
 
-def with_defaults(options: VideoOptions, task: Task) -> VideoOptions:
+def with_defaults(options: VideoGenerationOptions, task: Task) -> VideoGenerationOptions:
     """The options with the published defaults of a task, where nothing else was asked for that says the same."""
-    made, extra = task.rpartition("-")[2], options.get("extra_body") or {}
-    sized = options.get("width") is not None or options.get("height") is not None
-    usual = options.get("resolution") in (None, RESOLUTION)
-    told = {name: value for name, value in options.items() if name != "resolution" or not usual}
-    if not sized and "aspect_ratio" not in extra:
-        told.setdefault("aspect_ratio", RATIOS[made])
-    if made == "video" and usual and not sized and "resolution" not in extra and options.get("resolution"):
-        told["resolution"] = RESOLUTION
-    return cast("VideoOptions", told)
+    output_kind, extra_body = task.rpartition("-")[2], options.get("extra_body") or {}
+    has_pixels = options.get("width") is not None or options.get("height") is not None
+    has_default_resolution = options.get("resolution") in (None, DEFAULT_RESOLUTION)
+    result = {name: value for name, value in options.items() if name != "resolution" or not has_default_resolution}
+    if not has_pixels and "aspect_ratio" not in extra_body:
+        result.setdefault("aspect_ratio", DEFAULT_ASPECT_RATIOS[output_kind])
+    if (
+        output_kind == "video"
+        and has_default_resolution
+        and not has_pixels
+        and "resolution" not in extra_body
+        and options.get("resolution")
+    ):
+        result["resolution"] = DEFAULT_RESOLUTION
+    return cast("VideoGenerationOptions", result)
 
 
-def _dict(name: str, value: Any) -> dict[str, Any]:
+def _require_dict(name: str, value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidRequestError(f"{name} is {shown(value)}, but must be a dict with the names of parameters")
+        raise InvalidRequestError(f"{name} is {truncated_repr(value)}, but must be a dict with the names of parameters")
     return dict(cast("Mapping[str, Any]", value))

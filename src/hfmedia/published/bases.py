@@ -43,9 +43,9 @@ class AsyncGeneratorProvider(ABC):
     @classmethod
     def create_completion(cls, model: str, messages: Messages, **kwargs: Any) -> Generator[Chunk, None, None]:
         """The same for callers without ``async``, also beside a running loop; closing it cancels the work."""
-        from hfmedia.doors import Portal
+        from hfmedia.doors import BlockingPortal
 
-        with Portal() as portal:
+        with BlockingPortal() as portal:
             yield from portal.events(cls.create_async_generator(model, messages, **kwargs))
 
     @classmethod
@@ -87,5 +87,5 @@ class ProviderModelMixin:
     @classmethod
     def get_model(cls, model: str | None, **kwargs: Any) -> str:
         """The model's own name: behind an alias, and the default where none is given. Empty where there is none."""
-        wanted = model or cls.default_model or ""
-        return cls.model_aliases.get(wanted, wanted)
+        name = model or cls.default_model or ""
+        return cls.model_aliases.get(name, name)

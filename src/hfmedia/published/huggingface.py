@@ -13,21 +13,21 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from hfmedia.client import MediaClient
-from hfmedia.core.errors import HfmediaError, MissingAuthError, ModelNotSupportedError, RefusedError
-from hfmedia.core.mapping import Mapping as Offer
-from hfmedia.core.mapping import Model
-from hfmedia.core.request import Choice, Task, check_outputs, parse_choice, parse_task, request
+from hfmedia.core.errors import HfmediaError, MissingAuthError, ModelNotSupportedError, RequestRejectedError
+from hfmedia.core.mapping import ProviderMapping as ProviderMapping
+from hfmedia.core.mapping import HubModel
+from hfmedia.core.request import ModelSpec, Task, validate_output_count, parse_model_spec, parse_task, build_request
 from hfmedia.engine import JobFailed, MediaReady
-from hfmedia.options import VideoOptions
+from hfmedia.options import VideoGenerationOptions
 from hfmedia.store import Media
 
-from .asking import RESOLUTION, options_of, with_defaults
+from .asking import DEFAULT_RESOLUTION, to_options, with_defaults
 from .bases import AsyncGeneratorProvider, Chunk, ProviderModelMixin
-from .messages import Messages, prompt_of
+from .messages import Messages, last_prompt
 from .responses import ImageResponse, ProviderInfo, Reasoning, VideoResponse
-from .telling import reasoning, with_pulse
+from .telling import to_reasoning, with_heartbeat
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+UNSET: Mapping[str, Any] = MappingProxyType({})
 
 
 class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
@@ -64,10 +64,10 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
             HubError: the Hub did not answer as it should.
         """
         if not cls.models:
-            from hfmedia.doors import Portal
+            from hfmedia.doors import BlockingPortal
 
-            with Portal() as portal:
-                cls._remember(portal.call(lambda: cls._listed(**kwargs)))
+            with BlockingPortal() as portal:
+                cls._cache_models(portal.call(lambda: cls._list_models(**kwargs)))
         return list(cls.models)
 
     @classmethod
@@ -78,11 +78,11 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
             ModelNotFoundError: the Hub does not know the model.
             HubError: the Hub did not answer as it should.
         """
-        name = parse_choice(model).model
+        name = parse_model_spec(model).model
         if name in cls.provider_mapping:
             return cls.provider_mapping[name]
         async with _client(api_key) as client:
-            return await cls._mapped(client, name)
+            return await cls._fetch_mapping(client, name)
 
     @classmethod
     async def create_async_generator(
@@ -90,7 +90,7 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
         model: str | None,
         messages: Messages,
         api_key: str | None = None,
-        extra_data: Mapping[str, Any] | None = NOTHING,
+        extra_data: Mapping[str, Any] | None = UNSET,
         prompt: str | None = None,
         proxy: str | None = None,
         timeout: float | None = 0,
@@ -98,7 +98,7 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
         aspect_ratio: str | None = None,
         height: int | None = None,
         width: int | None = None,
-        resolution: str | None = RESOLUTION,
+        resolution: str | None = DEFAULT_RESOLUTION,
         **kwargs: Any,
     ) -> AsyncGenerator[Chunk, None]:
         """Reasoning while it works, then for each result, as it finishes, its ProviderInfo and its response.
@@ -122,151 +122,161 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
             ModelNotSupportedError: nobody serves it, or not for these tasks; or who serves it answered 404.
             HfmediaError: none of the results came; this is what the last of them failed with.
         """
-        words = prompt_of(messages, prompt)
-        options = options_of(
+        prompt_text = last_prompt(messages, prompt)
+        options = to_options(
             kwargs, extra_data, width=width, height=height, aspect_ratio=aspect_ratio, resolution=resolution
         )
-        check_outputs(n)
+        validate_output_count(n)
         async with _client(api_key, proxy, timeout) as client:
-            choice = await cls._chosen(client, model, api_key, proxy, words, options)
-            task = _task_of(choice, await cls._mapped(client, choice.model), cls.tasks)
+            model_spec = await cls._select_model(client, model, api_key, proxy, prompt_text, options)
+            task = _infer_task(model_spec, await cls._fetch_mapping(client, model_spec.model), cls.tasks)
             options = with_defaults(options, task)
-            options["model"] = str(choice)
-            async with aclosing(cls._told(client, words, task, n, options)) as chunks:
+            options["model"] = str(model_spec)
+            async with aclosing(cls._generate(client, prompt_text, task, n, options)) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
     @classmethod
-    async def _told(
-        cls, client: MediaClient, words: str, task: Task, n: int, options: VideoOptions
+    async def _generate(
+        cls, client: MediaClient, prompt: str, task: Task, n: int, options: VideoGenerationOptions
     ) -> AsyncGenerator[Chunk, None]:
-        made: dict[str, int] = {}
-        failed: list[HfmediaError] = []
-        began = time.monotonic()
-        async with aclosing(with_pulse(client.generate(words, task=task, n=n, **options))) as events:
+        outputs_by_job: dict[str, int] = {}
+        errors: list[HfmediaError] = []
+        started_at = time.monotonic()
+        async with aclosing(with_heartbeat(client.generate(prompt, task=task, n=n, **options))) as events:
             async for event in events:
                 if event is None:
-                    yield Reasoning(label="Generating", status=f"{time.monotonic() - began:.2f}s")
+                    yield Reasoning(label="Generating", status=f"{time.monotonic() - started_at:.2f}s")
                     continue
                 if isinstance(event, JobFailed):
-                    failed.append(event.error)
-                    if len(failed) == n:
-                        raise _as_published(event.error)
-                told = reasoning(event, n)
-                if told is not None:
-                    yield told
+                    errors.append(event.error)
+                    if len(errors) == n:
+                        raise _to_legacy_error(event.error)
+                chunk = to_reasoning(event, n)
+                if chunk is not None:
+                    yield chunk
                 if isinstance(event, MediaReady):
-                    nth = made.setdefault(event.job_id, 0)
-                    made[event.job_id] += 1
-                    yield cls._info(event.media)
-                    yield await _response(client, event.media, nth)
+                    output_index = outputs_by_job.setdefault(event.job_id, 0)
+                    outputs_by_job[event.job_id] += 1
+                    yield cls._provider_info(event.media)
+                    yield await _to_response(client, event.media, output_index)
 
     @classmethod
-    async def _chosen(
+    async def _select_model(
         cls,
         client: MediaClient,
         model: str | None,
         api_key: str | None,
         proxy: str | None,
-        words: str,
-        options: VideoOptions,
-    ) -> Choice:
+        prompt: str,
+        options: VideoGenerationOptions,
+    ) -> ModelSpec:
         """The model and provider to ask; whatever can be found wrong without asking the Hub is found here."""
         if client.settings.token is None and not client.settings.keys:
-            why = client.settings.unused or "there is no Hugging Face token here"
+            reason = client.settings.ignored_reason or "there is no Hugging Face token here"
             raise MissingAuthError(
-                f"{why}; give one as api_key, or set HF_TOKEN. Make one at https://huggingface.co/settings/tokens"
+                f"{reason}; give one as api_key, or set HF_TOKEN. Make one at https://huggingface.co/settings/tokens"
             )
-        named = cls.get_model(model)
-        choice = parse_choice(named) if named else None
-        plain = {name: value for name, value in options.items() if name != "extra_body"}
-        request(cls.tasks[0], choice.model if choice else "", prompt=words, extra=options.get("extra_body"), **plain)  # type: ignore[arg-type]
-        if choice is not None:
-            return choice
-        known = await asyncio.to_thread(cls.get_models, api_key=api_key, proxy=proxy)
-        if not known:
+        model_text = cls.get_model(model)
+        model_spec = parse_model_spec(model_text) if model_text else None
+        parameters = {name: value for name, value in options.items() if name != "extra_body"}
+        build_request(
+            cls.tasks[0],
+            model_spec.model if model_spec else "",
+            prompt=prompt,
+            extra=options.get("extra_body"),
+            **parameters,
+        )  # type: ignore[arg-type]
+        if model_spec is not None:
+            return model_spec
+        model_names = await asyncio.to_thread(cls.get_models, api_key=api_key, proxy=proxy)
+        if not model_names:
             raise ModelNotSupportedError("the Hub lists no live model for images or videos; name one")
-        return parse_choice(known[0])
+        return parse_model_spec(model_names[0])
 
     @classmethod
-    async def _mapped(cls, client: MediaClient, name: str) -> dict[str, dict[str, Any]]:
+    async def _fetch_mapping(cls, client: MediaClient, name: str) -> dict[str, dict[str, Any]]:
         """The live providers as the Hub tells them now; remembered unless there are none, which will not last."""
-        found = _live(await client.mapping(name), cls.tasks)
-        if found:
-            cls.provider_mapping = {**cls.provider_mapping, name: found}
-        return found
+        live_mapping = _live_mapping(await client.mapping(name), cls.tasks)
+        if live_mapping:
+            cls.provider_mapping = {**cls.provider_mapping, name: live_mapping}
+        return live_mapping
 
     @classmethod
-    async def _listed(cls, api_key: str | None = None, proxy: str | None = None, **_: Any) -> list[Model]:
+    async def _list_models(cls, api_key: str | None = None, proxy: str | None = None, **_: Any) -> list[HubModel]:
         async with _client(api_key, proxy) as client:
             pages = await asyncio.gather(*(client.models(task) for task in cls.tasks))
         return list({model.id: model for page in pages for model in page}.values())
 
     @classmethod
-    def _remember(cls, found: list[Model]) -> None:
-        live = {model.id: [offer for offer in model.live() if offer.task in cls.tasks] for model in found}
-        task_of = {name: offers[0].task for name, offers in live.items() if offers}
-        ordered = sorted(task_of, key=lambda name: not task_of[name].endswith("video"))
-        cls.task_mapping = task_of
-        cls.image_models = [name for name in ordered if task_of[name].endswith("image")]
-        cls.video_models = [name for name in ordered if task_of[name].endswith("video")]
+    def _cache_models(cls, hub_models: list[HubModel]) -> None:
+        live_mappings = {
+            model.id: [mapping for mapping in model.live_mappings() if mapping.task in cls.tasks]
+            for model in hub_models
+        }
+        tasks_by_model = {name: offers[0].task for name, offers in live_mappings.items() if offers}
+        ordered = sorted(tasks_by_model, key=lambda name: not tasks_by_model[name].endswith("video"))
+        cls.task_mapping = tasks_by_model
+        cls.image_models = [name for name in ordered if tasks_by_model[name].endswith("image")]
+        cls.video_models = [name for name in ordered if tasks_by_model[name].endswith("video")]
         cls.models = [
-            choice
+            entry
             for name in ordered
-            for choice in (name, *dict.fromkeys(f"{name}:{offer.provider}" for offer in live[name]))
+            for entry in (name, *dict.fromkeys(f"{name}:{mapping.provider}" for mapping in live_mappings[name]))
         ]
 
     @classmethod
-    def _info(cls, media: Media) -> ProviderInfo:
-        about = {"label": f"HuggingFace ({media.provider})", "url": f"{cls.url}/{media.model}"}
-        return ProviderInfo(**{**cls.get_dict(), **about, "model": media.model, "provider": media.provider})
+    def _provider_info(cls, media: Media) -> ProviderInfo:
+        details = {"label": f"HuggingFace ({media.provider})", "url": f"{cls.url}/{media.model}"}
+        return ProviderInfo(**{**cls.get_dict(), **details, "model": media.model, "provider": media.provider})
 
 
 def _client(api_key: str | None = None, proxy: str | None = None, timeout: float | None = 0) -> MediaClient:
     return MediaClient(token=api_key or None, proxy=proxy or None, timeout=timeout or 0)
 
 
-def _live(model: Model, tasks: list[str]) -> dict[str, dict[str, Any]]:
+def _live_mapping(model: HubModel, tasks: list[str]) -> dict[str, dict[str, Any]]:
     """The live providers by name, with the Hub's own words; where one has several tasks, one of ours goes first."""
-    found: dict[str, dict[str, Any]] = {}
-    for offer in sorted(model.live(), key=lambda offer: offer.task not in tasks):
-        found.setdefault(offer.provider, _as_told(offer))
-    return {offer.provider: found[offer.provider] for offer in model.live()}
+    mapping_by_provider: dict[str, dict[str, Any]] = {}
+    for mapping in sorted(model.live_mappings(), key=lambda offer: offer.task not in tasks):
+        mapping_by_provider.setdefault(mapping.provider, _to_legacy_mapping(mapping))
+    return {mapping.provider: mapping_by_provider[mapping.provider] for mapping in model.live_mappings()}
 
 
-def _as_told(offer: Offer) -> dict[str, Any]:
-    told = {
-        "status": offer.status,
-        "task": offer.task,
-        "providerId": offer.provider_id,
-        "adapter": offer.adapter,
-        "adapterWeightsPath": offer.weights,
-        "type": offer.kind,
+def _to_legacy_mapping(mapping: ProviderMapping) -> dict[str, Any]:
+    fields = {
+        "status": mapping.status,
+        "task": mapping.task,
+        "providerId": mapping.provider_id,
+        "adapter": mapping.adapter,
+        "adapterWeightsPath": mapping.adapter_weights_path,
+        "type": mapping.mapping_type,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def _task_of(choice: Choice, live: dict[str, dict[str, Any]], tasks: list[str]) -> Task:
+def _infer_task(model_spec: ModelSpec, live_mapping: dict[str, dict[str, Any]], tasks: list[str]) -> Task:
     """What the model does; where nobody serves it, any task will do: routing says why, and who is on the way.
 
     ModelNotSupportedError when those who serve it do something else.
     """
-    able = [offer["task"] for name, offer in live.items() if choice.provider in (None, name)]
-    fitting = [task for task in able if task in tasks]
-    if able and not fitting:
+    live_tasks = [mapping["task"] for name, mapping in live_mapping.items() if model_spec.provider in (None, name)]
+    supported = [task for task in live_tasks if task in tasks]
+    if live_tasks and not supported:
         raise ModelNotSupportedError(
-            f"{choice} does {' and '.join(sorted(set(able)))}, and this class {' and '.join(tasks)}", model=choice.model
+            f"{model_spec} does {' and '.join(sorted(set(live_tasks)))}, and this class {' and '.join(tasks)}",
+            model=model_spec.model,
         )
-    return parse_task(fitting[0] if fitting else tasks[0])
+    return parse_task(supported[0] if supported else tasks[0])
 
 
-def _as_published(error: HfmediaError) -> HfmediaError:
+def _to_legacy_error(error: HfmediaError) -> HfmediaError:
     """The error as callers know it: a 404 of a provider means that it does not have the model."""
-    if not isinstance(error, RefusedError) or error.status != 404:
+    if not isinstance(error, RequestRejectedError) or error.status != 404:
         return error
-    told = ModelNotSupportedError(
+    legacy_error = ModelNotSupportedError(
         error.message,
         provider=error.provider,
         model=error.model,
@@ -275,14 +285,14 @@ def _as_published(error: HfmediaError) -> HfmediaError:
         code=error.code,
         attempts=error.attempts,
     )
-    told.__cause__ = error
-    return told
+    legacy_error.__cause__ = error
+    return legacy_error
 
 
-async def _response(client: MediaClient, media: Media, nth: int) -> ImageResponse | VideoResponse:
+async def _to_response(client: MediaClient, media: Media, output_index: int) -> ImageResponse | VideoResponse:
     """The response for a file: the provider's own URL where it gave one, else the path; the rest as options."""
-    job = await client.ledger.job(media.job_id)
-    url = job.outputs[nth].url if job is not None and nth < len(job.outputs) else None
+    job = await client.ledger.get(media.job_id)
+    url = job.outputs[output_index].url if job is not None and output_index < len(job.outputs) else None
     options = {
         "path": str(media.path),
         "mime": media.mime,
@@ -295,5 +305,5 @@ async def _response(client: MediaClient, media: Media, nth: int) -> ImageRespons
         "job_id": media.job_id,
         "warnings": list(media.warnings),
     }
-    kind = VideoResponse if media.mime.startswith("video/") else ImageResponse
-    return kind([url or str(media.path)], media.prompt or "", options)
+    response_type = VideoResponse if media.mime.startswith("video/") else ImageResponse
+    return response_type([url or str(media.path)], media.prompt or "", options)

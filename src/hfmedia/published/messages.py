@@ -8,17 +8,17 @@ from typing import Any, cast
 Messages = list[dict[str, Any]]
 
 
-def prompt_of(messages: Sequence[Mapping[str, Any]] | None, prompt: str | None = None) -> str:
+def last_prompt(messages: Sequence[Mapping[str, Any]] | None, prompt: str | None = None) -> str:
     """``prompt`` if there is one, else the text of the last user message; empty where the user said nothing."""
     if prompt:
         return prompt
     for message in reversed(messages or ()):
         if message.get("role") == "user":
-            return text_of(message.get("content"))
+            return message_text(message.get("content"))
     return ""
 
 
-def text_of(content: Any) -> str:
+def message_text(content: Any) -> str:
     """The text of a message: itself, or the text parts of structured content, one a line."""
     if isinstance(content, str):
         return content
@@ -26,5 +26,5 @@ def text_of(content: Any) -> str:
         text = cast("Mapping[str, Any]", content).get("text")
         return text if isinstance(text, str) else ""
     if isinstance(content, list | tuple):
-        return "\n".join(text for part in cast("Sequence[Any]", content) if (text := text_of(part)))
+        return "\n".join(text for part in cast("Sequence[Any]", content) if (text := message_text(part)))
     return ""

@@ -14,9 +14,11 @@ from urllib.parse import quote
 
 IMAGES_START = "<!-- generated images start -->"  # by these a chat cuts pictures out of its history
 IMAGES_END = "<!-- generated images end -->"
-WEB = re.compile(r"https?://|data:(?:image|video)/", re.I)
-DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-URL_MARKS = "%/:?#@!$&*+,;=~|"  # stay as they are in an address, which is quoted already; the rest could end a link
+URL_PATTERN = re.compile(r"https?://|data:(?:image|video)/", re.I)
+DRIVE_PATTERN = re.compile(r"[A-Za-z]:[\\/]")
+URL_SAFE_CHARS = (
+    "%/:?#@!$&*+,;=~|"  # stay as they are in an address, which is quoted already; the rest could end a link
+)
 
 
 class Reasoning:
@@ -35,16 +37,16 @@ class Reasoning:
         self.is_thinking = is_thinking
 
     def __str__(self) -> str:
-        for plain in (self.is_thinking, self.token):
-            if plain is not None:
-                return plain
+        for text in (self.is_thinking, self.token):
+            if text is not None:
+                return text
         if self.status is None:
             return ""
         return f"{self.label}: {self.status}\n" if self.label is not None else f"{self.status}\n"
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
-        return f"Reasoning({told})"
+        fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
+        return f"Reasoning({fields})"
 
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other) if isinstance(other, Reasoning) else NotImplemented
@@ -56,8 +58,8 @@ class Reasoning:
         """The same for JSON: label and status where there is a label, else what there is."""
         if self.label is not None:
             return {"label": self.label, "status": self.status}
-        told = {"token": self.token, "status": self.status, "is_thinking": self.is_thinking}
-        return {name: value for name, value in told.items() if value is not None or name == "token"}
+        fields = {"token": self.token, "status": self.status, "is_thinking": self.is_thinking}
+        return {name: value for name, value in fields.items() if value is not None or name == "token"}
 
 
 class ProviderInfo:
@@ -69,8 +71,8 @@ class ProviderInfo:
     model: str
     provider: str
 
-    def __init__(self, **told: Any) -> None:
-        vars(self).update(told)
+    def __init__(self, **fields: Any) -> None:
+        vars(self).update(fields)
 
     def __str__(self) -> str:
         return ""
@@ -93,11 +95,11 @@ class MediaResponse:
     """
 
     def __init__(
-        self, urls: str | list[str], alt: str = "", options: Mapping[str, Any] | None = None, **more: Any
+        self, urls: str | list[str], alt: str = "", options: Mapping[str, Any] | None = None, **extra_options: Any
     ) -> None:
         self.urls = urls
         self.alt = alt
-        self.options: dict[str, Any] = {**(options or {}), **more}
+        self.options: dict[str, Any] = {**(options or {}), **extra_options}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.urls!r}, {self.alt!r})"
@@ -117,7 +119,9 @@ class ImageResponse(MediaResponse):
     def __str__(self) -> str:
         urls = self.get_list()
         alts = [self.alt] if len(urls) == 1 else [f"#{number} {self.alt}" for number in range(1, len(urls) + 1)]
-        links = (f"[![{_words(alt)}]({address(url)})]({address(url)})" for alt, url in zip(alts, urls, strict=True))
+        links = (
+            f"[![{_alt_text(alt)}]({safe_url(url)})]({safe_url(url)})" for alt, url in zip(alts, urls, strict=True)
+        )
         return "\n".join(["", IMAGES_START, *links, IMAGES_END, ""])
 
     def _repr_markdown_(self) -> str:
@@ -128,21 +132,21 @@ class VideoResponse(MediaResponse):
     """One or more videos; ``str`` is HTML."""
 
     def __str__(self) -> str:
-        return "\n".join(f'<video controls src="{escape(address(url))}"></video>' for url in self.get_list())
+        return "\n".join(f'<video controls src="{escape(safe_url(url))}"></video>' for url in self.get_list())
 
     def _repr_html_(self) -> str:
         return str(self)
 
 
-def address(url: str) -> str:
+def safe_url(url: str) -> str:
     """A URL or a path as it may stand in Markdown or in an attribute: quoted, and with no scheme that runs anything."""
-    if WEB.match(url):
-        return quote(url, safe=URL_MARKS, errors="replace")
-    drive = DRIVE.match(url)
+    if URL_PATTERN.match(url):
+        return quote(url, safe=URL_SAFE_CHARS, errors="replace")
+    drive = DRIVE_PATTERN.match(url)
     path = url.replace("\\", "/") if drive else url
     return (path[:2] if drive else "") + quote(path[2:] if drive else path, safe="/", errors="surrogateescape")
 
 
-def _words(text: str) -> str:
+def _alt_text(text: str) -> str:
     """A prompt as the words of a Markdown image: on one line, without tags, brackets or code."""
     return re.sub(r"([\\\[\]`])", r"\\\1", escape(" ".join(text.split()), quote=False))

@@ -19,17 +19,17 @@ from msgspec import Struct
 
 from hfmedia.core.answers import Output
 from hfmedia.core.errors import DownloadError, InvalidRequestError
-from hfmedia.core.ports import Body, Place
-from hfmedia.settings import read_settings
-from hfmedia.store import Store
+from hfmedia.core.ports import ResponseStream, OutputTarget
+from hfmedia.settings import load_settings
+from hfmedia.store import FileStorage
 
 from .responses import ImageResponse, VideoResponse
 
-VIDEO_MARKS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))  # MP4 and QuickTime, WebM and Matroska
-PICTURES_IN_FTYP = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # the same box opens these images
+VIDEO_HINTS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))  # MP4 and QuickTime, WebM and Matroska
+IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # the same box opens these images
 
 
-class Given(Struct, frozen=True, kw_only=True):
+class ResponseMedia(Struct, frozen=True, kw_only=True):
     """Media as it was handed in: its bytes, or a stream of them and where it comes from."""
 
     data: bytes | None = None
@@ -55,31 +55,39 @@ async def save_response_media(
         DownloadError: it is no image and no video, an error, or it broke off; nothing was kept.
         StoreError: it could not be written.
     """
-    given = _given(response, content_type)
-    first = given.data if given.stream is None else await anext(given.stream, b"")
-    store = Store(read_settings(os.environ).home / "media")
-    words = " ".join([*(str(tag) for tag in tags if tag), prompt])
-    place = Place(folder=store.folder, words=words, at=time.time(), job_id=uuid.uuid4().hex)
-    kept = await store.keep(
-        Output(url=given.url, data=given.data, mime=given.mime),
-        place,
-        makes=_kind(given.mime, first or b""),
-        fetch=_once(given, first or b""),
+    response_media = _open_response(response, content_type)
+    first_chunk = response_media.data if response_media.stream is None else await anext(response_media.stream, b"")
+    store = FileStorage(load_settings(os.environ).home / "media")
+    name_hint = " ".join([*(str(tag) for tag in tags if tag), prompt])
+    target = OutputTarget(folder=store.folder, name_hint=name_hint, created_at=time.time(), job_id=uuid.uuid4().hex)
+    stored_file = await store.save(
+        Output(url=response_media.url, data=response_media.data, mime=response_media.mime),
+        target,
+        output_kind=_sniff_kind(response_media.mime, first_chunk or b""),
+        fetch=_single_use_fetch(response_media, first_chunk or b""),
         progress=lambda received, total: None,
     )
-    facts = {"mime": kept.mime, "width": kept.width, "height": kept.height}
-    beside = {"prompt": prompt, **facts, "bytes": kept.bytes, "sha256": kept.sha256, "created": place.at}
-    await store.describe(kept, {**beside, "source": given.url and _bare(given.url)})
-    options: dict[str, Any] = {"path": str(kept.path), **facts}
-    if given.url and getattr(response, "method", None) == "GET":
-        options["source_url"] = given.url
+    media_info = {"mime": stored_file.mime, "width": stored_file.width, "height": stored_file.height}
+    sidecar = {
+        "prompt": prompt,
+        **media_info,
+        "bytes": stored_file.bytes,
+        "sha256": stored_file.sha256,
+        "created": target.created_at,
+    }
+    await store.write_sidecar(
+        stored_file, {**sidecar, "source": response_media.url and _display_url(response_media.url)}
+    )
+    options: dict[str, Any] = {"path": str(stored_file.path), **media_info}
+    if response_media.url and getattr(response, "method", None) == "GET":
+        options["source_url"] = response_media.url
     if transcript:
         options["transcript"] = transcript
-    kind = VideoResponse if kept.mime.startswith("video/") else ImageResponse
-    yield kind(str(kept.path), prompt, options)
+    response_type = VideoResponse if stored_file.mime.startswith("video/") else ImageResponse
+    yield response_type(str(stored_file.path), prompt, options)
 
 
-class _Reply:
+class _StoredReply:
     """A reply as the store reads it: a success, and all of it."""
 
     status = 200
@@ -91,84 +99,86 @@ class _Reply:
         return self._stream
 
 
-def _once(given: Given, first: bytes) -> Any:
+def _single_use_fetch(response_media: ResponseMedia, first_chunk: bytes) -> Any:
     """What is given, as a download; it can be read only once, so a broken one is not tried again."""
-    opened: list[str] = []
+    fetched_urls: list[str] = []
 
-    async def whole() -> AsyncIterator[bytes]:
-        yield first
-        if given.stream is not None:
-            async for piece in given.stream:
-                yield piece
+    async def chunks() -> AsyncIterator[bytes]:
+        yield first_chunk
+        if response_media.stream is not None:
+            async for chunk in response_media.stream:
+                yield chunk
 
     @asynccontextmanager
-    async def fetch(url: str, *, headers: Mapping[str, str]) -> AsyncGenerator[Body, None]:
-        if opened:
-            raise _final("the reply broke off")
-        opened.append(url)
-        yield _Reply(url, {"content-length": given.length} if given.length else {}, whole())
+    async def fetch(url: str, *, headers: Mapping[str, str]) -> AsyncGenerator[ResponseStream, None]:
+        if fetched_urls:
+            raise _permanent_error("the reply broke off")
+        fetched_urls.append(url)
+        yield _StoredReply(url, {"content-length": response_media.length} if response_media.length else {}, chunks())
 
     return fetch
 
 
-def _given(response: Any, content_type: str | None) -> Given:
+def _open_response(response: Any, content_type: str | None) -> ResponseMedia:
     """Whatever was handed in, in one form."""
     if isinstance(response, Mapping):
-        told = cast("Mapping[str, Any]", response)
-        return _given(told.get("data"), told.get("mimeType") or content_type)
+        payload = cast("Mapping[str, Any]", response)
+        return _open_response(payload.get("data"), payload.get("mimeType") or content_type)
     if isinstance(response, str):
-        head, comma, rest = response.partition(",")
-        inline = head[:5].lower() == "data:" and bool(comma)
-        mime = head[5:].partition(";")[0] if inline else None
-        return Given(data=_decoded(rest if inline else response), mime=mime or content_type)
+        head, comma, data = response.partition(",")
+        is_data_uri = head[:5].lower() == "data:" and bool(comma)
+        mime = head[5:].partition(";")[0] if is_data_uri else None
+        return ResponseMedia(data=_decode_base64(data if is_data_uri else response), mime=mime or content_type)
     if isinstance(response, bytes | bytearray):
-        return Given(data=bytes(response), mime=content_type)
+        return ResponseMedia(data=bytes(response), mime=content_type)
     if not hasattr(response, "headers") or not hasattr(response, "status"):
         raise InvalidRequestError(f"media is a reply, bytes or base64 text, not {type(response).__name__}")
     if response.status != 200:
-        raise _final(f"the reply is no media, but HTTP {response.status}", response.status)
+        raise _permanent_error(f"the reply is no media, but HTTP {response.status}", response.status)
     headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
-    packed = "content-encoding" in headers  # its length is that of the packed body, and what is read is unpacked
-    return Given(
-        stream=_read(response),
+    is_encoded = "content-encoding" in headers  # its length is that of the packed body, and what is read is unpacked
+    return ResponseMedia(
+        stream=_iter_body(response),
         mime=headers.get("content-type", content_type or "").partition(";")[0].strip().lower() or None,
-        length=None if packed else headers.get("content-length"),
+        length=None if is_encoded else headers.get("content-length"),
         url=str(response.url),
     )
 
 
-async def _read(response: Any) -> AsyncIterator[bytes]:
+async def _iter_body(response: Any) -> AsyncIterator[bytes]:
     import aiohttp
 
     try:
-        async for piece in response.content.iter_any():
-            yield piece
+        async for chunk in response.content.iter_any():
+            yield chunk
     except (aiohttp.ClientError, OSError) as error:
-        raise _final(f"the reply broke off ({type(error).__name__})") from None
+        raise _permanent_error(f"the reply broke off ({type(error).__name__})") from None
 
 
-def _decoded(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _final(f"the media is not base64: {error}") from None
+        raise _permanent_error(f"the media is not base64: {error}") from None
 
 
-def _kind(mime: str | None, first: bytes) -> Literal["image", "video"]:
+def _sniff_kind(mime: str | None, first_chunk: bytes) -> Literal["image", "video"]:
     """What the first bytes look like; the claimed type decides only where they are silent."""
-    if first[4:8] == b"ftyp" and first[8:12] in PICTURES_IN_FTYP:
+    if first_chunk[4:8] == b"ftyp" and first_chunk[8:12] in IMAGE_BRANDS:
         return "image"
-    marked = any(first[at : at + len(mark)] == mark for at, mark in VIDEO_MARKS)
-    return "video" if marked or (not first and (mime or "").startswith("video/")) else "image"
+    looks_like_video = any(
+        first_chunk[offset : offset + len(signature)] == signature for offset, signature in VIDEO_HINTS
+    )
+    return "video" if looks_like_video or (not first_chunk and (mime or "").startswith("video/")) else "image"
 
 
-def _final(words: str, status: int | None = None) -> DownloadError:
-    error = DownloadError(words, status=status)
+def _permanent_error(message: str, status: int | None = None) -> DownloadError:
+    error = DownloadError(message, status=status)
     error.retryable = False
     return error
 
 
-def _bare(url: str) -> str:
+def _display_url(url: str) -> str:
     """The address without its query, which may be a signature, and without a user."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

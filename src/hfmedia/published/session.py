@@ -12,7 +12,7 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
-from hfmedia.transport.proxies import Proxy, read_proxy
+from hfmedia.transport.proxies import Proxy, parse_proxy
 
 
 class StreamResponse(aiohttp.ClientResponse):
@@ -28,9 +28,9 @@ class StreamResponse(aiohttp.ClientResponse):
         async for chunk in self.content.iter_any():
             yield chunk
 
-    async def json(self, *, content_type: str | None = None, **more: Any) -> Any:
+    async def json(self, *, content_type: str | None = None, **kwargs: Any) -> Any:
         """The body as JSON, whatever type it claims."""
-        return await super().json(content_type=content_type, **more)
+        return await super().json(content_type=content_type, **kwargs)
 
 
 class StreamSession:
@@ -54,36 +54,43 @@ class StreamSession:
         proxy: str | None = None,
         proxies: Mapping[str, str] | None = None,
         impersonate: str | None = None,
-        **more: Any,
+        **kwargs: Any,
     ) -> None:
-        told = proxy or (proxies or {}).get("https") or (proxies or {}).get("all")
-        self._proxy = read_proxy(told, source="the proxy given") if told and connector is None else None
-        self._options = {**more, "headers": dict(headers or {}), "timeout": _timeout(timeout), "connector": connector}
-        self._inner: aiohttp.ClientSession | None = None
+        chosen_proxy = proxy or (proxies or {}).get("https") or (proxies or {}).get("all")
+        self._proxy = (
+            parse_proxy(chosen_proxy, source="the proxy given") if chosen_proxy and connector is None else None
+        )
+        self._options = {
+            **kwargs,
+            "headers": dict(headers or {}),
+            "timeout": _client_timeout(timeout),
+            "connector": connector,
+        }
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         await self.close()
 
     @property
     def closed(self) -> bool:
         """Whether nothing is open."""
-        return self._inner is None or self._inner.closed
+        return self._session is None or self._session.closed
 
     async def close(self) -> None:
         """Ends every connection."""
-        if self._inner is not None:
-            await self._inner.close()
+        if self._session is not None:
+            await self._session.close()
 
     def request(self, method: str, url: str, **options: Any) -> Any:
         """A request: to be awaited, or entered with ``async with``; either gives a StreamResponse."""
-        if self._inner is None:  # made here, since aiohttp wants a running loop
-            self._inner = aiohttp.ClientSession(response_class=StreamResponse, **self._way())
-        return self._inner.request(method, url, **options)
+        if self._session is None:  # made here, since aiohttp wants a running loop
+            self._session = aiohttp.ClientSession(response_class=StreamResponse, **self._session_options())
+        return self._session.request(method, url, **options)
 
     def get(self, url: str, **options: Any) -> Any:
         """A GET; see ``request``."""
@@ -113,16 +120,16 @@ class StreamSession:
         """An OPTIONS; see ``request``."""
         return self.request("OPTIONS", url, **options)
 
-    def _way(self) -> dict[str, Any]:
+    def _session_options(self) -> dict[str, Any]:
         if self._proxy is None:
             return self._options
-        if self._proxy.socks:
-            return {**self._options, "connector": _socks(self._proxy)}
-        user, secret = self._proxy.username or None, self._proxy.password.reveal() or None
-        return {**self._options, "proxy": URL(self._proxy.address).with_user(user).with_password(secret)}
+        if self._proxy.is_socks:
+            return {**self._options, "connector": _socks_connector(self._proxy)}
+        user, password = self._proxy.username or None, self._proxy.password.reveal() or None
+        return {**self._options, "proxy": URL(self._proxy.address).with_user(user).with_password(password)}
 
 
-def _socks(proxy: Proxy) -> aiohttp.BaseConnector:
+def _socks_connector(proxy: Proxy) -> aiohttp.BaseConnector:
     from aiohttp_socks import ProxyConnector, ProxyType
 
     return ProxyConnector(
@@ -135,10 +142,10 @@ def _socks(proxy: Proxy) -> aiohttp.BaseConnector:
     )
 
 
-def _timeout(given: float | tuple[float, float] | aiohttp.ClientTimeout | None) -> aiohttp.ClientTimeout:
-    if isinstance(given, aiohttp.ClientTimeout):
-        return given
-    if isinstance(given, tuple):
-        connect, read = given
+def _client_timeout(timeout: float | tuple[float, float] | aiohttp.ClientTimeout | None) -> aiohttp.ClientTimeout:
+    if isinstance(timeout, aiohttp.ClientTimeout):
+        return timeout
+    if isinstance(timeout, tuple):
+        connect, read = timeout
         return aiohttp.ClientTimeout(sock_connect=connect or None, sock_read=read or None)
-    return aiohttp.ClientTimeout(total=given or None)
+    return aiohttp.ClientTimeout(total=timeout or None)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from .credentials import check_credential, keyring
-from .memory import Health, Observed, Slots
-from .past import Past
-from .routes import Plan, routes
-from .tasks import task_of
+from .credentials import require_credential, credential_resolver
+from .memory import ProviderHealth, ProviderStats, ConcurrencyLimiter
+from .past import LedgerStats
+from .routes import RoutePlan, plan_routes
+from .tasks import infer_task
 
-__all__ = ["Health", "Observed", "Past", "Plan", "Slots", "check_credential", "keyring", "routes", "task_of"]
+__all__ = [
+    "ProviderHealth",
+    "ProviderStats",
+    "LedgerStats",
+    "RoutePlan",
+    "ConcurrencyLimiter",
+    "require_credential",
+    "credential_resolver",
+    "plan_routes",
+    "infer_task",
+]

@@ -12,18 +12,18 @@ from msgspec import Struct
 
 from hfmedia.core.answers import Route
 from hfmedia.core.errors import MissingAuthError
-from hfmedia.core.request import Choice, Task
+from hfmedia.core.request import ModelSpec, Task
 from hfmedia.core.wire import Credential, Secret, redact
 from hfmedia.providers import PROVIDERS
-from hfmedia.providers import provider as provider_named
+from hfmedia.providers import get_provider as provider_named
 from hfmedia.settings import Settings
 
 HF_TOKEN = "HF_TOKEN"  # the name of the Hugging Face token, wherever it was found
-GIVEN = "the token given"  # the name of a key that the caller gave instead of a token
-TOKENS_PAGE = "https://huggingface.co/settings/tokens"
+EXPLICIT_TOKEN = "the token given"  # the name of a key that the caller gave instead of a token
+TOKENS_URL = "https://huggingface.co/settings/tokens"
 
 
-class Way(Struct, frozen=True):
+class Endpoint(Struct, frozen=True):
     """One way to a provider: its base URL, by the router or not, and the name of the credential that opens it."""
 
     base_url: str
@@ -31,28 +31,28 @@ class Way(Struct, frozen=True):
     credential: str
 
 
-def ways(settings: Settings, name: str, task: Task) -> tuple[Way, ...]:
+def endpoints_for(settings: Settings, provider_name: str, task: Task) -> tuple[Endpoint, ...]:
     """The ways to a provider that a credential opens, the one to take first in front; empty when none does.
 
     A key the caller gave, or a provider in ``direct``, goes before the Hugging Face token, and that before a key that
     merely lies in the environment. Both ways are open only for a provider in ``direct``: nobody else said that either
     account may be billed.
     """
-    address = settings.own_address(name, task)
-    if settings.token and settings.token.foreign:
-        return (Way(address, "direct", GIVEN),) if address else ()
-    own = [
-        Way(address, "direct", key)
-        for key in provider_named(name).key_names
-        if address and key in settings.keys
+    base_url = settings.direct_base_url(provider_name, task)
+    if settings.token and settings.token.is_provider_key:
+        return (Endpoint(base_url, "direct", EXPLICIT_TOKEN),) if base_url else ()
+    direct_endpoints = [
+        Endpoint(base_url, "direct", env_var)
+        for env_var in provider_named(provider_name).api_key_env_vars
+        if base_url and env_var in settings.keys
     ]  # fmt: skip
-    router = [Way(f"{settings.router}/{name}", "router", HF_TOKEN)] if settings.token else []
-    if name in settings.direct:
-        return tuple(own + router)
-    return tuple(router or own)
+    router_endpoints = [Endpoint(f"{settings.router}/{provider_name}", "router", HF_TOKEN)] if settings.token else []
+    if provider_name in settings.direct:
+        return tuple(direct_endpoints + router_endpoints)
+    return tuple(router_endpoints or direct_endpoints)
 
 
-def keyring(settings: Settings) -> Callable[[Route], Credential]:
+def credential_resolver(settings: Settings) -> Callable[[Route], Credential]:
     """What hands out the credential of a route, for the route's own address only.
 
     It raises MissingAuthError when there is no such credential (a job of yesterday, a key of yesterday), and when the
@@ -60,90 +60,109 @@ def keyring(settings: Settings) -> Callable[[Route], Credential]:
     anywhere.
     """
 
-    def credential(route: Route) -> Credential:
+    def resolve(route: Route) -> Credential:
         secret: Secret | None
-        home: str | None
+        expected_base_url: str | None
         if route.via == "router":
-            secret, home = settings.hub_token, f"{settings.router}/{route.provider}"
+            secret, expected_base_url = settings.hub_token, f"{settings.router}/{route.provider}"
         else:
-            secret, home = _own_key(settings, route), settings.own_address(route.provider, route.task)
+            secret, expected_base_url = (
+                _provider_key(settings, route),
+                settings.direct_base_url(route.provider, route.task),
+            )
         if secret is None:
             raise MissingAuthError(
                 f"there is no credential for {route.provider} now; the job was begun with {route.credential}",
                 provider=route.provider,
                 model=route.model,
             )
-        if route.base_url != home:
+        if route.base_url != expected_base_url:
             raise MissingAuthError(
-                f"the job was begun at {redact(route.base_url)}, but {route.provider} is now at {home}, and no "
+                f"the job was begun at {redact(route.base_url)}, but {route.provider} is now at {expected_base_url}, and no "
                 "credential goes elsewhere. Set HFMEDIA_ROUTER or HFMEDIA_BASE_URLS as it was, if you trust it",
                 provider=route.provider,
                 model=route.model,
             )
-        scheme = provider_named(route.provider).scheme if route.via == "direct" else "Bearer"
+        scheme = provider_named(route.provider).auth_scheme if route.via == "direct" else "Bearer"
         return Credential(secret=secret, base_url=route.base_url, scheme=scheme)
 
-    return credential
+    return resolve
 
 
-def _own_key(settings: Settings, route: Route) -> Secret | None:
+def _provider_key(settings: Settings, route: Route) -> Secret | None:
     """The provider's own key for a route: the one the caller gave if that began it, else that of the environment."""
-    if route.credential == GIVEN and settings.token and settings.token.foreign:
+    if route.credential == EXPLICIT_TOKEN and settings.token and settings.token.is_provider_key:
         return settings.token.secret
-    names = provider_named(route.provider).key_names
+    env_vars = provider_named(route.provider).api_key_env_vars
     return next(
-        (settings.keys[name] for name in (route.credential, *names) if name in names and name in settings.keys), None
+        (
+            settings.keys[env_var]
+            for env_var in (route.credential, *env_vars)
+            if env_var in env_vars and env_var in settings.keys
+        ),
+        None,
     )
 
 
-def check_credential(choice: Choice, settings: Settings) -> None:
+def require_credential(model_spec: ModelSpec, settings: Settings) -> None:
     """MissingAuthError when no answer of the Hub could help: there is no credential, or nobody knows whose it is."""
     if settings.token is None and not settings.keys:
-        named = provider_named(choice.provider) if choice.provider else None
-        names = [(named.name, key) for named in ([named] if named else PROVIDERS.values()) for key in named.key_names]
-        raise _nothing(settings, choice.model, names, choice.provider)
-    if settings.token and settings.token.foreign and choice.provider is None:
-        raise unnamed(choice.model, [name for name, known in PROVIDERS.items() if known.key_names])
+        requested = provider_named(model_spec.provider) if model_spec.provider else None
+        candidate_keys = [
+            (requested.name, env_var)
+            for requested in ([requested] if requested else PROVIDERS.values())
+            for env_var in requested.api_key_env_vars
+        ]
+        raise _no_credential_error(settings, model_spec.model, candidate_keys, model_spec.provider)
+    if settings.token and settings.token.is_provider_key and model_spec.provider is None:
+        raise provider_required_error(
+            model_spec.model, [name for name, provider in PROVIDERS.items() if provider.api_key_env_vars]
+        )
 
 
-def missing(settings: Settings, model: str, providers: Sequence[str], task: Task) -> MissingAuthError:
+def missing_key_error(settings: Settings, model: str, provider_names: Sequence[str], task: Task) -> MissingAuthError:
     """The error when nothing opens any way to these providers: what would, and how to get it."""
-    alone = providers[0] if len(providers) == 1 else None
+    only_provider = provider_names[0] if len(provider_names) == 1 else None
     keys = [
-        (name, key) for name in providers if settings.own_address(name, task) for key in provider_named(name).key_names
+        (name, env_var)
+        for name in provider_names
+        if settings.direct_base_url(name, task)
+        for env_var in provider_named(name).api_key_env_vars
     ]
-    if settings.token and settings.token.foreign:
-        who = f"{alone} is" if alone else "these providers are"
-        words = (
-            f"the token given is no Hugging Face token (those start with hf_), and {who} not "
+    if settings.token and settings.token.is_provider_key:
+        subject = f"{only_provider} is" if only_provider else "these providers are"
+        message = (
+            f"the token given is no Hugging Face token (those start with hf_), and {subject} not "
             f"reached with another key for {task}. "
         )
-        return MissingAuthError(words + _how([]), model=model, provider=alone)
-    return _nothing(settings, model, keys, alone)
+        return MissingAuthError(message + _how_to_fix([]), model=model, provider=only_provider)
+    return _no_credential_error(settings, model, keys, only_provider)
 
 
-def _nothing(settings: Settings, model: str, keys: Sequence[tuple[str, str]], alone: str | None) -> MissingAuthError:
-    where = f" for {model}" if model else ""
-    where += f" at {alone}" if alone else ""
-    unused = f" ({settings.unused})" if settings.unused else ""
-    words = f"there is no credential{where}{unused}. {_how(keys)}"
-    return MissingAuthError(words, model=model or None, provider=alone)
+def _no_credential_error(
+    settings: Settings, model: str, keys: Sequence[tuple[str, str]], only_provider: str | None
+) -> MissingAuthError:
+    scope = f" for {model}" if model else ""
+    scope += f" at {only_provider}" if only_provider else ""
+    ignored_note = f" ({settings.ignored_reason})" if settings.ignored_reason else ""
+    message = f"there is no credential{scope}{ignored_note}. {_how_to_fix(keys)}"
+    return MissingAuthError(message, model=model or None, provider=only_provider)
 
 
-def unnamed(model: str, providers: Sequence[str]) -> MissingAuthError:
+def provider_required_error(model: str, provider_names: Sequence[str]) -> MissingAuthError:
     """The error when a provider's own key was given, but not whose it is."""
     return MissingAuthError(
         "the token given is no Hugging Face token (those start with hf_), so it must be one provider's own key: name "
-        f"that provider, as in {model}:{providers[0]}",
+        f"that provider, as in {model}:{provider_names[0]}",
         model=model,
     )
 
 
-def _how(keys: Sequence[tuple[str, str]]) -> str:
-    own = ", ".join(f"{key} for {name}" for name, key in keys)
+def _how_to_fix(keys: Sequence[tuple[str, str]]) -> str:
+    provider_keys = ", ".join(f"{env_var} for {name}" for name, env_var in keys)
     return (
-        f'Make a token at {TOKENS_PAGE} with the permission "Make calls to Inference Providers", then '
+        f'Make a token at {TOKENS_URL} with the permission "Make calls to Inference Providers", then '
         "`export HF_TOKEN=hf_…` or `hf auth login`."
-        + (f" A provider's own key does as well: {own}." if own else "")
+        + (f" A provider's own key does as well: {provider_keys}." if provider_keys else "")
         + " `--sandbox` needs none."
     )

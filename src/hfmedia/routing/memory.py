@@ -17,45 +17,45 @@ from msgspec import Struct
 
 from hfmedia.core.answers import Cost, Route
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.retry import LONGEST_RETRY_AFTER
-from hfmedia.core.sizes import shown
+from hfmedia.core.retry import MAX_RETRY_AFTER
+from hfmedia.core.sizes import truncated_repr
 
-SAMPLES = 32  # of each provider and model: enough for a median, few enough to follow a change within the hour
-MOST_KNOWN = 1024  # pairs of provider and model remembered
-MOST_AT_ONCE = 10_000  # jobs at one provider; beyond this a mistake is likelier than a wish
+MAX_SAMPLES = 32  # of each provider and model: enough for a median, few enough to follow a change within the hour
+MAX_TRACKED_MODELS = 1024  # pairs of provider and model remembered
+MAX_CONCURRENCY = 10_000  # jobs at one provider; beyond this a mistake is likelier than a wish
 
 
-class Health:
+class ProviderHealth:
     """Which providers failed, and for how long they are left alone. ``clock`` is in seconds and never goes back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._until: dict[str, float] = {}
+        self._cooldown_until: dict[str, float] = {}
 
-    def rest(self, provider: str, seconds: float) -> None:
+    def cool_down(self, provider: str, seconds: float) -> None:
         """Leave this provider alone for so many seconds, an hour at most; a longer rest given before stands."""
         if seconds > 0:
-            until = self._clock() + min(seconds, LONGEST_RETRY_AFTER)
-            self._until[provider] = max(until, self._until.get(provider, until))
+            until = self._clock() + min(seconds, MAX_RETRY_AFTER)
+            self._cooldown_until[provider] = max(until, self._cooldown_until.get(provider, until))
 
-    def resting(self, provider: str) -> float:
+    def cooldown_remaining(self, provider: str) -> float:
         """Seconds for which it is still to be left alone; 0 when it is not."""
-        left = self._until.get(provider, 0.0) - self._clock()
-        if left <= 0:
-            self._until.pop(provider, None)
-        return max(0.0, left)
+        remaining = self._cooldown_until.get(provider, 0.0) - self._clock()
+        if remaining <= 0:
+            self._cooldown_until.pop(provider, None)
+        return max(0.0, remaining)
 
-    def ok(self, provider: str) -> None:
+    def mark_healthy(self, provider: str) -> None:
         """It works: there is nothing to rest from."""
-        self._until.pop(provider, None)
+        self._cooldown_until.pop(provider, None)
 
 
 class _Samples(Struct):
     seconds: deque[float]
-    dollars: deque[float]
+    usd: deque[float]
 
 
-class Observed:
+class ProviderStats:
     """How long finished jobs took and what they cost, by provider and model, as medians of the latest."""
 
     def __init__(self) -> None:
@@ -64,39 +64,39 @@ class Observed:
     def add(self, route: Route, seconds: float, cost: Cost | None) -> None:
         """Remembers one finished job. Only costs in USD can be compared, so others are not remembered."""
         key = (route.provider, route.model)
-        samples = self._samples.setdefault(key, _Samples(deque(maxlen=SAMPLES), deque(maxlen=SAMPLES)))
+        samples = self._samples.setdefault(key, _Samples(deque(maxlen=MAX_SAMPLES), deque(maxlen=MAX_SAMPLES)))
         self._samples.move_to_end(key)
         if math.isfinite(seconds) and seconds >= 0:
             samples.seconds.append(seconds)
         if cost is not None and cost.unit == "USD" and math.isfinite(cost.amount):
-            samples.dollars.append(cost.amount)
-        while len(self._samples) > MOST_KNOWN:
+            samples.usd.append(cost.amount)
+        while len(self._samples) > MAX_TRACKED_MODELS:
             self._samples.popitem(last=False)
 
-    def seconds(self, provider: str, model: str) -> float | None:
+    def median_seconds(self, provider: str, model: str) -> float | None:
         """The median of the seconds a job took there; None when nothing is known."""
         samples = self._samples.get((provider, model))
         return median(samples.seconds) if samples and samples.seconds else None
 
-    def dollars(self, provider: str, model: str) -> float | None:
+    def median_usd(self, provider: str, model: str) -> float | None:
         """The median of the reported costs in USD; None when nothing is known."""
         samples = self._samples.get((provider, model))
-        return median(samples.dollars) if samples and samples.dollars else None
+        return median(samples.usd) if samples and samples.usd else None
 
 
-class Slots:
+class ConcurrencyLimiter:
     """How many jobs may be at one provider at once: a number for each of them, or one for each name; None: no limit."""
 
     def __init__(self, limits: int | Mapping[str, int] | None = None) -> None:
         for limit in limits.values() if isinstance(limits, Mapping) else () if limits is None else (limits,):
-            if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST_AT_ONCE:  # pyright: ignore[reportUnnecessaryIsInstance] - a caller's
-                raise InvalidRequestError(f"concurrency is {shown(limit)}, but must be 1 to {MOST_AT_ONCE}")
+            if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_CONCURRENCY:  # pyright: ignore[reportUnnecessaryIsInstance] - a caller's
+                raise InvalidRequestError(f"concurrency is {truncated_repr(limit)}, but must be 1 to {MAX_CONCURRENCY}")
         self._limits = dict(limits) if isinstance(limits, Mapping) else limits
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._semaphores: dict[str, asyncio.Semaphore] = {}
 
-    def hold(self, provider: str) -> AbstractAsyncContextManager[object]:
+    def slot(self, provider: str) -> AbstractAsyncContextManager[object]:
         """A place at the provider for as long as the block lasts; entering waits until one is free."""
         limit = self._limits.get(provider) if isinstance(self._limits, dict) else self._limits
         if limit is None:
             return nullcontext()
-        return self._slots.setdefault(provider, asyncio.Semaphore(limit))
+        return self._semaphores.setdefault(provider, asyncio.Semaphore(limit))

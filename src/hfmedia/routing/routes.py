@@ -13,198 +13,223 @@ from msgspec import Struct
 
 from hfmedia.core.answers import Lora, Route
 from hfmedia.core.errors import ModelNotSupportedError
-from hfmedia.core.mapping import Mapping, Model
-from hfmedia.core.request import Choice, Policy, Task
-from hfmedia.providers import provider as provider_named
+from hfmedia.core.mapping import ProviderMapping, HubModel
+from hfmedia.core.request import ModelSpec, RoutingPolicy, Task
+from hfmedia.providers import get_provider as provider_named
 from hfmedia.settings import Settings
 
-from .credentials import Way, missing, unnamed, ways
-from .memory import Health, Observed
+from .credentials import Endpoint, missing_key_error, provider_required_error, endpoints_for
+from .memory import ProviderHealth, ProviderStats
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # a provider's name becomes part of an address
+_PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # a provider's name becomes part of an address
 
 
-class Plan(Struct, frozen=True):
+class RoutePlan(Struct, frozen=True):
     """The routes to try, in order, at least one; and a sentence for whatever a user may wonder about."""
 
     routes: tuple[Route, ...]
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def routes(
-    choice: Choice,
+def plan_routes(
+    model_spec: ModelSpec,
     task: Task,
-    model: Model,
+    model: HubModel,
     settings: Settings,
     *,
-    health: Health | None = None,
-    known: Observed | None = None,
-) -> Plan:
+    health: ProviderHealth | None = None,
+    stats: ProviderStats | None = None,
+) -> RoutePlan:
     """The plan for a choice of model and provider or policy, for a task, with these settings.
 
     Raises:
         ModelNotSupportedError: no live provider, not for this task, or not the provider named; it says who does what.
         MissingAuthError: no credential opens a way to any of them; it says how to get one.
     """
-    able, notes = _able(_live(choice, task, model), task)
-    if not able:
+    capable, warnings = _capable(_live_mappings(model_spec, task, model), task)
+    if not capable:
         raise ModelNotSupportedError(
-            f"{model.id} has no provider for {task} that can be used: {'; '.join(notes)}", model=model.id
+            f"{model.id} has no provider for {task} that can be used: {'; '.join(warnings)}", model=model.id
         )
-    names = [one.provider for one in able]
-    if settings.token and settings.token.foreign and choice.provider is None:
-        raise unnamed(model.id, [name for name in names if settings.own_address(name, task)] or names)
-    open_ways = {name: found for name in names if (found := ways(settings, name, task))}
-    if not open_ways:
-        raise missing(settings, model.id, names, task)
-    closed = [name for name in names if name not in open_ways]
-    if closed:
-        notes.append(f"{_listed(closed)} skipped: there is a credential for other providers only")
-    notes += [
+    provider_names = [mapping.provider for mapping in capable]
+    if settings.token and settings.token.is_provider_key and model_spec.provider is None:
+        raise provider_required_error(
+            model.id, [name for name in provider_names if settings.direct_base_url(name, task)] or provider_names
+        )
+    endpoints = {name: reachable for name in provider_names if (reachable := endpoints_for(settings, name, task))}
+    if not endpoints:
+        raise missing_key_error(settings, model.id, provider_names, task)
+    without_credential = [name for name in provider_names if name not in endpoints]
+    if without_credential:
+        warnings.append(f"{_join_sorted(without_credential)} skipped: there is a credential for other providers only")
+    warnings += [
         f"{name} should be asked directly, but its own key is not there; it is asked through the router"
-        for name, (way, *_) in open_ways.items()
-        if name in settings.direct and way.via == "router"
+        for name, (endpoint, *_) in endpoints.items()
+        if name in settings.direct and endpoint.via == "router"
     ]
-    ordered, told = _ordered(
-        [one for one in able if one.provider in open_ways], choice.policy, model, known or Observed()
+    ordered, policy_warnings = _by_policy(
+        [mapping for mapping in capable if mapping.provider in endpoints],
+        model_spec.policy,
+        model,
+        stats or ProviderStats(),
     )
-    awake, rested = _rested(ordered, health or Health())
-    first = [_route(one, open_ways[one.provider][0], model, task) for one in awake]
-    then = [_route(one, way, model, task) for one in awake for way in open_ways[one.provider][1:]]
-    return Plan((*first, *then), (*notes, *told, *rested))
+    candidates, cooldown_warnings = _by_cooldown(ordered, health or ProviderHealth())
+    primary = [_build_route(mapping, endpoints[mapping.provider][0], model, task) for mapping in candidates]
+    fallbacks = [
+        _build_route(mapping, endpoint, model, task)
+        for mapping in candidates
+        for endpoint in endpoints[mapping.provider][1:]
+    ]
+    return RoutePlan((*primary, *fallbacks), (*warnings, *policy_warnings, *cooldown_warnings))
 
 
-def _live(choice: Choice, task: Task, model: Model) -> list[Mapping]:
+def _live_mappings(model_spec: ModelSpec, task: Task, model: HubModel) -> list[ProviderMapping]:
     """The live mappings to choose from, one of each provider; ModelNotSupportedError when there is none."""
-    live = {one.provider: one for one in reversed(model.live(task))}
-    found = [live[name] for name in dict.fromkeys(one.provider for one in model.mappings) if name in live]
-    if choice.provider is None:
-        if found:
-            return found
+    live_by_provider = {mapping.provider: mapping for mapping in reversed(model.live_mappings(task))}
+    in_hub_order = [
+        live_by_provider[name]
+        for name in dict.fromkeys(mapping.provider for mapping in model.mappings)
+        if name in live_by_provider
+    ]
+    if model_spec.provider is None:
+        if in_hub_order:
+            return in_hub_order
         raise ModelNotSupportedError(
-            f"no provider is live for {task} with {model.id}. {_state(model, task)}", model=model.id
+            f"no provider is live for {task} with {model.id}. {_describe_availability(model, task)}", model=model.id
         )
-    if choice.provider in live:
-        return [live[choice.provider]]
-    name = choice.provider
-    mine = [one for one in model.mappings if one.provider == name]
-    same = [one for one in mine if one.task == task]
-    if same:
-        what = f"{name} serves {model.id}, but not now: it is {_status(same[0])}"
-    elif mine:
-        what = f"{name} serves {model.id} for {_listed({one.task for one in mine})}, not for {task}"
+    if model_spec.provider in live_by_provider:
+        return [live_by_provider[model_spec.provider]]
+    name = model_spec.provider
+    provider_mappings = [mapping for mapping in model.mappings if mapping.provider == name]
+    for_task = [mapping for mapping in provider_mappings if mapping.task == task]
+    if for_task:
+        reason = f"{name} serves {model.id}, but not now: it is {_describe_status(for_task[0])}"
+    elif provider_mappings:
+        reason = f"{name} serves {model.id} for {_join_sorted({mapping.task for mapping in provider_mappings})}, not for {task}"
     else:
-        near = difflib.get_close_matches(name, [one.provider for one in model.mappings], n=1)
-        what = f"{name} does not serve {model.id}" + (f" (did you mean {near[0]}?)" if near else "")
-    raise ModelNotSupportedError(f"{what}. {_state(model, task)}", model=model.id, provider=name)
+        suggestions = difflib.get_close_matches(name, [mapping.provider for mapping in model.mappings], n=1)
+        reason = f"{name} does not serve {model.id}" + (f" (did you mean {suggestions[0]}?)" if suggestions else "")
+    raise ModelNotSupportedError(f"{reason}. {_describe_availability(model, task)}", model=model.id, provider=name)
 
 
-def _state(model: Model, task: Task) -> str:
+def _describe_availability(model: HubModel, task: Task) -> str:
     """Who serves the model for what, and how they are."""
     if not model.mappings:
         return "The Hub lists no provider for it at all"
-    here = [f"{one.provider} ({_status(one)})" for one in model.mappings if one.task == task]
+    for_task = [
+        f"{mapping.provider} ({_describe_status(mapping)})" for mapping in model.mappings if mapping.task == task
+    ]
     others: dict[str, list[str]] = {}
-    for one in model.mappings:
-        if one.task != task:
-            others.setdefault(one.task, []).append(one.provider if one.live else f"{one.provider} ({_status(one)})")
-    said = [f"For {task} there {_are(here)}"] if here else []
-    said += [f"for {other} there {_are(names)}" for other, names in others.items()]
-    text = "; ".join(said)
+    for mapping in model.mappings:
+        if mapping.task != task:
+            others.setdefault(mapping.task, []).append(
+                mapping.provider if mapping.is_live else f"{mapping.provider} ({_describe_status(mapping)})"
+            )
+    clauses = [f"For {task} there {_is_or_are(for_task)}"] if for_task else []
+    clauses += [f"for {other} there {_is_or_are(names)}" for other, names in others.items()]
+    text = "; ".join(clauses)
     return text[0].upper() + text[1:]
 
 
-def _status(one: Mapping) -> str:
+def _describe_status(mapping: ProviderMapping) -> str:
     return {"live": "live", "staging": "staging: not open to everybody yet", "error": "failing the Hub's checks"}.get(
-        one.status, one.status
+        mapping.status, mapping.status
     )
 
 
-def _able(live: Sequence[Mapping], task: Task) -> tuple[list[Mapping], list[str]]:
+def _capable(mappings: Sequence[ProviderMapping], task: Task) -> tuple[list[ProviderMapping], list[str]]:
     """Those that hfmedia can speak to for this task, and a note on each other."""
-    able: list[Mapping] = []
-    notes: list[str] = []
-    for one in live:
-        if not _NAME.fullmatch(one.provider):
-            notes.append(f"{one.provider[:64]!r} skipped: this cannot be the name of a provider")
-        elif task not in provider_named(one.provider).tasks:
-            notes.append(f"{one.provider} skipped: hfmedia does not know how it does {task}")
+    capable: list[ProviderMapping] = []
+    warnings: list[str] = []
+    for mapping in mappings:
+        if not _PROVIDER_NAME.fullmatch(mapping.provider):
+            warnings.append(f"{mapping.provider[:64]!r} skipped: this cannot be the name of a provider")
+        elif task not in provider_named(mapping.provider).tasks:
+            warnings.append(f"{mapping.provider} skipped: hfmedia does not know how it does {task}")
         else:
-            able.append(one)
-    return able, notes
+            capable.append(mapping)
+    return capable, warnings
 
 
-def _ordered(
-    found: Sequence[Mapping], policy: Policy | None, model: Model, known: Observed
-) -> tuple[list[Mapping], list[str]]:
+def _by_policy(
+    mappings: Sequence[ProviderMapping], policy: RoutingPolicy | None, model: HubModel, stats: ProviderStats
+) -> tuple[list[ProviderMapping], list[str]]:
     """By the policy: what is known best first, what is not known after it in the mapping's order; and a note on it."""
-    if policy not in ("fastest", "cheapest") or len(found) < 2:
-        return list(found), []
-    ranked = [(_rank(one, policy, model.id, known), one) for one in found]
-    best = [(rank, one) for rank, one in ranked if rank is not None]
-    unknown = [one for rank, one in ranked if rank is None]
-    about = "speed" if policy == "fastest" else "price"
-    if not best:
-        return list(found), [f"{policy}: nothing is known of their {about} yet, so the Hub's order stands"]
-    best.sort(key=lambda pair: pair[0][:2])
-    note = f"{policy}: known are " + ", ".join(f"{one.provider} ({rank[2]})" for rank, one in best)
+    if policy not in ("fastest", "cheapest") or len(mappings) < 2:
+        return list(mappings), []
+    ranked = [(_rank(mapping, policy, model.id, stats), mapping) for mapping in mappings]
+    ranked_known = [(rank, mapping) for rank, mapping in ranked if rank is not None]
+    unknown = [mapping for rank, mapping in ranked if rank is None]
+    metric = "speed" if policy == "fastest" else "price"
+    if not ranked_known:
+        return list(mappings), [f"{policy}: nothing is known of their {metric} yet, so the Hub's order stands"]
+    ranked_known.sort(key=lambda pair: pair[0][:2])
+    warning = f"{policy}: known are " + ", ".join(f"{mapping.provider} ({rank[2]})" for rank, mapping in ranked_known)
     if unknown:
-        note += f"; nothing is known of {_names(one.provider for one in unknown)}, asked after those"
-    return [one for _, one in best] + unknown, [note]
+        warning += f"; nothing is known of {_join_names(mapping.provider for mapping in unknown)}, asked after those"
+    return [mapping for _, mapping in ranked_known] + unknown, [warning]
 
 
-def _rank(one: Mapping, policy: Policy, model: str, known: Observed) -> tuple[int, float, str] | None:
+def _rank(
+    mapping: ProviderMapping, policy: RoutingPolicy, model: str, stats: ProviderStats
+) -> tuple[int, float, str] | None:
     """Where a provider stands, lower is better, and why; None when nothing is known.
 
     What was seen here is about this very task, so it goes before what the Hub tells.
     """
     if policy == "fastest":
-        seconds = known.seconds(one.provider, model)
+        seconds = stats.median_seconds(mapping.provider, model)
         if seconds is not None:
             return 0, seconds, f"{seconds:.1f} s seen here"
-        return None if one.speed is None else (1, -one.speed, "by the Hub's word")
-    dollars = known.dollars(one.provider, model)
-    if dollars is not None:
-        return 0, dollars, f"${dollars:.4f} seen here"
-    return None if one.price is None else (1, one.price, "by the Hub's word")
+        return None if mapping.speed is None else (1, -mapping.speed, "by the Hub's word")
+    usd = stats.median_usd(mapping.provider, model)
+    if usd is not None:
+        return 0, usd, f"${usd:.4f} seen here"
+    return None if mapping.price is None else (1, mapping.price, "by the Hub's word")
 
 
-def _rested(found: Sequence[Mapping], health: Health) -> tuple[list[Mapping], list[str]]:
+def _by_cooldown(
+    mappings: Sequence[ProviderMapping], health: ProviderHealth
+) -> tuple[list[ProviderMapping], list[str]]:
     """Those that failed a moment ago after all others, and a note on each that had to give way."""
-    rests = {one.provider: health.resting(one.provider) for one in found}
-    awake = [one for one in found if not rests[one.provider]]
-    tired = [one for one in found if rests[one.provider]]
-    if not awake or not tired:
-        return list(found), []
-    return awake + tired, [
-        f"{one.provider} failed a moment ago and is asked last for {max(1, round(rests[one.provider]))} s more"
-        for one in tired
+    cooldowns = {mapping.provider: health.cooldown_remaining(mapping.provider) for mapping in mappings}
+    ready = [mapping for mapping in mappings if not cooldowns[mapping.provider]]
+    cooling_down = [mapping for mapping in mappings if cooldowns[mapping.provider]]
+    if not ready or not cooling_down:
+        return list(mappings), []
+    return ready + cooling_down, [
+        f"{mapping.provider} failed a moment ago and is asked last for {max(1, round(cooldowns[mapping.provider]))} s more"
+        for mapping in cooling_down
     ]
 
 
-def _route(one: Mapping, way: Way, model: Model, task: Task) -> Route:
-    lora = Lora(repo=model.id, path=one.weights) if one.weights or one.adapter == "lora" else None
+def _build_route(mapping: ProviderMapping, endpoint: Endpoint, model: HubModel, task: Task) -> Route:
+    lora = (
+        Lora(repo=model.id, path=mapping.adapter_weights_path)
+        if mapping.adapter_weights_path or mapping.adapter == "lora"
+        else None
+    )
     return Route(
-        provider=one.provider,
-        provider_id=one.provider_id,
+        provider=mapping.provider,
+        provider_id=mapping.provider_id,
         model=model.id,
         task=task,
-        base_url=way.base_url,
-        credential=way.credential,
-        via=way.via,
+        base_url=endpoint.base_url,
+        credential=endpoint.credential,
+        via=endpoint.via,
         lora=lora,
     )
 
 
-def _names(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     """``a, b and c``."""
-    *most, last = dict.fromkeys(names)
-    return f"{', '.join(most)} and {last}" if most else last
+    *leading, last = dict.fromkeys(names)
+    return f"{', '.join(leading)} and {last}" if leading else last
 
 
-def _listed(names: Iterable[str]) -> str:
-    return _names(sorted(names))
+def _join_sorted(names: Iterable[str]) -> str:
+    return _join_names(sorted(names))
 
 
-def _are(names: Sequence[str]) -> str:
-    return f"{'is' if len(names) == 1 else 'are'} {_names(names)}"
+def _is_or_are(names: Sequence[str]) -> str:
+    return f"{'is' if len(names) == 1 else 'are'} {_join_names(names)}"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from hfmedia.core.mapping import Model
-from hfmedia.core.request import TASKS, Choice, Task
+from hfmedia.core.mapping import HubModel
+from hfmedia.core.request import TASKS, ModelSpec, Task
 
 
-def task_of(model: Model, choice: Choice, *, with_image: bool) -> Task:
+def infer_task(model: HubModel, model_spec: ModelSpec, *, with_image: bool) -> Task:
     """What a model does, when the user did not say: the first live task that fits the input."""
-    able = [m.task for m in model.live() if choice.provider in (None, m.provider)] or [m.task for m in model.mappings]
-    wanted = "image-to" if with_image else "text-to"
+    live_tasks = [
+        mapping.task for mapping in model.live_mappings() if model_spec.provider in (None, mapping.provider)
+    ] or [mapping.task for mapping in model.mappings]
+    task_prefix = "image-to" if with_image else "text-to"
     for task in TASKS:
-        if task in able and task.startswith(wanted):
+        if task in live_tasks and task.startswith(task_prefix):
             return task
     return "image-to-image" if with_image else "text-to-image"

@@ -7,11 +7,11 @@ import asyncio
 import contextlib
 import sys
 
-from .faults import OrderError, help_text
+from .faults import FaultSpecError, help_text
 from .server import Sandbox, serve_forever
 
 
-def announce(sandbox: Sandbox) -> None:
+def print_environment(sandbox: Sandbox) -> None:
     """The environment for a shell, on stdout."""
     for name, value in sandbox.environment.items():
         sys.stdout.write(f"export {name}='{value}'\n")
@@ -27,19 +27,27 @@ def _speed(text: str) -> float:
 
 def main() -> None:
     """Serves until Ctrl-C."""
-    form = argparse.RawDescriptionHelpFormatter
-    words = argparse.ArgumentParser(prog="python -m hfmedia.sandbox", epilog=help_text(), formatter_class=form)
-    words.add_argument("--host", default="127.0.0.1")
-    words.add_argument("--port", type=int, default=0)
-    words.add_argument("--speed", type=_speed, default=1.0)
-    words.add_argument("--fault", action="append", default=[], metavar="PROVIDER:KIND[:TIMES]")
-    given = words.parse_args()
-    serving = serve_forever(host=given.host, port=given.port, speed=given.speed, orders=given.fault, ready=announce)
+    formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m hfmedia.sandbox", epilog=help_text(), formatter_class=formatter_class
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--speed", type=_speed, default=1.0)
+    parser.add_argument("--fault", action="append", default=[], metavar="PROVIDER:KIND[:TIMES]")
+    arguments = parser.parse_args()
+    server_coroutine = serve_forever(
+        host=arguments.host,
+        port=arguments.port,
+        speed=arguments.speed,
+        fault_specs=arguments.fault,
+        ready=print_environment,
+    )
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serving)
-    except (OrderError, OSError) as error:  # OSError: it cannot listen there
-        words.error(str(error))
+            asyncio.run(server_coroutine)
+    except (FaultSpecError, OSError) as error:  # OSError: it cannot listen there
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

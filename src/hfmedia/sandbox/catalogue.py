@@ -13,12 +13,12 @@ T2I, T2V = "text-to-image", "text-to-video"
 I2I, I2V = "image-to-image", "image-to-video"
 IT2I, IT2V = "image-text-to-image", "image-text-to-video"
 PROVIDERS = ("fal-ai", "replicate", "together", "novita", "nscale", "wavespeed", "zai-org", "hf-inference")
-STRANGER = "acme-images"
+UNKNOWN_PROVIDER = "acme-images"
 SDXL_VERSION = "7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc"
 LIGHTNING_VERSION = "5599ed30703defd1d160a25a63321b4dec97101d98b4674bcc56e41f62f35637"
 
 
-class Mapping(msgspec.Struct, frozen=True):
+class ModelOffer(msgspec.Struct, frozen=True):
     """One provider's offer of one model."""
 
     provider: str
@@ -26,41 +26,43 @@ class Mapping(msgspec.Struct, frozen=True):
     task: str
     status: str = "live"
     adapter: str | None = None
-    weights: str | None = None
+    adapter_weights: str | None = None
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As the Hub tells it, without the provider's name."""
         entry: dict[str, Any] = {"status": self.status, "providerId": self.provider_id, "task": self.task}
         if self.adapter:
             entry |= {"adapter": self.adapter, "type": "tag-filter"}
-        if self.weights:
-            entry["adapterWeightsPath"] = self.weights
+        if self.adapter_weights:
+            entry["adapterWeightsPath"] = self.adapter_weights
         return entry | {"isModelAuthor": False}
 
 
-class Model(msgspec.Struct, frozen=True):
+class SandboxModel(msgspec.Struct, frozen=True):
     """One model of the Hub."""
 
     id: str
     task: str
-    mappings: tuple[Mapping, ...] = ()
+    offers: tuple[ModelOffer, ...] = ()
     likes: int = 100
-    base: str | None = None
+    base_model: str | None = None
 
 
-def _model(name: str, task: str, offers: str, likes: int, base: str | None = None) -> Model:
+def _model(name: str, task: str, offers: str, likes: int, base_model: str | None = None) -> SandboxModel:
     """A model from lines `provider id [status] [lora=weights] [task=other]`."""
-    mappings: list[Mapping] = []
+    parsed_offers: list[ModelOffer] = []
     for line in offers.strip().splitlines():
-        provider, provider_id, *rest = line.split()
-        weights = next((word[5:] for word in rest if word.startswith("lora=")), None)
-        other = next((word[5:] for word in rest if word.startswith("task=")), task)
-        status = next((word for word in rest if "=" not in word), "live")
-        mappings.append(Mapping(provider, provider_id, other, status, "lora" if weights else None, weights))
-    return Model(name, task, tuple(mappings), likes, base)
+        provider, provider_id, *flags = line.split()
+        weights = next((flag[5:] for flag in flags if flag.startswith("lora=")), None)
+        offer_task = next((flag[5:] for flag in flags if flag.startswith("task=")), task)
+        status = next((flag for flag in flags if "=" not in flag), "live")
+        parsed_offers.append(
+            ModelOffer(provider, provider_id, offer_task, status, "lora" if weights else None, weights)
+        )
+    return SandboxModel(name, task, tuple(parsed_offers), likes, base_model)
 
 
-MODELS: tuple[Model, ...] = (
+MODELS: tuple[SandboxModel, ...] = (
     _model(
         "black-forest-labs/FLUX.1-schnell",
         T2I,
@@ -271,25 +273,25 @@ MODELS: tuple[Model, ...] = (
         140,
         "Wan-AI/Wan2.1-I2V-14B-480P",
     ),
-    Model(
+    SandboxModel(
         "meta-llama/Llama-3.1-8B-Instruct",
         "text-generation",
         (
-            Mapping("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo", "conversational"),
-            Mapping("novita", "meta-llama/llama-3.1-8b-instruct", "conversational"),
+            ModelOffer("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo", "conversational"),
+            ModelOffer("novita", "meta-llama/llama-3.1-8b-instruct", "conversational"),
         ),
         5100,
     ),
 )
 
-BY_ID: dict[str, Model] = {model.id: model for model in MODELS}
+MODELS_BY_ID: dict[str, SandboxModel] = {model.id: model for model in MODELS}
 
 
-def served_by(provider: str) -> dict[str, tuple[Model, Mapping]]:
+def offers_of(provider: str) -> dict[str, tuple[SandboxModel, ModelOffer]]:
     """What a provider serves: its own id -> the Hub's model and the mapping (the first, where several share an id)."""
-    served: dict[str, tuple[Model, Mapping]] = {}
+    offers_by_id: dict[str, tuple[SandboxModel, ModelOffer]] = {}
     for model in MODELS:
-        for mapping in model.mappings:
-            if mapping.provider == provider and mapping.task != "conversational":
-                served.setdefault(mapping.provider_id, (model, mapping))
-    return served
+        for offer in model.offers:
+            if offer.provider == provider and offer.task != "conversational":
+                offers_by_id.setdefault(offer.provider_id, (model, offer))
+    return offers_by_id

@@ -12,25 +12,25 @@ from collections import OrderedDict
 
 import msgspec
 
-MAX_RECIPES = 20_000
-MAX_DRAWN = 96 * 2**20
-MAX_SOURCES = 64 * 2**20
-TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "mp4": "video/mp4"}
+MAX_ENTRIES = 20_000
+MAX_RENDERED_BYTES = 96 * 2**20
+MAX_SOURCE_BYTES = 64 * 2**20
+MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "mp4": "video/mp4"}
 
 
-class Recipe(msgspec.Struct, frozen=True):
+class RenderSpec(msgspec.Struct, frozen=True):
     """All that a medium is made from."""
 
     prompt: str
     seed: int
     width: int
     height: int
-    video: bool = False
-    form: str = "jpeg"
+    is_video: bool = False
+    format: str = "jpeg"
     seconds: float = 2.0
     fps: int = 16
     source: bytes | None = None
-    black: bool = False
+    is_blacked_out: bool = False
     suffix: str = ""
 
     def digest(self) -> str:
@@ -38,110 +38,110 @@ class Recipe(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:16]
 
 
-class Medium(msgspec.Struct, frozen=True):
+class RenderedFile(msgspec.Struct, frozen=True):
     """A drawn medium."""
 
     data: bytes
-    type: str
+    media_type: str
     etag: str
 
 
-class Entry(msgspec.Struct):
+class MediaEntry(msgspec.Struct):
     """A place on the shelf, and what a fault has done to it for good."""
 
-    recipe: Recipe
+    spec: RenderSpec
     provider: str
-    job: str
+    job_id: str
     ignore_range: bool = False
-    changed: int = 0
+    version: int = 0
 
 
-class Shelf:
+class MediaCache:
     """Media by name."""
 
     def __init__(self) -> None:
-        self.entries: OrderedDict[str, Entry] = OrderedDict()
-        self._drawn: OrderedDict[str, bytes] = OrderedDict()
-        self._drawing: dict[str, asyncio.Task[bytes]] = {}
-        self._hands = asyncio.Semaphore(2)
-        self._held = 0
-        self._sources = 0
+        self.entries: OrderedDict[str, MediaEntry] = OrderedDict()
+        self._rendered: OrderedDict[str, bytes] = OrderedDict()
+        self._in_flight: dict[str, asyncio.Task[bytes]] = {}
+        self._semaphore = asyncio.Semaphore(2)
+        self._rendered_bytes = 0
+        self._source_bytes = 0
 
-    def put(self, recipe: Recipe, provider: str, job: str) -> str:
+    def put(self, spec: RenderSpec, provider: str, job_id: str) -> str:
         """Promise a medium; its name."""
-        words = "-".join(re.findall(r"[a-z0-9]+", recipe.prompt.lower())[:4])[:32] or "picture"
-        ending = recipe.suffix or {"jpeg": "jpg"}.get(recipe.form, recipe.form)
-        name = f"{words}-{job[:8]}-{recipe.digest()}.{ending}"
-        self.entries[name] = Entry(recipe, provider, job)
-        self._sources += len(recipe.source or b"")
-        while len(self.entries) > MAX_RECIPES or (self._sources > MAX_SOURCES and len(self.entries) > 1):
-            _, old = self.entries.popitem(last=False)
-            self._sources -= len(old.recipe.source or b"")
+        slug = "-".join(re.findall(r"[a-z0-9]+", spec.prompt.lower())[:4])[:32] or "picture"
+        suffix = spec.suffix or {"jpeg": "jpg"}.get(spec.format, spec.format)
+        name = f"{slug}-{job_id[:8]}-{spec.digest()}.{suffix}"
+        self.entries[name] = MediaEntry(spec, provider, job_id)
+        self._source_bytes += len(spec.source or b"")
+        while len(self.entries) > MAX_ENTRIES or (self._source_bytes > MAX_SOURCE_BYTES and len(self.entries) > 1):
+            _, evicted = self.entries.popitem(last=False)
+            self._source_bytes -= len(evicted.spec.source or b"")
         return name
 
     def has(self, name: str) -> bool:
         """Whether this name was promised."""
         return name in self.entries
 
-    async def fetch(self, name: str) -> Medium:
+    async def fetch(self, name: str) -> RenderedFile:
         """The medium of that name, drawn now if it has to be. KeyError where none was promised."""
         entry = self.entries[name]
-        recipe = entry.recipe
-        if entry.changed:
-            recipe = msgspec.structs.replace(recipe, seed=(recipe.seed + entry.changed) % 2**63)
-        return Medium(await self.draw(recipe), TYPES[recipe.form], f'"{recipe.digest()}"')
+        spec = entry.spec
+        if entry.version:
+            spec = msgspec.structs.replace(spec, seed=(spec.seed + entry.version) % 2**63)
+        return RenderedFile(await self.render(spec), MEDIA_TYPES[spec.format], f'"{spec.digest()}"')
 
-    async def draw(self, recipe: Recipe) -> bytes:
+    async def render(self, spec: RenderSpec) -> bytes:
         """The bytes of a recipe, drawn in a thread once for all who wait."""
-        key = recipe.digest()
-        if key in self._drawn:
-            self._drawn.move_to_end(key)
-            return self._drawn[key]
-        if key not in self._drawing:
-            self._drawing[key] = asyncio.create_task(self._draw(key, recipe))
-        return await asyncio.shield(self._drawing[key])
+        key = spec.digest()
+        if key in self._rendered:
+            self._rendered.move_to_end(key)
+            return self._rendered[key]
+        if key not in self._in_flight:
+            self._in_flight[key] = asyncio.create_task(self._render(key, spec))
+        return await asyncio.shield(self._in_flight[key])
 
-    async def _draw(self, key: str, recipe: Recipe) -> bytes:
+    async def _render(self, key: str, spec: RenderSpec) -> bytes:
         try:
-            async with self._hands:
-                data = await asyncio.to_thread(drawn, recipe)
+            async with self._semaphore:
+                data = await asyncio.to_thread(render, spec)
         finally:
-            self._drawing.pop(key, None)
-        self._drawn[key] = data
-        self._held += len(data)
-        while self._held > MAX_DRAWN and len(self._drawn) > 1:
-            _, old = self._drawn.popitem(last=False)
-            self._held -= len(old)
+            self._in_flight.pop(key, None)
+        self._rendered[key] = data
+        self._rendered_bytes += len(data)
+        while self._rendered_bytes > MAX_RENDERED_BYTES and len(self._rendered) > 1:
+            _, evicted = self._rendered.popitem(last=False)
+            self._rendered_bytes -= len(evicted)
         return data
 
     async def close(self) -> None:
         """Wait for what is being drawn."""
-        await asyncio.gather(*self._drawing.values(), return_exceptions=True)
+        await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
 
 
-def drawn(recipe: Recipe) -> bytes:
+def render(spec: RenderSpec) -> bytes:
     """Draw a recipe (heavy: call it in a thread)."""
-    if recipe.video:
+    if spec.is_video:
         from . import films
 
-        return films.film(
-            recipe.prompt,
-            recipe.seed,
-            recipe.width,
-            recipe.height,
-            seconds=recipe.seconds,
-            fps=recipe.fps,
-            source=recipe.source,
-            black=recipe.black,
+        return films.render_video(
+            spec.prompt,
+            spec.seed,
+            spec.width,
+            spec.height,
+            seconds=spec.seconds,
+            fps=spec.fps,
+            source=spec.source,
+            is_blacked_out=spec.is_blacked_out,
         )
     from . import pictures
 
-    return pictures.picture(
-        recipe.prompt,
-        recipe.seed,
-        recipe.width,
-        recipe.height,
-        form=recipe.form,
-        source=recipe.source,
-        black=recipe.black,
+    return pictures.render_image(
+        spec.prompt,
+        spec.seed,
+        spec.width,
+        spec.height,
+        image_format=spec.format,
+        source=spec.source,
+        is_blacked_out=spec.is_blacked_out,
     )

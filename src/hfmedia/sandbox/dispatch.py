@@ -17,7 +17,17 @@ from .hf_inference import HfInference
 from .novita import Novita
 from .openai_images import Nscale, OpenAIImages
 from .replicate import Replicate
-from .service import TROUBLES, Answer, Call, RefusedError, Route, Service, WrongError, plain, told
+from .service import (
+    DEFAULT_ERRORS,
+    SandboxResponse,
+    SandboxRequest,
+    EarlyResponseError,
+    SandboxRoute,
+    Service,
+    InvalidFieldError,
+    text_response,
+    json_response,
+)
 from .together import Together
 from .wavespeed import Wavespeed
 from .zai import Zai
@@ -26,26 +36,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .faults import Fault
-    from .world import World
+    from .world import SandboxState
 
-NO_CREDIT = (
+NO_CREDIT_MESSAGE = (
     "You have exceeded your monthly included credits for Inference Providers. "
     "Subscribe to PRO or pre-pay credits to go on. (simulated)"
 )
-WRONG_TOKEN = "Invalid username or password."
-IDS = ("id", "task_id")
+WRONG_TOKEN_MESSAGE = "Invalid username or password."
+JOB_ID_PARAMS = ("id", "task_id")
 
 
-class Providers:
+class ProviderRegistry:
     """All providers of the simulated world."""
 
-    def __init__(self, world: World) -> None:
-        made = (Fal, Replicate, Together, Novita, Nscale, Wavespeed, Zai, HfInference, OpenAIImages)
-        self.world = world
-        self.by_name: dict[str, Service] = {kind.name: kind(world) for kind in made}
+    def __init__(self, state: SandboxState) -> None:
+        service_classes = (Fal, Replicate, Together, Novita, Nscale, Wavespeed, Zai, HfInference, OpenAIImages)
+        self.state = state
+        self.by_name: dict[str, Service] = {
+            service_class.name: service_class(state) for service_class in service_classes
+        }
         self.by_host = {host: service for service in self.by_name.values() for host in service.hosts}
 
-    def call(
+    def resolve(
         self,
         address: str,
         method: str,
@@ -54,104 +66,114 @@ class Providers:
         body: bytes,
         *,
         routed: bool,
-    ) -> tuple[Service | None, Call]:
+    ) -> tuple[Service | None, SandboxRequest]:
         """The service that an address names (``fal-ai/…`` routed, ``fal.run/…`` direct), and the call to it."""
-        first, _, path = address.partition("/")
-        service = (self.by_name if routed else self.by_host).get(first)
-        return service, Call(method, "/" + path, query, headers, body, "" if routed else first, routed, {})
+        service_key, _, path = address.partition("/")
+        service = (self.by_name if routed else self.by_host).get(service_key)
+        return service, SandboxRequest(
+            method, "/" + path, query, headers, body, "" if routed else service_key, routed, {}
+        )
 
-    def route(self, service: Service, call: Call) -> tuple[Route | None, Call]:
+    def match_route(self, service: Service, request: SandboxRequest) -> tuple[SandboxRoute | None, SandboxRequest]:
         """The route of a call, and the call with what its path holds."""
-        place = service.place(call)
+        host = service.direct_host(request)
         for route in service.routes:
-            found = route.pattern.fullmatch(call.path)
-            if found and route.method == call.method and route.host in ("", place):
-                return route, msgspec.structs.replace(call, found={**call.query, **found.groupdict()})
-        return None, call
+            match = route.pattern.fullmatch(request.path)
+            if match and route.method == request.method and route.host in ("", host):
+                return route, msgspec.structs.replace(request, path_params={**request.query, **match.groupdict()})
+        return None, request
 
-    def job_of(self, call: Call) -> str | None:
+    def job_id_of(self, request: SandboxRequest) -> str | None:
         """The job that a call asks for, if it names one."""
-        return next((call.found[name] for name in IDS if name in call.found), None)
+        return next((request.path_params[name] for name in JOB_ID_PARAMS if name in request.path_params), None)
 
-    def steps(self, service: Service, route: Route | None, job: str | None) -> set[str]:
+    def steps_of(self, service: Service, route: SandboxRoute | None, job_id: str | None) -> set[str]:
         """The steps that a request is. Where one address tells both, asking for a finished job is its result too."""
         if route is None:
             return set()
-        known = self.world.jobs.get(job or "")
-        ended = known is not None and known.state not in ("queued", "running")
-        apart = any(other.step == "result" for other in service.routes)
-        return {route.step, "result"} if route.step == "poll" and ended and not apart else {route.step}
+        job_record = self.state.jobs.get(job_id or "")
+        has_ended = job_record is not None and job_record.state not in ("queued", "running")
+        has_result_route = any(service_route.step == "result" for service_route in service.routes)
+        return {route.step, "result"} if route.step == "poll" and has_ended and not has_result_route else {route.step}
 
-    def may(self, service: Service, call: Call) -> Answer | None:
+    def check_credential(self, service: Service, request: SandboxRequest) -> SandboxResponse | None:
         """None when the credential is right; else the refusal."""
-        shown = call.headers.get("Authorization")
-        if call.routed:
-            return None if shown == f"Bearer {self.world.token}" else told({"error": WRONG_TOKEN}, 401)
-        if shown == f"{service.scheme} {self.world.keys.get(service.name)}":
+        authorization = request.headers.get("Authorization")
+        if request.is_routed:
+            return (
+                None
+                if authorization == f"Bearer {self.state.token}"
+                else json_response({"error": WRONG_TOKEN_MESSAGE}, 401)
+            )
+        if authorization == f"{service.scheme} {self.state.keys.get(service.name)}":
             return None
-        return service.refuse(401, TROUBLES["credential"][1], "credential")
+        return service.reject(401, DEFAULT_ERRORS["credential"][1], "credential")
 
-    async def answer(self, service: Service, route: Route | None, call: Call) -> Answer:
+    async def respond(self, service: Service, route: SandboxRoute | None, request: SandboxRequest) -> SandboxResponse:
         """What the provider answers, with the faults that change what it says."""
-        fault = None if call.fault is None or call.fault.later else call.fault
-        if fault is not None and fault.kind in faults.REFUSALS:
-            if fault.says("accepted") and route is not None:
-                await self._plainly(service, route, call)
-            return refusal(service, call, fault)
+        fault = None if request.fault is None or request.fault.is_deferred else request.fault
+        if fault is not None and fault.kind in faults.REJECTION_KINDS:
+            if fault.flag("accepted") and route is not None:
+                await self._respond_normally(service, route, request)
+            return rejection_response(service, request, fault)
         if route is None:
-            return service.absent(call)
+            return service.not_found(request)
         if fault is not None and fault.kind == "lost":
-            self.world.jobs.pop(self.job_of(call) or "", None)
+            self.state.jobs.pop(self.job_id_of(request) or "", None)
         if fault is not None and fault.kind == "moderated" and fault.step != "submit":
-            return service.refuse(*TROUBLES["moderated"], "moderated")
-        made = await self._plainly(service, route, call)
-        if fault is not None and fault.kind in ("unknown-status", "no-status") and made.status < 300:
-            return _restated(made, service.status_path, fault)
-        return made
+            return service.reject(*DEFAULT_ERRORS["moderated"], "moderated")
+        response = await self._respond_normally(service, route, request)
+        if fault is not None and fault.kind in ("unknown-status", "no-status") and response.status < 300:
+            return _with_status(response, service.status_path, fault)
+        return response
 
-    async def _plainly(self, service: Service, route: Route, call: Call) -> Answer:
+    async def _respond_normally(
+        self, service: Service, route: SandboxRoute, request: SandboxRequest
+    ) -> SandboxResponse:
         try:
-            made = await route.answer(call)
-        except RefusedError as refused:
-            made = refused.answer
-        except WrongError as wrong:
-            made = service.wrong(wrong)
-        passed = self._router_headers() if call.routed else {}
-        return msgspec.structs.replace(made, headers={**passed, **service.headers(call), **made.headers})
+            response = await route.handler(request)
+        except EarlyResponseError as early:
+            response = early.response
+        except InvalidFieldError as invalid:
+            response = service.invalid_field(invalid)
+        router_headers = self._router_headers() if request.is_routed else {}
+        return msgspec.structs.replace(
+            response, headers={**router_headers, **service.headers(request), **response.headers}
+        )
 
     def _router_headers(self) -> dict[str, str]:
         """What the router adds to what passes through it."""
-        mark = f"{self.world.chance.getrandbits(96):024x}"
-        return {"x-request-id": f"Root=1-sandbox-{mark}", "Inference-Id": mark}
+        request_id = f"{self.state.rng.getrandbits(96):024x}"
+        return {"x-request-id": f"Root=1-sandbox-{request_id}", "Inference-Id": request_id}
 
 
-def refusal(service: Service, call: Call, fault: Fault) -> Answer:
+def rejection_response(service: Service, request: SandboxRequest, fault: Fault) -> SandboxResponse:
     """A refusal to order, as this provider (or, for credit, the router) says it."""
-    status, text = TROUBLES[fault.kind]
+    status, text = DEFAULT_ERRORS[fault.kind]
     text = fault.text("text", text)
     if fault.kind == "no-route":
-        return plain(f"Cannot {call.method} {call.path}", 404)
-    if fault.kind == "credit" and call.routed and fault.text("by") != "provider":
-        return told({"error": NO_CREDIT}, 402)
+        return text_response(f"Cannot {request.method} {request.path}", 404)
+    if fault.kind == "credit" and request.is_routed and fault.text("by") != "provider":
+        return json_response({"error": NO_CREDIT_MESSAGE}, 402)
     if fault.kind in ("status", "server", "gateway"):
-        status = fault.whole("status", status)
-    made = service.refuse(status, text, fault.kind)
+        status = fault.integer("status", status)
+    response = service.reject(status, text, fault.kind)
     if fault.kind != "busy" or fault.text("retry_after") == "none":
-        return made
+        return response
     seconds = fault.number("retry_after", 1)
-    after = email.utils.formatdate(time.time() + seconds, usegmt=True) if fault.says("date") else f"{seconds:g}"
-    return msgspec.structs.replace(made, headers={**made.headers, "Retry-After": after})
+    retry_after = email.utils.formatdate(time.time() + seconds, usegmt=True) if fault.flag("date") else f"{seconds:g}"
+    return msgspec.structs.replace(response, headers={**response.headers, "Retry-After": retry_after})
 
 
-def _restated(made: Answer, path: tuple[str, ...], fault: Fault) -> Answer:
+def _with_status(response: SandboxResponse, status_path: tuple[str, ...], fault: Fault) -> SandboxResponse:
     """The same answer with its status word replaced, or taken out."""
-    said: Any = msgspec.json.decode(made.body)
-    place: Any = said
-    for name in path[:-1]:
-        place = cast("dict[str, Any]", place).get(name, {}) if isinstance(place, dict) else {}
-    if path and isinstance(place, dict):
+    payload: Any = msgspec.json.decode(response.body)
+    target: Any = payload
+    for name in status_path[:-1]:
+        target = cast("dict[str, Any]", target).get(name, {}) if isinstance(target, dict) else {}
+    if status_path and isinstance(target, dict):
         if fault.kind == "no-status":
-            cast("dict[str, Any]", place).pop(path[-1], None)
+            cast("dict[str, Any]", target).pop(status_path[-1], None)
         else:
-            place[path[-1]] = fault.text("word", "pondering")
-    return msgspec.structs.replace(made, body=msgspec.json.encode(said))
+            target[status_path[-1]] = fault.text("word", "pondering")
+    return msgspec.structs.replace(response, body=msgspec.json.encode(payload))

@@ -9,13 +9,23 @@ import base64
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from .service import Answer, Call, Fields, RefusedError, Service, WrongError, plain, route, told
-from .world import Ask
+from .service import (
+    SandboxResponse,
+    SandboxRequest,
+    RequestFields,
+    EarlyResponseError,
+    Service,
+    InvalidFieldError,
+    text_response,
+    make_route,
+    json_response,
+)
+from .world import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import Job, World
+    from .world import SandboxJob, SandboxState
 
-SIZES = {
+SIZE_PRESETS = {
     "square_hd": (1024, 1024),
     "square": (512, 512),
     "portrait_4_3": (768, 1024),
@@ -24,12 +34,12 @@ SIZES = {
     "landscape_16_9": (1024, 576),
 }
 RATIOS = {"16:9": (16, 9), "9:16": (9, 16), "1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4)}
-LINES = {"360p": 360, "480p": 480, "580p": 580, "720p": 720, "1080p": 1080}
+RESOLUTION_LINES = {"360p": 360, "480p": 480, "580p": 580, "720p": 720, "1080p": 1080}
 MIME_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif")
-LYING_TYPES = {"fal-ai/flux/dev": "png", "fal-ai/flux/krea": "png"}  # says image/jpeg, is a PNG
-STREAMED_TYPES = {"fal-ai/mochi-v1"}  # an mp4 told as application/octet-stream
-STEPS = 20
-INFRASTRUCTURE = {
+MISLABELED_FORMATS = {"fal-ai/flux/dev": "png", "fal-ai/flux/krea": "png"}  # says image/jpeg, is a PNG
+OCTET_STREAM_MODELS = {"fal-ai/mochi-v1"}  # an mp4 told as application/octet-stream
+INFERENCE_STEPS = 20
+INFRASTRUCTURE_ERRORS = {
     "server": "runner_server_error",
     "gateway": "runner_incomplete_response",
     "busy": "concurrency_limit",
@@ -45,262 +55,294 @@ class Fal(Service):
     scheme = "Key"
     status_path = ("status",)
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        job = r"/(?P<app>[\w.-]+/[\w.-]+)/requests/(?P<id>[\w-]+)"
+    def __init__(self, state: SandboxState) -> None:
+        super().__init__(state)
+        job_path = r"/(?P<app>[\w.-]+/[\w.-]+)/requests/(?P<id>[\w-]+)"
         self.routes = (
-            route("GET", job + "/status", "poll", self.status, "queue.fal.run"),
-            route("GET", job, "result", self.result, "queue.fal.run"),
-            route("PUT", job + "/cancel", "cancel", self.cancel, "queue.fal.run"),
-            route("POST", r"/(?P<model>.+)", "submit", self.queue, "queue.fal.run"),
-            route("POST", r"/(?P<model>.+)", "submit", self.run, "fal.run"),
+            make_route("GET", job_path + "/status", "poll", self.status, "queue.fal.run"),
+            make_route("GET", job_path, "result", self.result, "queue.fal.run"),
+            make_route("PUT", job_path + "/cancel", "cancel", self.cancel, "queue.fal.run"),
+            make_route("POST", r"/(?P<model>.+)", "submit", self.enqueue, "queue.fal.run"),
+            make_route("POST", r"/(?P<model>.+)", "submit", self.run_sync, "fal.run"),
         )
 
-    def place(self, call: Call) -> str:
+    def direct_host(self, request: SandboxRequest) -> str:
         """Through the router the queue is chosen by `_subdomain=queue`."""
-        if call.routed:
-            return "queue.fal.run" if call.query.get("_subdomain") == "queue" else "fal.run"
-        return call.host
+        if request.is_routed:
+            return "queue.fal.run" if request.query.get("_subdomain") == "queue" else "fal.run"
+        return request.host
 
-    def absent(self, call: Call) -> Answer:
+    def not_found(self, request: SandboxRequest) -> SandboxResponse:
         """fal answers a strange path in plain text."""
-        return plain("404: Not Found", 404)
+        return text_response("404: Not Found", 404)
 
-    def headers(self, call: Call) -> dict[str, str]:
+    def headers(self, request: SandboxRequest) -> dict[str, str]:
         """Every answer has a request id."""
-        return {"x-fal-request-id": f"{self.world.chance.getrandbits(128):032x}"}
+        return {"x-fal-request-id": f"{self.state.rng.getrandbits(128):032x}"}
 
-    def unknown(self, provider_id: str) -> Answer:
+    def unknown_model(self, provider_id: str) -> SandboxResponse:
         """An application that does not exist."""
-        return told({"detail": f"Application '{provider_id.split('/', 1)[-1]}' not found"}, 404)
+        return json_response({"detail": f"Application '{provider_id.split('/', 1)[-1]}' not found"}, 404)
 
-    def wrong(self, error: WrongError) -> Answer:
+    def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
         """FastAPI's list of what is wrong."""
-        sorts = {
+        error_types = {
             "missing": "missing",
             "type": "string_type",
             "image": "image_load_error",
             "fetch": "file_download_error",
         }
-        if error.sort == "mime":
-            return told({"detail": "Unsupported data URL"}, 400)
-        if error.sort == "text":
-            return told({"detail": error.message}, 422)
-        place: list[str | int] = ["body", *(int(p) if p.isdigit() else p for p in error.field.split(".") if p)]
-        return told(
-            {"detail": [{"loc": place, "msg": error.message, "type": sorts.get(error.sort, "value_error")}]}, 422
+        if error.error_kind == "mime":
+            return json_response({"detail": "Unsupported data URL"}, 400)
+        if error.error_kind == "text":
+            return json_response({"detail": error.message}, 422)
+        location: list[str | int] = [
+            "body",
+            *(int(part) if part.isdigit() else part for part in error.field.split(".") if part),
+        ]
+        return json_response(
+            {
+                "detail": [
+                    {"loc": location, "msg": error.message, "type": error_types.get(error.error_kind, "value_error")}
+                ]
+            },
+            422,
         )
 
-    def refuse(self, status: int, text: str, sort: str) -> Answer:
+    def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
         """An error as fal says it; billing is a 403 here."""
-        if sort == "credit":
-            return told({"detail": f"User is locked. Reason: Exhausted balance. {text}"}, 403)
-        if sort == "moderated":
+        if error_kind == "credit":
+            return json_response({"detail": f"User is locked. Reason: Exhausted balance. {text}"}, 403)
+        if error_kind == "moderated":
             detail = {"loc": ["body", "prompt"], "msg": text, "type": "content_policy_violation"}
-            return told({"detail": [detail]}, 422, {"X-Fal-Retryable": "false"})
-        if sort in INFRASTRUCTURE or status >= 500:
-            kind = INFRASTRUCTURE.get(sort, "internal_error") if status != 504 else "request_timeout"
-            extra = {"X-Fal-Error-Type": kind, "X-Fal-Retryable": "true" if status in (429, 503, 504) else "false"}
-            return told({"detail": text, "error_type": kind}, status, extra)
-        return told({"detail": text}, status)
+            return json_response({"detail": [detail]}, 422, {"X-Fal-Retryable": "false"})
+        if error_kind in INFRASTRUCTURE_ERRORS or status >= 500:
+            error_type = INFRASTRUCTURE_ERRORS.get(error_kind, "internal_error") if status != 504 else "request_timeout"
+            extra = {
+                "X-Fal-Error-Type": error_type,
+                "X-Fal-Retryable": "true" if status in (429, 503, 504) else "false",
+            }
+            return json_response({"detail": text, "error_type": error_type}, status, extra)
+        return json_response({"detail": text}, status)
 
-    def forgotten(self, job_id: str) -> Answer:
+    def unknown_job(self, job_id: str) -> SandboxResponse:
         """No such request."""
-        return told({"detail": f"Request {job_id} not found", "status": "NOT_FOUND"}, 404)
+        return json_response({"detail": f"Request {job_id} not found", "status": "NOT_FOUND"}, 404)
 
-    async def accept(self, call: Call) -> Job:
+    async def accept_job(self, request: SandboxRequest) -> SandboxJob:
         """Check a submission and take it on."""
-        if call.routed and call.found["model"] not in self.world.served[self.name]:
+        if request.is_routed and request.path_params["model"] not in self.state.offers[self.name]:
             # The router knows fal's models by the path alone, and goes no further.
-            raise RefusedError(told({"error": f"Model not supported by provider {self.name}"}, 400))
-        offer = self.find(call.found["model"])
+            raise EarlyResponseError(json_response({"error": f"Model not supported by provider {self.name}"}, 400))
+        offer = self.find_offer(request.path_params["model"])
         task, model = offer[1].task, offer[1].provider_id
-        body = call.fields()
-        prompt = body.text("prompt", None if task != "image-to-video" else "", empty=task == "image-to-video")
-        self._check_loras(body, model, offer[1].adapter)
-        source = await self._source(body, task)
-        seed = body.whole("seed", None, 0, 2**64 - 1)
+        fields = request.json_fields()
+        prompt = fields.string("prompt", None if task != "image-to-video" else "", allow_empty=task == "image-to-video")
+        self._validate_loras(fields, model, offer[1].adapter)
+        source_image = await self._source_image(fields, task)
+        seed = fields.integer("seed", None, 0, 2**64 - 1)
         if seed is None:
-            seed = 2**63 + self.world.chance.getrandbits(62)  # beyond 2^53, as the real ones are
+            seed = 2**63 + self.state.rng.getrandbits(62)  # beyond 2^53, as the real ones are
         if task.endswith("video"):
-            width, height = _video_size(body)
-            frames = body.whole("num_frames", 33, 9, 241) or 33
-            if isinstance(body.values.get("duration"), str):  # text with a number in it is read as one
-                body.values["duration"] = _number(body.text("duration"))
-            seconds = body.number("duration", frames / 16, 1, 12)
-            return self._taken(call, offer, Ask(task, prompt, width, height, seed, seconds, source=source))
-        width, height = _image_size(body)
-        form = LYING_TYPES.get(model) or body.choice("output_format", "jpeg", "jpeg", "png")
-        count = body.whole("num_images", 1, 1, 4) or 1
-        suffix = "png" if model in LYING_TYPES else ""
-        ask = Ask(task, prompt, width, height, seed, form=form, count=count, source=source, suffix=suffix)
-        job = self._taken(call, offer, ask)
-        job.notes["inline"] = body.flag("sync_mode")
+            width, height = _video_size(fields)
+            frames = fields.integer("num_frames", 33, 9, 241) or 33
+            if isinstance(fields.values.get("duration"), str):  # text with a number in it is read as one
+                fields.values["duration"] = _parse_number(fields.string("duration"))
+            seconds = fields.number("duration", frames / 16, 1, 12)
+            return self._accept(
+                request, offer, DrawRequest(task, prompt, width, height, seed, seconds, source_image=source_image)
+            )
+        width, height = _image_size(fields)
+        image_format = MISLABELED_FORMATS.get(model) or fields.choice("output_format", "jpeg", "jpeg", "png")
+        count = fields.integer("num_images", 1, 1, 4) or 1
+        suffix = "png" if model in MISLABELED_FORMATS else ""
+        draw_request = DrawRequest(
+            task,
+            prompt,
+            width,
+            height,
+            seed,
+            format=image_format,
+            count=count,
+            source_image=source_image,
+            suffix=suffix,
+        )
+        job = self._accept(request, offer, draw_request)
+        job.extra["inline"] = fields.boolean("sync_mode")
         return job
 
-    def _taken(self, call: Call, offer: Any, ask: Ask) -> Job:
-        return self.world.accept(self, offer, ask, call)
+    def _accept(self, request: SandboxRequest, offer: Any, draw_request: DrawRequest) -> SandboxJob:
+        return self.state.accept_job(self, offer, draw_request, request)
 
-    def _check_loras(self, body: Fields, model: str, adapter: str | None) -> None:
+    def _validate_loras(self, fields: RequestFields, model: str, adapter: str | None) -> None:
         """LoRA endpoints want a list of {path, scale}; fal-ai/lora wants its base model named too."""
-        rows = body.rows("loras")
+        rows = fields.objects("loras")
         for index, row in enumerate(rows):
             if not isinstance(row.values.get("path"), str):
-                raise WrongError(f"loras.{index}.path", "type", "str type expected")
+                raise InvalidFieldError(f"loras.{index}.path", "type", "str type expected")
             row.number("scale", 1, 0, 4)
-        if adapter and model == "fal-ai/lora" and not isinstance(body.values.get("model_name"), str):
-            raise WrongError("model_name", "missing", "Field required")
+        if adapter and model == "fal-ai/lora" and not isinstance(fields.values.get("model_name"), str):
+            raise InvalidFieldError("model_name", "missing", "Field required")
 
-    async def _source(self, body: Fields, task: str) -> bytes | None:
+    async def _source_image(self, fields: RequestFields, task: str) -> bytes | None:
         """The input picture, where the task has one."""
         if task.startswith("text-"):
             return None
-        value = body.text("image_url", "") or next(iter(body.texts("image_urls")), "")
+        value = fields.string("image_url", "") or next(iter(fields.strings("image_urls")), "")
         if not value:
             if task.startswith("image-text"):
                 return None
-            raise WrongError("image_url", "missing", "Field required")
+            raise InvalidFieldError("image_url", "missing", "Field required")
         if value.startswith("data:") and value[5:].partition(",")[0].split(";")[0] not in MIME_TYPES:
-            raise WrongError("image_url", "mime", "Unsupported data URL")
+            raise InvalidFieldError("image_url", "mime", "Unsupported data URL")
         if not value.startswith(("data:", "http://", "https://")):
-            raise WrongError("image_url", "image", "image_url must be a URL or a data URI")
-        return await self.image(value, "image_url")
+            raise InvalidFieldError("image_url", "image", "image_url must be a URL or a data URI")
+        return await self.load_image(value, "image_url")
 
-    async def run(self, call: Call) -> Answer:
+    async def run_sync(self, request: SandboxRequest) -> SandboxResponse:
         """The synchronous address: the answer comes when the work is done."""
-        job = await self.accept(call)
-        await self.world.until_done(job)
+        job = await self.accept_job(request)
+        await self.state.wait_until_done(job)
         return await self._output(job)
 
-    async def queue(self, call: Call) -> Answer:
+    async def enqueue(self, request: SandboxRequest) -> SandboxResponse:
         """The queue: a ticket."""
-        job = await self.accept(call)
-        base = self._address(job)
+        job = await self.accept_job(request)
+        job_url = self._job_url(job)
         ticket = {
             "status": "IN_QUEUE",
             "request_id": job.id,
-            "response_url": base,
-            "status_url": f"{base}/status",
-            "cancel_url": f"{base}/cancel",
+            "response_url": job_url,
+            "status_url": f"{job_url}/status",
+            "cancel_url": f"{job_url}/cancel",
             "queue_position": job.position,
         }
-        return told(ticket)
+        return json_response(ticket)
 
-    def _address(self, job: Job) -> str:
+    def _job_url(self, job: SandboxJob) -> str:
         parts = job.provider_id.split("/")
-        keep = 3 if parts[0] in ("workflows", "comfy") else 2
-        return f"https://queue.fal.run/{'/'.join(parts[:keep])}/requests/{job.id}"
+        segments = 3 if parts[0] in ("workflows", "comfy") else 2
+        return f"https://queue.fal.run/{'/'.join(parts[:segments])}/requests/{job.id}"
 
-    def _found(self, call: Call) -> Job:
-        job = self.job(call.found["id"])
-        if not self._address(job).endswith(f".run/{call.found['app']}/requests/{job.id}"):
-            raise RefusedError(self.forgotten(job.id))
+    def _find_job(self, request: SandboxRequest) -> SandboxJob:
+        job = self.job(request.path_params["id"])
+        if not self._job_url(job).endswith(f".run/{request.path_params['app']}/requests/{job.id}"):
+            raise EarlyResponseError(self.unknown_job(job.id))
         return job
 
-    async def status(self, call: Call) -> Answer:
+    async def status(self, request: SandboxRequest) -> SandboxResponse:
         """Where the job is: 202 while it waits or runs, 200 when it is over."""
-        job = self._found(call)
-        urls = {"request_id": job.id, "response_url": self._address(job), "status_url": f"{self._address(job)}/status"}
-        logs = _logs(job) if call.query.get("logs") == "1" else None
+        job = self._find_job(request)
+        urls = {"request_id": job.id, "response_url": self._job_url(job), "status_url": f"{self._job_url(job)}/status"}
+        logs = _log_entries(job) if request.query.get("logs") == "1" else None
         if job.state == "queued":
-            return told({"status": "IN_QUEUE", "queue_position": job.position, **urls}, 202)
+            return json_response({"status": "IN_QUEUE", "queue_position": job.position, **urls}, 202)
         if job.state == "running":
-            return told({"status": "IN_PROGRESS", "logs": logs, **urls}, 202)
-        done = {"status": "COMPLETED", "logs": logs, "metrics": {"inference_time": round(job.run, 3)}, **urls}
-        if job.state == "failed" and job.fate == "fail":
-            done |= {"error": job.fate_text or "Runner disconnected", "error_type": "runner_disconnected"}
+            return json_response({"status": "IN_PROGRESS", "logs": logs, **urls}, 202)
+        payload = {
+            "status": "COMPLETED",
+            "logs": logs,
+            "metrics": {"inference_time": round(job.run_seconds, 3)},
+            **urls,
+        }
+        if job.state == "failed" and job.outcome == "fail":
+            payload |= {"error": job.outcome_text or "Runner disconnected", "error_type": "runner_disconnected"}
         if job.state == "cancelled":
-            done |= {"error": "Request was cancelled", "error_type": "client_cancelled"}
-        return told(done)
+            payload |= {"error": "Request was cancelled", "error_type": "client_cancelled"}
+        return json_response(payload)
 
-    async def result(self, call: Call) -> Answer:
+    async def result(self, request: SandboxRequest) -> SandboxResponse:
         """What the job made."""
-        job = self._found(call)
+        job = self._find_job(request)
         if job.state in ("queued", "running"):
-            return told({"detail": "Request is still in progress"}, 400)
+            return json_response({"detail": "Request is still in progress"}, 400)
         return await self._output(job)
 
-    async def cancel(self, call: Call) -> Answer:
+    async def cancel(self, request: SandboxRequest) -> SandboxResponse:
         """Stop a job: 202 when asked in time, 400 when it is over."""
-        job = self._found(call)
+        job = self._find_job(request)
         if job.state not in ("queued", "running"):
-            return told({"status": "ALREADY_COMPLETED"}, 400)
+            return json_response({"status": "ALREADY_COMPLETED"}, 400)
         job.cancel()
-        return told({"status": "CANCELLATION_REQUESTED"}, 202)
+        return json_response({"status": "CANCELLATION_REQUESTED"}, 202)
 
-    async def _output(self, job: Job) -> Answer:
+    async def _output(self, job: SandboxJob) -> SandboxResponse:
         if job.state == "cancelled":
             headers = {"X-Fal-Error-Type": "client_cancelled"}
-            return told({"detail": "Request was cancelled", "error_type": "client_cancelled"}, 499, headers)
-        if job.fate == "moderated":
-            return self.refuse(
+            return json_response({"detail": "Request was cancelled", "error_type": "client_cancelled"}, 499, headers)
+        if job.outcome == "moderated":
+            return self.reject(
                 422, "The content could not be processed: it was flagged by a content checker.", "moderated"
             )
-        if job.fate == "fail":
-            return self.refuse(500, job.fate_text or "Runner disconnected", "fail")
-        headers = {"x-fal-billable-units": str(len(job.names))}
-        if job.video:
-            medium = await self.world.shelf.fetch(job.names[0])
+        if job.outcome == "fail":
+            return self.reject(500, job.outcome_text or "Runner disconnected", "fail")
+        headers = {"x-fal-billable-units": str(len(job.media_names))}
+        if job.is_video:
+            rendered = await self.state.media_cache.fetch(job.media_names[0])
             video = {
-                "url": self.world.media_url(job.names[0]),
-                "content_type": "application/octet-stream" if job.provider_id in STREAMED_TYPES else "video/mp4",
-                "file_name": job.names[0],
-                "file_size": len(medium.data),
+                "url": self.state.media_url(job.media_names[0]),
+                "content_type": "application/octet-stream" if job.provider_id in OCTET_STREAM_MODELS else "video/mp4",
+                "file_name": job.media_names[0],
+                "file_size": len(rendered.data),
             }
-            return told({"video": video, "seed": job.seed, "prompt": job.prompt}, headers=headers)
-        urls = self.world.urls(job)
-        if job.notes.get("inline"):
-            media = [await self.world.shelf.fetch(name) for name in job.names]
-            urls = [f"data:{medium.type};base64,{base64.b64encode(medium.data).decode()}" for medium in media]
+            return json_response({"video": video, "seed": job.seed, "prompt": job.prompt}, headers=headers)
+        urls = self.state.media_urls(job)
+        if job.extra.get("inline"):
+            media = [await self.state.media_cache.fetch(name) for name in job.media_names]
+            urls = [
+                f"data:{rendered.media_type};base64,{base64.b64encode(rendered.data).decode()}" for rendered in media
+            ]
         images = [{"url": url, "width": job.width, "height": job.height, "content_type": "image/jpeg"} for url in urls]
-        said = {
+        payload = {
             "images": images,
-            "timings": {"inference": round(job.run, 4)},
+            "timings": {"inference": round(job.run_seconds, 4)},
             "seed": job.seed,
-            "has_nsfw_concepts": [job.fate == "nsfw"] * len(images),
+            "has_nsfw_concepts": [job.outcome == "nsfw"] * len(images),
             "prompt": job.prompt,
         }
-        return told(said, headers=headers)
+        return json_response(payload, headers=headers)
 
 
-def _image_size(body: Fields) -> tuple[int, int]:
+def _image_size(fields: RequestFields) -> tuple[int, int]:
     """image_size as a preset or {width, height}; top-level width and height mean nothing to fal."""
-    value = body.values.get("image_size")
+    value = fields.values.get("image_size")
     if value is None:
-        return SIZES["landscape_4_3"]
+        return SIZE_PRESETS["landscape_4_3"]
     if isinstance(value, str):
-        if value not in SIZES:
-            raise WrongError("image_size", "choice", f"Input should be one of {', '.join(SIZES)} or an object")
-        return SIZES[value]
-    inner = body.inner("image_size")
-    width, height = inner.whole("width", 512, 64, 4096), inner.whole("height", 512, 64, 4096)
+        if value not in SIZE_PRESETS:
+            raise InvalidFieldError(
+                "image_size", "choice", f"Input should be one of {', '.join(SIZE_PRESETS)} or an object"
+            )
+        return SIZE_PRESETS[value]
+    inner = fields.nested("image_size")
+    width, height = inner.integer("width", 512, 64, 4096), inner.integer("height", 512, 64, 4096)
     return width or 512, height or 512
 
 
-def _video_size(body: Fields) -> tuple[int, int]:
+def _video_size(fields: RequestFields) -> tuple[int, int]:
     """resolution and aspect_ratio, or image_size where a model takes it."""
-    if "image_size" in body:
-        return _image_size(body)
-    lines = LINES[body.choice("resolution", "480p", *LINES)]
-    across, down = RATIOS[body.choice("aspect_ratio", "16:9", *RATIOS)]
-    if across >= down:
-        return round(lines * across / down / 2) * 2, lines
-    return lines, round(lines * down / across / 2) * 2
+    if "image_size" in fields:
+        return _image_size(fields)
+    lines = RESOLUTION_LINES[fields.choice("resolution", "480p", *RESOLUTION_LINES)]
+    ratio_width, ratio_height = RATIOS[fields.choice("aspect_ratio", "16:9", *RATIOS)]
+    if ratio_width >= ratio_height:
+        return round(lines * ratio_width / ratio_height / 2) * 2, lines
+    return lines, round(lines * ratio_height / ratio_width / 2) * 2
 
 
-def _number(text: str) -> float | str:
+def _parse_number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
         return text
 
 
-def _logs(job: Job) -> list[dict[str, str]]:
+def _log_entries(job: SandboxJob) -> list[dict[str, str]]:
     """A line for every step done."""
-    started = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=max(0.0, job.age - job.queue))
+    started = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=max(0.0, job.age - job.queue_seconds))
     lines: list[dict[str, str]] = []
-    for step in range(0, int(job.fraction * STEPS) + 1, 2):
-        at = started + datetime.timedelta(seconds=job.run * step / STEPS)
-        text = f" {step * 100 // STEPS}%|{'#' * (step // 2):<10}| {step}/{STEPS}"
-        lines.append({"message": text, "level": "INFO", "source": "USER", "timestamp": at.isoformat()})
+    for step in range(0, int(job.fraction * INFERENCE_STEPS) + 1, 2):
+        timestamp = started + datetime.timedelta(seconds=job.run_seconds * step / INFERENCE_STEPS)
+        text = f" {step * 100 // INFERENCE_STEPS}%|{'#' * (step // 2):<10}| {step}/{INFERENCE_STEPS}"
+        lines.append({"message": text, "level": "INFO", "source": "USER", "timestamp": timestamp.isoformat()})
     return lines

@@ -16,13 +16,13 @@ from PIL import Image
 from . import pictures, scene
 from .service import NoEncoderError
 
-MOST_FRAMES = 96  # a longer film shows fewer frames a second instead
-WIDER = 1.35  # how much wider than the picture the moving layers are drawn
-LIGHT = (255, 244, 214)
-ZOOM = 0.14  # how far a film that starts from a picture moves into it
+MAX_FRAMES = 96  # a longer film shows fewer frames a second instead
+LAYER_WIDTH_FACTOR = 1.35  # how much wider than the picture the moving layers are drawn
+LIGHT_COLOR = (255, 244, 214)
+ZOOM_FACTOR = 0.14  # how far a film that starts from a picture moves into it
 
 
-def film(
+def render_video(
     prompt: str,
     seed: int,
     width: int,
@@ -31,74 +31,80 @@ def film(
     seconds: float,
     fps: int,
     source: bytes | None = None,
-    black: bool = False,
+    is_blacked_out: bool = False,
 ) -> bytes:
     """An mp4 of about that many seconds, in even numbers of pixels. NoEncoderError tells what to install."""
     width, height = max(16, width // 2 * 2), max(16, height // 2 * 2)
-    count = max(2, min(MOST_FRAMES, round(seconds * fps)))
-    rate = max(1, round(count / max(seconds, 0.1)))
-    if black:
-        frames: Iterator[Image.Image] = (Image.new("RGB", (width, height)) for _ in range(count))
+    frame_count = max(2, min(MAX_FRAMES, round(seconds * fps)))
+    frame_rate = max(1, round(frame_count / max(seconds, 0.1)))
+    if is_blacked_out:
+        frames: Iterator[Image.Image] = (Image.new("RGB", (width, height)) for _ in range(frame_count))
     elif source is not None:
-        frames = _into(source, prompt, seed, width, height, count)
+        frames = _zooming_frames(source, prompt, seed, width, height, frame_count)
     else:
-        frames = _drifting(prompt, seed, width, height, count)
-    return _encoded(frames, width, height, rate, captioned=not black, prompt=prompt)
+        frames = _drifting_frames(prompt, seed, width, height, frame_count)
+    return _encode(frames, width, height, frame_rate, with_caption=not is_blacked_out, prompt=prompt)
 
 
-def _drifting(prompt: str, seed: int, width: int, height: int, count: int) -> Iterator[Image.Image]:
+def _drifting_frames(prompt: str, seed: int, width: int, height: int, frame_count: int) -> Iterator[Image.Image]:
     """The scene with its sun rising, its clouds and hills passing by."""
-    view = scene.compose(prompt, seed, width, height, wide=WIDER)
-    room = round(width * (WIDER - 1)) - 2
-    for number in range(count):
-        place = number / (count - 1)
+    view = scene.compose_scene(prompt, seed, width, height, width_factor=LAYER_WIDTH_FACTOR)
+    extra_width = round(width * (LAYER_WIDTH_FACTOR - 1)) - 2
+    for frame_index in range(frame_count):
+        progress = frame_index / (frame_count - 1)
         image = view.sky.copy()
-        scene.put_sun(image, view, rise=0.12 * place)
-        scene.put_clouds(image, view, shift=round(room * 0.5 * place))
-        scene.put_hills(image, view, shift=room * place)
+        scene.draw_sun(image, view, rise=0.12 * progress)
+        scene.draw_clouds(image, view, shift=round(extra_width * 0.5 * progress))
+        scene.draw_hills(image, view, shift=extra_width * progress)
         yield image
 
 
-def _into(source: bytes, prompt: str, seed: int, width: int, height: int, count: int) -> Iterator[Image.Image]:
+def _zooming_frames(
+    source: bytes, prompt: str, seed: int, width: int, height: int, frame_count: int
+) -> Iterator[Image.Image]:
     """A slow move into the given picture while a light passes; its first frame is the whole of it."""
-    whole = pictures.recoloured(source, prompt, seed, width, height)
-    for number in range(count):
-        near = ZOOM * number / (count - 1)
-        box = (near * width / 2, near * height / 2, width - near * width / 2, height - near * height / 2)
-        image = whole.resize((width, height), Image.Resampling.BILINEAR, box=box)
-        if number:  # a light passes from left to right
-            reach = max(width, height)
-            light = scene.glow(reach, 1.6, 0.4 * min(1.0, 4 * number / count))
-            image.paste(LIGHT, (round(width * 1.2 * number / count) - reach // 2, -reach // 3), light)
+    base_image = pictures.recolor(source, prompt, seed, width, height)
+    for frame_index in range(frame_count):
+        zoom = ZOOM_FACTOR * frame_index / (frame_count - 1)
+        box = (zoom * width / 2, zoom * height / 2, width - zoom * width / 2, height - zoom * height / 2)
+        image = base_image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        if frame_index:  # a light passes from left to right
+            light_diameter = max(width, height)
+            light = scene.glow(light_diameter, 1.6, 0.4 * min(1.0, 4 * frame_index / frame_count))
+            image.paste(
+                LIGHT_COLOR,
+                (round(width * 1.2 * frame_index / frame_count) - light_diameter // 2, -light_diameter // 3),
+                light,
+            )
         yield image
 
 
-def _encoded(
-    frames: Iterator[Image.Image], width: int, height: int, rate: int, *, captioned: bool, prompt: str
+def _encode(
+    frames: Iterator[Image.Image], width: int, height: int, frame_rate: int, *, with_caption: bool, prompt: str
 ) -> bytes:
-    av = _av()
-    out = io.BytesIO()
-    with av.open(out, "w", format="mp4") as container:
-        container.metadata["title"] = pictures.MARK
-        stream = container.add_stream(_codec(av), rate=rate)
+    av = _import_av()
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        container.metadata["title"] = pictures.WATERMARK
+        stream = container.add_stream(_codec_name(av), rate=frame_rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "27", "threads": "1"}
         for image in frames:
-            if captioned:
-                pictures.caption(image, prompt)
+            if with_caption:
+                pictures.draw_caption(image, prompt)
             for packet in stream.encode(av.VideoFrame.from_image(image)):
                 container.mux(packet)
         for packet in stream.encode(None):
             container.mux(packet)
-    return out.getvalue()
+    return buffer.getvalue()
 
 
-def _codec(av: Any) -> str:
+def _codec_name(av: Any) -> str:
     """H.264 where this build has it, else MPEG-4 part 2, which plays nearly everywhere too."""
     return next((name for name in ("libx264", "h264") if name in av.codecs_available), "mpeg4")
 
 
-def _av() -> Any:
+def _import_av() -> Any:
     try:
         import av
     except ImportError as error:

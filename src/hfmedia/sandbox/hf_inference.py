@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .service import Answer, Call, Fields, Service, WrongError, route, told
-from .world import Ask
+from .service import (
+    SandboxResponse,
+    SandboxRequest,
+    RequestFields,
+    Service,
+    InvalidFieldError,
+    make_route,
+    json_response,
+)
+from .world import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import World
+    from .world import SandboxState
 
-WAIT = 20.0
+LOADING_SECONDS = 20.0
 
 
 class HfInference(Service):
@@ -21,70 +29,70 @@ class HfInference(Service):
 
     name = "hf-inference"
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.routes = (route("POST", r"/models/(?P<model>.+)", "submit", self.generate),)
+    def __init__(self, state: SandboxState) -> None:
+        super().__init__(state)
+        self.routes = (make_route("POST", r"/models/(?P<model>.+)", "submit", self.generate),)
 
-    def refuse(self, status: int, text: str, sort: str) -> Answer:
+    def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
         """{"error": text}, with how long a model takes to load."""
-        if sort == "loading":
-            return told({"error": text, "estimated_time": WAIT}, 503)
-        return told({"error": text}, status)
+        if error_kind == "loading":
+            return json_response({"error": text, "estimated_time": LOADING_SECONDS}, 503)
+        return json_response({"error": text}, status)
 
-    def wrong(self, error: WrongError) -> Answer:
+    def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
         """422 with a type for what cannot be read, 400 for the rest."""
-        if error.sort in ("image", "type", "range", "empty", "missing"):
-            return told({"error": f"{error.field}: {error.message}", "error_type": "ValidationError"}, 422)
-        return told({"error": error.message}, 400)
+        if error.error_kind in ("image", "type", "range", "empty", "missing"):
+            return json_response({"error": f"{error.field}: {error.message}", "error_type": "ValidationError"}, 422)
+        return json_response({"error": error.message}, 400)
 
-    def unknown(self, provider_id: str) -> Answer:
+    def unknown_model(self, provider_id: str) -> SandboxResponse:
         """A model that is not deployed."""
-        return told({"error": f"Model {provider_id} does not exist or is not supported by hf-inference"}, 404)
+        return json_response({"error": f"Model {provider_id} does not exist or is not supported by hf-inference"}, 404)
 
-    async def generate(self, call: Call) -> Answer:
+    async def generate(self, request: SandboxRequest) -> SandboxResponse:
         """The picture as bytes."""
-        offer = self.find(call.found["model"])
+        offer = self.find_offer(request.path_params["model"])
         task = offer[1].task
-        source = None
-        if _is_json(call):
-            body = call.fields()
-            inputs = body.text("inputs")
-            wish = body.inner("parameters")
+        source_image = None
+        if _is_json(request):
+            fields = request.json_fields()
+            inputs = fields.string("inputs")
+            parameters = fields.nested("parameters")
             prompt = inputs
             if task == "image-to-image":
-                source = await self.image(inputs, "inputs")
-                prompt = wish.text("prompt", "", empty=True)
+                source_image = await self.load_image(inputs, "inputs")
+                prompt = parameters.string("prompt", "", allow_empty=True)
         else:
             if task != "image-to-image":
-                raise WrongError("inputs", "type", "this model wants text")
-            wish, prompt = Fields({}), ""
-            source = await self.world.checked_image(call.body, "inputs")
-        target = wish.inner("target_size") if "target_size" in wish else wish
-        width = target.whole("width", 1024 if source is None else None, 64, 2048)
-        height = target.whole("height", 1024 if source is None else None, 64, 2048)
+                raise InvalidFieldError("inputs", "type", "this model wants text")
+            parameters, prompt = RequestFields({}), ""
+            source_image = await self.state.validate_image(request.body, "inputs")
+        size_fields = parameters.nested("target_size") if "target_size" in parameters else parameters
+        width = size_fields.integer("width", 1024 if source_image is None else None, 64, 2048)
+        height = size_fields.integer("height", 1024 if source_image is None else None, 64, 2048)
         if width is None or height is None:
-            width, height = self._like(source or b"")
-        accepted = call.headers.get("Accept", "")
-        form = "png" if "image/png" in accepted else "jpeg"
-        seed = wish.whole("seed", None, 0, 2**63 - 1)
-        ask = Ask(task, prompt, width, height, seed, form=form, source=source)
-        job = self.world.accept(self, offer, ask, call)
-        await self.world.until_done(job)
-        if job.fate == "fail":
-            return self.refuse(500, job.fate_text or "Internal Server Error", "fail")
-        if job.fate in ("moderated", "nsfw"):
-            return told({"error": "The content was flagged as unsafe.", "error_type": "ContentPolicy"}, 422)
-        medium = await self.world.shelf.fetch(job.names[0])
-        seconds = {"x-compute-type": "sandbox", "x-compute-time": f"{job.run:.3f}"}
-        return Answer(200, medium.data, medium.type, seconds)
+            width, height = self._size_like(source_image or b"")
+        accept_header = request.headers.get("Accept", "")
+        image_format = "png" if "image/png" in accept_header else "jpeg"
+        seed = parameters.integer("seed", None, 0, 2**63 - 1)
+        draw_request = DrawRequest(task, prompt, width, height, seed, format=image_format, source_image=source_image)
+        job = self.state.accept_job(self, offer, draw_request, request)
+        await self.state.wait_until_done(job)
+        if job.outcome == "fail":
+            return self.reject(500, job.outcome_text or "Internal Server Error", "fail")
+        if job.outcome in ("moderated", "nsfw"):
+            return json_response({"error": "The content was flagged as unsafe.", "error_type": "ContentPolicy"}, 422)
+        rendered = await self.state.media_cache.fetch(job.media_names[0])
+        headers = {"x-compute-type": "sandbox", "x-compute-time": f"{job.run_seconds:.3f}"}
+        return SandboxResponse(200, rendered.data, rendered.media_type, headers)
 
-    def _like(self, source: bytes) -> tuple[int, int]:
+    def _size_like(self, source: bytes) -> tuple[int, int]:
         from . import pictures
 
-        return pictures.size_of(source)
+        return pictures.image_size(source)
 
 
-def _is_json(call: Call) -> bool:
+def _is_json(request: SandboxRequest) -> bool:
     """Whether the body is JSON: by its type, or by its first letter where no type is told."""
-    said = call.headers.get("Content-Type")
-    return said.startswith("application/json") if said else call.body.lstrip()[:1] == b"{"
+    content_type = request.headers.get("Content-Type")
+    return content_type.startswith("application/json") if content_type else request.body.lstrip()[:1] == b"{"

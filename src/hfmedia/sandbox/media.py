@@ -10,85 +10,94 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from . import wire
-from .service import Answer, NoEncoderError, plain, told
-from .wire import HTML
+from .service import SandboxResponse, NoEncoderError, text_response, json_response
+from .wire import HTML_PAGE
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from .cdn import Entry
+    from .cdn import MediaEntry
     from .faults import Fault
-    from .world import World
+    from .world import SandboxState
 
-MADE = formatdate(1_735_689_600, usegmt=True)  # when all media claim to have been made
-ELSEWHERE = "http://169.254.169.254/latest/meta-data/"
+LAST_MODIFIED = formatdate(1_735_689_600, usegmt=True)  # when all media claim to have been made
+METADATA_URL = "http://169.254.169.254/latest/meta-data/"
 
 
-async def serve(world: World, request: web.Request, name: str, fault: Fault | None) -> web.StreamResponse:
+async def serve(state: SandboxState, request: web.Request, name: str, fault: Fault | None) -> web.StreamResponse:
     """One medium, or what a fault makes of it."""
-    entry = world.shelf.entries.get(name)
+    entry = state.media_cache.entries.get(name)
     if entry is None:
-        return wire.reply(told({"error": "no such file"}, 404))
-    if fault is not None and (early := _instead(world, name, fault)) is not None:
-        return wire.reply(early)
+        return wire.to_web_response(json_response({"error": "no such file"}, 404))
+    if fault is not None and (substitute := _substituted(state, name, fault)) is not None:
+        return wire.to_web_response(substitute)
     if fault is not None and fault.kind == "cdn-changed":
-        entry.changed += 1
+        entry.version += 1
     try:
-        medium = await world.shelf.fetch(name)
+        rendered = await state.media_cache.fetch(name)
     except NoEncoderError as error:
-        return wire.reply(plain(str(error), 501))
-    common = {"ETag": medium.etag, "Last-Modified": MADE, "Accept-Ranges": "bytes", "Cache-Control": "max-age=3600"}
-    whole = Answer(200, medium.data, medium.type, common)
-    if fault is None or fault.kind == "cdn-changed":
-        return wire.reply(_part(whole, request, entry))
-    return await _harmed(world, request, whole, entry, fault)
-
-
-def _instead(world: World, name: str, fault: Fault) -> Answer | None:
-    """What a fault answers without looking at the medium."""
-    to = fault.text("to", ELSEWHERE)
-    where = {"loop": world.media_url(name), "same": world.media_url(name)}.get(to, to)
-    answers = {
-        "status": plain(fault.text("text", "The sandbox was told to answer this."), fault.whole("status", 500)),
-        "server": plain("Internal Server Error", fault.whole("status", 503)),
-        "gateway": plain("Bad Gateway", fault.whole("status", 502)),
-        "expired": told({"error": "this link has expired"}, fault.whole("status", 404)),
-        "cdn-html": Answer(200, HTML, "text/html; charset=utf-8"),
-        "cdn-json-error": told({"error": "the file could not be made"}),
-        "cdn-empty": Answer(200, b"", "image/png"),
-        "cdn-redirect": Answer(302, b"", "text/plain", {"Location": where}),
+        return wire.to_web_response(text_response(str(error), 501))
+    headers = {
+        "ETag": rendered.etag,
+        "Last-Modified": LAST_MODIFIED,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "max-age=3600",
     }
-    return answers.get(fault.kind)
+    full = SandboxResponse(200, rendered.data, rendered.media_type, headers)
+    if fault is None or fault.kind == "cdn-changed":
+        return wire.to_web_response(_ranged(full, request, entry))
+    return await _corrupted(state, request, full, entry, fault)
 
 
-async def _harmed(world: World, request: web.Request, whole: Answer, entry: Entry, fault: Fault) -> web.StreamResponse:
+def _substituted(state: SandboxState, name: str, fault: Fault) -> SandboxResponse | None:
+    """What a fault answers without looking at the medium."""
+    target = fault.text("to", METADATA_URL)
+    location = {"loop": state.media_url(name), "same": state.media_url(name)}.get(target, target)
+    responses = {
+        "status": text_response(
+            fault.text("text", "The sandbox was told to answer this."), fault.integer("status", 500)
+        ),
+        "server": text_response("Internal Server Error", fault.integer("status", 503)),
+        "gateway": text_response("Bad Gateway", fault.integer("status", 502)),
+        "expired": json_response({"error": "this link has expired"}, fault.integer("status", 404)),
+        "cdn-html": SandboxResponse(200, HTML_PAGE, "text/html; charset=utf-8"),
+        "cdn-json-error": json_response({"error": "the file could not be made"}),
+        "cdn-empty": SandboxResponse(200, b"", "image/png"),
+        "cdn-redirect": SandboxResponse(302, b"", "text/plain", {"Location": location}),
+    }
+    return responses.get(fault.kind)
+
+
+async def _corrupted(
+    state: SandboxState, request: web.Request, full: SandboxResponse, entry: MediaEntry, fault: Fault
+) -> web.StreamResponse:
     """What a fault makes of the medium's bytes."""
-    at = fault.whole("at", len(whole.body) // 2)
+    offset = fault.integer("at", len(full.body) // 2)
     match fault.kind:
         case "cdn-cut" | "cdn-norange":
             entry.ignore_range = entry.ignore_range or fault.kind == "cdn-norange"
-            return await wire.cut(request, _part(whole, request, entry), at)
+            return await wire.truncated_response(request, _ranged(full, request, entry), offset)
         case "cdn-truncated":
-            return wire.reply(Answer(200, whole.body[:at], whole.type, whole.headers))
+            return wire.to_web_response(SandboxResponse(200, full.body[:offset], full.media_type, full.headers))
         case "cdn-slow":
-            return await wire.slowly(request, whole, fault.number("rate", 20_000), world)
+            return await wire.throttled_response(request, full, fault.number("rate", 20_000), state)
         case _:
-            return await wire.broken(request, _part(whole, request, entry), fault, world)
+            return await wire.faulty_response(request, _ranged(full, request, entry), fault, state)
 
 
-def _part(whole: Answer, request: web.Request, entry: Entry) -> Answer:
+def _ranged(full: SandboxResponse, request: web.Request, entry: MediaEntry) -> SandboxResponse:
     """The range asked for, when it may be had; else all of it."""
-    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", ""))
-    condition = request.headers.get("If-Range")
-    if not asked or entry.ignore_range or condition not in (None, whole.headers["ETag"], MADE):
-        return whole
-    size = len(whole.body)
-    first, last = asked[1], asked[2]
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", ""))
+    if_range = request.headers.get("If-Range")
+    if not match or entry.ignore_range or if_range not in (None, full.headers["ETag"], LAST_MODIFIED):
+        return full
+    size = len(full.body)
+    first, last = match[1], match[2]
     if not first and not last:
-        return whole
+        return full
     start = int(first) if first else max(0, size - int(last))
     end = min(size - 1, int(last)) if first and last else size - 1
     if start >= size or start > end:
-        return Answer(416, b"", "text/plain", {"Content-Range": f"bytes */{size}"})
-    headers = {**whole.headers, "Content-Range": f"bytes {start}-{end}/{size}"}
-    return Answer(206, whole.body[start : end + 1], whole.type, headers)
+        return SandboxResponse(416, b"", "text/plain", {"Content-Range": f"bytes */{size}"})
+    headers = {**full.headers, "Content-Range": f"bytes {start}-{end}/{size}"}
+    return SandboxResponse(206, full.body[start : end + 1], full.media_type, headers)

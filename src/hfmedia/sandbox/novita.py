@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .service import Answer, Call, Service, WrongError, route, told
-from .world import Ask
+from .service import SandboxResponse, SandboxRequest, Service, InvalidFieldError, make_route, json_response
+from .world import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import Job, World
+    from .world import SandboxJob, SandboxState
 
-STATES = {"queued": "QUEUED", "running": "PROCESSING", "done": "SUCCEED", "failed": "FAILED", "cancelled": "FAILED"}
-REASONS = {
+TASK_STATUSES = {
+    "queued": "QUEUED",
+    "running": "PROCESSING",
+    "done": "SUCCEED",
+    "failed": "FAILED",
+    "cancelled": "FAILED",
+}
+ERROR_REASONS = {
     "credential": (403, "INVALID_API_KEY"),
     "forbidden": (403, "API_NOT_ALLOWED"),
     "credit": (400, "BILLING_BALANCE_NOT_ENOUGH"),
@@ -37,69 +43,73 @@ class Novita(Service):
     hosts = ("api.novita.ai",)
     status_path = ("task", "status")
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
+    def __init__(self, state: SandboxState) -> None:
+        super().__init__(state)
         self.routes = (
-            route("POST", r"/v3/hf/(?P<model>.+)", "submit", self.at_once),
-            route("POST", r"/v3/async/(?P<model>.+)", "submit", self.task),
-            route("GET", r"/v3/async/task-result", "poll", self.result),
+            make_route("POST", r"/v3/hf/(?P<model>.+)", "submit", self.run_sync),
+            make_route("POST", r"/v3/async/(?P<model>.+)", "submit", self.create_task),
+            make_route("GET", r"/v3/async/task-result", "poll", self.task_result),
         )
 
-    def refuse(self, status: int, text: str, sort: str) -> Answer:
+    def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
         """{code, reason, message, metadata}; a status of one's own stays, unless the trouble has its own."""
-        own, reason = REASONS.get(sort, (status, "INTERNAL_ERROR"))
-        told_status = own if sort in ("credential", "credit", "moderated") else status
-        return told({"code": told_status, "reason": reason, "message": text, "metadata": {}}, told_status)
+        own_status, reason = ERROR_REASONS.get(error_kind, (status, "INTERNAL_ERROR"))
+        sent_status = own_status if error_kind in ("credential", "credit", "moderated") else status
+        return json_response({"code": sent_status, "reason": reason, "message": text, "metadata": {}}, sent_status)
 
-    async def accept(self, call: Call) -> Job:
+    async def accept_job(self, request: SandboxRequest) -> SandboxJob:
         """Check and take on."""
-        offer = self.find(call.found["model"])
-        body = call.fields()
-        prompt = body.text("prompt")
-        width = body.whole("width", 832, 256, 1920) or 832
-        height = body.whole("height", 480, 256, 1920) or 480
-        frames = body.whole("num_frames", 33, 9, 241) or 33
-        body.whole("steps", 20, 1, 60)
-        seed = body.whole("seed", None, -1, 2**63 - 1)
+        offer = self.find_offer(request.path_params["model"])
+        fields = request.json_fields()
+        prompt = fields.string("prompt")
+        width = fields.integer("width", 832, 256, 1920) or 832
+        height = fields.integer("height", 480, 256, 1920) or 480
+        frames = fields.integer("num_frames", 33, 9, 241) or 33
+        fields.integer("steps", 20, 1, 60)
+        seed = fields.integer("seed", None, -1, 2**63 - 1)
         seed = None if seed == -1 else seed
-        return self.world.accept(self, offer, Ask(offer[1].task, prompt, width, height, seed, frames / 16), call)
+        return self.state.accept_job(
+            self, offer, DrawRequest(offer[1].task, prompt, width, height, seed, frames / 16), request
+        )
 
-    async def at_once(self, call: Call) -> Answer:
+    async def run_sync(self, request: SandboxRequest) -> SandboxResponse:
         """The address that answers when the video is there."""
-        job = await self.accept(call)
-        await self.world.until_done(job)
-        if job.fate in ("moderated", "nsfw"):
-            return self.refuse(400, "The prompt is not allowed.", "moderated")
-        if job.fate == "fail":
-            return self.refuse(500, job.fate_text or "The task failed.", "fail")
-        return told({"video": {"video_url": self.world.urls(job)[0], "video_url_ttl": "3600", "video_type": "mp4"}})
+        job = await self.accept_job(request)
+        await self.state.wait_until_done(job)
+        if job.outcome in ("moderated", "nsfw"):
+            return self.reject(400, "The prompt is not allowed.", "moderated")
+        if job.outcome == "fail":
+            return self.reject(500, job.outcome_text or "The task failed.", "fail")
+        return json_response(
+            {"video": {"video_url": self.state.media_urls(job)[0], "video_url_ttl": "3600", "video_type": "mp4"}}
+        )
 
-    async def task(self, call: Call) -> Answer:
+    async def create_task(self, request: SandboxRequest) -> SandboxResponse:
         """The address that answers with a task."""
-        return told({"task_id": (await self.accept(call)).id})
+        return json_response({"task_id": (await self.accept_job(request)).id})
 
-    async def result(self, call: Call) -> Answer:
+    async def task_result(self, request: SandboxRequest) -> SandboxResponse:
         """A task as it stands."""
-        task_id = call.query.get("task_id")
+        task_id = request.query.get("task_id")
         if not task_id:
-            raise WrongError("task_id", "missing", "task_id is required")
+            raise InvalidFieldError("task_id", "missing", "task_id is required")
         job = self.job(task_id)
-        state = "FAILED" if job.fate == "nsfw" and job.state == "done" else STATES[job.state]
-        reasons = {"moderated": "ILLEGAL_PROMPT", "nsfw": "ILLEGAL_PROMPT", "fail": job.fate_text or "TASK_FAILED"}
-        said: dict[str, Any] = {
+        task_status = "FAILED" if job.outcome == "nsfw" and job.state == "done" else TASK_STATUSES[job.state]
+        reasons = {"moderated": "ILLEGAL_PROMPT", "nsfw": "ILLEGAL_PROMPT", "fail": job.outcome_text or "TASK_FAILED"}
+        payload: dict[str, Any] = {
             "task": {
                 "task_id": job.id,
-                "status": f"TASK_STATUS_{state}",
-                "reason": reasons.get(job.fate or "", "") if state == "FAILED" else "",
+                "status": f"TASK_STATUS_{task_status}",
+                "reason": reasons.get(job.outcome or "", "") if task_status == "FAILED" else "",
                 "task_type": "WAN_TXT_TO_VIDEO",
-                "eta": round(job.left),
+                "eta": round(job.remaining),
                 "progress_percent": round(job.fraction * 100),
             },
             "extra": {"seed": str(job.seed)},
             "images": [],
             "videos": [],
         }
-        if state == "SUCCEED":
-            url = self.world.urls(job)[0]
-            said["videos"] = [{"video_url": url, "video_url_ttl": "3600", "video_type": "mp4"}]
-        return told(said)
+        if task_status == "SUCCEED":
+            url = self.state.media_urls(job)[0]
+            payload["videos"] = [{"video_url": url, "video_url_ttl": "3600", "video_type": "mp4"}]
+        return json_response(payload)

@@ -9,13 +9,13 @@ import base64
 import time
 from typing import TYPE_CHECKING, Any
 
-from .service import Answer, Call, Service, WrongError, route, told
-from .world import Ask
+from .service import SandboxResponse, SandboxRequest, Service, InvalidFieldError, make_route, json_response
+from .world import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import Job, World
+    from .world import SandboxJob, SandboxState
 
-TYPES = {
+ERROR_TYPES = {
     401: "authentication_error",
     402: "insufficient_quota",
     403: "permission_error",
@@ -25,11 +25,11 @@ TYPES = {
 
 
 def openai_error(
-    status: int, text: str, param: str | None = None, code: str | None = None, sort: str | None = None
-) -> Answer:
+    status: int, text: str, param: str | None = None, code: str | None = None, error_type: str | None = None
+) -> SandboxResponse:
     """The error object of the dialect."""
-    kind = sort or TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return told({"error": {"message": text, "type": kind, "param": param, "code": code}}, status)
+    resolved_type = error_type or ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return json_response({"error": {"message": text, "type": resolved_type, "param": param, "code": code}}, status)
 
 
 class OpenAIImages(Service):
@@ -40,46 +40,46 @@ class OpenAIImages(Service):
     formats: tuple[str, ...] = ("url", "b64_json")
     default_size = (1024, 1024)
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.routes = (route("POST", r"/v1/images/generations", "submit", self.generate),)
+    def __init__(self, state: SandboxState) -> None:
+        super().__init__(state)
+        self.routes = (make_route("POST", r"/v1/images/generations", "submit", self.generate),)
 
-    def refuse(self, status: int, text: str, sort: str) -> Answer:
+    def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
         """The dialect's error."""
         codes = {"moderated": "content_policy_violation", "credit": "insufficient_quota", "model": "model_not_found"}
-        return openai_error(status, text, code=codes.get(sort))
+        return openai_error(status, text, code=codes.get(error_kind))
 
-    def wrong(self, error: WrongError) -> Answer:
+    def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
         """The dialect's error, naming the parameter."""
         return openai_error(400, error.message, error.field or None)
 
-    async def accept(self, call: Call) -> tuple[Job, str]:
+    async def accept_job(self, request: SandboxRequest) -> tuple[SandboxJob, str]:
         """Check and take on; also the response format asked for."""
-        body = call.fields()
-        offer = self.find(body.text("model"))
-        prompt = body.text("prompt")
-        size = self.default_size if body.values.get("size") == "auto" else body.size("size", self.default_size)
-        count = body.whole("n", 1, 1, 10) or 1
-        given = body.choice("response_format", self.formats[0], *self.formats)
-        form = body.choice("output_format", "png", "png", "jpeg", "webp")
-        seed = body.whole("seed", None, 0, 2**63 - 1)
-        ask = Ask(offer[1].task, prompt, size[0], size[1], seed, form=form, count=count)
-        return self.world.accept(self, offer, ask, call), given
+        fields = request.json_fields()
+        offer = self.find_offer(fields.string("model"))
+        prompt = fields.string("prompt")
+        size = self.default_size if fields.values.get("size") == "auto" else fields.size("size", self.default_size)
+        count = fields.integer("n", 1, 1, 10) or 1
+        response_format = fields.choice("response_format", self.formats[0], *self.formats)
+        image_format = fields.choice("output_format", "png", "png", "jpeg", "webp")
+        seed = fields.integer("seed", None, 0, 2**63 - 1)
+        draw_request = DrawRequest(offer[1].task, prompt, size[0], size[1], seed, format=image_format, count=count)
+        return self.state.accept_job(self, offer, draw_request, request), response_format
 
-    async def generate(self, call: Call) -> Answer:
+    async def generate(self, request: SandboxRequest) -> SandboxResponse:
         """One or more pictures, by URL or in base64."""
-        job, given = await self.accept(call)
-        await self.world.until_done(job)
-        if job.fate == "fail":
-            return self.refuse(500, job.fate_text or "The generation failed.", "fail")
-        if job.fate in ("moderated", "nsfw"):
-            return self.refuse(400, "Your request was rejected by the safety system.", "moderated")
+        job, response_format = await self.accept_job(request)
+        await self.state.wait_until_done(job)
+        if job.outcome == "fail":
+            return self.reject(500, job.outcome_text or "The generation failed.", "fail")
+        if job.outcome in ("moderated", "nsfw"):
+            return self.reject(400, "Your request was rejected by the safety system.", "moderated")
         rows: list[dict[str, Any]]
-        if given == "url":
-            rows = [{"url": url} for url in self.world.urls(job)]
+        if response_format == "url":
+            rows = [{"url": url} for url in self.state.media_urls(job)]
         else:
-            rows = [{"b64_json": base64.b64encode(data).decode()} for data in await self.world.media(job)]
-        return told({"created": int(time.time()), "data": rows})
+            rows = [{"b64_json": base64.b64encode(data).decode()} for data in await self.state.media_bytes(job)]
+        return json_response({"created": int(time.time()), "data": rows})
 
 
 class Nscale(OpenAIImages):
@@ -90,10 +90,10 @@ class Nscale(OpenAIImages):
     formats = ("b64_json",)
     default_size = (512, 512)
 
-    def refuse(self, status: int, text: str, sort: str) -> Answer:
+    def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
         """Without credit: 429."""
-        if sort == "credit":
+        if error_kind == "credit":
             return openai_error(
-                429, f"Insufficient credit. {text}", code="insufficient_credit", sort="insufficient_quota"
+                429, f"Insufficient credit. {text}", code="insufficient_credit", error_type="insufficient_quota"
             )
-        return super().refuse(status, text, sort)
+        return super().reject(status, text, error_kind)

@@ -10,29 +10,29 @@ import re
 
 import msgspec
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 class Palette(msgspec.Struct, frozen=True):
     """The colours of a scene: sky from top to horizon, hills from far to near, sun, and the subject."""
 
-    sky: tuple[Colour, Colour, Colour]
-    far: Colour
-    near: Colour
-    sun: Colour
-    subject: Colour
+    sky: tuple[Color, Color, Color]
+    far: Color
+    near: Color
+    sun: Color
+    subject: Color
     night: bool = False
     water: bool = False
     snow: bool = False
 
 
-def _rgb(text: str) -> tuple[Colour, ...]:
+def _rgb(text: str) -> tuple[Color, ...]:
     """Colours written as hex words."""
     return tuple((int(word[0:2], 16), int(word[2:4], 16), int(word[4:6], 16)) for word in text.split())
 
 
-def _palette(colours: str, *, night: bool = False, water: bool = False, snow: bool = False) -> Palette:
-    top, middle, horizon, far, near, sun, subject = _rgb(colours)
+def _palette(colors: str, *, night: bool = False, water: bool = False, snow: bool = False) -> Palette:
+    top, middle, horizon, far, near, sun, subject = _rgb(colors)
     return Palette((top, middle, horizon), far, near, sun, subject, night, water, snow)
 
 
@@ -53,7 +53,7 @@ PALETTES: dict[str, Palette] = {
     "storm": _palette("28323d 667582 c5c9c4 75838c 1d262c f2f2ea 141b20"),
 }
 
-WORDS: dict[str, str] = {
+PALETTE_WORDS: dict[str, str] = {
     "ember": "red fox fire autumn fall sunset ember lava volcano dragon phoenix orange maple rust",
     "dawn": "dawn sunrise morning mist fog balloon soft pastel calm dream",
     "forest": "forest tree trees jungle green wood woods moss fern bamboo deer bear frog emerald",
@@ -69,10 +69,10 @@ WORDS: dict[str, str] = {
     "gold": "gold golden yellow wheat honey bee sun harvest amber retriever",
     "storm": "storm rain thunder grey gray tornado castle ruins stone gloomy knight",
 }
-BY_WORD = {word: name for name, words in WORDS.items() for word in words.split()}
-SWITCHES = {"night": "night", "midnight": "night", "snow": "snow", "snowy": "snow", "winter": "snow"}
+PALETTE_BY_WORD = {word: name for name, words in PALETTE_WORDS.items() for word in words.split()}
+MODIFIER_WORDS = {"night": "night", "midnight": "night", "snow": "snow", "snowy": "snow", "winter": "snow"}
 
-SUBJECTS: dict[str, str] = {
+SUBJECT_WORDS: dict[str, str] = {
     "fox": "fox wolf dog corgi coyote",
     "cat": "cat kitten cats lion tiger rabbit",
     "boat": "boat ship sail sailing yacht",
@@ -85,41 +85,46 @@ SUBJECTS: dict[str, str] = {
     "castle": "castle tower knight wizard fortress",
     "robot": "robot android mech",
 }
-ANYWHERE = frozenset({"fox", "cat", "whale", "house", "balloon", "castle", "robot"})  # other words choose the land
-COLOURS: dict[str, Colour] = {"fox": (216, 87, 42), "whale": (38, 66, 92)}  # whatever the landscape is
-SUBJECT_BY_WORD = {word: name for name, words in SUBJECTS.items() for word in words.split()}
+LANDSCAPE_NEUTRAL_SUBJECTS = frozenset(
+    {"fox", "cat", "whale", "house", "balloon", "castle", "robot"}
+)  # other words choose the land
+SUBJECT_COLORS: dict[str, Color] = {"fox": (216, 87, 42), "whale": (38, 66, 92)}  # whatever the landscape is
+SUBJECT_BY_WORD = {word: name for name, words in SUBJECT_WORDS.items() for word in words.split()}
 
 
-def words_of(prompt: str) -> list[str]:
+def prompt_words(prompt: str) -> list[str]:
     """The prompt's words, small letters."""
     return re.findall(r"[a-z]+", prompt.lower())
 
 
-def choose(prompt: str, chance: random.Random) -> Palette:
+def choose_palette(prompt: str, rng: random.Random) -> Palette:
     """The palette for a prompt."""
-    words = words_of(prompt)
-    known = [word for word in words if word in BY_WORD]
-    names = [BY_WORD[word] for word in known if SUBJECT_BY_WORD.get(word) not in ANYWHERE] or [
-        BY_WORD[word] for word in known
-    ]
-    chosen = PALETTES[names[0] if names else chance.choice(sorted(PALETTES))]
-    own = COLOURS.get(subject_of(prompt) or "")
-    if own is not None:
-        chosen = msgspec.structs.replace(chosen, subject=own)
+    words = prompt_words(prompt)
+    known_words = [word for word in words if word in PALETTE_BY_WORD]
+    names = [
+        PALETTE_BY_WORD[word] for word in known_words if SUBJECT_BY_WORD.get(word) not in LANDSCAPE_NEUTRAL_SUBJECTS
+    ] or [PALETTE_BY_WORD[word] for word in known_words]
+    chosen = PALETTES[names[0] if names else rng.choice(sorted(PALETTES))]
+    subject_color = SUBJECT_COLORS.get(subject_of(prompt) or "")
+    if subject_color is not None:
+        chosen = msgspec.structs.replace(chosen, subject=subject_color)
     for word in words:
-        switch = SWITCHES.get(word)
-        if switch == "snow" and not chosen.snow:
+        modifier = MODIFIER_WORDS.get(word)
+        if modifier == "snow" and not chosen.snow:
             cold = PALETTES["snow"]
             chosen = msgspec.structs.replace(
-                chosen, far=mix(chosen.far, cold.far, 0.7), near=mix(chosen.near, cold.near, 0.86), snow=True
+                chosen,
+                far=mix_colors(chosen.far, cold.far, 0.7),
+                near=mix_colors(chosen.near, cold.near, 0.86),
+                snow=True,
             )
-        if switch == "night" and not chosen.night:
+        if modifier == "night" and not chosen.night:
             dark = PALETTES["night"]
             chosen = msgspec.structs.replace(
                 chosen,
-                sky=(*dark.sky[:2], mix(dark.sky[2], chosen.sky[2], 0.35)),
-                far=mix(chosen.far, dark.far, 0.65),
-                near=mix(chosen.near, dark.near, 0.7),
+                sky=(*dark.sky[:2], mix_colors(dark.sky[2], chosen.sky[2], 0.35)),
+                far=mix_colors(chosen.far, dark.far, 0.65),
+                near=mix_colors(chosen.near, dark.near, 0.7),
                 sun=dark.sun,
                 night=True,
             )
@@ -128,10 +133,10 @@ def choose(prompt: str, chance: random.Random) -> Palette:
 
 def subject_of(prompt: str) -> str | None:
     """The silhouette that a prompt names, if any."""
-    return next((SUBJECT_BY_WORD[word] for word in words_of(prompt) if word in SUBJECT_BY_WORD), None)
+    return next((SUBJECT_BY_WORD[word] for word in prompt_words(prompt) if word in SUBJECT_BY_WORD), None)
 
 
-def mix(one: Colour, other: Colour, share: float) -> Colour:
+def mix_colors(first: Color, second: Color, ratio: float) -> Color:
     """Between two colours; share 0 is the first, 1 the other."""
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    red, green, blue = (round(a + (b - a) * ratio) for a, b in zip(first, second, strict=True))
     return red, green, blue

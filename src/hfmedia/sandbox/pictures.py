@@ -16,154 +16,156 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps, PngImagePlu
 
 from . import palettes, scene
 
-MARK = "hfmedia sandbox · simulated"
-LARGEST = 1_600_000  # pixels drawn; larger pictures are enlarged from there
+WATERMARK = "hfmedia sandbox · simulated"
+MAX_DRAWN_PIXELS = 1_600_000  # pixels drawn; larger pictures are enlarged from there
 
 
-class NotAPictureError(ValueError):
+class InvalidImageError(ValueError):
     """The bytes are no picture that can be read."""
 
 
-def picture(
+def render_image(
     prompt: str,
     seed: int,
     width: int,
     height: int,
     *,
-    form: str = "jpeg",
+    image_format: str = "jpeg",
     source: bytes | None = None,
-    black: bool = False,
+    is_blacked_out: bool = False,
 ) -> bytes:
     """A picture as PNG, JPEG or WebP bytes. With a source it is that picture, recoloured; black is a flagged one."""
-    if black:
+    if is_blacked_out:
         image = Image.new("RGB", (width, height))
     elif source is not None:
-        image = recoloured(source, prompt, seed, width, height)
+        image = recolor(source, prompt, seed, width, height)
     else:
-        image = landscape(prompt, seed, width, height)
-    if not black:
-        caption(image, prompt)
-    return encoded(image, form, prompt, seed)
+        image = draw_landscape(prompt, seed, width, height)
+    if not is_blacked_out:
+        draw_caption(image, prompt)
+    return encode_image(image, image_format, prompt, seed)
 
 
-def landscape(prompt: str, seed: int, width: int, height: int) -> Image.Image:
+def draw_landscape(prompt: str, seed: int, width: int, height: int) -> Image.Image:
     """The landscape of a prompt and seed, without caption."""
-    scale = min(1.0, (LARGEST / (width * height)) ** 0.5)
-    small = (max(8, round(width * scale)), max(8, round(height * scale)))
-    view = scene.compose(prompt, seed, *small)
-    chance = random.Random(f"{seed}/details/{prompt}")  # pictures, not secrets
+    scale = min(1.0, (MAX_DRAWN_PIXELS / (width * height)) ** 0.5)
+    drawn_size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    view = scene.compose_scene(prompt, seed, *drawn_size)
+    rng = random.Random(f"{seed}/details/{prompt}")  # pictures, not secrets
     image = view.sky.copy()
-    scene.put_sun(image, view)
-    scene.put_clouds(image, view)
-    scene.birds(image, view, chance)
-    scene.put_hills(image, view)
+    scene.draw_sun(image, view)
+    scene.draw_clouds(image, view)
+    scene.draw_birds(image, view, rng)
+    scene.draw_hills(image, view)
     if view.palette.water:
-        scene.water(image, view, chance)
-    image = scene.grain(image, seed)
+        scene.draw_water(image, view, rng)
+    image = scene.add_grain(image, seed)
     return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def recoloured(source: bytes, prompt: str, seed: int, width: int, height: int) -> Image.Image:
+def recolor(source: bytes, prompt: str, seed: int, width: int, height: int) -> Image.Image:
     """The source picture, fitted to the size and tinted with the prompt's palette."""
-    chance = random.Random(f"{prompt}\x00{seed}")  # pictures, not secrets
-    palette = palettes.choose(prompt, chance)
+    rng = random.Random(f"{prompt}\x00{seed}")  # pictures, not secrets
+    palette = palettes.choose_palette(prompt, rng)
     with Image.open(io.BytesIO(source)) as opened:
         fitted = ImageOps.fit(opened.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
-    dark = palettes.mix(palette.near, (6, 6, 16), 0.45)
+    dark = palettes.mix_colors(palette.near, (6, 6, 16), 0.45)
     tinted = ImageOps.colorize(
         ImageOps.autocontrast(fitted.convert("L"), cutoff=1),
         dark,
-        palettes.mix(palette.sky[2], (255, 255, 255), 0.2),
-        mid=palettes.mix(palette.sky[1], palette.far, 0.5),
+        palettes.mix_colors(palette.sky[2], (255, 255, 255), 0.2),
+        mid=palettes.mix_colors(palette.sky[1], palette.far, 0.5),
     )
     mixed = Image.blend(fitted, tinted, 0.72)
-    return scene.grain(ImageEnhance.Contrast(mixed).enhance(1.05), seed)
+    return scene.add_grain(ImageEnhance.Contrast(mixed).enhance(1.05), seed)
 
 
 @lru_cache(maxsize=16)
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font in a size."""
     return ImageFont.load_default(size)
 
 
-def shown(prompt: str, limit: int) -> str:
+def caption_text(prompt: str, limit: int) -> str:
     """The prompt in one line, with only the letters that the font has, shortened."""
-    words = " ".join(prompt.split())
-    clean = "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "·" for letter in words)
+    one_line = " ".join(prompt.split())
+    clean = "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "·" for letter in one_line)
     return clean if len(clean) <= limit else clean[: max(1, limit - 1)].rstrip() + "…"
 
 
-def caption(image: Image.Image, prompt: str) -> None:
+def draw_caption(image: Image.Image, prompt: str) -> None:
     """Write the mark, and above it the shortened prompt, like a subtitle: whole in a wide picture's middle square."""
     width, height = image.size
     if width < 96 or height < 64:
-        _corner(image)
+        _draw_corner_mark(image)
         return
-    small = font(max(9, round(min(width, height) * 0.019)))
-    large = font(max(10, round(min(width, height) * 0.028)))
+    small = load_font(max(9, round(min(width, height) * 0.019)))
+    large = load_font(max(10, round(min(width, height) * 0.028)))
     margin = max(4, round(min(width, height) * 0.022))
-    pen = ImageDraw.Draw(image, "RGBA")
-    text = shown(prompt, 90)
-    room = min(width, height) - 5 * margin
-    while len(text) > 4 and pen.textlength(text, font=large) > room:
-        text = shown(text[:-2], len(text) - 3).rstrip("…") + "…"
-    tall, low = large.getbbox("Åg")[3], small.getbbox("Åg")[3]
-    wide = max(pen.textlength(text, font=large), pen.textlength(MARK, font=small))
-    middle, top = width / 2, height - 2.5 * margin - tall - low
-    area = (middle - wide / 2 - margin, top, middle + wide / 2 + margin, height - margin)
-    pen.rounded_rectangle(area, radius=margin, fill=(10, 12, 20, 118))
-    pen.text((middle, top + margin * 0.55), text, font=large, anchor="ma", fill=(255, 255, 255, 240))
-    pen.text((middle, top + margin * 0.95 + tall), MARK, font=small, anchor="ma", fill=(255, 255, 255, 170))
+    draw = ImageDraw.Draw(image, "RGBA")
+    text = caption_text(prompt, 90)
+    max_width = min(width, height) - 5 * margin
+    while len(text) > 4 and draw.textlength(text, font=large) > max_width:
+        text = caption_text(text[:-2], len(text) - 3).rstrip("…") + "…"
+    prompt_height, mark_height = large.getbbox("Åg")[3], small.getbbox("Åg")[3]
+    box_width = max(draw.textlength(text, font=large), draw.textlength(WATERMARK, font=small))
+    center_x, top = width / 2, height - 2.5 * margin - prompt_height - mark_height
+    area = (center_x - box_width / 2 - margin, top, center_x + box_width / 2 + margin, height - margin)
+    draw.rounded_rectangle(area, radius=margin, fill=(10, 12, 20, 118))
+    draw.text((center_x, top + margin * 0.55), text, font=large, anchor="ma", fill=(255, 255, 255, 240))
+    draw.text(
+        (center_x, top + margin * 0.95 + prompt_height), WATERMARK, font=small, anchor="ma", fill=(255, 255, 255, 170)
+    )
 
 
-def _corner(image: Image.Image) -> None:
+def _draw_corner_mark(image: Image.Image) -> None:
     """A small mark for pictures too small for words: two bars in the corner."""
     width, height = image.size
-    pen = ImageDraw.Draw(image, "RGBA")
+    draw = ImageDraw.Draw(image, "RGBA")
     side = max(1, min(width, height) // 8)
-    pen.rectangle((0, height - side, side, height), fill=(255, 255, 255, 200))
-    pen.rectangle((side, height - side, 2 * side, height), fill=(0, 0, 0, 200))
+    draw.rectangle((0, height - side, side, height), fill=(255, 255, 255, 200))
+    draw.rectangle((side, height - side, 2 * side, height), fill=(0, 0, 0, 200))
 
 
-def encoded(image: Image.Image, form: str, prompt: str, seed: int) -> bytes:
+def encode_image(image: Image.Image, image_format: str, prompt: str, seed: int) -> bytes:
     """The picture as bytes, saying inside the file that it is simulated."""
-    said = f"{MARK}; seed {seed}"
-    out = io.BytesIO()
-    if form == "png":
-        facts = PngImagePlugin.PngInfo()
-        facts.add_text("Software", said)
-        facts.add_itxt("Description", prompt[:500])
-        image.save(out, "PNG", pnginfo=facts, compress_level=1)
-    elif form == "webp":
+    comment = f"{WATERMARK}; seed {seed}"
+    buffer = io.BytesIO()
+    if image_format == "png":
+        png_info = PngImagePlugin.PngInfo()
+        png_info.add_text("Software", comment)
+        png_info.add_itxt("Description", prompt[:500])
+        image.save(buffer, "PNG", pnginfo=png_info, compress_level=1)
+    elif image_format == "webp":
         exif = Image.Exif()
-        exif[0x0131] = said.replace("·", "-")  # this field is ASCII
-        image.save(out, "WEBP", quality=88, method=1, exif=exif)
+        exif[0x0131] = comment.replace("·", "-")  # this field is ASCII
+        image.save(buffer, "WEBP", quality=88, method=1, exif=exif)
     else:
-        image.save(out, "JPEG", quality=90, comment=said.encode())
-    return out.getvalue()
+        image.save(buffer, "JPEG", quality=90, comment=comment.encode())
+    return buffer.getvalue()
 
 
-def normal(raw: bytes, side: int) -> bytes:
+def normalize_image(raw: bytes, max_side: int) -> bytes:
     """Input bytes as a JPEG of at most `side` pixels. NotAPictureError where they cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(raw)) as opened:
                 if opened.width * opened.height > 80_000_000:
-                    raise NotAPictureError("too many pixels")
+                    raise InvalidImageError("too many pixels")
                 upright = ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise NotAPictureError(str(error)) from error
-    upright.thumbnail((side, side), Image.Resampling.BICUBIC)
-    out = io.BytesIO()
-    upright.save(out, "JPEG", quality=92)
-    return out.getvalue()
+        raise InvalidImageError(str(error)) from error
+    upright.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    upright.save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
 
 
-def size_of(raw: bytes) -> tuple[int, int]:
+def image_size(raw: bytes) -> tuple[int, int]:
     """Width and height of picture bytes. NotAPictureError where they cannot be read."""
     try:
         with Image.open(io.BytesIO(raw)) as opened:
             return opened.size
     except (OSError, ValueError, SyntaxError) as error:
-        raise NotAPictureError(str(error)) from error
+        raise InvalidImageError(str(error)) from error

@@ -11,15 +11,23 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .catalogue import LIGHTNING_VERSION, SDXL_VERSION
-from .service import Answer, Call, Fields, Service, WrongError, route, told
-from .world import Ask
+from .service import (
+    SandboxResponse,
+    SandboxRequest,
+    RequestFields,
+    Service,
+    InvalidFieldError,
+    make_route,
+    json_response,
+)
+from .world import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import Job, World
+    from .world import SandboxJob, SandboxState
 
-HOLD = 60.0  # seconds at most, at speed 1
-STEPS = 20
-TOP_LEVEL = ("input", "stream", "webhook", "webhook_events_filter")
+MAX_WAIT_SECONDS = 60.0  # seconds at most, at speed 1
+INFERENCE_STEPS = 20
+TOP_LEVEL_FIELDS = ("input", "stream", "webhook", "webhook_events_filter")
 RATIOS = {
     "1:1": (1024, 1024),
     "16:9": (1344, 768),
@@ -34,16 +42,16 @@ RATIOS = {
     "9:21": (640, 1536),
 }
 VIDEO_SIDES = {"480p": (832, 480), "720p": (1280, 720)}
-ONE_STRING = re.compile(r"kontext|edit|e1\.1|wan-|ltx|hunyuan|mochi|cogvideo|stable-diffusion-3\.5-medium")
+SINGLE_OUTPUT_MODELS = re.compile(r"kontext|edit|e1\.1|wan-|ltx|hunyuan|mochi|cogvideo|stable-diffusion-3\.5-medium")
 VERSIONS = {SDXL_VERSION, LIGHTNING_VERSION}
-STATES = {
+STATUSES = {
     "queued": "starting",
     "running": "processing",
     "done": "succeeded",
     "failed": "failed",
     "cancelled": "canceled",
 }
-TITLES = {
+ERROR_TITLES = {
     400: "Bad request",
     401: "Unauthenticated",
     402: "Insufficient credit",
@@ -61,172 +69,180 @@ class Replicate(Service):
     hosts = ("api.replicate.com",)
     status_path = ("status",)
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
+    def __init__(self, state: SandboxState) -> None:
+        super().__init__(state)
         self.routes = (
-            route("POST", r"/v1/models/(?P<model>[^/]+/[^/]+)/predictions", "submit", self.by_name),
-            route("POST", r"/v1/predictions", "submit", self.by_version),
-            route("GET", r"/v1/predictions/(?P<id>\w+)", "poll", self.get),
-            route("GET", r"/v1/predictions", "poll", self.list),
-            route("POST", r"/v1/predictions/(?P<id>\w+)/cancel", "cancel", self.cancel),
+            make_route("POST", r"/v1/models/(?P<model>[^/]+/[^/]+)/predictions", "submit", self.create_for_model),
+            make_route("POST", r"/v1/predictions", "submit", self.create_for_version),
+            make_route("GET", r"/v1/predictions/(?P<id>\w+)", "poll", self.get_prediction),
+            make_route("GET", r"/v1/predictions", "poll", self.list_predictions),
+            make_route("POST", r"/v1/predictions/(?P<id>\w+)/cancel", "cancel", self.cancel),
         )
 
-    def headers(self, call: Call) -> dict[str, str]:
+    def headers(self, request: SandboxRequest) -> dict[str, str]:
         """The limits that replicate tells on every answer."""
         return {"ratelimit-remaining": "599", "ratelimit-reset": "1"}
 
-    def refuse(self, status: int, text: str, sort: str) -> Answer:
+    def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
         """problem+json."""
-        said: dict[str, Any] = {"title": TITLES.get(status, "Server error"), "detail": text, "status": status}
-        if sort == "busy":
-            said["detail"] = f"Request was throttled. {text} Your rate limit resets in ~30s."
-        return told(said, status, media="application/problem+json")
+        payload: dict[str, Any] = {"title": ERROR_TITLES.get(status, "Server error"), "detail": text, "status": status}
+        if error_kind == "busy":
+            payload["detail"] = f"Request was throttled. {text} Your rate limit resets in ~30s."
+        return json_response(payload, status, media_type="application/problem+json")
 
-    def wrong(self, error: WrongError) -> Answer:
+    def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
         """problem+json with the invalid fields."""
-        names = {"extra": "additional_property_not_allowed", "missing": "required", "type": "invalid_type"}
-        said = {
+        error_types = {"extra": "additional_property_not_allowed", "missing": "required", "type": "invalid_type"}
+        payload = {
             "title": "Input validation failed",
             "detail": f"- {error.message}\n",
             "status": 422,
             "invalid_fields": [
-                {"type": names.get(error.sort, "invalid"), "field": error.field, "description": error.message}
+                {
+                    "type": error_types.get(error.error_kind, "invalid"),
+                    "field": error.field,
+                    "description": error.message,
+                }
             ],
         }
-        return told(said, 422, media="application/problem+json")
+        return json_response(payload, 422, media_type="application/problem+json")
 
-    def unknown(self, provider_id: str) -> Answer:
+    def unknown_model(self, provider_id: str) -> SandboxResponse:
         """A model that nobody can see."""
-        return self.refuse(404, "The requested resource could not be found.", "model")
+        return self.reject(404, "The requested resource could not be found.", "model")
 
-    def forgotten(self, job_id: str) -> Answer:
+    def unknown_job(self, job_id: str) -> SandboxResponse:
         """Predictions are removed after an hour."""
-        return self.refuse(404, "The requested resource could not be found.", "lost")
+        return self.reject(404, "The requested resource could not be found.", "lost")
 
-    async def by_name(self, call: Call) -> Answer:
+    async def create_for_model(self, request: SandboxRequest) -> SandboxResponse:
         """POST to a model that replicate keeps warm."""
-        body = call.fields()
-        body.only(*TOP_LEVEL)
-        return await self._start(call, call.found["model"], body)
+        fields = request.json_fields()
+        fields.require_only(*TOP_LEVEL_FIELDS)
+        return await self._create_prediction(request, request.path_params["model"], fields)
 
-    async def by_version(self, call: Call) -> Answer:
+    async def create_for_version(self, request: SandboxRequest) -> SandboxResponse:
         """POST with a version: a hash, or owner/name:hash."""
-        body = call.fields()
-        body.only(*TOP_LEVEL, "version")
-        version = body.text("version").rpartition(":")[2]
-        known = (name for name in self.world.served[self.name] if name.partition(":")[2] == version)
-        model = next(known, None)
+        fields = request.json_fields()
+        fields.require_only(*TOP_LEVEL_FIELDS, "version")
+        version = fields.string("version").rpartition(":")[2]
+        models = (name for name in self.state.offers[self.name] if name.partition(":")[2] == version)
+        model = next(models, None)
         if model is None:
             text = "The specified version does not exist (or perhaps you don't have permission to use it?)"
-            return self.refuse(422, text, "model")
-        return await self._start(call, model, body)
+            return self.reject(422, text, "model")
+        return await self._create_prediction(request, model, fields)
 
-    async def _start(self, call: Call, model: str, body: Fields) -> Answer:
-        offer = self.find(model)
-        given = body.inner("input")
-        if "input" not in body:
-            raise WrongError("input", "missing", "input is required")
-        job = self.world.accept(self, offer, await self._ask(given, offer[1].task), call)
-        job.notes |= {"input": given.values, "array": not ONE_STRING.search(model)}
-        _deadline(job, call.headers.get("Cancel-After", ""), self.world.speed)
-        prefer = re.search(r"wait(?:=(\d+))?", call.headers.get("Prefer", ""))
+    async def _create_prediction(self, request: SandboxRequest, model: str, fields: RequestFields) -> SandboxResponse:
+        offer = self.find_offer(model)
+        inputs = fields.nested("input")
+        if "input" not in fields:
+            raise InvalidFieldError("input", "missing", "input is required")
+        job = self.state.accept_job(self, offer, await self._draw_request(inputs, offer[1].task), request)
+        job.extra |= {"input": inputs.values, "array": not SINGLE_OUTPUT_MODELS.search(model)}
+        _schedule_cancel(job, request.headers.get("Cancel-After", ""), self.state.speed)
+        prefer = re.search(r"wait(?:=(\d+))?", request.headers.get("Prefer", ""))
         headers: dict[str, str] = {}
-        held = False
+        is_held = False
         if prefer:
-            seconds = min(HOLD, max(1.0, float(prefer[1] or HOLD)))
-            await self.world.until_done(job, seconds / self.world.speed)
+            seconds = min(MAX_WAIT_SECONDS, max(1.0, float(prefer[1] or MAX_WAIT_SECONDS)))
+            await self.state.wait_until_done(job, seconds / self.state.speed)
             headers["Preference-Applied"] = f"wait={seconds:.0f}"
-            held = job.state == "done"
+            is_held = job.state == "done"
         # A prediction that ends while it is held is told before its status is: the output is there already.
-        early = held and bool(job.notes["array"])
-        return told(self._told(job, "processing" if early else None), 201, headers)
+        is_early = is_held and bool(job.extra["array"])
+        return json_response(self._prediction(job, "processing" if is_early else None), 201, headers)
 
-    async def _ask(self, given: Fields, task: str) -> Ask:
-        video = task.endswith("video")
-        prompt = given.text("prompt", "" if task == "image-to-video" else None, empty=task == "image-to-video")
-        seed = given.whole("seed", None, 0, 2**63 - 1)
-        source = None
+    async def _draw_request(self, inputs: RequestFields, task: str) -> DrawRequest:
+        is_video = task.endswith("video")
+        prompt = inputs.string("prompt", "" if task == "image-to-video" else None, allow_empty=task == "image-to-video")
+        seed = inputs.integer("seed", None, 0, 2**63 - 1)
+        source_image = None
         if task.startswith("image"):
-            lists = [*given.texts("images"), *given.texts("input_images")]
-            value = given.text("image", "") or given.text("input_image", "") or next(iter(lists), "")
+            image_lists = [*inputs.strings("images"), *inputs.strings("input_images")]
+            value = inputs.string("image", "") or inputs.string("input_image", "") or next(iter(image_lists), "")
             if not value:
-                raise WrongError("input", "missing", "image is required")
-            source = await self.image(value, "input.image")
-        if video:
-            width, height = VIDEO_SIDES[given.choice("resolution", "480p", *VIDEO_SIDES)]
-            if given.choice("aspect_ratio", "16:9", *RATIOS) == "9:16":
+                raise InvalidFieldError("input", "missing", "image is required")
+            source_image = await self.load_image(value, "input.image")
+        if is_video:
+            width, height = VIDEO_SIDES[inputs.choice("resolution", "480p", *VIDEO_SIDES)]
+            if inputs.choice("aspect_ratio", "16:9", *RATIOS) == "9:16":
                 width, height = height, width
-            frames = given.whole("num_frames", 33, 5, 241) or 33
-            return Ask(task, prompt, width, height, seed, frames / 16, source=source)
-        width, height = RATIOS[given.choice("aspect_ratio", "1:1", *RATIOS)]
-        width = given.whole("width", width, 64, 2048) or width
-        height = given.whole("height", height, 64, 2048) or height
-        form = given.choice("output_format", "webp", "webp", "jpg", "png").replace("jpg", "jpeg")
-        count = given.whole("num_outputs", 1, 1, 4) or 1
-        return Ask(task, prompt, width, height, seed, form=form, count=count, source=source)
+            frames = inputs.integer("num_frames", 33, 5, 241) or 33
+            return DrawRequest(task, prompt, width, height, seed, frames / 16, source_image=source_image)
+        width, height = RATIOS[inputs.choice("aspect_ratio", "1:1", *RATIOS)]
+        width = inputs.integer("width", width, 64, 2048) or width
+        height = inputs.integer("height", height, 64, 2048) or height
+        image_format = inputs.choice("output_format", "webp", "webp", "jpg", "png").replace("jpg", "jpeg")
+        count = inputs.integer("num_outputs", 1, 1, 4) or 1
+        return DrawRequest(
+            task, prompt, width, height, seed, format=image_format, count=count, source_image=source_image
+        )
 
-    async def get(self, call: Call) -> Answer:
+    async def get_prediction(self, request: SandboxRequest) -> SandboxResponse:
         """A prediction as it stands."""
-        return told(self._told(self.job(call.found["id"])))
+        return json_response(self._prediction(self.job(request.path_params["id"])))
 
-    async def list(self, call: Call) -> Answer:
+    async def list_predictions(self, request: SandboxRequest) -> SandboxResponse:
         """The latest hundred predictions, newest first."""
-        mine = [job for job in self.world.jobs.values() if job.service == self.name]
-        return told({"previous": None, "next": None, "results": [self._told(job) for job in mine[:-101:-1]]})
+        jobs = [job for job in self.state.jobs.values() if job.service == self.name]
+        return json_response(
+            {"previous": None, "next": None, "results": [self._prediction(job) for job in jobs[:-101:-1]]}
+        )
 
-    async def cancel(self, call: Call) -> Answer:
+    async def cancel(self, request: SandboxRequest) -> SandboxResponse:
         """Stop a prediction."""
-        job = self.job(call.found["id"])
+        job = self.job(request.path_params["id"])
         job.cancel()
-        return told(self._told(job))
+        return json_response(self._prediction(job))
 
-    def _told(self, job: Job, status: str | None = None) -> dict[str, Any]:
-        base = f"https://api.replicate.com/v1/predictions/{job.id}"
-        urls = self.world.urls(job)
+    def _prediction(self, job: SandboxJob, status: str | None = None) -> dict[str, Any]:
+        prediction_url = f"https://api.replicate.com/v1/predictions/{job.id}"
+        urls = self.state.media_urls(job)
         name, _, version = job.provider_id.partition(":")
         created = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=job.age)
-        ended = job.state in ("done", "failed")
+        has_ended = job.state in ("done", "failed")
         errors = {
-            "fail": job.fate_text or "Prediction failed: CUDA out of memory",
+            "fail": job.outcome_text or "Prediction failed: CUDA out of memory",
             "moderated": "NSFW content detected. Try running it again, or try a different prompt.",
         }
-        failed = job.state == "failed"
-        state = "aborted" if job.cancelled and job.notes.get("aborted") else STATES[job.state]
-        if job.fate == "nsfw" and job.state == "done":
-            failed, status, errors["nsfw"] = True, None, errors["moderated"]
+        has_failed = job.state == "failed"
+        state = "aborted" if job.is_cancelled and job.extra.get("aborted") else STATUSES[job.state]
+        if job.outcome == "nsfw" and job.state == "done":
+            has_failed, status, errors["nsfw"] = True, None, errors["moderated"]
         return {
             "id": job.id,
             "model": name,
             "version": version or "hidden",
-            "input": job.notes["input"],
-            "logs": _logs(job),
-            "output": None if failed or job.state != "done" else (urls if job.notes["array"] else urls[0]),
+            "input": job.extra["input"],
+            "logs": _log_text(job),
+            "output": None if has_failed or job.state != "done" else (urls if job.extra["array"] else urls[0]),
             "data_removed": False,
-            "error": errors.get(job.fate or "") if failed else None,
-            "status": "failed" if failed else status or state,
+            "error": errors.get(job.outcome or "") if has_failed else None,
+            "status": "failed" if has_failed else status or state,
             "created_at": created.isoformat().replace("+00:00", "Z"),
-            **({"metrics": {"predict_time": round(job.run, 4)}} if ended else {}),
-            "urls": {"get": base, "cancel": f"{base}/cancel"},
+            **({"metrics": {"predict_time": round(job.run_seconds, 4)}} if has_ended else {}),
+            "urls": {"get": prediction_url, "cancel": f"{prediction_url}/cancel"},
         }
 
 
-def _deadline(job: Job, text: str, speed: float) -> None:
+def _schedule_cancel(job: SandboxJob, text: str, speed: float) -> None:
     """`Cancel-After: 90s`, `5m`, `1m30s`: the job is stopped then; aborted, where it had not begun."""
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
-    if not found or not text.strip():
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    if not match or not text.strip():
         return
-    hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    wait = (hours * 3600 + minutes * 60 + seconds) / speed
-    job.notes["aborted"] = wait < job.queue
-    asyncio.get_running_loop().call_later(wait, job.cancel)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    delay = (hours * 3600 + minutes * 60 + seconds) / speed
+    job.extra["aborted"] = delay < job.queue_seconds
+    asyncio.get_running_loop().call_later(delay, job.cancel)
 
 
-def _logs(job: Job) -> str:
+def _log_text(job: SandboxJob) -> str:
     """The lines that tqdm writes, one for every step done."""
     if job.state == "queued":
         return ""
     lines = [f"Using seed: {job.seed}"]
-    for step in range(int(job.fraction * STEPS) + 1):
-        share = step * 100 // STEPS
-        lines.append(f"{share:3d}%|{'#' * (share // 10):<10}| {step}/{STEPS} [00:00<00:01, 9.61it/s]")
+    for step in range(int(job.fraction * INFERENCE_STEPS) + 1):
+        percent = step * 100 // INFERENCE_STEPS
+        lines.append(f"{percent:3d}%|{'#' * (percent // 10):<10}| {step}/{INFERENCE_STEPS} [00:00<00:01, 9.61it/s]")
     return "\n".join(lines)

@@ -17,17 +17,17 @@ from urllib.parse import unquote
 import msgspec
 
 from . import faults, media, wire
-from .dispatch import Providers
+from .dispatch import ProviderRegistry
 from .faults import Fault
-from .hub import Hub
-from .service import Answer, NoEncoderError, plain, told
-from .world import Job, Seen, World
+from .hub import SimulatedHub
+from .service import SandboxResponse, NoEncoderError, text_response, json_response
+from .world import SandboxJob, RecordedRequest, SandboxState
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-LARGEST_REQUEST = 256 * 2**20
-DIRECT = {
+MAX_REQUEST_BYTES = 256 * 2**20
+DIRECT_HOSTS = {
     "https://fal.run": "fal.run",
     "https://queue.fal.run": "queue.fal.run",
     "https://api.replicate.com": "api.replicate.com",
@@ -37,7 +37,7 @@ DIRECT = {
     "https://api.wavespeed.ai": "api.wavespeed.ai",
     "https://api.z.ai": "api.z.ai",
 }
-ABOUT = """hfmedia sandbox: a simulation.
+DESCRIPTION = """hfmedia sandbox: a simulation.
 
 Nothing here is real: not the Hub, not the router, not the providers, not the pictures. Nothing is billed.
 
@@ -64,8 +64,8 @@ class Sandbox:
         self, port: int = 0, host: str = "127.0.0.1", speed: float = 1.0, faults: Iterable[str | Fault] = ()
     ) -> None:
         self._host, self._port, self._speed = host, port, speed
-        self._orders = list(faults)
-        self._world: World | None = None
+        self._fault_specs = list(faults)
+        self._sandbox_state: SandboxState | None = None
         self._runner: web.AppRunner | None = None
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -73,52 +73,52 @@ class Sandbox:
     async def __aenter__(self) -> Self:
         from aiohttp import web
 
-        world = self._world = World(self._speed)
-        self._providers, self._hub = Providers(world), Hub(world)
-        for order in [*self._orders, *_from_environment()]:
-            world.faults.add(faults.read(order) if isinstance(order, str) else order)
-        app = web.Application(client_max_size=LARGEST_REQUEST)
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        state = self._sandbox_state = SandboxState(self._speed)
+        self._providers, self._hub = ProviderRegistry(state), SimulatedHub(state)
+        for fault_spec in [*self._fault_specs, *_environment_faults()]:
+            state.faults.add(faults.parse_fault(fault_spec) if isinstance(fault_spec, str) else fault_spec)
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        app.router.add_route("*", "/{path:.*}", self._dispatch)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port, backlog=2048)
         await site.start()
         self._port = self._runner.addresses[0][1]
-        world.url = f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
+        state.url = f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._runner is None or self._world is None:
+        if self._runner is None or self._sandbox_state is None:
             return
-        self._world.closing.set()
+        self._sandbox_state.closing.set()
         await self._runner.cleanup()
-        await self._world.shelf.close()
+        await self._sandbox_state.media_cache.close()
 
     # -- what can be seen and ordered ---------------------------------------------------------------------------
 
     @property
-    def world(self) -> World:
+    def state(self) -> SandboxState:
         """The state of it all; RuntimeError before the sandbox was started."""
-        if self._world is None:
+        if self._sandbox_state is None:
             raise RuntimeError("start the sandbox first: async with Sandbox() as world")
-        return self._world
+        return self._sandbox_state
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return self.world.url
+        return self.state.url
 
     @property
     def token(self) -> str:
         """The one HF token it accepts."""
-        return self.world.token
+        return self.state.token
 
     @property
     def keys(self) -> dict[str, str]:
         """The key that each provider accepts at its own address."""
-        return dict(self.world.keys)
+        return dict(self.state.keys)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -129,28 +129,28 @@ class Sandbox:
             "HFMEDIA_ROUTER": f"{url}/router",
             "HF_TOKEN": self.token,
             "HFMEDIA_TRUSTED_HOSTS": url.removeprefix("http://"),
-            "HFMEDIA_BASE_URLS": ",".join(f"{origin}={url}/direct/{host}" for origin, host in DIRECT.items()),
+            "HFMEDIA_BASE_URLS": ",".join(f"{origin}={url}/direct/{host}" for origin, host in DIRECT_HOSTS.items()),
         }
 
     @property
-    def requests(self) -> list[Seen]:
+    def requests(self) -> list[RecordedRequest]:
         """Every request so far, in order."""
-        return self.world.requests
+        return self.state.requests
 
     @property
-    def leaks(self) -> list[Seen]:
+    def leaks(self) -> list[RecordedRequest]:
         """Every request that showed the CDN a credential."""
-        return self.world.leaks
+        return self.state.leaks
 
     @property
     def submissions(self) -> Counter[str]:
         """How many jobs each provider accepted, and would have billed."""
-        return self.world.submissions
+        return self.state.submissions
 
     @property
-    def jobs(self) -> dict[str, Job]:
+    def jobs(self) -> dict[str, SandboxJob]:
         """Its jobs by their ids at the providers."""
-        return self.world.jobs
+        return self.state.jobs
 
     def fault(
         self,
@@ -163,146 +163,156 @@ class Sandbox:
         **details: Any,
     ) -> None:
         """Orders a fault; ``faults.help_text()`` lists the kinds. ValueError when it cannot be made."""
-        self.world.faults.add(faults.order(provider, kind, times=times, after=after, step=step, **details))
+        self.state.faults.add(faults.make_fault(provider, kind, times=times, after=after, step=step, **details))
 
     def clear(self) -> None:
         """Forgets requests, counts and faults."""
-        self.world.clear()
+        self.state.clear()
 
     # -- answering --------------------------------------------------------------------------------------------------
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        first, _, rest = request.raw_path.partition("?")[0].lstrip("/").partition("/")
+        prefix, _, remainder = request.raw_path.partition("?")[0].lstrip("/").partition("/")
         try:
-            match first:
+            match prefix:
                 case "router" | "direct":
-                    return await self._provider(request, rest, body, routed=first == "router")
+                    return await self._handle_provider(request, remainder, body, routed=prefix == "router")
                 case "cdn":
-                    return await self._cdn(request, unquote(rest))
+                    return await self._handle_cdn(request, unquote(remainder))
                 case "api":
-                    return await self._api(request, body)
+                    return await self._handle_hub(request, body)
                 case _:
-                    return wire.reply(await self._desk(request, body))
+                    return wire.to_web_response(await self._handle_admin(request, body))
         except NoEncoderError as error:
-            return wire.reply(plain(str(error), 501))
-        except faults.OrderError as error:
-            return wire.reply(plain(f"hfmedia sandbox: {error}", 400))
+            return wire.to_web_response(text_response(str(error), 501))
+        except faults.FaultSpecError as error:
+            return wire.to_web_response(text_response(f"hfmedia sandbox: {error}", 400))
         except ConnectionError:  # a fault hung up, or the client did
             from aiohttp import web
 
             return web.Response(status=500)
 
-    async def _provider(self, request: web.Request, address: str, body: bytes, *, routed: bool) -> web.StreamResponse:
-        service, call = self._providers.call(
+    async def _handle_provider(
+        self, request: web.Request, address: str, body: bytes, *, routed: bool
+    ) -> web.StreamResponse:
+        service, provider_request = self._providers.resolve(
             unquote(address), request.method, request.query, request.headers, body, routed=routed
         )
         if service is None:
-            self._see(request, body, None, "other")
-            return wire.reply(plain(f"Cannot {request.method} /{address}", 404))
-        route, call = self._providers.route(service, call)
+            self._record_request(request, body, None, "other")
+            return wire.to_web_response(text_response(f"Cannot {request.method} /{address}", 404))
+        route, provider_request = self._providers.match_route(service, provider_request)
         step = route.step if route else "other"
-        self._see(request, body, service.name, step)
-        refused = self._providers.may(service, call)
-        if refused is not None:
-            return wire.reply(refused)
-        job = self._providers.job_of(call)
-        fault = self._ordered(request, service.name, self._providers.steps(service, route, job), job)
-        now = None if fault is None or fault.later else fault
-        made = await self._providers.answer(service, route, msgspec.structs.replace(call, fault=fault))
-        if now is not None and now.kind in faults.WIRE:
-            return await wire.broken(request, made, now, self.world)
-        return wire.reply(made)
+        self._record_request(request, body, service.name, step)
+        rejection = self._providers.check_credential(service, provider_request)
+        if rejection is not None:
+            return wire.to_web_response(rejection)
+        job_id = self._providers.job_id_of(provider_request)
+        fault = self._take_fault(request, service.name, self._providers.steps_of(service, route, job_id), job_id)
+        immediate_fault = None if fault is None or fault.is_deferred else fault
+        response = await self._providers.respond(service, route, msgspec.structs.replace(provider_request, fault=fault))
+        if immediate_fault is not None and immediate_fault.kind in faults.CONNECTION_KINDS:
+            return await wire.faulty_response(request, response, immediate_fault, self.state)
+        return wire.to_web_response(response)
 
-    def _ordered(self, request: web.Request, name: str, steps: set[str], job: str | None) -> Fault | None:
+    def _take_fault(self, request: web.Request, name: str, steps: set[str], job_id: str | None) -> Fault | None:
         """The fault that strikes this request: its own header's, or the first that was ordered."""
-        text = request.headers.get("x-sandbox-fault")
-        if text is None:
-            return self.world.faults.take(name, steps, job)
-        fault = faults.read_header(text, name, steps)
+        header = request.headers.get("x-sandbox-fault")
+        if header is None:
+            return self.state.faults.take(name, steps, job_id)
+        fault = faults.parse_fault_header(header, name, steps)
         if fault.step in steps:
             return fault
-        fault.job = "new"  # for a later step of the job that this submission makes
+        fault.job_id = "new"  # for a later step of the job that this submission makes
         return fault if "submit" in steps else None
 
-    async def _cdn(self, request: web.Request, name: str) -> web.StreamResponse:
-        entry = self.world.shelf.entries.get(name)
-        self._see(request, b"", entry.provider if entry else None, "cdn")
+    async def _handle_cdn(self, request: web.Request, name: str) -> web.StreamResponse:
+        entry = self.state.media_cache.entries.get(name)
+        self._record_request(request, b"", entry.provider if entry else None, "cdn")
         if "Authorization" in request.headers:
-            self.world.leaks.append(self.world.requests[-1])
-            return wire.reply(told({"error": "media needs no credential, and this request carried one"}, 400))
-        fault = self._ordered(request, entry.provider, {"cdn"}, entry.job) if entry else None
-        return await media.serve(self.world, request, name, fault)
+            self.state.leaks.append(self.state.requests[-1])
+            return wire.to_web_response(
+                json_response({"error": "media needs no credential, and this request carried one"}, 400)
+            )
+        fault = self._take_fault(request, entry.provider, {"cdn"}, entry.job_id) if entry else None
+        return await media.serve(self.state, request, name, fault)
 
-    async def _api(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        self._see(request, body, None, "hub")
+    async def _handle_hub(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        self._record_request(request, body, None, "hub")
         path = request.raw_path.partition("?")[0]
-        made = self._hub.answer(request.method, path, list(request.query.items()), request.headers)
-        fault = self._ordered(request, "hub", {"hub"}, None)
+        response = self._hub.respond(request.method, path, list(request.query.items()), request.headers)
+        fault = self._take_fault(request, "hub", {"hub"}, None)
         if fault is None:
-            return wire.reply(made)
-        if fault.kind in faults.REFUSALS:
+            return wire.to_web_response(response)
+        if fault.kind in faults.REJECTION_KINDS:
             status = {"busy": 429, "credential": 401, "forbidden": 403, "gateway": 502}.get(fault.kind, 500)
             extra = {"Retry-After": fault.text("retry_after", "1")} if fault.kind == "busy" else {}
-            said = {"error": fault.text("text", "simulated trouble at the Hub")}
-            return wire.reply(told(said, fault.whole("status", status), extra))
-        return await wire.broken(request, made, fault, self.world)
+            payload = {"error": fault.text("text", "simulated trouble at the Hub")}
+            return wire.to_web_response(json_response(payload, fault.integer("status", status), extra))
+        return await wire.faulty_response(request, response, fault, self.state)
 
-    async def _desk(self, request: web.Request, body: bytes) -> Answer:
+    async def _handle_admin(self, request: web.Request, body: bytes) -> SandboxResponse:
         """The sandbox's own pages."""
         match request.method, PurePosixPath(request.path).as_posix():
             case "GET", "/":
-                return plain(ABOUT)
+                return text_response(DESCRIPTION)
             case "GET", "/sandbox/help":
-                return plain(faults.help_text())
+                return text_response(faults.help_text())
             case "GET", "/sandbox/state":
-                return told(self._state())
+                return json_response(self._state_json())
             case "GET", "/sandbox/faults":
-                return told(self.world.faults.orders)
+                return json_response(self.state.faults.pending)
             case "POST", "/sandbox/faults":
-                return self._order(body)
+                return self._add_fault(body)
             case "DELETE", "/sandbox/faults":
-                self.world.faults.clear()
-                return told({"ok": True})
+                self.state.faults.clear()
+                return json_response({"ok": True})
             case method, path:
-                return plain(f"Cannot {method} {path}; this is the hfmedia sandbox, see /", 404)
+                return text_response(f"Cannot {method} {path}; this is the hfmedia sandbox, see /", 404)
 
-    def _order(self, body: bytes) -> Answer:
+    def _add_fault(self, body: bytes) -> SandboxResponse:
         try:
-            given = msgspec.json.decode(body, type=dict[str, Any])
-            self.fault(given.pop("provider"), given.pop("kind"), **given)
+            fields = msgspec.json.decode(body, type=dict[str, Any])
+            self.fault(fields.pop("provider"), fields.pop("kind"), **fields)
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            return told({"error": f"no order: {error}"}, 400)
-        return told({"ok": True})
+            return json_response({"error": f"no order: {error}"}, 400)
+        return json_response({"ok": True})
 
-    def _state(self) -> dict[str, Any]:
+    def _state_json(self) -> dict[str, Any]:
         jobs = [
             {"id": job.id, "provider": job.service, "model": job.model, "state": job.state, "prompt": job.prompt}
             for job in self.jobs.values()
         ]
-        kinds = Counter(seen.kind for seen in self.requests)
+        request_counts = Counter(recorded.kind for recorded in self.requests)
         return {
             "simulation": True,
             "submissions": self.submissions,
-            "requests": kinds,
+            "requests": request_counts,
             "leaks": len(self.leaks),
             "jobs": jobs,
         }
 
-    def _see(self, request: web.Request, body: bytes, provider: str | None, kind: str) -> None:
+    def _record_request(self, request: web.Request, body: bytes, provider: str | None, kind: str) -> None:
         path, _, query = request.raw_path.partition("?")
-        self.world.see(Seen(request.method, path, query, dict(request.headers), body, provider, kind))
+        self.state.record_request(
+            RecordedRequest(request.method, path, query, dict(request.headers), body, provider, kind)
+        )
 
 
-def _from_environment() -> list[str]:
-    return [order.strip() for order in os.environ.get("HFMEDIA_SANDBOX_FAULTS", "").split(",") if order.strip()]
+def _environment_faults() -> list[str]:
+    return [
+        fault_spec.strip()
+        for fault_spec in os.environ.get("HFMEDIA_SANDBOX_FAULTS", "").split(",")
+        if fault_spec.strip()
+    ]
 
 
 async def serve_forever(
-    *, host: str = "127.0.0.1", port: int = 0, speed: float = 1.0, orders: Iterable[str] = (), ready: Any = None
+    *, host: str = "127.0.0.1", port: int = 0, speed: float = 1.0, fault_specs: Iterable[str] = (), ready: Any = None
 ) -> None:
     """Serves until it is cancelled; ``ready`` is called with the Sandbox once it listens."""
-    async with Sandbox(port=port, host=host, speed=speed, faults=orders) as sandbox:
+    async with Sandbox(port=port, host=host, speed=speed, faults=fault_specs) as sandbox:
         if ready is not None:
             ready(sandbox)
         await asyncio.Event().wait()

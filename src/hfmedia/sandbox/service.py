@@ -13,34 +13,34 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from .catalogue import Mapping as Offer
-    from .catalogue import Model
+    from .catalogue import ModelOffer as Offer
+    from .catalogue import SandboxModel
     from .faults import Fault
-    from .world import Job, World
+    from .world import SandboxJob, SandboxState
 
 
-class Answer(msgspec.Struct, frozen=True):
+class SandboxResponse(msgspec.Struct, frozen=True):
     """A reply, whole."""
 
     status: int = 200
     body: bytes = b""
-    type: str = "application/json"
+    media_type: str = "application/json"
     headers: dict[str, str] = {}
 
 
-def told(
-    value: object, status: int = 200, headers: dict[str, str] | None = None, media: str = "application/json"
-) -> Answer:
+def json_response(
+    value: object, status: int = 200, headers: dict[str, str] | None = None, media_type: str = "application/json"
+) -> SandboxResponse:
     """A JSON answer."""
-    return Answer(status, msgspec.json.encode(value), media, headers or {})
+    return SandboxResponse(status, msgspec.json.encode(value), media_type, headers or {})
 
 
-def plain(text: str, status: int = 200, media: str = "text/plain; charset=utf-8") -> Answer:
+def text_response(text: str, status: int = 200, media_type: str = "text/plain; charset=utf-8") -> SandboxResponse:
     """A text answer."""
-    return Answer(status, text.encode(), media)
+    return SandboxResponse(status, text.encode(), media_type)
 
 
-class Call(msgspec.Struct, frozen=True):
+class SandboxRequest(msgspec.Struct, frozen=True):
     """One request to a provider, its address already taken apart."""
 
     method: str
@@ -49,163 +49,173 @@ class Call(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     host: str
-    routed: bool
-    found: Mapping[str, str]
+    is_routed: bool
+    path_params: Mapping[str, str]
     fault: Fault | None = None
 
-    def fields(self) -> Fields:
+    def json_fields(self) -> RequestFields:
         """The JSON object in the body. Wrong if it is none."""
         try:
-            return Fields(msgspec.json.decode(self.body, type=dict[str, Any]))
+            return RequestFields(msgspec.json.decode(self.body, type=dict[str, Any]))
         except msgspec.DecodeError as error:
-            raise WrongError("", "json", "the body is not a JSON object") from error
+            raise InvalidFieldError("", "json", "the body is not a JSON object") from error
 
 
-class WrongError(Exception):
+class InvalidFieldError(Exception):
     """A request that the provider refuses to understand: which field, what sort of trouble, and words."""
 
-    def __init__(self, field: str, sort: str, message: str, code: str | None = None) -> None:
+    def __init__(self, field: str, error_kind: str, message: str, code: str | None = None) -> None:
         super().__init__(message)
-        self.field, self.sort, self.message, self.code = field, sort, message, code
+        self.field, self.error_kind, self.message, self.code = field, error_kind, message, code
 
 
-class RefusedError(Exception):
+class EarlyResponseError(Exception):
     """An answer given instead of the expected one."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    def __init__(self, response: SandboxResponse) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
 class NoEncoderError(RuntimeError):
     """PyAV, which writes the films, is not installed."""
 
 
-class Fields:
+class RequestFields:
     """A JSON object, read field by field; whatever has the wrong type is WrongError, never guessed."""
 
-    def __init__(self, values: dict[str, Any], place: str = "") -> None:
-        self.values, self.place = values, place
+    def __init__(self, values: dict[str, Any], path: str = "") -> None:
+        self.values, self.path = values, path
 
     def __contains__(self, name: str) -> bool:
         return self.values.get(name) is not None
 
-    def name(self, field: str) -> str:
+    def full_name(self, field: str) -> str:
         """A field's full name."""
-        return f"{self.place}.{field}" if self.place else field
+        return f"{self.path}.{field}" if self.path else field
 
-    def only(self, *names: str) -> None:
+    def require_only(self, *names: str) -> None:
         """WrongError, if there is a field of another name."""
         for field in self.values:
             if field not in names:
-                raise WrongError(self.name(field), "extra", f"Additional property {field} is not allowed")
+                raise InvalidFieldError(self.full_name(field), "extra", f"Additional property {field} is not allowed")
 
-    def text(self, field: str, default: str | None = None, *, empty: bool = False) -> str:
+    def string(self, field: str, default: str | None = None, *, allow_empty: bool = False) -> str:
         """A string; required when there is no default."""
         value = self.values.get(field)
-        if value is None and field in self.values and default is not None and empty:
-            raise WrongError(self.name(field), "type", f"{field} must be a string")
+        if value is None and field in self.values and default is not None and allow_empty:
+            raise InvalidFieldError(self.full_name(field), "type", f"{field} must be a string")
         if value is None:
             if default is None:
-                raise WrongError(self.name(field), "missing", f"{field} is required")
+                raise InvalidFieldError(self.full_name(field), "missing", f"{field} is required")
             return default
         if not isinstance(value, str):
-            raise WrongError(self.name(field), "type", f"{field} must be a string")
-        if not value.strip() and not empty:
-            raise WrongError(self.name(field), "empty", f"{field} must not be empty")
+            raise InvalidFieldError(self.full_name(field), "type", f"{field} must be a string")
+        if not value.strip() and not allow_empty:
+            raise InvalidFieldError(self.full_name(field), "empty", f"{field} must not be empty")
         return value
 
-    def whole(self, field: str, default: int | None, low: int, high: int) -> int | None:
+    def integer(self, field: str, default: int | None, minimum: int, maximum: int) -> int | None:
         """An integer within bounds, or the default where absent."""
         value = self.values.get(field)
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int):
-            raise WrongError(self.name(field), "type", f"{field} must be an integer")
-        if not low <= value <= high:
-            raise WrongError(self.name(field), "range", f"{field} must be between {low} and {high}")
+            raise InvalidFieldError(self.full_name(field), "type", f"{field} must be an integer")
+        if not minimum <= value <= maximum:
+            raise InvalidFieldError(self.full_name(field), "range", f"{field} must be between {minimum} and {maximum}")
         return value
 
-    def number(self, field: str, default: float, low: float, high: float) -> float:
+    def number(self, field: str, default: float, minimum: float, maximum: float) -> float:
         """A number within bounds, or the default where absent."""
         value = self.values.get(field)
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise WrongError(self.name(field), "type", f"{field} must be a number")
-        if not low <= value <= high:
-            raise WrongError(self.name(field), "range", f"{field} must be between {low:g} and {high:g}")
+            raise InvalidFieldError(self.full_name(field), "type", f"{field} must be a number")
+        if not minimum <= value <= maximum:
+            raise InvalidFieldError(
+                self.full_name(field), "range", f"{field} must be between {minimum:g} and {maximum:g}"
+            )
         return float(value)
 
     def choice(self, field: str, default: str, *options: str) -> str:
         """One of the words."""
-        value = self.text(field, default)
+        value = self.string(field, default)
         if value not in options:
-            raise WrongError(self.name(field), "choice", f"{field} must be one of: {', '.join(options)}")
+            raise InvalidFieldError(self.full_name(field), "choice", f"{field} must be one of: {', '.join(options)}")
         return value
 
-    def flag(self, field: str) -> bool:
+    def boolean(self, field: str) -> bool:
         """A boolean, false where absent."""
         value = self.values.get(field, False)
         if not isinstance(value, bool):
-            raise WrongError(self.name(field), "type", f"{field} must be a boolean")
+            raise InvalidFieldError(self.full_name(field), "type", f"{field} must be a boolean")
         return value
 
-    def inner(self, field: str) -> Fields:
+    def nested(self, field: str) -> RequestFields:
         """An object within; an empty one where absent."""
         value: Any = self.values.get(field)
         if value is None:
-            return Fields({}, self.name(field))
+            return RequestFields({}, self.full_name(field))
         try:
-            return Fields(msgspec.convert(value, dict[str, Any]), self.name(field))
+            return RequestFields(msgspec.convert(value, dict[str, Any]), self.full_name(field))
         except msgspec.ValidationError as error:
-            raise WrongError(self.name(field), "type", f"{field} must be an object") from error
+            raise InvalidFieldError(self.full_name(field), "type", f"{field} must be an object") from error
 
-    def texts(self, field: str) -> list[str]:
+    def strings(self, field: str) -> list[str]:
         """A list of strings; empty where absent."""
         try:
             return msgspec.convert(self.values.get(field) or [], list[str])
         except msgspec.ValidationError as error:
-            raise WrongError(self.name(field), "type", f"{field} must be a list of strings") from error
+            raise InvalidFieldError(self.full_name(field), "type", f"{field} must be a list of strings") from error
 
-    def rows(self, field: str) -> list[Fields]:
+    def objects(self, field: str) -> list[RequestFields]:
         """A list of objects; empty where absent."""
         try:
             rows = msgspec.convert(self.values.get(field) or [], list[dict[str, Any]])
         except msgspec.ValidationError as error:
-            raise WrongError(self.name(field), "type", f"{field} must be a list of objects") from error
-        return [Fields(row, f"{self.name(field)}.{index}") for index, row in enumerate(rows)]
+            raise InvalidFieldError(self.full_name(field), "type", f"{field} must be a list of objects") from error
+        return [RequestFields(row, f"{self.full_name(field)}.{index}") for index, row in enumerate(rows)]
 
     def size(
-        self, field: str, default: tuple[int, int], mark: str = "x", low: int = 64, high: int = 4096
+        self, field: str, default: tuple[int, int], separator: str = "x", minimum: int = 64, maximum: int = 4096
     ) -> tuple[int, int]:
         """WIDTH mark HEIGHT in one string."""
-        text = self.text(field, f"{default[0]}{mark}{default[1]}")
-        found = re.fullmatch(rf"(\d{{1,5}}){re.escape(mark)}(\d{{1,5}})", text)
-        if not found:
-            raise WrongError(self.name(field), "size", f"{field} must look like 1024{mark}1024")
-        width, height = int(found[1]), int(found[2])
-        if not (low <= width <= high and low <= height <= high):
-            raise WrongError(self.name(field), "range", f"{field}: each side must be between {low} and {high}")
+        text = self.string(field, f"{default[0]}{separator}{default[1]}")
+        match = re.fullmatch(rf"(\d{{1,5}}){re.escape(separator)}(\d{{1,5}})", text)
+        if not match:
+            raise InvalidFieldError(self.full_name(field), "size", f"{field} must look like 1024{separator}1024")
+        width, height = int(match[1]), int(match[2])
+        if not (minimum <= width <= maximum and minimum <= height <= maximum):
+            raise InvalidFieldError(
+                self.full_name(field), "range", f"{field}: each side must be between {minimum} and {maximum}"
+            )
         return width, height
 
 
-Handle = "Callable[[Call], Awaitable[Answer]]"
+RouteHandler = "Callable[[Call], Awaitable[Answer]]"
 
 
-class Route(msgspec.Struct, frozen=True):
+class SandboxRoute(msgspec.Struct, frozen=True):
     """One address of a provider: which call it takes, which step of a job it is, who answers."""
 
     method: str
     pattern: re.Pattern[str]
     step: str
-    answer: Callable[[Call], Awaitable[Answer]]
+    handler: Callable[[SandboxRequest], Awaitable[SandboxResponse]]
     host: str = ""
 
 
-def route(method: str, pattern: str, step: str, answer: Callable[[Call], Awaitable[Answer]], host: str = "") -> Route:
+def make_route(
+    method: str,
+    pattern: str,
+    step: str,
+    handler: Callable[[SandboxRequest], Awaitable[SandboxResponse]],
+    host: str = "",
+) -> SandboxRoute:
     """A route whose pattern matches the whole path."""
-    return Route(method, re.compile(pattern), step, answer, host)
+    return SandboxRoute(method, re.compile(pattern), step, handler, host)
 
 
 class Service:
@@ -216,60 +226,60 @@ class Service:
     scheme = "Bearer"
     status_path: tuple[str, ...] = ()
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.routes: tuple[Route, ...] = ()
+    def __init__(self, state: SandboxState) -> None:
+        self.state = state
+        self.routes: tuple[SandboxRoute, ...] = ()
 
-    def place(self, call: Call) -> str:
+    def direct_host(self, request: SandboxRequest) -> str:
         """The direct host that a call is for."""
-        return call.host or next(iter(self.hosts), "")
+        return request.host or next(iter(self.hosts), "")
 
-    def absent(self, call: Call) -> Answer:
+    def not_found(self, request: SandboxRequest) -> SandboxResponse:
         """An address that does not exist."""
-        return self.refuse(404, f"Not found: {call.method} {call.path}", "no-route")
+        return self.reject(404, f"Not found: {request.method} {request.path}", "no-route")
 
-    def wrong(self, error: WrongError) -> Answer:
+    def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
         """A request not understood."""
-        return self.refuse(400, error.message, "invalid")
+        return self.reject(400, error.message, "invalid")
 
-    def refuse(self, status: int, text: str, sort: str) -> Answer:
+    def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
         """An error in this provider's shape; `sort` says which trouble it is."""
         raise NotImplementedError
 
-    def headers(self, call: Call) -> dict[str, str]:
+    def headers(self, request: SandboxRequest) -> dict[str, str]:
         """Headers that this provider sets on every answer."""
         return {}
 
-    def find(self, provider_id: str) -> tuple[Model, Offer]:
+    def find_offer(self, provider_id: str) -> tuple[SandboxModel, Offer]:
         """The model and mapping that this provider knows by this id. Refused where it has none."""
-        entry = self.world.served[self.name].get(provider_id)
+        entry = self.state.offers[self.name].get(provider_id)
         if entry is None:
-            raise RefusedError(self.unknown(provider_id))
+            raise EarlyResponseError(self.unknown_model(provider_id))
         if entry[1].status == "error":
-            raise RefusedError(self.refuse(500, "This model is not healthy at the moment.", "server"))
+            raise EarlyResponseError(self.reject(500, "This model is not healthy at the moment.", "server"))
         return entry
 
-    def unknown(self, provider_id: str) -> Answer:
+    def unknown_model(self, provider_id: str) -> SandboxResponse:
         """A model that this provider does not have."""
-        return self.refuse(404, f"Model {provider_id} does not exist", "model")
+        return self.reject(404, f"Model {provider_id} does not exist", "model")
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> SandboxJob:
         """A job of this provider. RefusedError as lost where there is none."""
-        job = self.world.jobs.get(job_id)
+        job = self.state.jobs.get(job_id)
         if job is None or job.service != self.name:
-            raise RefusedError(self.forgotten(job_id))
+            raise EarlyResponseError(self.unknown_job(job_id))
         return job
 
-    def forgotten(self, job_id: str) -> Answer:
+    def unknown_job(self, job_id: str) -> SandboxResponse:
         """A job nobody remembers."""
-        return self.refuse(404, f"Job {job_id} not found", "lost")
+        return self.reject(404, f"Job {job_id} not found", "lost")
 
-    async def image(self, value: str, field: str) -> bytes:
+    async def load_image(self, value: str, field: str) -> bytes:
         """The picture that an input names (URL, data URI, or base64), as bytes. Wrong where it is none."""
-        return await self.world.input_image(value, field)
+        return await self.state.load_input_image(value, field)
 
 
-TROUBLES: dict[str, tuple[int, str]] = {
+DEFAULT_ERRORS: dict[str, tuple[int, str]] = {
     "credential": (401, "The API key is not valid."),
     "forbidden": (403, "This account may not use this model."),
     "credit": (402, "Insufficient balance: please add credit to your account."),

@@ -8,37 +8,40 @@ from __future__ import annotations
 Point = tuple[float, float]
 Outline = list[Point]
 
-_SHARP = "!"
+_SHARP_MARK = "!"
 
 
 def _outline(text: str, smooth: bool = True) -> Outline:
     """An outline from `x,y` words in hundredths; a `!` after a word keeps its corner sharp."""
-    words = text.split()
-    points = [(float(x) / 100, float(y) / 100) for x, y in (word.rstrip(_SHARP).split(",") for word in words)]
+    point_texts = text.split()
+    points = [
+        (float(x) / 100, float(y) / 100)
+        for x, y in (point_text.rstrip(_SHARP_MARK).split(",") for point_text in point_texts)
+    ]
     if not smooth:
         return points
-    sharp = [word.endswith(_SHARP) for word in words]
+    is_sharp = [point_text.endswith(_SHARP_MARK) for point_text in point_texts]
     curve: Outline = []
     count = len(points)
     for index in range(count):
-        before, here = points[index - 1], points[index]
-        there, after = points[(index + 1) % count], points[(index + 2) % count]
-        start = here if sharp[index] else before
-        end = there if sharp[(index + 1) % count] else after
-        curve.extend(_bend(start, here, there, end, step / 8) for step in range(8))
+        before, current = points[index - 1], points[index]
+        following, after = points[(index + 1) % count], points[(index + 2) % count]
+        start = current if is_sharp[index] else before
+        end = following if is_sharp[(index + 1) % count] else after
+        curve.extend(_spline_point(start, current, following, end, step / 8) for step in range(8))
     return curve
 
 
-def _bend(a: Point, b: Point, c: Point, d: Point, t: float) -> Point:
+def _spline_point(a: Point, b: Point, c: Point, d: Point, t: float) -> Point:
     """A point of the Catmull-Rom curve from b to c."""
 
-    def one(p: float, q: float, r: float, s: float) -> float:
+    def interpolate(p: float, q: float, r: float, s: float) -> float:
         return 0.5 * (2 * q + (r - p) * t + (2 * p - 5 * q + 4 * r - s) * t**2 + (3 * q - p - 3 * r + s) * t**3)
 
-    return one(a[0], b[0], c[0], d[0]), one(a[1], b[1], c[1], d[1])
+    return interpolate(a[0], b[0], c[0], d[0]), interpolate(a[1], b[1], c[1], d[1])
 
 
-def _box(left: float, top: float, right: float, bottom: float) -> Outline:
+def _rectangle(left: float, top: float, right: float, bottom: float) -> Outline:
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
@@ -67,18 +70,18 @@ SHAPES: dict[str, tuple[Outline, ...]] = {
     ),
     "house": (
         _outline("10,52! 50,20! 90,52! 84,52! 84,100! 16,100! 16,52!", smooth=False),
-        _box(0.66, 0.18, 0.75, 0.42),
+        _rectangle(0.66, 0.18, 0.75, 0.42),
     ),
     "city": (
-        _box(0.0, 0.58, 0.14, 1),
-        _box(0.12, 0.34, 0.26, 1),
-        _box(0.28, 0.50, 0.38, 1),
-        _box(0.38, 0.08, 0.52, 1),
-        _box(0.445, 0.0, 0.455, 0.1),
-        _box(0.54, 0.40, 0.66, 1),
-        _box(0.66, 0.22, 0.78, 1),
-        _box(0.80, 0.52, 0.90, 1),
-        _box(0.88, 0.66, 1.0, 1),
+        _rectangle(0.0, 0.58, 0.14, 1),
+        _rectangle(0.12, 0.34, 0.26, 1),
+        _rectangle(0.28, 0.50, 0.38, 1),
+        _rectangle(0.38, 0.08, 0.52, 1),
+        _rectangle(0.445, 0.0, 0.455, 0.1),
+        _rectangle(0.54, 0.40, 0.66, 1),
+        _rectangle(0.66, 0.22, 0.78, 1),
+        _rectangle(0.80, 0.52, 0.90, 1),
+        _rectangle(0.88, 0.66, 1.0, 1),
     ),
     "balloon": (
         _outline("50,0 74,6 88,24 86,44 72,62 60,76! 40,76! 28,62 14,44 12,24 26,6"),
@@ -104,14 +107,14 @@ SHAPES: dict[str, tuple[Outline, ...]] = {
         ),
     ),
     "robot": (
-        _box(0.34, 0.12, 0.66, 0.34),
-        _box(0.49, 0.02, 0.51, 0.12),
-        _box(0.46, 0.33, 0.54, 0.40),
-        _box(0.28, 0.38, 0.72, 0.72),
-        _box(0.14, 0.40, 0.24, 0.70),
-        _box(0.76, 0.40, 0.86, 0.70),
-        _box(0.34, 0.72, 0.46, 1.0),
-        _box(0.54, 0.72, 0.66, 1.0),
+        _rectangle(0.34, 0.12, 0.66, 0.34),
+        _rectangle(0.49, 0.02, 0.51, 0.12),
+        _rectangle(0.46, 0.33, 0.54, 0.40),
+        _rectangle(0.28, 0.38, 0.72, 0.72),
+        _rectangle(0.14, 0.40, 0.24, 0.70),
+        _rectangle(0.76, 0.40, 0.86, 0.70),
+        _rectangle(0.34, 0.72, 0.46, 1.0),
+        _rectangle(0.54, 0.72, 0.66, 1.0),
     ),
 }
 

@@ -11,105 +11,120 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from .service import Answer
+from .service import SandboxResponse
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from .faults import Fault
-    from .world import World
+    from .world import SandboxState
 
-HTML = b"<!DOCTYPE html><html><head><title>Sandbox</title></head><body><h1>Bad gateway</h1></body></html>"
+HTML_PAGE = b"<!DOCTYPE html><html><head><title>Sandbox</title></head><body><h1>Bad gateway</h1></body></html>"
 MEGABYTE = 2**20
-SERVER = {"Server": "hfmedia-sandbox"}
+SERVER_HEADER = {"Server": "hfmedia-sandbox"}
 
 
-def reply(answer: Answer) -> web.Response:
+def to_web_response(response: SandboxResponse) -> web.Response:
     """A whole answer."""
     from aiohttp import web
 
-    headers = {**SERVER, "Content-Type": answer.type, **answer.headers}
-    return web.Response(status=answer.status, body=answer.body, headers=headers)
+    headers = {**SERVER_HEADER, "Content-Type": response.media_type, **response.headers}
+    return web.Response(status=response.status, body=response.body, headers=headers)
 
 
-async def broken(request: web.Request, answer: Answer, fault: Fault, world: World) -> web.StreamResponse:
+async def faulty_response(
+    request: web.Request, response: SandboxResponse, fault: Fault, state: SandboxState
+) -> web.StreamResponse:
     """An answer as a fault of the connection leaves it."""
     match fault.kind:
         case "disconnect" | "reset":
-            hang_up(request, reset=fault.kind == "reset")
-            return reply(answer)  # nobody is there to read it
+            drop_connection(request, reset=fault.kind == "reset")
+            return to_web_response(response)  # nobody is there to read it
         case "hang":
-            await world.closing.wait()
-            return reply(answer)
+            await state.closing.wait()
+            return to_web_response(response)
         case "slow":
-            await world.sleep(fault.number("seconds", 2))
-            return reply(answer)
+            await state.sleep(fault.number("seconds", 2))
+            return to_web_response(response)
         case "half":
-            return reply(Answer(answer.status, answer.body[: len(answer.body) // 2], answer.type, answer.headers))
+            return to_web_response(
+                SandboxResponse(
+                    response.status, response.body[: len(response.body) // 2], response.media_type, response.headers
+                )
+            )
         case "cut":
-            return await cut(request, answer, len(answer.body) // 2)
+            return await truncated_response(request, response, len(response.body) // 2)
         case "garbage":
-            return reply(Answer(200, HTML, "text/html; charset=utf-8"))
+            return to_web_response(SandboxResponse(200, HTML_PAGE, "text/html; charset=utf-8"))
         case "empty":
-            return reply(Answer(200, b""))
+            return to_web_response(SandboxResponse(200, b""))
         case "null":
-            return reply(Answer(200, b"null"))
+            return to_web_response(SandboxResponse(200, b"null"))
         case "huge":
-            return await _huge(request, fault.whole("megabytes", 64))
+            return await _huge_response(request, fault.integer("megabytes", 64))
         case "bomb":
-            body = await asyncio.to_thread(_bomb, fault.whole("megabytes", 256))
-            return reply(Answer(200, body, "application/json", {"Content-Encoding": "gzip"}))
+            body = await asyncio.to_thread(_gzip_bomb, fault.integer("megabytes", 256))
+            return to_web_response(SandboxResponse(200, body, "application/json", {"Content-Encoding": "gzip"}))
         case "wrong-type":
-            return reply(Answer(answer.status, answer.body, fault.text("type", "text/html"), answer.headers))
+            return to_web_response(
+                SandboxResponse(response.status, response.body, fault.text("type", "text/html"), response.headers)
+            )
         case _:
-            return reply(answer)
+            return to_web_response(response)
 
 
-def hang_up(request: web.Request, *, reset: bool) -> None:
+def drop_connection(request: web.Request, *, reset: bool) -> None:
     """Close the connection now; with a TCP reset if asked."""
     transport = request.transport
     if transport is None:
         return
-    found = transport.get_extra_info("socket")
-    if reset and found is not None:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raw_socket = transport.get_extra_info("socket")
+    if reset and raw_socket is not None:
+        raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort() if reset else transport.close()
 
 
-async def cut(request: web.Request, answer: Answer, at: int) -> web.StreamResponse:
+async def truncated_response(request: web.Request, response: SandboxResponse, offset: int) -> web.StreamResponse:
     """The first `at` bytes of a body that promised to be whole, then the end of the connection."""
     from aiohttp import web
 
-    headers = {**SERVER, "Content-Type": answer.type, **answer.headers, "Content-Length": str(len(answer.body))}
-    response = web.StreamResponse(status=answer.status, headers=headers)
-    await response.prepare(request)
-    await response.write(answer.body[:at])
-    hang_up(request, reset=False)
-    return response
+    headers = {
+        **SERVER_HEADER,
+        "Content-Type": response.media_type,
+        **response.headers,
+        "Content-Length": str(len(response.body)),
+    }
+    stream = web.StreamResponse(status=response.status, headers=headers)
+    await stream.prepare(request)
+    await stream.write(response.body[:offset])
+    drop_connection(request, reset=False)
+    return stream
 
 
-async def slowly(request: web.Request, answer: Answer, rate: float, world: World) -> web.StreamResponse:
+async def throttled_response(
+    request: web.Request, response: SandboxResponse, rate: float, state: SandboxState
+) -> web.StreamResponse:
     """The body in chunks at so many bytes a second, without telling its length."""
     from aiohttp import web
 
-    headers = {**SERVER, "Content-Type": answer.type, **answer.headers}
-    response = web.StreamResponse(status=answer.status, headers=headers)
-    response.enable_chunked_encoding()
-    await response.prepare(request)
-    piece = max(1, int(rate / 20))
-    for start in range(0, len(answer.body), piece):
-        if world.closing.is_set():
+    headers = {**SERVER_HEADER, "Content-Type": response.media_type, **response.headers}
+    stream = web.StreamResponse(status=response.status, headers=headers)
+    stream.enable_chunked_encoding()
+    await stream.prepare(request)
+    chunk_size = max(1, int(rate / 20))
+    for start in range(0, len(response.body), chunk_size):
+        if state.closing.is_set():
             break
-        await response.write(answer.body[start : start + piece])
-        await world.sleep(piece / rate)
-    await response.write_eof()
-    return response
+        await stream.write(response.body[start : start + chunk_size])
+        await state.sleep(chunk_size / rate)
+    await stream.write_eof()
+    return stream
 
 
-async def _huge(request: web.Request, megabytes: int) -> web.StreamResponse:
+async def _huge_response(request: web.Request, megabytes: int) -> web.StreamResponse:
     from aiohttp import web
 
-    response = web.StreamResponse(headers={**SERVER, "Content-Type": "application/json"})
+    response = web.StreamResponse(headers={**SERVER_HEADER, "Content-Type": "application/json"})
     response.enable_chunked_encoding()
     await response.prepare(request)
     try:
@@ -121,7 +136,7 @@ async def _huge(request: web.Request, megabytes: int) -> web.StreamResponse:
     return response
 
 
-def _bomb(megabytes: int) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+def _gzip_bomb(megabytes: int) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
     zeros = bytes(MEGABYTE)
-    return b"".join([packer.compress(zeros) for _ in range(megabytes)] + [packer.flush()])
+    return b"".join([compressor.compress(zeros) for _ in range(megabytes)] + [compressor.flush()])

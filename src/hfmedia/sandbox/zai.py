@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .service import Answer, Call, Service, WrongError, route, told
-from .world import Ask
+from .service import SandboxResponse, SandboxRequest, Service, InvalidFieldError, make_route, json_response
+from .world import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import World
+    from .world import SandboxState
 
-SIDES = (1024, 2048)
-STEP = 32
-MOST_PIXELS = 2**22
-CODES = {
+SIDE_RANGE = (1024, 2048)
+SIDE_MULTIPLE = 32
+MAX_PIXELS = 2**22
+ERROR_CODES = {
     "credential": (401, "1002"),
     "forbidden": (403, "1220"),
     "credit": (429, "1113"),
@@ -41,64 +41,74 @@ class Zai(Service):
     hosts = ("api.z.ai",)
     status_path = ("task_status",)
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
+    def __init__(self, state: SandboxState) -> None:
+        super().__init__(state)
         self.routes = (
-            route("POST", r"/api/paas/v4/async/images/generations", "submit", self.submit),
-            route("GET", r"/api/paas/v4/async-result/(?P<id>[\w-]+)", "poll", self.result),
+            make_route("POST", r"/api/paas/v4/async/images/generations", "submit", self.submit),
+            make_route("GET", r"/api/paas/v4/async-result/(?P<id>[\w-]+)", "poll", self.result),
         )
         self._request_ids: set[str] = set()
 
-    def refuse(self, status: int, text: str, sort: str) -> Answer:
+    def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
         """{"error": {code, message}}: the code says what the status does not."""
-        own, code = CODES.get(sort, (status, "1234"))
-        fixed = sort in ("credit", "moderated", "model")
-        return told({"error": {"code": code, "message": text}}, own if fixed else status)
+        own_status, code = ERROR_CODES.get(error_kind, (status, "1234"))
+        uses_own_status = error_kind in ("credit", "moderated", "model")
+        return json_response({"error": {"code": code, "message": text}}, own_status if uses_own_status else status)
 
-    def wrong(self, error: WrongError) -> Answer:
+    def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
         """Parameter codes 1210 to 1214."""
-        sort = error.sort if error.sort in CODES else {"range": "size", "empty": "missing"}.get(error.sort, "invalid")
-        return self.refuse(400, f"{error.field}: {error.message}", sort)
+        error_kind = (
+            error.error_kind
+            if error.error_kind in ERROR_CODES
+            else {"range": "size", "empty": "missing"}.get(error.error_kind, "invalid")
+        )
+        return self.reject(400, f"{error.field}: {error.message}", error_kind)
 
-    async def submit(self, call: Call) -> Answer:
+    async def submit(self, request: SandboxRequest) -> SandboxResponse:
         """Take a task on."""
-        body = call.fields()
-        offer = self.find(body.text("model"))
-        prompt = body.text("prompt")
-        width, height = _size(body.text("size", "1280x1280"))
-        request_id = body.text("request_id", "")
+        fields = request.json_fields()
+        offer = self.find_offer(fields.string("model"))
+        prompt = fields.string("prompt")
+        width, height = _parse_size(fields.string("size", "1280x1280"))
+        request_id = fields.string("request_id", "")
         if request_id and request_id in self._request_ids:
-            return self.refuse(400, "The request_id was used before.", "repeated")
+            return self.reject(400, "The request_id was used before.", "repeated")
         self._request_ids.add(request_id)
-        seed = body.whole("seed", None, 0, 2**63 - 1)
-        job = self.world.accept(self, offer, Ask(offer[1].task, prompt, width, height, seed, form="png"), call)
-        job.notes["request_id"] = request_id or f"sandbox-{job.id[:12]}"
-        said = {"model": job.provider_id, "id": job.id, "request_id": job.notes["request_id"]}
-        return told(said | {"task_status": "PROCESSING"})
+        seed = fields.integer("seed", None, 0, 2**63 - 1)
+        job = self.state.accept_job(
+            self, offer, DrawRequest(offer[1].task, prompt, width, height, seed, format="png"), request
+        )
+        job.extra["request_id"] = request_id or f"sandbox-{job.id[:12]}"
+        payload = {"model": job.provider_id, "id": job.id, "request_id": job.extra["request_id"]}
+        return json_response(payload | {"task_status": "PROCESSING"})
 
-    async def result(self, call: Call) -> Answer:
+    async def result(self, request: SandboxRequest) -> SandboxResponse:
         """A task as it stands."""
-        job = self.job(call.found["id"])
-        said: dict[str, Any] = {"model": job.provider_id, "id": job.id, "request_id": job.notes["request_id"]}
+        job = self.job(request.path_params["id"])
+        payload: dict[str, Any] = {"model": job.provider_id, "id": job.id, "request_id": job.extra["request_id"]}
         if job.state in ("queued", "running"):
-            return told(said | {"task_status": "PROCESSING"})
-        if job.state == "done" and job.fate != "nsfw":
-            return told(said | {"task_status": "SUCCESS", "image_result": [{"url": self.world.urls(job)[0]}]})
-        flagged = job.fate in ("moderated", "nsfw")
-        text = "The content may be unsafe or sensitive." if flagged else job.fate_text or "The task failed."
-        error = {"code": "1301" if flagged else "1234", "message": text}
-        return told(said | {"task_status": "FAIL", "error": error})
+            return json_response(payload | {"task_status": "PROCESSING"})
+        if job.state == "done" and job.outcome != "nsfw":
+            return json_response(
+                payload | {"task_status": "SUCCESS", "image_result": [{"url": self.state.media_urls(job)[0]}]}
+            )
+        is_flagged = job.outcome in ("moderated", "nsfw")
+        text = "The content may be unsafe or sensitive." if is_flagged else job.outcome_text or "The task failed."
+        error = {"code": "1301" if is_flagged else "1234", "message": text}
+        return json_response(payload | {"task_status": "FAIL", "error": error})
 
 
-def _size(text: str) -> tuple[int, int]:
+def _parse_size(text: str) -> tuple[int, int]:
     """The size, if the model can make it. Wrong otherwise."""
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if not found:
-        raise WrongError("size", "size", "size must look like 1280x1280")
-    width, height = int(found[1]), int(found[2])
-    low, high = SIDES
-    if any(not low <= side <= high or side % STEP for side in (width, height)):
-        raise WrongError("size", "size", f"each side must be {low} to {high} and a multiple of {STEP}")
-    if width * height > MOST_PIXELS:
-        raise WrongError("size", "size", f"at most {MOST_PIXELS} pixels")
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not match:
+        raise InvalidFieldError("size", "size", "size must look like 1280x1280")
+    width, height = int(match[1]), int(match[2])
+    minimum, maximum = SIDE_RANGE
+    if any(not minimum <= side <= maximum or side % SIDE_MULTIPLE for side in (width, height)):
+        raise InvalidFieldError(
+            "size", "size", f"each side must be {minimum} to {maximum} and a multiple of {SIDE_MULTIPLE}"
+        )
+    if width * height > MAX_PIXELS:
+        raise InvalidFieldError("size", "size", f"at most {MAX_PIXELS} pixels")
     return width, height

@@ -18,9 +18,9 @@ from hfmedia.core.errors import HfmediaError
 
 from . import docs, sdapi, studio
 from .config import Config
-from .entrance.forwarded import Forwarded
-from .entrance.pace import RateHeaders
-from .errors import SERVER, Refusal, refusal_of
+from .entrance.forwarded import ProxyHeadersMiddleware
+from .entrance.pace import RateLimitHeadersMiddleware
+from .errors import SERVER_ERROR, ApiError, to_api_error
 from .gateway import Gateway
 from .media import files
 from .media.janitor import Janitor
@@ -28,14 +28,14 @@ from .openai import images, models, videos
 from .own import jobs, usage
 from .watching import health
 from .watching import metrics as metrics_routes
-from .watching.logs import Access
+from .watching.logs import AccessLogMiddleware
 
 log = logging.getLogger("hfmedia.server")
-ABOUT = """Images and videos from the models on Hugging Face Inference Providers, behind OpenAI's API.
+DESCRIPTION = """Images and videos from the models on Hugging Face Inference Providers, behind OpenAI's API.
 
 Send `Authorization: Bearer hfm_…` (a gateway key). Results carry `provider`, `model`, `seed`, `cost`, `job_id` and
 `warnings` as extra fields. A job goes on when its connection is lost; `/v1/jobs` tells how it stands."""
-RATES = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
+RATE_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 ROUTERS = (images.router, videos.router, models.router, jobs.router, usage.router, files.router, sdapi.router,
            health.router, metrics_routes.router, docs.router, studio.router)  # fmt: skip
 
@@ -47,7 +47,7 @@ def create_app(config: Config, environ: Mapping[str, str], *, sandbox: bool = Fa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         janitor = Janitor(gateway)
-        await gateway.open()
+        await gateway.start()
         janitor.start()
         try:
             yield
@@ -58,7 +58,7 @@ def create_app(config: Config, environ: Mapping[str, str], *, sandbox: bool = Fa
     app = FastAPI(
         title="hfmedia gateway",
         version=__version__,
-        description=ABOUT,
+        description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -69,59 +69,61 @@ def create_app(config: Config, environ: Mapping[str, str], *, sandbox: bool = Fa
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)
-    docs.describe_truly(app)
-    for kind, handler in HANDLERS.items():
-        app.add_exception_handler(kind, handler)
+    docs.patch_openapi(app)
+    for exception_class, handler in EXCEPTION_HANDLERS.items():
+        app.add_exception_handler(exception_class, handler)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(config.cors_origins),
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["x-request-id", "x-should-retry", "retry-after", "openai-poll-after-ms", *RATES],
+        expose_headers=["x-request-id", "x-should-retry", "retry-after", "openai-poll-after-ms", *RATE_HEADERS],
     )
-    app.add_middleware(RateHeaders)
-    app.add_middleware(Access, gateway=gateway)
-    app.add_middleware(Forwarded, config=config)
+    app.add_middleware(RateLimitHeadersMiddleware)
+    app.add_middleware(AccessLogMiddleware, gateway=gateway)
+    app.add_middleware(ProxyHeadersMiddleware, config=config)
     return app
 
 
-async def _refused(request: Request, refusal: Refusal) -> Response:
-    return JSONResponse(refusal.body(), refusal.status, refusal.all_headers())
+async def _api_error(request: Request, error: ApiError) -> Response:
+    return JSONResponse(error.body(), error.status, error.response_headers())
 
 
-async def _failed(request: Request, error: HfmediaError) -> Response:
-    return await _refused(request, refusal_of(error))
+async def _hfmedia_error(request: Request, error: HfmediaError) -> Response:
+    return await _api_error(request, to_api_error(error))
 
 
-async def _invalid(request: Request, error: RequestValidationError) -> Response:
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     """FastAPI's own checks of queries and paths."""
-    first = error.errors()[0]
-    name = str(first["loc"][-1])
-    return await _refused(request, Refusal(400, f"{name}: {first['msg']}", code="invalid_value", param=name))
+    first_error = error.errors()[0]
+    name = str(first_error["loc"][-1])
+    return await _api_error(request, ApiError(400, f"{name}: {first_error['msg']}", code="invalid_value", param=name))
 
 
-async def _unrouted(request: Request, error: HTTPException) -> Response:
+async def _http_error(request: Request, error: HTTPException) -> Response:
     """No such path, or not with this method."""
     headers = dict(error.headers or {})
     if error.status_code == 404:
-        return await _refused(request, Refusal(404, f"there is nothing at {request.url.path[:200]}", code="not_found"))
+        return await _api_error(
+            request, ApiError(404, f"there is nothing at {request.url.path[:200]}", code="not_found")
+        )
     if error.status_code == 405:
-        words = f"{request.method} is not understood at {request.url.path[:200]}"
-        return await _refused(request, Refusal(405, words, code="method_not_allowed", headers=headers))
-    return await _refused(request, Refusal(error.status_code, str(error.detail), headers=headers))
+        message = f"{request.method} is not understood at {request.url.path[:200]}"
+        return await _api_error(request, ApiError(405, message, code="method_not_allowed", headers=headers))
+    return await _api_error(request, ApiError(error.status_code, str(error.detail), headers=headers))
 
 
-async def _crashed(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     """A defect of ours. What it was stands in the log alone."""
-    refusal = Refusal(500, "unexpected; the log has the rest", type=SERVER, code="internal_error", retry=False)
-    return await _refused(request, refusal)
+    api_error = ApiError(500, "unexpected; the log has the rest", type=SERVER_ERROR, code="internal_error", retry=False)
+    return await _api_error(request, api_error)
 
 
 # Starlette types every handler as one of any Exception, and calls each with its own kind alone.
-HANDLERS: dict[type[Exception], Any] = {
-    Refusal: _refused,
-    HfmediaError: _failed,
-    RequestValidationError: _invalid,
-    HTTPException: _unrouted,
-    Exception: _crashed,
+EXCEPTION_HANDLERS: dict[type[Exception], Any] = {
+    ApiError: _api_error,
+    HfmediaError: _hfmedia_error,
+    RequestValidationError: _validation_error,
+    HTTPException: _http_error,
+    Exception: _internal_error,
 }

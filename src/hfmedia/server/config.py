@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from hfmedia.core.errors import HfmediaError, InvalidRequestError
-from hfmedia.core.request import TASKS, parse_choice
-from hfmedia.settings import clean_url
+from hfmedia.core.request import TASKS, parse_model_spec
+from hfmedia.settings import normalize_url
 
 MEBIBYTE = 1024 * 1024
 
@@ -63,81 +63,81 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     root_path: str = ""
     trusted_proxies: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
-    caller_tokens: bool = False
-    open_metrics: bool = False
+    allow_caller_tokens: bool = False
+    public_metrics: bool = False
     aliases: dict[str, str | dict[str, str]] = {}
     builtin_aliases: bool = True
     prices: dict[str, Price] = {}
     reserve: Reserve = Reserve()
-    media_days: float = 30.0
-    most_body: int = 64 * MEBIBYTE
-    most_files: int = 16
-    most_upload: int = 20 * MEBIBYTE
-    most_wait: float = 590.0
-    most_jobs: int = 256
+    media_retention_days: float = 30.0
+    max_body_bytes: int = 64 * MEBIBYTE
+    max_files: int = 16
+    max_upload_bytes: int = 20 * MEBIBYTE
+    max_wait_seconds: float = 590.0
+    max_jobs: int = 256
     concurrency: int | None = None
 
 
-def read_config(path: Path | None, **flags: Any) -> Config:
+def load_config(path: Path | None, **flags: Any) -> Config:
     """The configuration out of a file and the flags that go before it; flags that are None say nothing.
 
     Raises InvalidRequestError: a file that cannot be read or is no TOML, a name that is unknown, a value of no use.
     """
-    told = {} if path is None else _read(path)
-    where = f"{path}: " if path else ""
+    values = {} if path is None else _read_toml(path)
+    source = f"{path}: " if path else ""
     try:
-        config = msgspec.convert(told, Config)
+        config = msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"{where}{error}") from None
-    given = {name: value for name, value in flags.items() if value is not None}
-    return checked(structs.replace(config, **given), where)
+        raise InvalidRequestError(f"{source}{error}") from None
+    overrides = {name: value for name, value in flags.items() if value is not None}
+    return validate_config(structs.replace(config, **overrides), source)
 
 
-def checked(config: Config, where: str = "") -> Config:
+def validate_config(config: Config, source: str = "") -> Config:
     """The configuration with its addresses in their plain form; InvalidRequestError for what cannot be meant."""
-    if config.public_url is not None and clean_url(config.public_url) is None:
-        raise InvalidRequestError(f"{where}public_url {config.public_url!r} is no address such as https://example.org")
+    if config.public_url is not None and normalize_url(config.public_url) is None:
+        raise InvalidRequestError(f"{source}public_url {config.public_url!r} is no address such as https://example.org")
     if not 0 <= config.port <= 65535:
-        raise InvalidRequestError(f"{where}port {config.port} is not from 0 to 65535")
+        raise InvalidRequestError(f"{source}port {config.port} is not from 0 to 65535")
     for name in ("media_days", "most_body", "most_files", "most_upload", "most_wait", "most_jobs"):
         if getattr(config, name) < (0 if name == "media_days" else 1):
-            raise InvalidRequestError(f"{where}{name} is {getattr(config, name)}, but must be at least 1")
+            raise InvalidRequestError(f"{source}{name} is {getattr(config, name)}, but must be at least 1")
     for name, price in (
         *config.prices.items(),
         ("reserve", Price(output=config.reserve.image, second=config.reserve.video)),
     ):
         if min(price.output, price.second) < 0 or max(price.output, price.second) > 1e6:
-            raise InvalidRequestError(f"{where}the price of {name} is no sensible number of USD")
+            raise InvalidRequestError(f"{source}the price of {name} is no sensible number of USD")
     for proxy in config.trusted_proxies:
         try:
             ipaddress.ip_network(proxy, strict=False)
         except ValueError:
             raise InvalidRequestError(
-                f"{where}trusted_proxies holds {proxy!r}, which is no address or network"
+                f"{source}trusted_proxies holds {proxy!r}, which is no address or network"
             ) from None
     for name, target in config.aliases.items():
-        _check_alias(name, target, where)
+        _validate_alias(name, target, source)
     prefix = config.root_path.strip("/")
     return structs.replace(
         config,
-        public_url=clean_url(config.public_url) if config.public_url else None,
+        public_url=normalize_url(config.public_url) if config.public_url else None,
         root_path=f"/{prefix}" if prefix else "",
-        cors_origins=tuple(clean_url(origin) or origin for origin in config.cors_origins),
+        cors_origins=tuple(normalize_url(origin) or origin for origin in config.cors_origins),
     )
 
 
-def _check_alias(name: str, target: str | dict[str, str], where: str) -> None:
+def _validate_alias(name: str, target: str | dict[str, str], source: str) -> None:
     by_task = {"": target} if isinstance(target, str) else target
     for task, model in by_task.items():
         if task and task not in TASKS:
-            raise InvalidRequestError(f"{where}the alias {name!r} names {task!r}; there are {', '.join(TASKS)}")
+            raise InvalidRequestError(f"{source}the alias {name!r} names {task!r}; there are {', '.join(TASKS)}")
         try:
-            parse_choice(model)
+            parse_model_spec(model)
         except HfmediaError as error:
-            raise InvalidRequestError(f"{where}the alias {name!r}: {error}") from None
+            raise InvalidRequestError(f"{source}the alias {name!r}: {error}") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)

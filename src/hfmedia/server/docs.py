@@ -12,12 +12,12 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import FileResponse
 
-from .errors import Refusal, answers
+from .errors import ApiError, error_responses
 
 router = APIRouter(include_in_schema=False)
-FOREIGN = "HTTPValidationError"
+VALIDATION_ERROR_SCHEMA = "HTTPValidationError"
 FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -33,24 +33,24 @@ PAGE = """<!doctype html>
 <script src="docs/static/begin.js"></script>
 </html>
 """
-BEGIN = """SwaggerUIBundle({url: "openapi.json", dom_id: "#api", deepLinking: true, tryItOutEnabled: true});
+INIT_SCRIPT = """SwaggerUIBundle({url: "openapi.json", dom_id: "#api", deepLinking: true, tryItOutEnabled: true});
 """
 
 
-def describe_truly(app: FastAPI) -> None:
+def patch_openapi(app: FastAPI) -> None:
     """Takes out of the app's document the answer to invalid parameters that FastAPI adds and this app never gives."""
-    plain = app.openapi
+    original_openapi = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            told = plain()
-            for operations in told["paths"].values():
+            document = original_openapi()
+            for operations in document["paths"].values():
                 for operation in operations.values():
-                    if FOREIGN in str(operation["responses"].get("422")):
+                    if VALIDATION_ERROR_SCHEMA in str(operation["responses"].get("422")):
                         del operation["responses"]["422"]
-            for name in (FOREIGN, "ValidationError"):
-                told["components"]["schemas"].pop(name, None)
-            app.openapi_schema = told
+            for name in (VALIDATION_ERROR_SCHEMA, "ValidationError"):
+                document["components"]["schemas"].pop(name, None)
+            app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI's own documentation shows
@@ -59,18 +59,18 @@ def describe_truly(app: FastAPI) -> None:
 @router.get("/docs")
 async def docs_page() -> Response:
     """The page; its addresses are relative, so that it works under a path prefix."""
-    headers = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
+    headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "x-content-type-options": "nosniff"}
     return Response(PAGE, headers=headers, media_type="text/html")
 
 
-@router.get("/docs/static/{name}", responses=answers(404))
+@router.get("/docs/static/{name}", responses=error_responses(404))
 async def docs_file(name: str) -> Response:
     """One of the page's files."""
     if name == "begin.js":
-        return Response(BEGIN, media_type="text/javascript")
-    spec = find_spec("fastapi_offline")
-    folder = Path(spec.origin).parent / "static" if spec and spec.origin else None
+        return Response(INIT_SCRIPT, media_type="text/javascript")
+    module_spec = find_spec("fastapi_offline")
+    folder = Path(module_spec.origin).parent / "static" if module_spec and module_spec.origin else None
     if name not in FILES or folder is None or not (folder / name).is_file():
-        raise Refusal(404, f"there is no {name[:80]!r}", code="not_found")
+        raise ApiError(404, f"there is no {name[:80]!r}", code="not_found")
     headers = {"cache-control": "public, max-age=86400", "x-content-type-options": "nosniff"}
     return FileResponse(folder / name, media_type=FILES[name], headers=headers)

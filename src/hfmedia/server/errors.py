@@ -12,13 +12,13 @@ from typing import Any
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
-from hfmedia.core import errors as ours
+from hfmedia.core import errors as core_errors
 from hfmedia.core.wire import redact
 
-REQUEST, SERVER, LIMIT = "invalid_request_error", "server_error", "rate_limit_error"
+INVALID_REQUEST, SERVER_ERROR, RATE_LIMIT = "invalid_request_error", "server_error", "rate_limit_error"
 
 
-class ErrorFacts(BaseModel):
+class ErrorDetail(BaseModel):
     """An error in OpenAI's shape; ``job_id``, ``provider`` and ``attempts`` are ours and may be absent."""
 
     model_config = ConfigDict(extra="allow")
@@ -32,13 +32,13 @@ class ErrorFacts(BaseModel):
     attempts: list[str] | None = None
 
 
-class ErrorBody(BaseModel):
+class ErrorResponse(BaseModel):
     """What every answer that is an error holds."""
 
-    error: ErrorFacts
+    error: ErrorDetail
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer as much as an error
+class ApiError(Exception):  # noqa: N818 - it is an answer as much as an error
     """An answer that is an error.
 
     Attributes:
@@ -56,7 +56,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer as much as an error
         status: int,
         message: str,
         *,
-        type: str = REQUEST,  # noqa: A002 - OpenAI's word
+        type: str = INVALID_REQUEST,  # noqa: A002 - OpenAI's word
         code: str | None = None,
         param: str | None = None,
         retry: bool | None = None,
@@ -68,90 +68,92 @@ class Refusal(Exception):  # noqa: N818 - it is an answer as much as an error
         self.status, self.message = status, message
         self.type, self.code, self.param = type, code, param
         self.retry, self.retry_after = retry, retry_after
-        self.headers, self.extra = dict(headers or {}), dict(extra or {})
+        self.extra_headers, self.extra = dict(headers or {}), dict(extra or {})
 
     def body(self) -> dict[str, Any]:
         """The answer's JSON."""
-        told = {"message": redact(self.message), "type": self.type, "param": self.param, "code": self.code}
-        return {"error": {**told, **self.extra}}
+        detail = {"message": redact(self.message), "type": self.type, "param": self.param, "code": self.code}
+        return {"error": {**detail, **self.extra}}
 
-    def all_headers(self) -> dict[str, str]:
+    def response_headers(self) -> dict[str, str]:
         """The answer's headers: what a client may do next."""
-        made = dict(self.headers)
+        headers = dict(self.extra_headers)
         if self.retry is not None:
-            made["x-should-retry"] = "true" if self.retry else "false"
+            headers["x-should-retry"] = "true" if self.retry else "false"
         if self.retry_after is not None:
-            made["retry-after"] = str(max(1, math.ceil(self.retry_after)))
-        return made
+            headers["retry-after"] = str(max(1, math.ceil(self.retry_after)))
+        return headers
 
 
-class Meaning(Struct, frozen=True):
+class ErrorMapping(Struct, frozen=True):
     """What an error of the library is over HTTP. ``retry``: nothing was bought, and the same may succeed later."""
 
     status: int
     code: str
-    type: str = REQUEST
+    type: str = INVALID_REQUEST
     retry: bool | None = None
 
 
 # The first row whose class fits is taken, so what is special stands before what is general.
-MEANINGS: tuple[tuple[type[ours.HfmediaError], Meaning], ...] = (
-    (ours.InvalidRequestError, Meaning(400, "invalid_value")),
-    (ours.MissingAuthError, Meaning(503, "no_credential", SERVER, retry=False)),
-    (ours.ModelNotFoundError, Meaning(404, "model_not_found")),
-    (ours.ModelNotSupportedError, Meaning(400, "model_not_supported")),
-    (ours.CredentialError, Meaning(503, "credential_refused", SERVER, retry=False)),
-    (ours.CreditError, Meaning(402, "insufficient_quota", "insufficient_quota", retry=False)),
-    (ours.ForbiddenError, Meaning(403, "provider_forbids")),
-    (ours.RefusedError, Meaning(400, "provider_refused")),
-    (ours.ContentRefusedError, Meaning(400, "moderation_blocked")),
-    (ours.BusyError, Meaning(429, "provider_busy", LIMIT, retry=True)),
+ERROR_MAP: tuple[tuple[type[core_errors.HfmediaError], ErrorMapping], ...] = (
+    (core_errors.InvalidRequestError, ErrorMapping(400, "invalid_value")),
+    (core_errors.MissingAuthError, ErrorMapping(503, "no_credential", SERVER_ERROR, retry=False)),
+    (core_errors.ModelNotFoundError, ErrorMapping(404, "model_not_found")),
+    (core_errors.ModelNotSupportedError, ErrorMapping(400, "model_not_supported")),
+    (core_errors.AuthenticationError, ErrorMapping(503, "credential_refused", SERVER_ERROR, retry=False)),
+    (core_errors.InsufficientCreditError, ErrorMapping(402, "insufficient_quota", "insufficient_quota", retry=False)),
+    (core_errors.PermissionDeniedError, ErrorMapping(403, "provider_forbids")),
+    (core_errors.RequestRejectedError, ErrorMapping(400, "provider_refused")),
+    (core_errors.ContentPolicyError, ErrorMapping(400, "moderation_blocked")),
+    (core_errors.ProviderBusyError, ErrorMapping(429, "provider_busy", RATE_LIMIT, retry=True)),
     # the gateway has tried again where that is certain to be free, and asked every other provider
-    (ours.ServerError, Meaning(502, "provider_error", SERVER, retry=False)),
-    (ours.UnreachableError, Meaning(502, "provider_unreachable", SERVER, retry=True)),
-    (ours.FailedError, Meaning(502, "provider_failed", SERVER, retry=False)),
-    (ours.UnreadableReplyError, Meaning(502, "unreadable_reply", SERVER, retry=False)),
-    (ours.ExpiredError, Meaning(502, "expired", SERVER, retry=False)),
-    (ours.DownloadError, Meaning(502, "download_failed", SERVER, retry=False)),
-    (ours.ProviderError, Meaning(502, "provider_error", SERVER, retry=False)),
-    (ours.HubError, Meaning(503, "hub_unavailable", SERVER, retry=True)),
-    (ours.UnsafeAddressError, Meaning(502, "unsafe_address", SERVER, retry=False)),
-    (ours.OutOfTimeError, Meaning(504, "out_of_time", SERVER, retry=False)),
-    (ours.InDoubtError, Meaning(502, "in_doubt", SERVER, retry=False)),
-    (ours.JobCancelledError, Meaning(409, "cancelled", retry=False)),
-    (ours.StoreError, Meaning(507, "storage_failed", SERVER, retry=False)),
-    (ours.HfmediaError, Meaning(500, "internal_error", SERVER, retry=False)),
+    (core_errors.ProviderServerError, ErrorMapping(502, "provider_error", SERVER_ERROR, retry=False)),
+    (core_errors.ProviderUnreachableError, ErrorMapping(502, "provider_unreachable", SERVER_ERROR, retry=True)),
+    (core_errors.GenerationFailedError, ErrorMapping(502, "provider_failed", SERVER_ERROR, retry=False)),
+    (core_errors.InvalidResponseError, ErrorMapping(502, "unreadable_reply", SERVER_ERROR, retry=False)),
+    (core_errors.ResultExpiredError, ErrorMapping(502, "expired", SERVER_ERROR, retry=False)),
+    (core_errors.DownloadError, ErrorMapping(502, "download_failed", SERVER_ERROR, retry=False)),
+    (core_errors.ProviderError, ErrorMapping(502, "provider_error", SERVER_ERROR, retry=False)),
+    (core_errors.HubError, ErrorMapping(503, "hub_unavailable", SERVER_ERROR, retry=True)),
+    (core_errors.UnsafeUrlError, ErrorMapping(502, "unsafe_address", SERVER_ERROR, retry=False)),
+    (core_errors.DeadlineExceededError, ErrorMapping(504, "out_of_time", SERVER_ERROR, retry=False)),
+    (core_errors.InDoubtError, ErrorMapping(502, "in_doubt", SERVER_ERROR, retry=False)),
+    (core_errors.JobCancelledError, ErrorMapping(409, "cancelled", retry=False)),
+    (core_errors.StorageError, ErrorMapping(507, "storage_failed", SERVER_ERROR, retry=False)),
+    (core_errors.HfmediaError, ErrorMapping(500, "internal_error", SERVER_ERROR, retry=False)),
 )
-OWN_TOKEN = Meaning(401, "invalid_api_key")  # a caller's own Hugging Face token was refused
-DOUBT = "Look at the provider's own dashboard, then POST /v1/jobs/{job}/resolve with resend or drop"
+CALLER_TOKEN_REJECTED = ErrorMapping(401, "invalid_api_key")  # a caller's own Hugging Face token was refused
+IN_DOUBT_HINT = "Look at the provider's own dashboard, then POST /v1/jobs/{job}/resolve with resend or drop"
 
 
-def meaning_of(error: ours.HfmediaError, *, own_token: bool = False) -> Meaning:
+def mapping_for(error: core_errors.HfmediaError, *, uses_caller_token: bool = False) -> ErrorMapping:
     """The row of the table for an error; ``own_token``: the credential at fault is the caller's own."""
-    if own_token and isinstance(error, ours.CredentialError):
-        return OWN_TOKEN
-    return next(meaning for kind, meaning in MEANINGS if isinstance(error, kind))
+    if uses_caller_token and isinstance(error, core_errors.AuthenticationError):
+        return CALLER_TOKEN_REJECTED
+    return next(mapping for error_class, mapping in ERROR_MAP if isinstance(error, error_class))
 
 
-def refusal_of(error: ours.HfmediaError, *, bought: bool = False, own_token: bool = False) -> Refusal:
+def to_api_error(
+    error: core_errors.HfmediaError, *, billable: bool = False, uses_caller_token: bool = False
+) -> ApiError:
     """The answer for an error. ``bought``: a provider may have accepted, so nothing is to be sent again by itself."""
-    told = getattr(error, "refusal", None)  # an error of the gateway's own says itself what it is over HTTP
-    if isinstance(told, Refusal):
-        return told
-    meaning = meaning_of(error, own_token=own_token)
-    facts = {"job_id": error.job_id, "provider": error.provider, "model": error.model}
-    extra: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
+    api_error = getattr(error, "refusal", None)  # an error of the gateway's own says itself what it is over HTTP
+    if isinstance(api_error, ApiError):
+        return api_error
+    mapping = mapping_for(error, uses_caller_token=uses_caller_token)
+    details = {"job_id": error.job_id, "provider": error.provider, "model": error.model}
+    extra: dict[str, Any] = {name: value for name, value in details.items() if value is not None}
     if error.attempts:
         extra["attempts"] = [redact(attempt) for attempt in error.attempts]
     message = error.message
-    if isinstance(error, ours.InDoubtError) and error.job_id:
-        message = f"{message.split('. Look at')[0]}. {DOUBT.format(job=error.job_id)}"
-    retry = False if bought else meaning.retry
-    return Refusal(meaning.status, message, type=meaning.type, code=meaning.code, retry=retry, extra=extra)
+    if isinstance(error, core_errors.InDoubtError) and error.job_id:
+        message = f"{message.split('. Look at')[0]}. {IN_DOUBT_HINT.format(job=error.job_id)}"
+    retry = False if billable else mapping.retry
+    return ApiError(mapping.status, message, type=mapping.type, code=mapping.code, retry=retry, extra=extra)
 
 
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody, "description": words}
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse, "description": words}
     for status, words in {
         400: "It cannot be done as it was asked for; nothing was sent.",
         401: "No usable key.",
@@ -176,10 +178,10 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors that a route may answer with, for the OpenAPI document."""
-    return {status: ANSWERS[status] for status in statuses}
+    return {status: ERROR_RESPONSES[status] for status in statuses}
 
 
-MAKING = (400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504, 507)
-READING = (400, 401, 403, 404, 429, 500, 503)
+CREATE_ERRORS = (400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504, 507)
+READ_ERRORS = (400, 401, 403, 404, 429, 500, 503)

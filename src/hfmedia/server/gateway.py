@@ -7,17 +7,17 @@ from collections.abc import Mapping
 
 from hfmedia.client import MediaClient
 
-from .books.book import Book
+from .books.book import GatewayDatabase
 from .config import Config
-from .here import gateway_of as gateway_of
-from .media.links import Links
+from .here import get_gateway as get_gateway
+from .media.links import UrlSigner
 from .media.renditions import Renditions
-from .own.reasons import Reasons
+from .own.reasons import ProviderErrorLog
 from .watching.metrics import Metrics
-from .works import Clients, Works
-from .works.inputs import Inputs
+from .works import AccountClients, GenerationService
+from .works.inputs import InputStore
 
-SECRET_FOLDER = 0o700
+SECRET_FOLDER_MODE = 0o700
 
 
 class Gateway:
@@ -28,39 +28,39 @@ class Gateway:
         self.client = MediaClient(environ=environ, concurrency=config.concurrency)
         home = self.client.settings.home
         folder = home / "gateway"
-        folder.mkdir(parents=True, exist_ok=True, mode=SECRET_FOLDER)
-        self.inputs = Inputs(folder / "inputs")
-        self.book = Book(home / "gateway.sqlite3")
-        self.clients = Clients(self.client)
-        self.works = Works(self.clients, self.book, self.inputs, config)
-        self.links = Links(self.book.secret)
+        folder.mkdir(parents=True, exist_ok=True, mode=SECRET_FOLDER_MODE)
+        self.input_store = InputStore(folder / "inputs")
+        self.database = GatewayDatabase(home / "gateway.sqlite3")
+        self.account_clients = AccountClients(self.client)
+        self.service = GenerationService(self.account_clients, self.database, self.input_store, config)
+        self.url_signer = UrlSigner(self.database.signing_secret)
         self.renditions = Renditions(folder / "renditions")
-        self.metrics = Metrics(self.works)
-        self.reasons = Reasons()
-        self._open = False
+        self.metrics = Metrics(self.service)
+        self.provider_errors = ProviderErrorLog()
+        self._is_started = False
 
-    async def open(self) -> None:
+    async def start(self) -> None:
         """Takes up what an earlier process left, and begins to serve."""
-        self._open = True
-        self.works.hear_also(self.metrics.job_event)
-        self.works.hear_also(self.reasons.hear)
-        self.works.open()
+        self._is_started = True
+        self.service.add_listener(self.metrics.job_event)
+        self.service.add_listener(self.provider_errors.on_event)
+        self.service.start_recovery()
 
-    def stopping(self) -> None:
+    def begin_shutdown(self) -> None:
         """Begins nothing new, and lets those who wait for a job go with a word; the jobs go on."""
-        self.works.stopping()
+        self.service.begin_shutdown()
 
-    async def abandon(self) -> None:
+    async def close_unstarted(self) -> None:
         """Lets go of what was opened before anything was served."""
         await self.client.aclose()
-        await asyncio.to_thread(self.book.close)
+        await asyncio.to_thread(self.database.close)
 
     async def close(self) -> None:
         """Lets go of every job, which go on at their providers and are taken up at the next start. Twice is fine."""
-        if not self._open:
+        if not self._is_started:
             return
-        self._open = False
-        await self.works.aclose()
-        await self.clients.aclose()
+        self._is_started = False
+        await self.service.aclose()
+        await self.account_clients.aclose()
         await self.client.aclose()
-        await asyncio.to_thread(self.book.close)
+        await asyncio.to_thread(self.database.close)

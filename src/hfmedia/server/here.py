@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .gateway import Gateway
 
 
-def gateway_of(connection: HTTPConnection) -> Gateway:
+def get_gateway(connection: HTTPConnection) -> Gateway:
     """The gateway that a request came to."""
     gateway: Gateway = connection.app.state.gateway
     return gateway

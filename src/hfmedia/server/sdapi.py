@@ -17,26 +17,26 @@ from msgspec import Struct, field, structs
 from pydantic import BaseModel
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.core.request import LARGEST_SEED, Task
-from hfmedia.engine.images import input_image
+from hfmedia.core.request import MAX_SEED, Task
+from hfmedia.engine.images import load_input_image
 
-from .books.orders import Ask
+from .books.orders import GenerationSpec
 from .entrance.bodies import read_body
 from .entrance.caller import Caller
-from .entrance.gate import admitted, allowed
+from .entrance.gate import require_caller, can_use_model
 from .entrance.idempotency import idempotency_key
-from .errors import MAKING, READING, answers, refusal_of
+from .errors import CREATE_ERRORS, READ_ERRORS, error_responses, to_api_error
 from .gateway import Gateway
-from .here import gateway_of
-from .openai.fields import model_of, typed, wrong
-from .openai.items import failure
+from .here import get_gateway
+from .openai.fields import resolve_model, parse_as, invalid_field
+from .openai.items import failure_item
 
 router = APIRouter(tags=["sdapi"], prefix="/sdapi/v1")
-Asking = Annotated[Caller, Depends(admitted)]
-NO_RETRY = {"x-should-retry": "false"}
-ANYTHING: dict[str, Any] = {"type": "object", "additionalProperties": True}
+CallerDep = Annotated[Caller, Depends(require_caller)]
+NO_RETRY_HEADERS = {"x-should-retry": "false"}
+FREE_FORM_SCHEMA: dict[str, Any] = {"type": "object", "additionalProperties": True}
 # What those clients ask for to fill their menus, and what there is here: one way, for the provider decides.
-MENUS: dict[str, Any] = {
+STATIC_LISTS: dict[str, Any] = {
     "samplers": [{"name": "automatic", "aliases": [], "options": {}}],
     "schedulers": [{"name": "automatic", "label": "Automatic"}],
     "upscalers": [{"name": "None", "model_name": None, "model_path": None, "model_url": None, "scale": 4}],
@@ -49,7 +49,7 @@ MENUS: dict[str, Any] = {
 }
 
 
-class Painting(Struct, frozen=True, kw_only=True):
+class Txt2ImgRequest(Struct, frozen=True, kw_only=True):
     """The fields that are understood; ``model`` is ours, beside ``override_settings.sd_model_checkpoint``."""
 
     prompt: str = ""
@@ -69,7 +69,7 @@ class Painting(Struct, frozen=True, kw_only=True):
     override_settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-class Painted(BaseModel):
+class Txt2ImgResponse(BaseModel):
     """The images in base64; ``info`` is JSON inside a text, as those clients read it."""
 
     images: list[str]
@@ -77,7 +77,7 @@ class Painted(BaseModel):
     info: str
 
 
-class PaintBody(BaseModel):
+class Txt2ImgBody(BaseModel):
     """What may be sent; other fields of the web UI are ignored."""
 
     prompt: str
@@ -91,146 +91,169 @@ class PaintBody(BaseModel):
     batch_size: int = 1
 
 
-BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": PaintBody.model_json_schema()}}}
+REQUEST_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": Txt2ImgBody.model_json_schema()}}}
 }
-ANY_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {}}}}}
+ANY_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {}}}}}
 
 
-@router.post("/txt2img", responses={200: {"model": Painted}, **answers(*MAKING)}, openapi_extra=BODY)
-async def txt2img(request: Request, caller: Asking) -> Response:
+@router.post(
+    "/txt2img",
+    responses={200: {"model": Txt2ImgResponse}, **error_responses(*CREATE_ERRORS)},
+    openapi_extra=REQUEST_BODY,
+)
+async def txt2img(request: Request, caller: CallerDep) -> Response:
     """Make images out of a prompt."""
-    return await _painted(request, caller, from_image=False)
+    return await _create_images(request, caller, from_image=False)
 
 
-@router.post("/img2img", responses={200: {"model": Painted}, **answers(*MAKING)}, openapi_extra=BODY)
-async def img2img(request: Request, caller: Asking) -> Response:
+@router.post(
+    "/img2img",
+    responses={200: {"model": Txt2ImgResponse}, **error_responses(*CREATE_ERRORS)},
+    openapi_extra=REQUEST_BODY,
+)
+async def img2img(request: Request, caller: CallerDep) -> Response:
     """Make images out of the first of ``init_images`` and a prompt."""
-    return await _painted(request, caller, from_image=True)
+    return await _create_images(request, caller, from_image=True)
 
 
-@router.get("/sd-models", responses={**ANY_ANSWER, **answers(*READING)})
-async def sd_models(request: Request, caller: Asking) -> JSONResponse:
+@router.get("/sd-models", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
+async def sd_models(request: Request, caller: CallerDep) -> JSONResponse:
     """The models that make images out of a prompt."""
-    gateway = gateway_of(request)
-    found = await gateway.client.catalog.models("text-to-image")
-    names = [*gateway.config.aliases, *(model.id for model in found if allowed(caller, model.id))]
+    gateway = get_gateway(request)
+    models = await gateway.client.catalog.models("text-to-image")
+    names = [*gateway.config.aliases, *(model.id for model in models if can_use_model(caller, model.id))]
     rows = [{"title": name, "model_name": name, "hash": None, "sha256": None, "filename": name} for name in names]
     return JSONResponse(rows)
 
 
-@router.get("/options", responses={**ANY_ANSWER, **answers(*READING)})
-async def get_options(request: Request, caller: Asking) -> JSONResponse:
+@router.get("/options", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
+async def get_options(request: Request, caller: CallerDep) -> JSONResponse:
     """The options: the default model, and nothing that could be changed."""
-    return JSONResponse({"sd_model_checkpoint": await gateway_of(request).client.default_model("text-to-image")})
+    return JSONResponse({"sd_model_checkpoint": await get_gateway(request).client.default_model("text-to-image")})
 
 
-@router.post("/options", responses={**ANY_ANSWER, **answers(*READING, 413, 415)},
-             openapi_extra={"requestBody": {"content": {"application/json": {"schema": ANYTHING}}}})  # fmt: skip
-async def set_options(request: Request, caller: Asking) -> JSONResponse:
+@router.post("/options", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS, 413, 415)},
+             openapi_extra={"requestBody": {"content": {"application/json": {"schema": FREE_FORM_SCHEMA}}}})  # fmt: skip
+async def set_options(request: Request, caller: CallerDep) -> JSONResponse:
     """Taken and forgotten: name the model in each request, as ``override_settings.sd_model_checkpoint``."""
-    await read_body(request, gateway_of(request).config)
+    await read_body(request, get_gateway(request).config)
     return JSONResponse(None)
 
 
-@router.get("/progress", responses={**ANY_ANSWER, **answers(*READING)})
-async def progress(request: Request, caller: Asking) -> JSONResponse:
+@router.get("/progress", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
+async def progress(request: Request, caller: CallerDep) -> JSONResponse:
     """How far it is: not known here as one number."""
-    busy = gateway_of(request).works.under_way(caller.key)
-    state = {"skipped": False, "interrupted": False, "job": "", "job_count": busy, "job_no": 0}
+    active_count = get_gateway(request).service.active_count(caller.id)
+    state = {"skipped": False, "interrupted": False, "job": "", "job_count": active_count, "job_no": 0}
     return JSONResponse({"progress": 0.0, "eta_relative": 0.0, "state": state, "current_image": None, "textinfo": None})
 
 
-@router.post("/interrupt", responses={**ANY_ANSWER, **answers(*READING)})
-async def interrupt(request: Request, caller: Asking) -> JSONResponse:
+@router.post("/interrupt", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
+async def interrupt(request: Request, caller: CallerDep) -> JSONResponse:
     """Taken and ignored: which job is meant is not said. Cancel one at /v1/jobs/{id}/cancel."""
     return JSONResponse({})
 
 
-@router.get("/{menu}", responses={**ANY_ANSWER, **answers(*READING)})
-async def get_menu(request: Request, caller: Asking, menu: str) -> JSONResponse:
+@router.get("/{menu}", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
+async def get_static_list(request: Request, caller: CallerDep, menu: str) -> JSONResponse:
     """What fills the menus of those clients."""
-    if menu not in MENUS:
-        refused = wrong(None, f"there is no /sdapi/v1/{menu[:80]} here")
-        refused.status, refused.code = 404, "not_found"
-        raise refused
-    return JSONResponse(MENUS[menu])
+    if menu not in STATIC_LISTS:
+        api_error = invalid_field(None, f"there is no /sdapi/v1/{menu[:80]} here")
+        api_error.status, api_error.code = 404, "not_found"
+        raise api_error
+    return JSONResponse(STATIC_LISTS[menu])
 
 
-async def _painted(request: Request, caller: Caller, *, from_image: bool) -> Response:
-    gateway = gateway_of(request)
+async def _create_images(request: Request, caller: Caller, *, from_image: bool) -> Response:
+    gateway = get_gateway(request)
     body = await read_body(request, gateway.config)
-    wish = typed(body.fields, Painting)
-    ask, warnings = await _asked(wish, gateway, from_image=from_image)
-    told, key = {"warnings": warnings}, idempotency_key(request)
-    order = gateway.works.new_order(caller, ask, kind="image", api="sdapi", told=told, idempotency_key=key)
-    run = await gateway.works.begin(caller, order)
-    request.state.job_ids = run.job_ids
-    outcomes = await gateway.works.wait(run, gateway.config.most_wait)
-    made = [one.media for one in outcomes if one.media is not None]
-    if not made:
-        failed = next(one for one in outcomes if one.error is not None)
+    txt2img_request = parse_as(body.fields, Txt2ImgRequest)
+    spec, warnings = await _to_spec(txt2img_request, gateway, from_image=from_image)
+    response_context, key = {"warnings": warnings}, idempotency_key(request)
+    generation = gateway.service.new_generation(
+        caller, spec, kind="image", api="sdapi", response_context=response_context, idempotency_key=key
+    )
+    active = await gateway.service.start(caller, generation)
+    request.state.job_ids = active.job_ids
+    results = await gateway.service.wait(active, gateway.config.max_wait_seconds)
+    media_items = [result.media for result in results if result.media is not None]
+    if not media_items:
+        failed = next(result for result in results if result.error is not None)
         assert failed.error is not None
-        bought = any(one.bought for one in outcomes)
-        raise refusal_of(failed.error, bought=bought, own_token=caller.token is not None)
-    images = [b64encode(await asyncio.to_thread(media.path.read_bytes)).decode("ascii") for media in made]
-    first = made[0]
+        billable = any(result.billable for result in results)
+        raise to_api_error(failed.error, billable=billable, uses_caller_token=caller.hf_token is not None)
+    images = [b64encode(await asyncio.to_thread(media.path.read_bytes)).decode("ascii") for media in media_items]
+    first_media = media_items[0]
     info = {
-        "prompt": wish.prompt,
-        "negative_prompt": wish.negative_prompt,
-        "seed": first.seed if first.seed is not None else -1,
-        "all_seeds": [media.seed if media.seed is not None else -1 for media in made],
-        "width": first.width,
-        "height": first.height,
-        "sd_model_name": first.model,
-        "provider": first.provider,
-        "job_ids": run.job_ids,
-        "warnings": [*warnings, *dict.fromkeys(words for media in made for words in media.warnings)],
-        "failures": [failure(one, own_token=caller.token is not None) for one in outcomes if one.error is not None],
+        "prompt": txt2img_request.prompt,
+        "negative_prompt": txt2img_request.negative_prompt,
+        "seed": first_media.seed if first_media.seed is not None else -1,
+        "all_seeds": [media.seed if media.seed is not None else -1 for media in media_items],
+        "width": first_media.width,
+        "height": first_media.height,
+        "sd_model_name": first_media.model,
+        "provider": first_media.provider,
+        "job_ids": active.job_ids,
+        "warnings": [*warnings, *dict.fromkeys(warning for media in media_items for warning in media.warnings)],
+        "failures": [
+            failure_item(result, uses_caller_token=caller.hf_token is not None)
+            for result in results
+            if result.error is not None
+        ],
     }
-    answer = {"images": images, "parameters": _parameters(body.fields), "info": json.dumps(info)}
-    return JSONResponse(answer, headers=NO_RETRY)
+    content = {"images": images, "parameters": _parameters(body.fields), "info": json.dumps(info)}
+    return JSONResponse(content, headers=NO_RETRY_HEADERS)
 
 
-async def _asked(wish: Painting, gateway: Gateway, *, from_image: bool) -> tuple[Ask, list[str]]:
+async def _to_spec(
+    txt2img_request: Txt2ImgRequest, gateway: Gateway, *, from_image: bool
+) -> tuple[GenerationSpec, list[str]]:
     """What is to be made, and what of the request was ignored."""
-    if not wish.prompt.strip():
-        raise wrong("prompt", "the prompt is missing; say what to make")
-    if min(wish.n_iter, wish.batch_size) < 1 or wish.n_iter * wish.batch_size > 100:
-        raise wrong("batch_size", "n_iter times batch_size must be 1 to 100")
-    if wish.seed > LARGEST_SEED:
-        raise wrong("seed", f"seed must be -1 (any) or up to {LARGEST_SEED}")
-    checkpoint = wish.override_settings.get("sd_model_checkpoint")
-    name = wish.model or (checkpoint if isinstance(checkpoint, str) else None)
+    if not txt2img_request.prompt.strip():
+        raise invalid_field("prompt", "the prompt is missing; say what to make")
+    if (
+        min(txt2img_request.n_iter, txt2img_request.batch_size) < 1
+        or txt2img_request.n_iter * txt2img_request.batch_size > 100
+    ):
+        raise invalid_field("batch_size", "n_iter times batch_size must be 1 to 100")
+    if txt2img_request.seed > MAX_SEED:
+        raise invalid_field("seed", f"seed must be -1 (any) or up to {MAX_SEED}")
+    checkpoint = txt2img_request.override_settings.get("sd_model_checkpoint")
+    name = txt2img_request.model or (checkpoint if isinstance(checkpoint, str) else None)
     task: Task = "image-to-image" if from_image else "text-to-image"
-    ask = Ask(
-        prompt=wish.prompt,
-        model=model_of(name, task, gateway.config),
+    spec = GenerationSpec(
+        prompt=txt2img_request.prompt,
+        model=resolve_model(name, task, gateway.config),
         task=task,
-        n=wish.n_iter * wish.batch_size,
-        seed=wish.seed if wish.seed >= 0 else None,
-        options={name: value for name, value in _options(wish).items() if value not in (None, "")},
+        n=txt2img_request.n_iter * txt2img_request.batch_size,
+        seed=txt2img_request.seed if txt2img_request.seed >= 0 else None,
+        options={name: value for name, value in _options(txt2img_request).items() if value not in (None, "")},
     )
     if from_image:
-        if not wish.init_images:
-            raise wrong("init_images", "init_images is empty; send an image in base64")
-        given = wish.init_images[0]
-        text = given if given[:5].lower() == "data:" else f"data:image/png;base64,{given}"
+        if not txt2img_request.init_images:
+            raise invalid_field("init_images", "init_images is empty; send an image in base64")
+        source = txt2img_request.init_images[0]
+        data_uri = source if source[:5].lower() == "data:" else f"data:image/png;base64,{source}"
         try:
-            ask = structs.replace(ask, image=await input_image(text))
+            spec = structs.replace(spec, image=await load_input_image(data_uri))
         except HfmediaError as error:
-            raise wrong("init_images", error.message) from None
-    ignored = [name for name in ("sampler_name", "scheduler", "denoising_strength") if getattr(wish, name) is not None]
-    return ask, [f"{name} was ignored: the provider decides" for name in ignored]
+            raise invalid_field("init_images", error.message) from None
+    ignored = [
+        name
+        for name in ("sampler_name", "scheduler", "denoising_strength")
+        if getattr(txt2img_request, name) is not None
+    ]
+    return spec, [f"{name} was ignored: the provider decides" for name in ignored]
 
 
-def _options(wish: Painting) -> dict[str, Any]:
+def _options(txt2img_request: Txt2ImgRequest) -> dict[str, Any]:
     return {
-        "negative_prompt": wish.negative_prompt,
-        "num_inference_steps": wish.steps,
-        "guidance_scale": wish.cfg_scale,
-        "width": wish.width,
-        "height": wish.height,
+        "negative_prompt": txt2img_request.negative_prompt,
+        "num_inference_steps": txt2img_request.steps,
+        "guidance_scale": txt2img_request.cfg_scale,
+        "width": txt2img_request.width,
+        "height": txt2img_request.height,
     }
 
 

@@ -9,11 +9,13 @@ from typing import TypeVar
 from starlette.responses import StreamingResponse
 
 T = TypeVar("T")
-QUIET = 10.0  # seconds without an event after which a comment keeps the connection alive; proxies close after 30
-ALIVE = b": still at work\n\n"
+KEEPALIVE_INTERVAL = (
+    10.0  # seconds without an event after which a comment keeps the connection alive; proxies close after 30
+)
+KEEPALIVE = b": still at work\n\n"
 
 
-def event(name: str, data: bytes) -> bytes:
+def format_event(name: str, data: bytes) -> bytes:
     """One event as it goes out: its ``event`` line, its ``data`` line (JSON has no line breaks) and an empty line.
 
     An ``id`` or ``retry`` line, or an event without data, would break the parsers of OpenAI's SDKs.
@@ -21,29 +23,29 @@ def event(name: str, data: bytes) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
-def streamed(pieces: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
+def event_stream(chunks: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
     """An answer that is a stream of events, held back by no proxy and kept by no cache."""
-    always = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-    return StreamingResponse(pieces, media_type="text/event-stream", headers={**always, **(headers or {})})
+    base_headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+    return StreamingResponse(chunks, media_type="text/event-stream", headers={**base_headers, **(headers or {})})
 
 
-async def with_silence(source: AsyncIterator[T]) -> AsyncGenerator[T | None, None]:
+async def with_keepalive(source: AsyncIterator[T]) -> AsyncGenerator[T | None, None]:
     """Everything of a source as it comes, and None for each time that it has been quiet for long."""
-    following: asyncio.Future[T] | None = None
+    pending: asyncio.Future[T] | None = None
     try:
         while True:
-            following = following or asyncio.ensure_future(anext(source))
-            done, _ = await asyncio.wait({following}, timeout=QUIET)
+            pending = pending or asyncio.ensure_future(anext(source))
+            done, _ = await asyncio.wait({pending}, timeout=KEEPALIVE_INTERVAL)
             if not done:
                 yield None
                 continue
             try:
-                value = following.result()
+                value = pending.result()
             except StopAsyncIteration:
                 return
-            following = None
+            pending = None
             yield value
     finally:
-        if following:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+        if pending:
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)

@@ -3,8 +3,8 @@
 The bytes decide what a file is; a header, a name or a provider's word is a hint at most.
 """
 
-from .files import Store
+from .files import FileStorage
 from .media import Media
-from .places import check_writable, place_at
+from .places import check_writable, resolve_target
 
-__all__ = ["Media", "Store", "check_writable", "place_at"]
+__all__ = ["Media", "FileStorage", "check_writable", "resolve_target"]

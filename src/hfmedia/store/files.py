@@ -20,23 +20,23 @@ import msgspec
 
 from ..core.answers import Output
 from ..core.errors import DownloadError
-from ..core.ports import Fetch, Kept, Place
-from .download import Download, plain_url
-from .facts import plain
-from .inline import pieces_of_bytes, pieces_of_uri
-from .intake import Intake, in_thread
-from .kinds import inspect
-from .names import made_name, numbered, sidecar_of
-from .part import sweep, write_whole
+from ..core.ports import MediaFetcher, StoredFile, OutputTarget
+from .download import ResumableDownload, display_url
+from .facts import to_plain_json
+from .inline import iter_bytes, iter_data_uri
+from .intake import WriteBuffer, run_in_thread
+from .kinds import probe
+from .names import default_filename, numbered, sidecar_path
+from .part import remove_stale_parts, write_atomic
 from .places import check_writable
 
-MOST_BYTES = 4 * 1024**3  # of one file: over an hour of video at 8 Mbit/s
-STAYS_FINE = 30.0  # seconds; a place that breaks meanwhile costs a download, not the job
-OWN_FACTS = frozenset({"job_id", "sha256"})  # by these we know a JSON file as one that we wrote
-NAMES_LOOKED_AT = 100  # for the file of a job that was killed after it had named it
+MAX_FILE_BYTES = 4 * 1024**3  # of one file: over an hour of video at 8 Mbit/s
+WRITABLE_CACHE_SECONDS = 30.0  # seconds; a place that breaks meanwhile costs a download, not the job
+SIDECAR_MARKER_FIELDS = frozenset({"job_id", "sha256"})  # by these we know a JSON file as one that we wrote
+MAX_NAMES_CHECKED = 100  # for the file of a job that was killed after it had named it
 
 
-class Store:
+class FileStorage:
     """A folder of media; ``most_bytes`` bounds each file. It keeps what a provider made (core.ports.Keeper).
 
     ``sleep`` waits, in seconds, between the tries of a download.
@@ -46,27 +46,27 @@ class Store:
         self,
         folder: Path,
         *,
-        most_bytes: int = MOST_BYTES,
+        max_bytes: int = MAX_FILE_BYTES,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.folder = folder
-        self._most, self._sleep = most_bytes, sleep
-        self._swept: set[Path] = set()
-        self._fine: dict[Path, float] = {}
+        self._max_bytes, self._sleep = max_bytes, sleep
+        self._cleaned_folders: set[Path] = set()
+        self._writable_checked_at: dict[Path, float] = {}
 
     def __repr__(self) -> str:
         return f"Store({str(self.folder)!r})"
 
-    async def keep(
+    async def save(
         self,
         output: Output,
-        place: Place,
+        target: OutputTarget,
         *,
-        makes: Literal["image", "video"],
-        fetch: Fetch,
+        output_kind: Literal["image", "video"],
+        fetch: MediaFetcher,
         progress: Callable[[int, int | None], None],
-        facts: Callable[[Kept], Mapping[str, Any]] | None = None,
-    ) -> Kept:
+        build_sidecar: Callable[[StoredFile], Mapping[str, Any]] | None = None,
+    ) -> StoredFile:
         """The output as a whole file at its place, or at the next free name there (``fox-2.png``).
 
         With ``facts`` (called in a thread), what they tell is written beside it, as ``describe`` does. A job that was
@@ -79,155 +79,169 @@ class Store:
             UnsafeAddressError: its address leads into a private network.
         """
         url = output.url or ""
-        inline = output.data is not None or url[:5].lower() == "data:"
-        if not inline and url.partition(":")[0].lower() not in ("http", "https"):
+        is_inline = output.data is not None or url[:5].lower() == "data:"
+        if not is_inline and url.partition(":")[0].lower() not in ("http", "https"):
             raise DownloadError("the result has neither bytes nor an address on the web")
-        target = place.file or place.folder / made_name(datetime.fromtimestamp(place.at), place.words, ".part")
-        await self.tidy(target.parent)
-        intake = Intake(target, place.job_id)
-        tries = 1
+        target_path = target.file or target.folder / default_filename(
+            datetime.fromtimestamp(target.created_at), target.name_hint, ".part"
+        )
+        await self.remove_stale_parts_once(target_path.parent)
+        buffer = WriteBuffer(target_path, target.job_id)
+        attempts = 1
         try:
-            if not inline:
-                if not self._known_good(place):  # then told now, not after the download
-                    await in_thread(intake.land)
-                download = Download(
-                    url, intake, fetch, most_bytes=self._most, progress=progress, sleep=self._sleep
+            if not is_inline:
+                if not self._recently_writable(target):  # then told now, not after the download
+                    await run_in_thread(buffer.flush)
+                download = ResumableDownload(
+                    url, buffer, fetch, max_bytes=self._max_bytes, progress=progress, sleep=self._sleep
                 )  # fmt: skip
                 await download.run()
-                tries = download.tries
-            deed = _Deed(intake, target, makes, place, None if inline else plain_url(url), tries, facts)
-            pour = partial(_pour_in, intake, output, self._most) if inline else None
-            kept, _ = await in_thread(partial(_finish, deed, pour), undo=_remove)
+                attempts = download.attempts
+            save_request = _SaveRequest(
+                buffer,
+                target_path,
+                output_kind,
+                target,
+                None if is_inline else display_url(url),
+                attempts,
+                build_sidecar,
+            )
+            write_inline = partial(_write_inline, buffer, output, self._max_bytes) if is_inline else None
+            stored, _ = await run_in_thread(partial(_finish, save_request, write_inline), undo=_remove_saved)
         except GeneratorExit:  # the loop is gone, and its threads with it
-            intake.discard()
+            buffer.discard()
             raise
         except BaseException:
-            await in_thread(intake.discard)
+            await run_in_thread(buffer.discard)
             raise
-        if inline:
-            progress(kept.bytes, kept.bytes)
-        return kept
+        if is_inline:
+            progress(stored.bytes, stored.bytes)
+        return stored
 
-    async def check(self, place: Place) -> None:
+    async def ensure_writable(self, target: OutputTarget) -> None:
         """StoreError when no file could be written there, to be known before anything is paid.
 
         A folder that was fine is not tried again for a while.
         """
-        if not self._known_good(place):
-            await in_thread(partial(check_writable, place))
-            self._fine[place.folder] = time.monotonic()
+        if not self._recently_writable(target):
+            await run_in_thread(partial(check_writable, target))
+            self._writable_checked_at[target.folder] = time.monotonic()
 
-    def _known_good(self, place: Place) -> bool:
+    def _recently_writable(self, target: OutputTarget) -> bool:
         """Whether files of our own naming could be written there a moment ago."""
-        tried = self._fine.get(place.folder)
-        return place.file is None and tried is not None and time.monotonic() - tried < STAYS_FINE
+        checked_at = self._writable_checked_at.get(target.folder)
+        return target.file is None and checked_at is not None and time.monotonic() - checked_at < WRITABLE_CACHE_SECONDS
 
-    async def tidy(self, folder: Path) -> None:
+    async def remove_stale_parts_once(self, folder: Path) -> None:
         """Removes what killed processes left half done in a folder, when this store first hears of that folder."""
-        if folder not in self._swept:
-            self._swept.add(folder)
-            await in_thread(partial(sweep, folder))
+        if folder not in self._cleaned_folders:
+            self._cleaned_folders.add(folder)
+            await run_in_thread(partial(remove_stale_parts, folder))
 
-    async def describe(self, kept: Kept, facts: Mapping[str, Any]) -> Path:
+    async def write_sidecar(self, stored: StoredFile, metadata: Mapping[str, Any]) -> Path:
         """Writes the facts as JSON beside the file, ``fox.png.json`` for ``fox.png``; whole or absent, too.
 
         Facts of an earlier file of that name are replaced; a JSON file that is not ours is left alone. StoreError
         when the disk refuses it.
         """
-        return await in_thread(partial(_describe, kept.path, facts))
+        return await run_in_thread(partial(_write_sidecar, stored.path, metadata))
 
 
-class _Deed(NamedTuple):
+class _SaveRequest(NamedTuple):
     """What the thread needs to make a file of what was taken in."""
 
-    intake: Intake
-    target: Path
-    makes: Literal["image", "video"]
-    place: Place
+    buffer: WriteBuffer
+    target_path: Path
+    output_kind: Literal["image", "video"]
+    target: OutputTarget
     source: str | None
-    tries: int
-    facts: Callable[[Kept], Mapping[str, Any]] | None
+    attempts: int
+    build_sidecar: Callable[[StoredFile], Mapping[str, Any]] | None
 
 
-def _pour_in(intake: Intake, output: Output, most: int) -> None:
+def _write_inline(buffer: WriteBuffer, output: Output, max_bytes: int) -> None:
     """Takes what came inside a reply."""
-    part = intake.land()
-    for piece in pieces_of_bytes(output.data) if output.data is not None else pieces_of_uri(output.url or ""):
-        if part.size + len(piece) > most:
-            raise DownloadError(f"the result has more bytes than the limit of {most:,}")
-        part.write(piece)
+    temp_file = buffer.flush()
+    for chunk in iter_bytes(output.data) if output.data is not None else iter_data_uri(output.url or ""):
+        if temp_file.size + len(chunk) > max_bytes:
+            raise DownloadError(f"the result has more bytes than the limit of {max_bytes:,}")
+        temp_file.write(chunk)
 
 
-def _finish(deed: _Deed, pour: Callable[[], None] | None) -> tuple[Kept, Path | None]:
+def _finish(save_request: _SaveRequest, write_inline: Callable[[], None] | None) -> tuple[StoredFile, Path | None]:
     """Looks at the bytes, puts them onto the disk, and gives the file its name, with a suffix unless it was chosen.
 
     Then writes its facts beside it, and tells where those lie.
     """
-    if pour is not None:
-        pour()
-    part, place = deed.intake.land(), deed.place
-    kind = inspect(part.file, deed.makes)
-    target = deed.target if place.file is not None else deed.target.with_suffix(kind.suffix)
-    path = _already(target, place.job_id, part.sha256)
-    if path is None:
-        path = part.settle(target)
-    else:
-        part.discard()
-    kept = Kept(
-        path=path,
-        mime=kind.mime,
-        bytes=part.size,
-        sha256=part.sha256,
-        width=kind.width,
-        height=kind.height,
-        source=deed.source,
-        tries=deed.tries,
+    if write_inline is not None:
+        write_inline()
+    temp_file, target = save_request.buffer.flush(), save_request.target
+    info = probe(temp_file.file, save_request.output_kind)
+    target_path = (
+        save_request.target_path if target.file is not None else save_request.target_path.with_suffix(info.suffix)
     )
-    return kept, _describe(path, deed.facts(kept)) if deed.facts is not None else None
+    path = _find_existing(target_path, target.job_id, temp_file.sha256)
+    if path is None:
+        path = temp_file.commit_new(target_path)
+    else:
+        temp_file.discard()
+    stored = StoredFile(
+        path=path,
+        mime=info.mime,
+        bytes=temp_file.size,
+        sha256=temp_file.sha256,
+        width=info.width,
+        height=info.height,
+        source=save_request.source,
+        attempts=save_request.attempts,
+    )
+    return stored, _write_sidecar(
+        path, save_request.build_sidecar(stored)
+    ) if save_request.build_sidecar is not None else None
 
 
-def _already(target: Path, job_id: str, sha256: str) -> Path | None:
+def _find_existing(target_path: Path, job_id: str, sha256: str) -> Path | None:
     """The file that this very job named before it was killed, if it has these bytes."""
-    for number in range(1, NAMES_LOOKED_AT if job_id else 1):
-        path = target.with_name(numbered(target.name, number))
+    for number in range(1, MAX_NAMES_CHECKED if job_id else 1):
+        path = target_path.with_name(numbered(target_path.name, number))
         if not path.is_file():
             break
-        facts = _facts_of(path)
-        if facts.get("job_id") == job_id and facts.get("sha256") == sha256:
+        sidecar = _read_sidecar(path)
+        if sidecar.get("job_id") == job_id and sidecar.get("sha256") == sha256:
             with suppress(OSError), path.open("rb") as file:
                 return path if hashlib.file_digest(file, "sha256").hexdigest() == sha256 else None
     return None
 
 
-def _facts_of(path: Path) -> dict[str, Any]:
+def _read_sidecar(path: Path) -> dict[str, Any]:
     """The facts beside a file; none where there is no JSON file of ours."""
     try:
-        return msgspec.json.decode(sidecar_of(path).read_bytes(), type=dict[str, Any])
+        return msgspec.json.decode(sidecar_path(path).read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return {}
 
 
-def _remove(done: tuple[Kept, Path | None]) -> None:
-    kept, beside = done
-    for path in (kept.path, beside):
+def _remove_saved(saved: tuple[StoredFile, Path | None]) -> None:
+    stored, sidecar = saved
+    for path in (stored.path, sidecar):
         if path is not None:
             path.unlink(missing_ok=True)
 
 
-def _describe(path: Path, facts: Mapping[str, Any]) -> Path:
-    text = msgspec.json.format(msgspec.json.encode(plain(facts)), indent=2)
-    beside = sidecar_of(path)
-    if not _is_ours(beside):
-        beside = path.with_name(path.name + ".hfmedia.json")
-    write_whole(beside, text + b"\n", like=path, job_id=str(facts.get("job_id") or ""))
-    return beside
+def _write_sidecar(path: Path, metadata: Mapping[str, Any]) -> Path:
+    text = msgspec.json.format(msgspec.json.encode(to_plain_json(metadata)), indent=2)
+    sidecar = sidecar_path(path)
+    if not _is_own_sidecar(sidecar):
+        sidecar = path.with_name(path.name + ".hfmedia.json")
+    write_atomic(sidecar, text + b"\n", copy_mode_from=path, job_id=str(metadata.get("job_id") or ""))
+    return sidecar
 
 
-def _is_ours(path: Path) -> bool:
+def _is_own_sidecar(path: Path) -> bool:
     """Whether that name is free, or has facts that we wrote."""
     try:
-        facts = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        return facts.keys() >= OWN_FACTS
+        content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        return content.keys() >= SIDECAR_MARKER_FIELDS
     except FileNotFoundError:
         return True
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):

@@ -11,49 +11,49 @@ from urllib.parse import unquote_to_bytes
 
 from ..core.errors import DownloadError
 
-PIECE = 256 * 1024  # bytes or characters taken at once; a multiple of four, as base64 comes in fours
-LONGEST_HEAD = 1024  # characters before the comma of a data: URI; real ones have about twenty
-URL_SAFE = bytes.maketrans(b"-_", b"+/")  # the other alphabet of base64 (RFC 4648, 5)
+CHUNK_SIZE = 256 * 1024  # bytes or characters taken at once; a multiple of four, as base64 comes in fours
+MAX_HEADER_CHARS = 1024  # characters before the comma of a data: URI; real ones have about twenty
+URL_SAFE_TO_STANDARD = bytes.maketrans(b"-_", b"+/")  # the other alphabet of base64 (RFC 4648, 5)
 
 
-def pieces_of_bytes(data: bytes) -> Iterator[memoryview]:
+def iter_bytes(data: bytes) -> Iterator[memoryview]:
     """Bytes in pieces, none of them copied."""
     view = memoryview(data)
-    return (view[at : at + PIECE] for at in range(0, len(view), PIECE))
+    return (view[offset : offset + CHUNK_SIZE] for offset in range(0, len(view), CHUNK_SIZE))
 
 
-def pieces_of_uri(uri: str) -> Iterator[bytes]:
+def iter_data_uri(uri: str) -> Iterator[bytes]:
     """What a ``data:`` URI holds, whatever it says it is (RFC 2397); DownloadError when it cannot be read."""
-    comma = uri.find(",", 0, LONGEST_HEAD)
+    comma = uri.find(",", 0, MAX_HEADER_CHARS)
     if comma < 0:
         raise DownloadError("the result is a data: URI without data")
-    escaped = _unescaped(uri, comma + 1)
-    return _from_base64(escaped) if uri[:comma].lower().rstrip().endswith(";base64") else escaped
+    unescaped = _iter_unescaped(uri, comma + 1)
+    return _decode_base64(unescaped) if uri[:comma].lower().rstrip().endswith(";base64") else unescaped
 
 
-def _unescaped(text: str, at: int) -> Iterator[bytes]:
-    while at < len(text):
-        end = at + PIECE
-        torn = text.rfind("%", max(at, end - 2), end)  # a piece does not end inside of %41
-        if torn > at and end < len(text):
-            end = torn
-        piece = text[at:end]
-        yield unquote_to_bytes(piece) if "%" in piece else piece.encode("utf-8", "replace")
-        at = end
+def _iter_unescaped(text: str, start: int) -> Iterator[bytes]:
+    while start < len(text):
+        end = start + CHUNK_SIZE
+        percent = text.rfind("%", max(start, end - 2), end)  # a piece does not end inside of %41
+        if percent > start and end < len(text):
+            end = percent
+        chunk = text[start:end]
+        yield unquote_to_bytes(chunk) if "%" in chunk else chunk.encode("utf-8", "replace")
+        start = end
 
 
-def _from_base64(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    left, padded = b"", False
+def _decode_base64(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    remainder, padded = b"", False
     try:
-        for piece in pieces:
-            text = left + b"".join(piece.split()).translate(URL_SAFE)
+        for chunk in chunks:
+            text = remainder + b"".join(chunk.split()).translate(URL_SAFE_TO_STANDARD)
             if text and padded:
                 raise Error("something follows its padding")
-            whole = len(text) // 4 * 4
-            left, padded = text[whole:], text[:whole].endswith(b"=")
-            yield a2b_base64(text[:whole], strict_mode=True)
-        if left and padded:
+            aligned = len(text) // 4 * 4
+            remainder, padded = text[aligned:], text[:aligned].endswith(b"=")
+            yield a2b_base64(text[:aligned], strict_mode=True)
+        if remainder and padded:
             raise Error("something follows its padding")
-        yield a2b_base64(left + b"=" * (-len(left) % 4), strict_mode=True)  # some leave the padding out
+        yield a2b_base64(remainder + b"=" * (-len(remainder) % 4), strict_mode=True)  # some leave the padding out
     except Error as error:
         raise DownloadError(f"the result is a data: URI whose base64 is broken: {error}") from None

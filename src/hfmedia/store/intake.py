@@ -11,68 +11,70 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from .part import Part, open_part
+from .part import AtomicFile, open_atomic
 
 T = TypeVar("T")
-HELD = 1024 * 1024  # bytes that wait in memory: most pictures, and with 32 downloads at once 32 MiB at most
-PILE = 256 * 1024  # bytes of a larger one that reach the disk together: a disk that is busy is waited for in a thread
+MAX_BUFFERED = 1024 * 1024  # bytes that wait in memory: most pictures, and with 32 downloads at once 32 MiB at most
+FLUSH_SIZE = (
+    256 * 1024
+)  # bytes of a larger one that reach the disk together: a disk that is busy is waited for in a thread
 
 
-class Intake:
+class WriteBuffer:
     """Takes bytes for ``target``; nothing lies on the disk before there are many of them, or ``land`` is called."""
 
     def __init__(self, target: Path, job_id: str) -> None:
         self._target, self._job_id = target, job_id
-        self._held: list[bytes] = []
-        self._waiting = 0
-        self._most_held = HELD
-        self._part: Part | None = None
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._flush_threshold = MAX_BUFFERED
+        self._temp_file: AtomicFile | None = None
 
     @property
     def size(self) -> int:
         """How many bytes were taken."""
-        return self._waiting + (self._part.size if self._part else 0)
+        return self._buffered + (self._temp_file.size if self._temp_file else 0)
 
-    def announce(self, total: int) -> None:
+    def set_expected_size(self, total: int) -> None:
         """So many there will be, by what their server says: a file that will not fit flows from its first byte."""
-        if total > HELD:
-            self._most_held = PILE
+        if total > MAX_BUFFERED:
+            self._flush_threshold = FLUSH_SIZE
 
     async def write(self, data: bytes) -> None:
         """Takes the next ones."""
-        self._held.append(data)
-        self._waiting += len(data)
-        if self._waiting > self._most_held:
-            self._most_held = PILE
-            await in_thread(self.land)
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if self._buffered > self._flush_threshold:
+            self._flush_threshold = FLUSH_SIZE
+            await run_in_thread(self.flush)
 
-    async def begin_again(self) -> None:
+    async def reset(self) -> None:
         """Forgets those that were taken."""
-        self._held, self._waiting = [], 0
-        if self._part is not None:
-            await in_thread(self._part.begin_again)
+        self._chunks, self._buffered = [], 0
+        if self._temp_file is not None:
+            await run_in_thread(self._temp_file.reset)
 
-    def land(self) -> Part:
+    def flush(self) -> AtomicFile:
         """The temporary file with all that was taken; made now if it is not there yet. Blocking."""
-        if self._part is None:
-            self._part = open_part(self._target, self._job_id)
-        while self._held:
-            self._part.write(self._held[0])
-            self._waiting -= len(self._held.pop(0))
-        return self._part
+        if self._temp_file is None:
+            self._temp_file = open_atomic(self._target, self._job_id)
+        while self._chunks:
+            self._temp_file.write(self._chunks[0])
+            self._buffered -= len(self._chunks.pop(0))
+        return self._temp_file
 
     def discard(self) -> None:
         """Removes the temporary file, if there is one that was not given a name. Blocking."""
-        if self._part is not None:
-            self._part.discard()
+        if self._temp_file is not None:
+            self._temp_file.discard()
 
 
-async def in_thread(work: Callable[[], T], *, undo: Callable[[T], None] | None = None) -> T:
+async def run_in_thread(func: Callable[[], T], *, undo: Callable[[T], None] | None = None) -> T:
     """What ``work`` returns, done in a thread. Cancelled, it waits for the thread, then undoes what that has done.
 
     Without that wait a thread could still write to a file that is closed and removed already.
     """
-    future = asyncio.get_running_loop().run_in_executor(None, work)
+    future = asyncio.get_running_loop().run_in_executor(None, func)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:

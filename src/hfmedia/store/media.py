@@ -16,15 +16,15 @@ import msgspec
 from msgspec import Struct, field
 
 from ..core.answers import Cost
-from ..core.errors import StoreError
-from .facts import cleaned, plain
+from ..core.errors import StorageError
+from .facts import redact_text, to_plain_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SHOWN_INLINE = 16 * 1024 * 1024  # bytes; a notebook that carries more inside itself becomes slow to open
-PIECE = 1024 * 1024  # bytes copied at once
-NATIVE = frozenset({"image/png", "image/jpeg"})  # what every notebook shows by itself
+MAX_INLINE_BYTES = 16 * 1024 * 1024  # bytes; a notebook that carries more inside itself becomes slow to open
+CHUNK_SIZE = 1024 * 1024  # bytes copied at once
+NOTEBOOK_MIMES = frozenset({"image/png", "image/jpeg"})  # what every notebook shows by itself
 
 
 class Media(Struct, frozen=True, kw_only=True):
@@ -83,27 +83,29 @@ class Media(Struct, frozen=True, kw_only=True):
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise self._trouble(f"cannot read {self.path}", error) from error
+            raise self._storage_error(f"cannot read {self.path}", error) from error
 
     def image(self) -> Image:
         """The picture as a Pillow image, loaded; a copy in memory. StoreError for a video, or when the file is gone."""
         from PIL import Image as Pillow
 
         if self.kind == "video":
-            raise StoreError(f"{self.path} is a video; open it with a video library, or read .data", job_id=self.job_id)
+            raise StorageError(
+                f"{self.path} is a video; open it with a video library, or read .data", job_id=self.job_id
+            )
         try:
             with Pillow.open(self.path) as picture:
                 picture.load()
                 return picture.copy()
         except OSError as error:
-            raise self._trouble(f"cannot open {self.path} as a picture", error) from error
+            raise self._storage_error(f"cannot open {self.path} as a picture", error) from error
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Copies the file there and tells where. A directory keeps the name; a file of that name is replaced.
 
         The copy is whole or absent; missing directories are made. StoreError when it cannot be written.
         """
-        from .part import open_part
+        from .part import open_atomic
 
         target = Path(path)
         if target.is_dir() or os.fspath(path).endswith(("/", os.sep)):
@@ -111,32 +113,32 @@ class Media(Struct, frozen=True, kw_only=True):
         try:
             if target.exists() and target.samefile(self.path):
                 return target
-            part = open_part(target, self.job_id)
+            temp_file = open_atomic(target, self.job_id)
             try:
                 with self.path.open("rb") as original:
-                    while piece := original.read(PIECE):
-                        part.write(piece)
-                return part.replace(target)
+                    while chunk := original.read(CHUNK_SIZE):
+                        temp_file.write(chunk)
+                return temp_file.commit_replace(target)
             finally:
-                part.discard()
+                temp_file.discard()
         except OSError as error:
-            raise self._trouble(f"cannot copy {self.path} to {target}", error) from error
+            raise self._storage_error(f"cannot copy {self.path} to {target}", error) from error
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Everything known, as plain JSON data without secrets: what lies beside the file, what ``--json`` prints."""
-        known: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
-        created = datetime.fromtimestamp(self.created, UTC).isoformat(timespec="seconds")
-        heard = {name: [cleaned(words) for words in known[name]] for name in ("warnings", "attempts")}
-        facts: dict[str, Any] = plain({**known, **heard, "created": created.replace("+00:00", "Z")})
-        return {**facts, "prompt": self.prompt}
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
+        created_at = datetime.fromtimestamp(self.created, UTC).isoformat(timespec="seconds")
+        redacted = {name: [redact_text(text) for text in fields[name]] for name in ("warnings", "attempts")}
+        data: dict[str, Any] = to_plain_json({**fields, **redacted, "created": created_at.replace("+00:00", "Z")})
+        return {**data, "prompt": self.prompt}
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Media:
+    def from_dict(cls, data: Mapping[str, Any]) -> Media:
         """The Media that these facts tell of, as ``facts()`` told them; ValueError when they are no such facts."""
-        created = datetime.fromisoformat(str(facts["created"])).timestamp()
-        known = {name: value for name, value in facts.items() if name in cls.__struct_fields__}
+        created_at = datetime.fromisoformat(str(data["created"])).timestamp()
+        fields = {name: value for name, value in data.items() if name in cls.__struct_fields__}
         try:
-            return msgspec.convert({**known, "created": created}, cls, dec_hook=lambda kind, value: kind(value))
+            return msgspec.convert({**fields, "created": created_at}, cls, dec_hook=lambda kind, value: kind(value))
         except msgspec.ValidationError as error:
             raise ValueError(f"these are no facts of media: {error}") from error
 
@@ -152,12 +154,12 @@ class Media(Struct, frozen=True, kw_only=True):
         """What a notebook shows: a picture as itself, a video in a player, and a line of text elsewhere."""
         from base64 import b64encode
 
-        shown = {"text/plain": repr(self)}
+        bundle = {"text/plain": repr(self)}
         if not self.path.exists():
-            return shown
-        if self.mime in NATIVE and self.bytes <= SHOWN_INLINE:
-            return {**shown, self.mime: b64encode(self.data).decode("ascii")}
-        return {**shown, "text/html": self._html()}
+            return bundle
+        if self.mime in NOTEBOOK_MIMES and self.bytes <= MAX_INLINE_BYTES:
+            return {**bundle, self.mime: b64encode(self.data).decode("ascii")}
+        return {**bundle, "text/html": self._html()}
 
     def _repr_html_(self) -> str | None:
         """The same as HTML; None where the picture is shown as itself, so that a notebook does not carry it twice."""
@@ -168,13 +170,13 @@ class Media(Struct, frozen=True, kw_only=True):
         from html import escape
 
         name = escape(self.prompt or self.path.name)
-        if self.bytes > SHOWN_INLINE:
+        if self.bytes > MAX_INLINE_BYTES:
             return f'<a href="{escape(self.path.absolute().as_uri())}">{name}</a>'
         source = f"data:{escape(self.mime)};base64,{b64encode(self.data).decode('ascii')}"
         if self.kind == "video":
             return f'<video controls loop src="{source}" title="{name}"></video>'
         return f'<img src="{source}" alt="{name}">'
 
-    def _trouble(self, words: str, error: OSError) -> StoreError:
+    def _storage_error(self, message: str, error: OSError) -> StorageError:
         reason = "it is no longer there" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-        return StoreError(f"{words}: {reason}", job_id=self.job_id)
+        return StorageError(f"{message}: {reason}", job_id=self.job_id)

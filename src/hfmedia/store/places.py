@@ -7,24 +7,24 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from ..core.errors import InvalidRequestError, StoreError
-from ..core.ports import Place
-from ..core.sizes import shown
+from ..core.errors import InvalidRequestError, StorageError
+from ..core.ports import OutputTarget
+from ..core.sizes import truncated_repr
 
 
-def check_writable(place: Place) -> None:
+def check_writable(target: OutputTarget) -> None:
     """StoreError when no file could be written there. It is known before anything is paid, and nothing is created."""
-    wanted = (place.file or place.folder / "media").absolute()
+    path = (target.file or target.folder / "media").absolute()
     try:
-        with TemporaryFile(dir=next(there for there in wanted.parents if _is_there(there))):
+        with TemporaryFile(dir=next(parent for parent in path.parents if _exists(parent))):
             pass
-        _is_there(wanted)
+        _exists(path)
     except (OSError, ValueError) as error:
         reason = ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
-        raise StoreError(f"{place.file or place.folder} cannot be written ({reason}); nothing was sent") from error
+        raise StorageError(f"{target.file or target.folder} cannot be written ({reason}); nothing was sent") from error
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -32,21 +32,23 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def place_at(output: str | os.PathLike[str] | None, folder: Path, *, words: str, at: float) -> Place:
+def resolve_target(
+    output: str | os.PathLike[str] | None, folder: Path, *, name_hint: str, created_at: float
+) -> OutputTarget:
     """The place that a user names: a file, or a folder when it is one or ends in a slash; ``folder`` if none is named.
 
     InvalidRequestError when it is no path at all.
     """
     if output is None:
-        return Place(folder=folder, words=words, at=at)
+        return OutputTarget(folder=folder, name_hint=name_hint, created_at=created_at)
     try:
         text = os.fspath(output)
         path = Path(text).expanduser()
     except (TypeError, RuntimeError) as error:  # no path at all, or the home of a user that is not there
-        raise InvalidRequestError(f"output is {shown(output)}, which is no path: {error}") from None
+        raise InvalidRequestError(f"output is {truncated_repr(output)}, which is no path: {error}") from None
     if text.endswith(("/", os.sep)) or _is_folder(path):
-        return Place(folder=path, words=words, at=at)
-    return Place(folder=path.parent, file=path, words=words, at=at)
+        return OutputTarget(folder=path, name_hint=name_hint, created_at=created_at)
+    return OutputTarget(folder=path.parent, file=path, name_hint=name_hint, created_at=created_at)
 
 
 def _is_folder(path: Path) -> bool:

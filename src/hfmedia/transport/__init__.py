@@ -5,8 +5,8 @@ Everything public of the transport is listed here; the rest of hfmedia sees it t
 
 from __future__ import annotations
 
-from .limits import Limits
+from .limits import TransportLimits
 from .pools import Resolve
-from .transport import CUT_HEADER, Transport
+from .transport import BODY_OMITTED_HEADER, Transport
 
-__all__ = ["CUT_HEADER", "Limits", "Resolve", "Transport"]
+__all__ = ["BODY_OMITTED_HEADER", "TransportLimits", "Resolve", "Transport"]

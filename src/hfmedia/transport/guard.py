@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from msgspec import Struct
 from yarl import URL
 
-from ..core.errors import InvalidRequestError, UnsafeAddressError
+from ..core.errors import InvalidRequestError, UnsafeUrlError
 
 # Sources: the IANA special-purpose address registries for IPv4 and IPv6, and the clouds' own documentation for the
 # services that hand out machine credentials.
@@ -57,22 +57,25 @@ PRIVATE_V6: tuple[tuple[IPv6Network, str], ...] = tuple(
     )
 )
 PUBLIC_V6 = IPv6Network("2000::/3")  # all that has been given out so far
-WRAPPED_V4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))  # mapped, NAT64: the last 32 bits decide
+IPV4_EMBEDDING_PREFIXES = (
+    IPv6Network("::ffff:0:0/96"),
+    IPv6Network("64:ff9b::/96"),
+)  # mapped, NAT64: the last 32 bits decide
 
 # Names that mean "here" by RFC 6761, 6762, 8375 and 9476, or by the habit of routers and clouds.
 LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "home.arpa", "lan", "intranet", "corp", "home")
 
 WEB_PORTS = (80, 443)
-FIRST_FREE_PORT = 1024  # below it live mail, shells and printers, none of which should hear from a downloader
-REDIRECTS = (301, 302, 303, 307, 308)
-_NAME = re.compile(
+MIN_UNPRIVILEGED_PORT = 1024  # below it live mail, shells and printers, none of which should hear from a downloader
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+_HOSTNAME = re.compile(
     r"(?=.{1,253}\.?$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?"
 )
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_UNFIT = re.compile(r"[\x00-\x20\x7f\\]")
+_NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_INVALID_URL_CHARS = re.compile(r"[\x00-\x20\x7f\\]")
 
 
-class Guard(Struct, frozen=True):
+class AddressGuard(Struct, frozen=True):
     """What the user trusts although it is private: pairs of a host (name or address) and a port, None for any port."""
 
     trusted: frozenset[tuple[str, int | None]] = frozenset()
@@ -86,38 +89,38 @@ class Guard(Struct, frozen=True):
         """UnsafeAddressError when the URL itself, before any DNS, leads where a download must not go."""
         host, port = url.raw_host, url.port
         if url.scheme not in ("http", "https") or not host:
-            raise UnsafeAddressError(f"media can only be fetched over http or https, not from a {url.scheme!r} URL")
+            raise UnsafeUrlError(f"media can only be fetched over http or https, not from a {url.scheme!r} URL")
         if "@" in url.raw_authority:
-            raise UnsafeAddressError(f"the media's address at {shown(url)} carries a user name; it was not fetched")
+            raise UnsafeUrlError(f"the media's address at {host_label(url)} carries a user name; it was not fetched")
         if not port:
-            raise UnsafeAddressError(f"the media's address at {shown(url)} has no usable port")
-        if self.trusts(canonical(host), port):
+            raise UnsafeUrlError(f"the media's address at {host_label(url)} has no usable port")
+        if self.trusts(canonical_host(host), port):
             return
-        if reason := unsafe_host(host):
-            raise refusal(shown(url), reason)
-        if port < FIRST_FREE_PORT and port not in WEB_PORTS:
-            raise refusal(shown(url), f"port {port} belongs to another service than the web")
+        if reason := host_block_reason(host):
+            raise blocked_error(host_label(url), reason)
+        if port < MIN_UNPRIVILEGED_PORT and port not in WEB_PORTS:
+            raise blocked_error(host_label(url), f"port {port} belongs to another service than the web")
 
     def check_addresses(self, host: str, port: int, addresses: Sequence[str]) -> None:
         """UnsafeAddressError when any address that a name resolved to is private, and the name is not trusted."""
         if self.trusts(host, port):
             return
         for address in addresses:
-            if reason := unsafe_address(ip_address(address.partition("%")[0])):
-                raise refusal(host, f"it resolves to {address}, which is {reason}")
+            if reason := address_block_reason(ip_address(address.partition("%")[0])):
+                raise blocked_error(host, f"it resolves to {address}, which is {reason}")
 
 
-def guard_for(trusted_hosts: Iterable[str]) -> Guard:
+def guard_for(trusted_hosts: Iterable[str]) -> AddressGuard:
     """A guard from entries such as ``cdn.lan``, ``10.0.0.5:9000`` or ``[::1]:8080``; InvalidRequestError for others."""
-    return Guard(frozenset(_trusted(entry.strip()) for entry in trusted_hosts if entry.strip()))
+    return AddressGuard(frozenset(_parse_trusted_host(entry.strip()) for entry in trusted_hosts if entry.strip()))
 
 
-def as_url(text: str, *, base: URL | None = None) -> URL:
+def parse_url(text: str, *, base: URL | None = None) -> URL:
     """The URL exactly as it is written, so that its signature stays true; ValueError when it is none.
 
     ``base`` is what a relative address is relative to. Text outside of ASCII is encoded, host names by IDNA.
     """
-    if _UNFIT.search(text):
+    if _INVALID_URL_CHARS.search(text):
         raise ValueError("a URL holds no space, control character or backslash")
     url = URL(text, encoded=text.isascii())
     url = base.join(url) if base is not None else url
@@ -126,14 +129,14 @@ def as_url(text: str, *, base: URL | None = None) -> URL:
     return url
 
 
-def shown(url: URL) -> str:
+def host_label(url: URL) -> str:
     """Host and port of a URL, for people: never its user, path or query."""
     host = url.raw_host or "an unnamed host"
     bracketed = f"[{host}]" if ":" in host else host
     return bracketed if url.explicit_port is None else f"{bracketed}:{url.explicit_port}"
 
 
-def canonical(host: str) -> str:
+def canonical_host(host: str) -> str:
     """A host as it is compared: lower case, without the root's dot, IPv6 in its shortest form."""
     host = host.lower().rstrip(".")
     try:
@@ -142,7 +145,7 @@ def canonical(host: str) -> str:
         return host
 
 
-def unsafe_host(host: str) -> str | None:
+def host_block_reason(host: str) -> str | None:
     """Why a host must not be fetched from, as far as its spelling tells; None when DNS has the last word."""
     host = host.lower()
     if ":" in host or "%" in host:
@@ -150,14 +153,14 @@ def unsafe_host(host: str) -> str | None:
             address = IPv6Address(host)
         except ValueError:
             return "it is not a plain IPv6 address"
-        return "it has a zone of this machine" if address.scope_id else _because(address)
-    if not _NAME.fullmatch(host):
+        return "it has a zone of this machine" if address.scope_id else _block_reason(address)
+    if not _HOSTNAME.fullmatch(host):
         return "it is not a host name"
     labels = host.rstrip(".").split(".")
-    if _NUMBER.fullmatch(labels[-1]):
+    if _NUMERIC_LABEL.fullmatch(labels[-1]):
         # The C library reads 2130706433, 0177.0.0.1 and 0x7f.1 as 127.0.0.1. Nobody honest writes so.
         try:
-            return _because(IPv4Address(host))
+            return _block_reason(IPv4Address(host))
         except ValueError:
             return "it is an address in disguise"
     if len(labels) == 1 or any(labels[-local.count(".") - 1 :] == local.split(".") for local in LOCAL_NAMES):
@@ -165,30 +168,30 @@ def unsafe_host(host: str) -> str | None:
     return None
 
 
-def unsafe_address(address: IPv4Address | IPv6Address) -> str | None:
+def address_block_reason(address: IPv4Address | IPv6Address) -> str | None:
     """Why an address is not public, None when it is."""
     if isinstance(address, IPv4Address):
         return next((reason for block, reason in PRIVATE_V4 if address in block), None)
-    if any(address in block for block in WRAPPED_V4):
-        return unsafe_address(IPv4Address(int(address) & 0xFFFFFFFF))
-    found = next((reason for block, reason in PRIVATE_V6 if address in block), None)
-    return found or (None if address in PUBLIC_V6 else "not given out to anyone")
+    if any(address in block for block in IPV4_EMBEDDING_PREFIXES):
+        return address_block_reason(IPv4Address(int(address) & 0xFFFFFFFF))
+    private_reason = next((reason for block, reason in PRIVATE_V6 if address in block), None)
+    return private_reason or (None if address in PUBLIC_V6 else "not given out to anyone")
 
 
-def refusal(host: str, reason: str) -> UnsafeAddressError:
+def blocked_error(host: str, reason: str) -> UnsafeUrlError:
     """The error for an address that is refused, and what to do when it is right after all."""
-    return UnsafeAddressError(
+    return UnsafeUrlError(
         f"a reply pointed to {host}, and {reason}; nothing was fetched "
         "(name the host in HFMEDIA_TRUSTED_HOSTS if that is meant)"
     )
 
 
-def _because(address: IPv4Address | IPv6Address) -> str | None:
-    reason = unsafe_address(address)
+def _block_reason(address: IPv4Address | IPv6Address) -> str | None:
+    reason = address_block_reason(address)
     return reason and f"that is {reason}"
 
 
-def _trusted(entry: str) -> tuple[str, int | None]:
+def _parse_trusted_host(entry: str) -> tuple[str, int | None]:
     try:
         url = URL(f"//{f'[{entry}]' if entry.count(':') > 1 and '[' not in entry else entry}")
     except ValueError:
@@ -198,4 +201,4 @@ def _trusted(entry: str) -> tuple[str, int | None]:
         raise InvalidRequestError(
             f"{entry!r} is not a trusted host; write host or host:port, an IPv6 address in brackets"
         )
-    return canonical(host), url.explicit_port
+    return canonical_host(host), url.explicit_port

@@ -14,119 +14,127 @@ from typing import Any, Literal
 
 import aiohttp
 
-from ..core.errors import LostError, UnsentError
-from .limits import Limits
+from ..core.errors import ResponseLostError, RequestNotSentError
+from .limits import TransportLimits
 from .proxies import Proxy
 
-SLACK = 0.02  # of a wait, by which it may end early
+RESCHEDULE_TOLERANCE = 0.02  # of a wait, by which it may end early
 
 Stage = Literal["waiting", "connecting", "connected", "sent", "reading"]
 
 
-class Journey:
+class RequestTracker:
     """One request on its way. ``clock`` is the timeout around it, moved on with every step."""
 
-    def __init__(self, host: str, proxy: Proxy | None, limits: Limits, *, answer: float, timeout: float | None) -> None:
+    def __init__(
+        self, host: str, proxy: Proxy | None, limits: TransportLimits, *, response_timeout: float, timeout: float | None
+    ) -> None:
         now = asyncio.get_running_loop().time()
-        self.clock = asyncio.timeout(None)
+        self.timeout_scope = asyncio.timeout(None)
         self.stage: Stage = "waiting"
         self.sent = False
         self._host = host
         self._proxy = proxy
         self._limits = limits
-        self._answer = answer
+        self._response_timeout = response_timeout
         self._deadline = now + timeout if timeout else None
         self._body_deadline = float("inf")
-        self._begun = now
+        self._stage_started_at = now
 
     def start(self) -> None:
         """The clock runs (inside ``async with clock``). Waiting for a free connection ends at the deadline only."""
-        self._step("waiting", None)
+        self._enter_stage("waiting", None)
 
     def connecting(self) -> None:
         """A new connection is being made: DNS, TCP, the proxy's consent, TLS."""
-        self._step("connecting", self._limits.connect)
+        self._enter_stage("connecting", self._limits.connect)
 
     def connected(self) -> None:
         """The connection is there, and nothing has been written to it."""
-        self._step("connected", self._limits.connect)
+        self._enter_stage("connected", self._limits.connect)
 
     def writing(self) -> None:
         """The first byte is about to be written: from here on the server may have the request."""
         self.sent = True
-        self._step("sent", self._answer)
+        self._enter_stage("sent", self._response_timeout)
 
     def reading(self) -> None:
         """The head of the answer is there, or another piece of its body."""
         if self.stage != "reading":
             self._body_deadline = asyncio.get_running_loop().time() + self._limits.body
-        self._step("reading", self._limits.body_idle)
+        self._enter_stage("reading", self._limits.body_idle)
 
-    def trouble(self, error: Exception, breaks: tuple[type[Exception], ...]) -> UnsentError | LostError | None:
+    def classify_error(
+        self, error: Exception, connection_errors: tuple[type[Exception], ...]
+    ) -> RequestNotSentError | ResponseLostError | None:
         """The error to raise for the one that ended the journey; None for a mistake of ours that sent nothing."""
         if self.sent:
-            return LostError(self.tell(error))
-        return UnsentError(self.tell(error)) if isinstance(error, breaks) else None
+            return ResponseLostError(self.describe_error(error))
+        return RequestNotSentError(self.describe_error(error)) if isinstance(error, connection_errors) else None
 
-    def tell(self, error: BaseException) -> str:
+    def describe_error(self, error: BaseException) -> str:
         """One sentence on what happened: host and cause, nothing of the request."""
-        seconds = asyncio.get_running_loop().time() - self._begun
+        elapsed = asyncio.get_running_loop().time() - self._stage_started_at
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientConnectorError):
-            return _TIMES[self.stage].format(host=self._host, way=self._way, seconds=seconds)
+            return _TIMEOUT_MESSAGES[self.stage].format(host=self._host, way=self._via_proxy_label, seconds=elapsed)
         if isinstance(error.__cause__, ssl.SSLError):
             error = error.__cause__  # behind SOCKS, aiohttp wraps it as if it were any socket's error
-        sentences = _AFTER if self.sent else _BEFORE
-        sentence = next(sentence for kinds, sentence in sentences if isinstance(error, kinds))
-        return sentence.format(host=self._host, way=self._way, why=_why(error), at=self._at)
+        templates = _MESSAGES_AFTER_SENT if self.sent else _MESSAGES_BEFORE_SENT
+        template = next(template for error_types, template in templates if isinstance(error, error_types))
+        return template.format(host=self._host, way=self._via_proxy_label, why=_error_cause(error), at=self._peer)
 
     @property
-    def _way(self) -> str:
+    def _via_proxy_label(self) -> str:
         return f" through the proxy {self._proxy.address}" if self._proxy else ""
 
     @property
-    def _at(self) -> str:
+    def _peer(self) -> str:
         return self._proxy.address if self._proxy else self._host
 
-    def _step(self, stage: Stage, seconds: float | None) -> None:
-        self.stage, self._begun = stage, (now := asyncio.get_running_loop().time())
-        ends = [now + seconds] if seconds is not None else []
+    def _enter_stage(self, stage: Stage, timeout: float | None) -> None:
+        self.stage, self._stage_started_at = stage, (now := asyncio.get_running_loop().time())
+        deadlines = [now + timeout] if timeout is not None else []
         if self._deadline is not None:
-            ends.append(self._deadline)
+            deadlines.append(self._deadline)
         if stage == "reading":
-            ends.append(self._body_deadline)
-        end = min(ends, default=None)
-        set_for = self.clock.when()
-        if end is not None and set_for is not None and 0 <= end - set_for <= SLACK * (end - now):
+            deadlines.append(self._body_deadline)
+        deadline = min(deadlines, default=None)
+        current_deadline = self.timeout_scope.when()
+        if (
+            deadline is not None
+            and current_deadline is not None
+            and 0 <= deadline - current_deadline <= RESCHEDULE_TOLERANCE * (deadline - now)
+        ):
             return  # near enough: moving a clock costs more than reading the piece that has come
-        if not self.clock.expired():
-            self.clock.reschedule(end)
+        if not self.timeout_scope.expired():
+            self.timeout_scope.reschedule(deadline)
 
 
-def tracing() -> aiohttp.TraceConfig:
+def trace_config() -> aiohttp.TraceConfig:
     """What makes aiohttp report to the Journey given as ``trace_request_ctx``.
 
     The CONNECT that opens a tunnel through a proxy is not reported by aiohttp, and is not the request.
     """
     config = aiohttp.TraceConfig()
-    config.on_connection_create_start.append(_connecting)
-    config.on_connection_create_end.append(_connected)
-    config.on_request_headers_sent.append(_writing)
+    config.on_connection_create_start.append(_on_connecting)
+    config.on_connection_create_end.append(_on_connected)
+    config.on_request_headers_sent.append(_on_writing)
     return config
 
 
-async def _connecting(_session: aiohttp.ClientSession, context: SimpleNamespace, _: Any) -> None:
+async def _on_connecting(_session: aiohttp.ClientSession, context: SimpleNamespace, _: Any) -> None:
     context.trace_request_ctx.connecting()
 
 
-async def _connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _: Any) -> None:
+async def _on_connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _: Any) -> None:
     context.trace_request_ctx.connected()
 
 
-async def _writing(_session: aiohttp.ClientSession, context: SimpleNamespace, _: Any) -> None:
+async def _on_writing(_session: aiohttp.ClientSession, context: SimpleNamespace, _: Any) -> None:
     context.trace_request_ctx.writing()
 
 
-_TIMES: dict[Stage, str] = {
+_TIMEOUT_MESSAGES: dict[Stage, str] = {
     "waiting": "no connection to {host}{way} became free within {seconds:.1f} s",
     "connecting": "could not connect to {host}{way} within {seconds:.1f} s",
     "connected": "the connection to {host}{way} was not ready within {seconds:.1f} s",
@@ -135,7 +143,7 @@ _TIMES: dict[Stage, str] = {
 }
 
 # What ended it before the first byte, and after. The first row that fits tells it; the last one always fits.
-_BEFORE: tuple[tuple[type[BaseException], str], ...] = (
+_MESSAGES_BEFORE_SENT: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientHttpProxyError, "the proxy {at} refused to connect to {host} ({why})"),
     (aiohttp.ClientProxyConnectionError, "could not connect to the proxy {at} ({why})"),
     (aiohttp.ClientConnectorDNSError, "the name of {at} could not be resolved"),
@@ -143,7 +151,7 @@ _BEFORE: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "no TLS connection to {host}{way} ({why})"),
     (BaseException, "could not connect to {host}{way} ({why})"),
 )
-_AFTER: tuple[tuple[type[BaseException], str], ...] = (
+_MESSAGES_AFTER_SENT: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ServerDisconnectedError, "{host} closed the connection before it answered"),
     (aiohttp.ClientPayloadError, "the answer of {host} broke off before its end"),
     (aiohttp.ClientResponseError, "{host} answered with something that is not HTTP, or with too large a header"),
@@ -151,7 +159,7 @@ _AFTER: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def _why(error: BaseException) -> str:
+def _error_cause(error: BaseException) -> str:
     """A few words on the cause, from fields that never hold anything of the request."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"HTTP {error.status}"

@@ -21,26 +21,26 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 
-from .guard import Guard
-from .journey import tracing
-from .limits import Limits
+from .guard import AddressGuard
+from .journey import trace_config
+from .limits import TransportLimits
 from .proxies import Proxy
 
-Kind = Literal["submit", "ask", "download"]
+RequestKind = Literal["submit", "ask", "download"]
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-READ_BUFFER = 64 * 1024  # bytes; a stream holds at most twice this and one socket read before it stops reading
+READ_BUFFER_BYTES = 64 * 1024  # bytes; a stream holds at most twice this and one socket read before it stops reading
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
     """The addresses of a name as the system knows them (hosts file included); OSError when it knows none."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    results = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in results))
 
 
 class GuardedResolver(AbstractResolver):
     """Hands aiohttp the addresses to connect to. With a guard, those and no others have been checked."""
 
-    def __init__(self, resolve: Resolve, guard: Guard | None) -> None:
+    def __init__(self, resolve: Resolve, guard: AddressGuard | None) -> None:
         self._resolve = resolve
         self._guard = guard
 
@@ -69,48 +69,54 @@ class GuardedResolver(AbstractResolver):
         """Nothing is held open."""
 
 
-class Pool(Struct, frozen=True):
+class PooledSession(Struct, frozen=True):
     """A session, the proxy all of it goes through, and the exceptions by which its connecting can fail."""
 
     session: aiohttp.ClientSession
     proxy: Proxy | None
-    breaks: tuple[type[Exception], ...]
+    connection_errors: tuple[type[Exception], ...]
 
 
-class Pools:
+class SessionPool:
     """Every pool of one transport."""
 
     def __init__(
-        self, *, limits: Limits, guard: Guard, resolve: Resolve, tls: ssl.SSLContext | None, user_agent: str
+        self,
+        *,
+        limits: TransportLimits,
+        guard: AddressGuard,
+        resolve: Resolve,
+        tls: ssl.SSLContext | None,
+        user_agent: str,
     ) -> None:
         self._limits = limits
         self._guard = guard
         self._resolve = resolve
         self._tls = tls
         self._user_agent = user_agent
-        self._pools: dict[tuple[Kind, str, str], Pool] = {}
+        self._sessions: dict[tuple[RequestKind, str, str], PooledSession] = {}
         self._closed = False
 
-    def pool(self, kind: Kind, proxy: Proxy | None) -> Pool:
+    def get(self, kind: RequestKind, proxy: Proxy | None) -> PooledSession:
         """The pool for this kind of request by this way; RuntimeError once they are closed."""
         if self._closed:
             raise RuntimeError("this transport is closed")
         # Two proxies at one address with different users are two ways; the key never leaves this process.
         key = (kind, proxy.address if proxy else "", proxy.headers.get("Proxy-Authorization", "") if proxy else "")
-        if key not in self._pools:
-            self._pools[key] = self._open(kind, proxy)
-        return self._pools[key]
+        if key not in self._sessions:
+            self._sessions[key] = self._create(kind, proxy)
+        return self._sessions[key]
 
     async def close(self) -> None:
         """Ends every connection; what was still being read breaks off."""
         self._closed = True
-        pools, self._pools = list(self._pools.values()), {}
-        for pool in pools:
-            await pool.session.close()
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for pooled in sessions:
+            await pooled.session.close()
         await asyncio.sleep(0)  # sockets close in the loop's next turn
 
-    def _open(self, kind: Kind, proxy: Proxy | None) -> Pool:
-        connector, breaks = self._connector(kind, proxy)
+    def _create(self, kind: RequestKind, proxy: Proxy | None) -> PooledSession:
+        connector, connection_errors = self._create_connector(kind, proxy)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -119,19 +125,21 @@ class Pools:
             headers={"User-Agent": self._user_agent},
             skip_auto_headers=("Content-Type",),  # a request without a body says nothing of its type
             timeout=aiohttp.ClientTimeout(),  # without bounds: journey.py keeps the clock
-            trace_configs=[tracing()],
-            read_bufsize=READ_BUFFER,
-            max_line_size=self._limits.header_bytes,
-            max_field_size=self._limits.header_bytes,
+            trace_configs=[trace_config()],
+            read_bufsize=READ_BUFFER_BYTES,
+            max_line_size=self._limits.max_header_bytes,
+            max_field_size=self._limits.max_header_bytes,
         )
-        return Pool(session, proxy, (aiohttp.ClientError, OSError, *breaks))
+        return PooledSession(session, proxy, (aiohttp.ClientError, OSError, *connection_errors))
 
-    def _connector(self, kind: Kind, proxy: Proxy | None) -> tuple[aiohttp.TCPConnector, tuple[type[Exception], ...]]:
+    def _create_connector(
+        self, kind: RequestKind, proxy: Proxy | None
+    ) -> tuple[aiohttp.TCPConnector, tuple[type[Exception], ...]]:
         limits = self._limits
-        limit = limits.downloads if kind == "download" else limits.connections
-        keepalive = limits.submit_keepalive if kind == "submit" else limits.ask_keepalive
+        limit = limits.max_downloads if kind == "download" else limits.max_connections
+        keepalive = limits.submit_keepalive if kind == "submit" else limits.read_keepalive
         tls: ssl.SSLContext | bool = self._tls or True
-        if proxy is not None and proxy.socks:
+        if proxy is not None and proxy.is_socks:
             import aiohttp_socks as socks  # 40 ms, for the few who need it
 
             connector = socks.ProxyConnector(

@@ -25,7 +25,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "socks5": "socks5",
     "socks5h": "socks5",
 }
-USUAL_PORTS: Mapping[Scheme, int] = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080}
+DEFAULT_PORTS: Mapping[Scheme, int] = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080}
 
 
 class Proxy(Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class Proxy(Struct, frozen=True, kw_only=True):
         return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
-    def socks(self) -> bool:
+    def is_socks(self) -> bool:
         """Whether it speaks SOCKS rather than HTTP."""
         return self.scheme.startswith("socks")
 
@@ -62,16 +62,16 @@ class Proxy(Struct, frozen=True, kw_only=True):
 class ProxyRules(Struct, frozen=True, kw_only=True):
     """``given`` goes before everything; else a proxy by the URL's scheme, unless ``no_proxy`` names the host."""
 
-    given: Proxy | None = None
+    explicit: Proxy | None = None
     by_scheme: Mapping[str, Proxy] = field(default_factory=dict[str, Proxy])
     no_proxy: str = ""
 
     def choose(self, url: URL) -> Proxy | None:
         """The proxy for this URL, None to go directly. Loopback gets no special treatment: only NO_PROXY exempts."""
-        if self.given is not None:
-            return self.given
+        if self.explicit is not None:
+            return self.explicit
         host, port = url.raw_host or "", url.port
-        if any(_names(entry, host, port) for entry in self.no_proxy.replace(",", " ").split()):
+        if any(_matches_no_proxy(entry, host, port) for entry in self.no_proxy.replace(",", " ").split()):
             return None
         return self.by_scheme.get(url.scheme) or self.by_scheme.get("all")
 
@@ -83,17 +83,17 @@ def proxy_rules(proxy: str | None, environ: Mapping[str, str]) -> ProxyRules:
     An empty string means no proxy at all.
     """
     if proxy is not None:
-        return ProxyRules(given=read_proxy(proxy, source="the proxy given") if proxy.strip() else None)
-    found = _variables(environ)
+        return ProxyRules(explicit=parse_proxy(proxy, source="the proxy given") if proxy.strip() else None)
+    variables = _proxy_variables(environ)
     proxies: dict[str, Proxy] = {
-        scheme: read_proxy(found[scheme], source=f"{scheme.upper()}_PROXY")
+        scheme: parse_proxy(variables[scheme], source=f"{scheme.upper()}_PROXY")
         for scheme in ("http", "https", "all")
-        if scheme in found
+        if scheme in variables
     }
-    return ProxyRules(by_scheme=proxies, no_proxy=found.get("no", ""))
+    return ProxyRules(by_scheme=proxies, no_proxy=variables.get("no", ""))
 
 
-def read_proxy(text: str, *, source: str) -> Proxy:
+def parse_proxy(text: str, *, source: str) -> Proxy:
     """A proxy from its URL (``http://user:password@host:port``; without a scheme it is an HTTP proxy)."""
     text = text.strip()
     try:
@@ -103,43 +103,43 @@ def read_proxy(text: str, *, source: str) -> Proxy:
         host, port, parts = None, None, urlsplit("")
     scheme = SCHEMES.get(parts.scheme)
     if parts.scheme and scheme is None:
-        raise _senseless(source, f"has a scheme that is none of {', '.join(SCHEMES)}")
-    if scheme is None or not host or port == 0 or not _plain(host) or parts.path.strip("/") or parts.query:
-        raise _senseless(source, "is not a proxy URL")
+        raise _invalid_proxy(source, f"has a scheme that is none of {', '.join(SCHEMES)}")
+    if scheme is None or not host or port == 0 or not _is_valid_host(host) or parts.path.strip("/") or parts.query:
+        raise _invalid_proxy(source, "is not a proxy URL")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if len(user.encode()) > 255 or len(password.encode()) > 255:
-        raise _senseless(source, "has a user name or password over 255 bytes")
-    return Proxy(scheme=scheme, host=host, port=port or USUAL_PORTS[scheme], username=user, password=Secret(password))
+        raise _invalid_proxy(source, "has a user name or password over 255 bytes")
+    return Proxy(scheme=scheme, host=host, port=port or DEFAULT_PORTS[scheme], username=user, password=Secret(password))
 
 
-def _variables(environ: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for lower in (False, True):  # lower case has the last word, and an empty one takes the upper case one away
+def _proxy_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for is_lower in (False, True):  # lower case has the last word, and an empty one takes the upper case one away
         for name, value in environ.items():
-            if not name.lower().endswith("_proxy") or (name.islower() is not lower):
+            if not name.lower().endswith("_proxy") or (name.islower() is not is_lower):
                 continue
             # A CGI server turns a "Proxy:" header of its visitor into HTTP_PROXY (CVE-2016-1000110).
-            if name.upper() == "HTTP_PROXY" and not lower and "REQUEST_METHOD" in environ:
+            if name.upper() == "HTTP_PROXY" and not is_lower and "REQUEST_METHOD" in environ:
                 continue
-            found[name.lower().removesuffix("_proxy")] = value.strip()
-    return {scheme: value for scheme, value in found.items() if value}
+            variables[name.lower().removesuffix("_proxy")] = value.strip()
+    return {scheme: value for scheme, value in variables.items() if value}
 
 
-def _names(entry: str, host: str, port: int | None) -> bool:
+def _matches_no_proxy(entry: str, host: str, port: int | None) -> bool:
     """Whether an entry of NO_PROXY means this host: ``*``, a name and all below it, an address; a port narrows it."""
     entry = entry.lower()
     if entry == "*":
         return True
-    name, _, only = entry.rpartition(":") if entry.count(":") == 1 or "]:" in entry else (entry, "", "")
-    if only and only != str(port):
+    name, _, entry_port = entry.rpartition(":") if entry.count(":") == 1 or "]:" in entry else (entry, "", "")
+    if entry_port and entry_port != str(port):
         return False
     name, host = name.removeprefix("*").strip(".").strip("[]"), host.lower().rstrip(".")
     return bool(name) and (host == name or host.endswith(f".{name}"))
 
 
-def _plain(host: str) -> bool:
-    return host.isascii() and host.isprintable() and not any(mark in host for mark in " /\\@%?#")
+def _is_valid_host(host: str) -> bool:
+    return host.isascii() and host.isprintable() and not any(char in host for char in " /\\@%?#")
 
 
-def _senseless(source: str, what: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{source} {what}; write http://host:port or socks5://user:password@host:port")
+def _invalid_proxy(source: str, problem: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{source} {problem}; write http://host:port or socks5://user:password@host:port")

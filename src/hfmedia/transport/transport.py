@@ -21,19 +21,19 @@ import aiohttp
 from yarl import URL
 
 from .._version import __version__
-from ..core.errors import LostError, UnsafeAddressError, UnsentError
-from ..core.wire import SECRET_HEADERS, Credential, HttpReply, HttpRequest
-from .bodies import BITE, Download, announced, inflater, plain_headers, readable
-from .guard import REDIRECTS, as_url, canonical, guard_for, refusal, shown
-from .journey import Journey
-from .limits import Limits
-from .pools import Kind, Pool, Pools, Resolve, system_resolve
+from ..core.errors import ResponseLostError, UnsafeUrlError, RequestNotSentError
+from ..core.wire import SECRET_HEADERS, Credential, HttpResponse, HttpRequest
+from .bodies import CHUNK_SIZE, StreamedBody, content_length, decompressor_for, normalize_headers, is_supported_encoding
+from .guard import REDIRECT_STATUSES, parse_url, canonical_host, guard_for, blocked_error, host_label
+from .journey import RequestTracker
+from .limits import TransportLimits
+from .pools import RequestKind, PooledSession, SessionPool, Resolve, system_resolve
 from .proxies import Proxy, proxy_rules
 
 log = logging.getLogger("hfmedia.transport")
 
-CUT_HEADER = "x-hfmedia-cut"  # set by us alone: why a complete reply comes without its body
-LARGE_BODY = 1024 * 1024  # bytes; larger ones are written from a file-like object, in slices
+BODY_OMITTED_HEADER = "x-hfmedia-cut"  # set by us alone: why a complete reply comes without its body
+SLICED_UPLOAD_BYTES = 1024 * 1024  # bytes; larger ones are written from a file-like object, in slices
 
 
 class Transport:
@@ -59,7 +59,7 @@ class Transport:
         proxy: str | None = None,
         environ: Mapping[str, str] | None = None,
         trusted_hosts: Iterable[str] = (),
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        limits: TransportLimits = TransportLimits(),  # noqa: B008 (frozen)
         user_agent: str | None = None,
         tls: ssl.SSLContext | None = None,
         resolve: Resolve = system_resolve,
@@ -67,7 +67,7 @@ class Transport:
         self._limits = limits
         self._rules = proxy_rules(proxy, os.environ if environ is None else environ)
         self._guard = guard_for(trusted_hosts)
-        self._pools = Pools(
+        self._sessions = SessionPool(
             limits=limits,
             guard=self._guard,
             resolve=resolve,
@@ -85,11 +85,11 @@ class Transport:
 
     async def aclose(self) -> None:
         """Ends every connection. Closing twice is fine; using it afterwards is a RuntimeError."""
-        await self._pools.close()
+        await self._sessions.close()
 
     async def send(
         self, request: HttpRequest, *, credential: Credential | None, timeout: float | None = None
-    ) -> HttpReply:
+    ) -> HttpResponse:
         """The complete reply, whatever its status; redirects are not followed, cookies not kept.
 
         A reply that arrived but whose body cannot be had comes with an empty body and a header ``x-hfmedia-cut``:
@@ -102,34 +102,38 @@ class Transport:
             ValueError: a mistake of the caller: no http URL, a URL or header that carries a secret, or a credential
                 that does not open this URL. Nothing was sent.
         """
-        url = _checked(request)
-        if credential is not None and not credential.opens(request.url):
-            raise ValueError(f"the credential for {shown(as_url(credential.base_url))} does not open {shown(url)}")
-        kind: Kind = "ask" if request.method == "GET" else "submit"
+        url = _checked_url(request)
+        if credential is not None and not credential.allows(request.url):
+            raise ValueError(
+                f"the credential for {host_label(parse_url(credential.base_url))} does not open {host_label(url)}"
+            )
+        kind: RequestKind = "ask" if request.method == "GET" else "submit"
         proxy = self._rules.choose(url)
-        pool = self._pools.pool(kind, proxy)
-        journey = Journey(shown(url), proxy, self._limits, answer=self._patience(request), timeout=timeout)
-        trouble: UnsentError | LostError
+        pooled = self._sessions.get(kind, proxy)
+        tracker = RequestTracker(
+            host_label(url), proxy, self._limits, response_timeout=self._response_timeout(request), timeout=timeout
+        )
+        failure: RequestNotSentError | ResponseLostError
         try:
-            async with journey.clock:
-                journey.start()
-                reply = await self._exchange(pool, url, request, credential, journey)
-                log.debug("%r -> %r", request, reply)
-                return reply
-        except UnsentError as error:
-            trouble = error
+            async with tracker.timeout_scope:
+                tracker.start()
+                response = await self._exchange(pooled, url, request, credential, tracker)
+                log.debug("%r -> %r", request, response)
+                return response
+        except RequestNotSentError as error:
+            failure = error
         except Exception as error:
             # Raised below, outside of this handler: aiohttp's own exceptions quote URLs and headers, and must not
             # hang on ours as their context.
-            told = journey.trouble(error, pool.breaks)
-            if told is None:
+            classified = tracker.classify_error(error, pooled.connection_errors)
+            if classified is None:
                 raise
-            trouble = told
-        log.debug("%r -> %s: %s", request, type(trouble).__name__, trouble)
-        raise trouble
+            failure = classified
+        log.debug("%r -> %s: %s", request, type(failure).__name__, failure)
+        raise failure
 
     @asynccontextmanager
-    async def fetch(self, url: str, *, headers: Mapping[str, str] | None = None) -> AsyncGenerator[Download]:
+    async def fetch(self, url: str, *, headers: Mapping[str, str] | None = None) -> AsyncGenerator[StreamedBody]:
         """Opens media by its URL, without credentials, and reads its body as fast as you do.
 
         Before each hop, redirects included, the URL is checked (http or https, no user name, a port of the web, a
@@ -145,130 +149,139 @@ class Transport:
             LostError: no answer came, or one redirect after the other.
             ValueError: ``headers`` hold a secret.
         """
-        _refuse_secrets(headers or {})
-        reply, at, journey = await self._follow(_media_url(url), dict(headers or {}))
+        _reject_secret_headers(headers or {})
+        response, final_url, tracker = await self._follow(_media_url(url), dict(headers or {}))
         try:
-            yield Download(reply, at, self._limits, journey.tell)
+            yield StreamedBody(response, final_url, self._limits, tracker.describe_error)
         finally:
-            reply.release()  # back into the pool when it was read to its end, else closed
+            response.release()  # back into the pool when it was read to its end, else closed
 
-    async def _follow(self, url: URL, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, URL, Journey]:
+    async def _follow(self, url: URL, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, URL, RequestTracker]:
         """The first answer that is no redirect, where it came from, and its journey."""
-        for _ in range(self._limits.redirects + 1):
-            reply, journey = await self._open(url, headers)
-            location = reply.headers.get("Location")
-            log.debug("GET %s%s -> %d", shown(url), url.raw_path, reply.status)
-            if reply.status not in REDIRECTS or not location:
-                return reply, url, journey
-            reply.release()
-            onward = _media_url(location, base=url)
-            if url.scheme == "https" and onward.scheme == "http" and not self._trusts(onward):
-                raise refusal(shown(onward), "the way there is no longer encrypted")
-            url = onward
-        raise LostError(f"{shown(url)} redirects more than {self._limits.redirects} times")
+        for _ in range(self._limits.max_redirects + 1):
+            response, tracker = await self._open(url, headers)
+            location = response.headers.get("Location")
+            log.debug("GET %s%s -> %d", host_label(url), url.raw_path, response.status)
+            if response.status not in REDIRECT_STATUSES or not location:
+                return response, url, tracker
+            response.release()
+            next_url = _media_url(location, base=url)
+            if url.scheme == "https" and next_url.scheme == "http" and not self._is_trusted(next_url):
+                raise blocked_error(host_label(next_url), "the way there is no longer encrypted")
+            url = next_url
+        raise ResponseLostError(f"{host_label(url)} redirects more than {self._limits.max_redirects} times")
 
-    async def _open(self, url: URL, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, Journey]:
+    async def _open(self, url: URL, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, RequestTracker]:
         """The head of the answer at exactly this URL."""
         self._guard.check(url)
         proxy = self._rules.choose(url)
-        pool = self._pools.pool("download", proxy)
-        journey = Journey(shown(url), proxy, self._limits, answer=self._limits.answer, timeout=None)
-        trouble: UnsentError | LostError | UnsafeAddressError
-        asked = _merged({"Accept-Encoding": "identity"} | _ask_proxy(url, proxy), headers)
+        pooled = self._sessions.get("download", proxy)
+        tracker = RequestTracker(
+            host_label(url), proxy, self._limits, response_timeout=self._limits.response_head, timeout=None
+        )
+        failure: RequestNotSentError | ResponseLostError | UnsafeUrlError
+        request_headers = _merge_headers({"Accept-Encoding": "identity"} | _forward_proxy_headers(url, proxy), headers)
         try:
-            async with journey.clock:
-                journey.start()
-                reply = await pool.session.get(
+            async with tracker.timeout_scope:
+                tracker.start()
+                response = await pooled.session.get(
                     url,
-                    headers=asked,
+                    headers=request_headers,
                     allow_redirects=False,
-                    trace_request_ctx=journey,
-                    proxy=_address(proxy),
+                    trace_request_ctx=tracker,
+                    proxy=_http_proxy_url(proxy),
                     proxy_headers=_tunnel_headers(proxy),
                 )
-                journey.reading()
-                _check_proxy(reply, url, proxy)
-                return reply, journey
-        except UnsentError as error:
-            trouble = error
-        except UnsafeAddressError as error:
-            trouble = UnsafeAddressError(str(error))  # the original hangs in aiohttp's question to the DNS, shared
+                tracker.reading()
+                _raise_for_proxy_auth(response, url, proxy)
+                return response, tracker
+        except RequestNotSentError as error:
+            failure = error
+        except UnsafeUrlError as error:
+            failure = UnsafeUrlError(str(error))  # the original hangs in aiohttp's question to the DNS, shared
         except Exception as error:
-            told = journey.trouble(error, pool.breaks)
-            if told is None:
+            classified = tracker.classify_error(error, pooled.connection_errors)
+            if classified is None:
                 raise
-            trouble = told
-        log.debug("GET %s%s -> %s: %s", shown(url), url.raw_path, type(trouble).__name__, trouble)
-        raise trouble
+            failure = classified
+        log.debug("GET %s%s -> %s: %s", host_label(url), url.raw_path, type(failure).__name__, failure)
+        raise failure
 
     async def _exchange(
-        self, pool: Pool, url: URL, request: HttpRequest, credential: Credential | None, journey: Journey
-    ) -> HttpReply:
-        headers = _merged({"Accept-Encoding": "gzip, deflate"} | _ask_proxy(url, pool.proxy), request.headers)
+        self,
+        pooled: PooledSession,
+        url: URL,
+        request: HttpRequest,
+        credential: Credential | None,
+        tracker: RequestTracker,
+    ) -> HttpResponse:
+        headers = _merge_headers(
+            {"Accept-Encoding": "gzip, deflate"} | _forward_proxy_headers(url, pooled.proxy), request.headers
+        )
         if credential is not None:
             headers["Authorization"] = credential.header
         body = request.body
-        async with pool.session.request(
+        async with pooled.session.request(
             request.method,
             url,
-            data=io.BytesIO(body) if body and len(body) > LARGE_BODY else body,
+            data=io.BytesIO(body) if body and len(body) > SLICED_UPLOAD_BYTES else body,
             headers=headers,
             allow_redirects=False,
-            trace_request_ctx=journey,
-            proxy=_address(pool.proxy),
-            proxy_headers=_tunnel_headers(pool.proxy),
-        ) as reply:
-            journey.reading()
-            _check_proxy(reply, url, pool.proxy)
-            return await self._whole(reply, journey)
+            trace_request_ctx=tracker,
+            proxy=_http_proxy_url(pooled.proxy),
+            proxy_headers=_tunnel_headers(pooled.proxy),
+        ) as response:
+            tracker.reading()
+            _raise_for_proxy_auth(response, url, pooled.proxy)
+            return await self._read_all(response, tracker)
 
-    async def _whole(self, reply: aiohttp.ClientResponse, journey: Journey) -> HttpReply:
+    async def _read_all(self, response: aiohttp.ClientResponse, tracker: RequestTracker) -> HttpResponse:
         """The reply with its body, inflated and bounded."""
-        headers = plain_headers(reply.headers)
-        headers.pop(CUT_HEADER, None)
+        headers = normalize_headers(response.headers)
+        headers.pop(BODY_OMITTED_HEADER, None)
         encoding = headers.get("content-encoding", "").strip().lower()
-        if announced(headers) > self._limits.json_bytes:
-            return _cut(reply.status, headers, "limit")
-        if not readable(encoding):
-            return _cut(reply.status, headers, "encoding")
-        inflate = inflater(encoding)
+        if content_length(headers) > self._limits.max_json_bytes:
+            return _without_body(response.status, headers, "limit")
+        if not is_supported_encoding(encoding):
+            return _without_body(response.status, headers, "encoding")
+        decompressor = decompressor_for(encoding)
         body = io.BytesIO()  # hands its bytes on without copying them once more
         while True:
-            wire = await reply.content.read(BITE)
-            journey.reading()
+            raw = await response.content.read(CHUNK_SIZE)
+            tracker.reading()
             try:
-                pieces = [wire] if inflate is None else inflate.feed(wire) if wire else inflate.finish()
-                for piece in pieces:
-                    if body.tell() + len(piece) > self._limits.json_bytes:
-                        return _cut(reply.status, headers, "limit")
-                    body.write(piece)
-                    if inflate is not None and len(piece) == BITE:
+                chunks = [raw] if decompressor is None else decompressor.feed(raw) if raw else decompressor.finish()
+                for chunk in chunks:
+                    if body.tell() + len(chunk) > self._limits.max_json_bytes:
+                        return _without_body(response.status, headers, "limit")
+                    body.write(chunk)
+                    if decompressor is not None and len(chunk) == CHUNK_SIZE:
                         await asyncio.sleep(0)
             except zlib.error:
-                return _cut(reply.status, headers, "encoding")
-            if not wire:
-                return HttpReply(status=reply.status, headers=headers, body=body.getvalue())
+                return _without_body(response.status, headers, "encoding")
+            if not raw:
+                return HttpResponse(status=response.status, headers=headers, body=body.getvalue())
 
-    def _patience(self, request: HttpRequest) -> float:
+    def _response_timeout(self, request: HttpRequest) -> float:
         """Seconds from the first byte sent to the first byte of the answer."""
         limits = self._limits
-        upload = len(request.body or b"") / limits.slowest_upload
+        upload_time = len(request.body or b"") / limits.min_upload_rate
         if request.method == "GET":
-            return limits.answer + request.hold + upload
-        return max(limits.submit, limits.answer + request.hold) + upload
+            return limits.response_head + request.server_wait + upload_time
+        return max(limits.submit_response_head, limits.response_head + request.server_wait) + upload_time
 
-    def _trusts(self, url: URL) -> bool:
-        return self._guard.trusts(canonical(url.raw_host or ""), url.port)
+    def _is_trusted(self, url: URL) -> bool:
+        return self._guard.trusts(canonical_host(url.raw_host or ""), url.port)
 
 
-def _checked(request: HttpRequest) -> URL:
+def _checked_url(request: HttpRequest) -> URL:
     """The URL of a request that may be sent as it is; ValueError else."""
-    url = as_url(request.url)
+    url = parse_url(request.url)
     if url.scheme not in ("http", "https") or not url.raw_host:
         raise ValueError("only http and https URLs can be sent to")
     if "@" in url.raw_authority:
-        raise ValueError(f"the URL at {shown(url)} carries a user name; a credential goes in as a Credential")
-    _refuse_secrets(request.headers)
+        raise ValueError(f"the URL at {host_label(url)} carries a user name; a credential goes in as a Credential")
+    _reject_secret_headers(request.headers)
     return url
 
 
@@ -276,51 +289,51 @@ def _media_url(text: str, *, base: URL | None = None) -> URL:
     """A URL out of a reply, as it is written; UnsafeAddressError when it is none."""
     try:
         # Some servers forget to encode a space; everything else unfit is no accident.
-        return as_url(text.strip(" ").replace(" ", "%20"), base=base)
+        return parse_url(text.strip(" ").replace(" ", "%20"), base=base)
     except ValueError:
         pass  # its words may quote the URL, so it must not become our error's context
-    where = f"{shown(base)} redirects to" if base is not None else "a reply named"
-    raise UnsafeAddressError(f"{where} something that is not a URL; nothing was fetched")
+    source = f"{host_label(base)} redirects to" if base is not None else "a reply named"
+    raise UnsafeUrlError(f"{source} something that is not a URL; nothing was fetched")
 
 
-def _refuse_secrets(headers: Mapping[str, str]) -> None:
+def _reject_secret_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if name.lower() in SECRET_HEADERS:
             raise ValueError(f"the header {name} carries a secret; a credential goes in as a Credential")
-        if any(mark in name + value for mark in "\r\n\0"):
+        if any(char in name + value for char in "\r\n\0"):
             raise ValueError(f"the header {name!r} holds a control character")
 
 
-def _merged(defaults: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+def _merge_headers(defaults: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, str]:
     """Headers where ``given`` has the last word, whatever its upper and lower case."""
-    names = {name.lower() for name in given}
-    return {name: value for name, value in defaults.items() if name.lower() not in names} | dict(given)
+    overridden = {name.lower() for name in overrides}
+    return {name: value for name, value in defaults.items() if name.lower() not in overridden} | dict(overrides)
 
 
-def _relayed(url: URL, proxy: Proxy | None) -> bool:
+def _is_forwarded(url: URL, proxy: Proxy | None) -> bool:
     """Whether an HTTP proxy reads the request itself (http), rather than tunnelling it (https, SOCKS)."""
-    return proxy is not None and not proxy.socks and url.scheme == "http"
+    return proxy is not None and not proxy.is_socks and url.scheme == "http"
 
 
-def _ask_proxy(url: URL, proxy: Proxy | None) -> dict[str, str]:
+def _forward_proxy_headers(url: URL, proxy: Proxy | None) -> dict[str, str]:
     """The header that opens the proxy, where the request itself is what the proxy reads."""
-    return proxy.headers if proxy is not None and _relayed(url, proxy) else {}
+    return proxy.headers if proxy is not None and _is_forwarded(url, proxy) else {}
 
 
-def _address(proxy: Proxy | None) -> str | None:
-    return proxy.address if proxy is not None and not proxy.socks else None
+def _http_proxy_url(proxy: Proxy | None) -> str | None:
+    return proxy.address if proxy is not None and not proxy.is_socks else None
 
 
 def _tunnel_headers(proxy: Proxy | None) -> dict[str, str] | None:
-    return proxy.headers if proxy is not None and not proxy.socks else None
+    return proxy.headers if proxy is not None and not proxy.is_socks else None
 
 
-def _check_proxy(reply: aiohttp.ClientResponse, url: URL, proxy: Proxy | None) -> None:
+def _raise_for_proxy_auth(response: aiohttp.ClientResponse, url: URL, proxy: Proxy | None) -> None:
     """UnsentError when the answer is the proxy's own refusal to pass anything on."""
-    if reply.status == 407 and proxy is not None and _relayed(url, proxy):
-        reply.release()
-        raise UnsentError(f"the proxy {proxy.address} asks for another user or password (HTTP 407)")
+    if response.status == 407 and proxy is not None and _is_forwarded(url, proxy):
+        response.release()
+        raise RequestNotSentError(f"the proxy {proxy.address} asks for another user or password (HTTP 407)")
 
 
-def _cut(status: int, headers: Mapping[str, str], why: str) -> HttpReply:
-    return HttpReply(status=status, headers={**headers, CUT_HEADER: why})
+def _without_body(status: int, headers: Mapping[str, str], reason: str) -> HttpResponse:
+    return HttpResponse(status=status, headers={**headers, BODY_OMITTED_HEADER: reason})

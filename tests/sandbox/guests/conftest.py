@@ -125,7 +125,7 @@ def opened(data: bytes) -> Image.Image:
 
 def unhurried(world: Sandbox, job: str) -> None:
     """Gives one job time enough to be seen waiting and seen at work, however busy this machine is."""
-    world.jobs[job].queue, world.jobs[job].run = 0.3, 0.5  # seconds
+    world.jobs[job].queue_seconds, world.jobs[job].run_seconds = 0.3, 0.5  # seconds
 
 
 async def eventually(ask: Callable[[], Awaitable[Reply]], until: Callable[[Reply], bool]) -> list[Reply]:

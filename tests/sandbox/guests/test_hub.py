@@ -31,17 +31,17 @@ ALL = "/api/models?pipeline_tag=text-to-image&inference_provider=all&expand[]=in
 
 def test_the_catalogue_covers_every_provider_and_task() -> None:
     """Live ones, and beside them staging and failing entries, LoRAs, and models that nobody serves."""
-    offers = [(offer, model) for model in catalogue.MODELS for offer in model.mappings]
+    offers = [(offer, model) for model in catalogue.MODELS for offer in model.offers]
     live: dict[str, set[str]] = {}
     for offer, _ in offers:
         if offer.status == "live" and offer.task != "conversational":
             live.setdefault(offer.provider, set()).add(offer.task)
     assert all(live[name] >= tasks for name, tasks in TASKS.items())
     assert {offer.status for offer, _ in offers} == {"live", "staging", "error"}
-    assert {offer.provider for offer, _ in offers if offer.weights} == {"fal-ai", "replicate", "wavespeed"}
-    assert any(not model.mappings for model in catalogue.MODELS)
-    assert any(model.mappings and all(o.status != "live" for o in model.mappings) for model in catalogue.MODELS)
-    assert any({o.provider for o in model.mappings} == {"acme-images"} for model in catalogue.MODELS)
+    assert {offer.provider for offer, _ in offers if offer.adapter_weights} == {"fal-ai", "replicate", "wavespeed"}
+    assert any(not model.offers for model in catalogue.MODELS)
+    assert any(model.offers and all(o.status != "live" for o in model.offers) for model in catalogue.MODELS)
+    assert any({o.provider for o in model.offers} == {"acme-images"} for model in catalogue.MODELS)
     ids = [model.id for model in catalogue.MODELS]
     assert len(set(ids)) == len(ids) >= 40
 

@@ -62,7 +62,7 @@ async def test_fals_queue_through_the_router_needs_its_word_on_every_step(world:
     assert (await web("PUT", path.replace("/status", "/cancel") + "?_subdomain=queue"))[0] == 202
     assert read(await web("GET", path + "?_subdomain=queue"))["error_type"] == "client_cancelled"
     assert (await web("PUT", path.replace("/status", "/cancel") + "?_subdomain=queue"))[0] == 400
-    assert world.jobs[ticket["request_id"]].cancelled
+    assert world.jobs[ticket["request_id"]].is_cancelled
 
 
 async def test_fal_says_jpeg_of_a_png_and_seeds_are_larger_than_a_double_holds(web: Web) -> None:

@@ -13,15 +13,15 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field, structs
 
-from hfmedia.core.job import without_media
-from hfmedia.core.request import InputImage, Request, Task
+from hfmedia.core.job import strip_inline_media
+from hfmedia.core.request import InputImage, GenerationRequest, Task
 
-Kind = Literal["image", "video"]
+OutputKind = Literal["image", "video"]
 Api = Literal["images", "videos", "jobs", "sdapi"]
-PREFIX = "gateway/"  # of the idempotency keys under which the gateway's jobs lie in the ledger
+JOB_KEY_PREFIX = "gateway/"  # of the idempotency keys under which the gateway's jobs lie in the ledger
 
 
-class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class GenerationSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is to be made, in the words of ``MediaClient.generate``.
 
     ``model`` is a choice (``org/name:provider``); None: the default of the task. ``task`` None: what the model does.
@@ -42,13 +42,15 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The seed of one output."""
         return self.seeds[index] if index < len(self.seeds) else self.seed
 
-    def written(self) -> Ask:
+    def without_inline_image(self) -> GenerationSpec:
         """As it may be written down: without the bytes of its image."""
-        slim = without_media(Request(task="image-to-image", model="", image=self.image, extra=self.options))
-        return structs.replace(self, image=slim.image, options=slim.extra)
+        stripped = strip_inline_media(
+            GenerationRequest(task="image-to-image", model="", image=self.image, extra=self.options)
+        )
+        return structs.replace(self, image=stripped.image, options=stripped.extra)
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class Generation(Struct, frozen=True, kw_only=True):
     """One order. Money is in USD, times are unix seconds.
 
     Attributes:
@@ -66,46 +68,48 @@ class Order(Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    key: str
-    kind: Kind
-    at: float
+    caller_id: str
+    kind: OutputKind
+    created_at: float
     n: int
     api: Api
-    ask: Ask
-    told: dict[str, Any] = field(default_factory=dict[str, Any])
+    spec: GenerationSpec
+    response_context: dict[str, Any] = field(default_factory=dict[str, Any])
     idempotency_key: str | None = None
     fingerprint: str = ""
     bill_to: str | None = None
-    own_token: bool = False
-    reserved: float = 0.0
-    charged: float | None = None
-    settled: bool = False
-    deleted: dict[int, float] = field(default_factory=dict[int, float])
+    uses_caller_token: bool = False
+    reserved_usd: float = 0.0
+    charged_usd: float | None = None
+    is_settled: bool = False
+    deleted_outputs: dict[int, float] = field(default_factory=dict[int, float])
 
     def job_key(self, index: int) -> str:
         """The idempotency key under which the ledger has the job of one output."""
-        return f"{PREFIX}{self.id}#{index}"
+        return f"{JOB_KEY_PREFIX}{self.id}#{index}"
 
     @property
-    def survives(self) -> bool:
+    def is_durable(self) -> bool:
         """Whether it is worth carrying out when whoever asked is no longer connected: they will ask how it stands."""
         return self.api in ("videos", "jobs") or self.idempotency_key is not None
 
 
-def order_id() -> str:
+def new_generation_id() -> str:
     """A fresh id that sorts by age."""
     return f"{time.time_ns() // 1_000_000:011x}{uuid.uuid4().hex[:9]}"
 
 
-def order_of_key(key: str | None) -> tuple[str, int] | None:
+def parse_job_key(key: str | None) -> tuple[str, int] | None:
     """The order and the output that a job's key names; None for a job that is none of the gateway's."""
-    if key is None or not key.startswith(PREFIX):
+    if key is None or not key.startswith(JOB_KEY_PREFIX):
         return None
-    order, _, index = key.removeprefix(PREFIX).partition("~")[0].partition("#")
-    return (order, int(index)) if order and index.isdecimal() else None
+    generation_id, _, index = key.removeprefix(JOB_KEY_PREFIX).partition("~")[0].partition("#")
+    return (generation_id, int(index)) if generation_id and index.isdecimal() else None
 
 
-def fingerprint_of(ask: Ask, api: Api, told: dict[str, Any]) -> str:
+def fingerprint_of(spec: GenerationSpec, api: Api, response_context: dict[str, Any]) -> str:
     """What tells two requests apart: a digest of all that was asked for."""
-    written = msgspec.json.encode([api, structs.replace(ask, seeds=()).written(), told], order="deterministic")
-    return hashlib.sha256(written).hexdigest()
+    payload = msgspec.json.encode(
+        [api, structs.replace(spec, seeds=()).without_inline_image(), response_context], order="deterministic"
+    )
+    return hashlib.sha256(payload).hexdigest()

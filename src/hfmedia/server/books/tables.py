@@ -7,11 +7,11 @@ import sqlite3
 from pathlib import Path
 
 from hfmedia import database
-from hfmedia.database import Kind
+from hfmedia.database import DatabaseSchema
 
-PATIENCE = 30.0  # seconds for waiting for other processes
+BUSY_TIMEOUT = 30.0  # seconds for waiting for other processes
 
-TABLES = """
+CREATE_TABLES = """
 CREATE TABLE secrets (
     name  TEXT PRIMARY KEY,
     value BLOB NOT NULL
@@ -56,25 +56,25 @@ CREATE INDEX tabs_of_a_key ON tabs (key, counted, standing, micro, images, video
 CREATE INDEX tabs_that_are_open ON tabs (counted) WHERE standing = 'reserved';
 """
 
-DELETIONS = "CREATE INDEX orders_with_deletions ON orders (at, id) WHERE deleted != '{}';"
+CREATE_DELETIONS_INDEX = "CREATE INDEX orders_with_deletions ON orders (at, id) WHERE deleted != '{}';"
 
-BOOK = Kind(
-    "the gateway's book", 0x68666D67, (TABLES, DELETIONS),  # the number spells "hfmg"
+SCHEMA = DatabaseSchema(
+    "the gateway's book", 0x68666D67, (CREATE_TABLES, CREATE_DELETIONS_INDEX),  # the number spells "hfmg"
     {sqlite3.SQLITE_NOTADB: "it is not a database; move it away, and all keys must be made anew"},
 )  # fmt: skip
 
 
-def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
+def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     """A connection to the book, of the newest version; the one that ``writes`` makes the file where there is none.
 
     Raises sqlite3.Error or OSError for what ``database.spoken`` puts into words, and StoreError for a file that is not
     ours.
     """
-    if not writes:
-        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+    if not writable:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA query_only = ON")
         return connection
-    connection = database.connect(BOOK, path, PATIENCE, any_thread=True)
+    connection = database.connect(SCHEMA, path, BUSY_TIMEOUT, any_thread=True)
     if os.name == "posix" and path.stat().st_mode & 0o077:
         path.chmod(0o600)  # it signs links: copied from elsewhere, it is for its owner alone all the same
     return connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from hfmedia.core.wire import Secret
-from hfmedia.server.books.keys import Limits
+from hfmedia.server.books.keys import KeyLimits
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -21,9 +21,9 @@ class Caller(Struct, frozen=True, kw_only=True):
         token: the caller's own Hugging Face token.
     """
 
-    key: str = ""
+    id: str = ""
     name: str = "local"
-    limits: Limits = Limits()
+    limits: KeyLimits = KeyLimits()
     bill_to: str | None = None
     admin: bool = False
-    token: Secret | None = None
+    hf_token: Secret | None = None

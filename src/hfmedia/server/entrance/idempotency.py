@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from hfmedia.server.errors import Refusal
+from hfmedia.server.errors import ApiError
 
-LONGEST = 255  # characters, as other APIs have it
+MAX_KEY_CHARS = 255  # characters, as other APIs have it
 
 
 def idempotency_key(request: Request) -> str | None:
     """The key that came with a request, or None; Refusal 400 for one that cannot be a name."""
-    told = request.headers.getlist("idempotency-key")
-    if not told or not told[0].strip():
+    values = request.headers.getlist("idempotency-key")
+    if not values or not values[0].strip():
         return None
-    key = told[0].strip()
-    if len(told) > 1 or len(key) > LONGEST or not (key.isascii() and key.isprintable()):
-        words = f"Idempotency-Key must be one text of at most {LONGEST} printable ASCII characters"
-        raise Refusal(400, words, code="invalid_value", param="Idempotency-Key")
+    key = values[0].strip()
+    if len(values) > 1 or len(key) > MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
+        message = f"Idempotency-Key must be one text of at most {MAX_KEY_CHARS} printable ASCII characters"
+        raise ApiError(400, message, code="invalid_value", param="Idempotency-Key")
     return key

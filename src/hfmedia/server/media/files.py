@@ -14,52 +14,55 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi import Path as InPath
+from fastapi import Path as PathParam
 from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
-from hfmedia.server.books.orders import order_of_key
-from hfmedia.server.errors import Refusal, answers
-from hfmedia.server.here import gateway_of
+from hfmedia.server.books.orders import parse_job_key
+from hfmedia.server.errors import ApiError, error_responses
+from hfmedia.server.here import get_gateway
 from hfmedia.store import Media
 
-from .links import Link, files_of, mark_of
-from .variants import ORIGINAL, suffix_of
+from .links import SignedName, stored_media, digest_prefix_of
+from .variants import ORIGINAL, suffix_for
 
 if TYPE_CHECKING:
     from hfmedia.server.gateway import Gateway
 
 router = APIRouter(tags=["files"])
-MOST_AGE = 24 * 3600  # seconds; the bytes behind a name never change, but their owner may delete them
-SAFE = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox; default-src 'none'"}
-RANGE = re.compile(r"bytes=\s*(?P<first>\d{0,19})\s*-\s*(?P<last>\d{0,19})\s*", re.IGNORECASE)
-ANY_FILE = {"schema": {"type": "string", "format": "binary"}}
-PART: dict[str, Any] = {"description": "A range of it.", "content": {"image/*": ANY_FILE, "video/*": ANY_FILE}}
-GIVEN: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file.", "content": {"image/*": ANY_FILE, "video/*": ANY_FILE}},
-    206: PART,
+MAX_AGE_SECONDS = 24 * 3600  # seconds; the bytes behind a name never change, but their owner may delete them
+SAFETY_HEADERS = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox; default-src 'none'"}
+RANGE_PATTERN = re.compile(r"bytes=\s*(?P<first>\d{0,19})\s*-\s*(?P<last>\d{0,19})\s*", re.IGNORECASE)
+BINARY_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
+PARTIAL_RESPONSE: dict[str, Any] = {
+    "description": "A range of it.",
+    "content": {"image/*": BINARY_SCHEMA, "video/*": BINARY_SCHEMA},
+}
+FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"image/*": BINARY_SCHEMA, "video/*": BINARY_SCHEMA}},
+    206: PARTIAL_RESPONSE,
     304: {"description": "It is what you have."},
-    **answers(400, 404, 410, 416, 500, 507),
+    **error_responses(400, 404, 410, 416, 500, 507),
 }
 
 
 @router.head("/media/{name}", include_in_schema=False)
-@router.get("/media/{name}", response_class=Response, responses=GIVEN)
+@router.get("/media/{name}", response_class=Response, responses=FILE_RESPONSES)
 async def get_file(
     request: Request,
-    name: Annotated[str, InPath(max_length=255, description="As an answer gave it.")],
+    name: Annotated[str, PathParam(max_length=255, description="As an answer gave it.")],
     download: Annotated[bool, Query(description="Whether a browser shall save it instead of showing it.")] = False,
 ) -> Response:
     """A file, as it came from its provider, or a variant of it."""
-    gateway = gateway_of(request)
-    link = gateway.links.read(name)
-    if link is None:
-        raise Refusal(404, "there is no such file", code="not_found")
-    media = await _named(gateway, link)
-    return await given_out(request, gateway, media, link.variant, download=download)
+    gateway = get_gateway(request)
+    signed_name = gateway.url_signer.verify(name)
+    if signed_name is None:
+        raise ApiError(404, "there is no such file", code="not_found")
+    media = await _find_media(gateway, signed_name)
+    return await file_response(request, gateway, media, signed_name.variant, download=download)
 
 
-async def given_out(
+async def file_response(
     request: Request, gateway: Gateway, media: Media, variant: str = ORIGINAL, *, download: bool = False
 ) -> Response:
     """The answer that carries a variant of a file: whole, in part, or only that it has not changed.
@@ -68,39 +71,43 @@ async def given_out(
     """
     path, mime = media.path, media.mime
     if variant != ORIGINAL:
-        made = await gateway.renditions.of(media, variant)
-        path, mime = made.path, made.mime
-    facts = await asyncio.to_thread(_stat, path)
-    if facts is None:
-        raise gone()
+        rendition = await gateway.renditions.get(media, variant)
+        path, mime = rendition.path, rendition.mime
+    stat_result = await asyncio.to_thread(_stat, path)
+    if stat_result is None:
+        raise gone_error()
     etag = f'"{media.sha256}"' if variant == ORIGINAL else f'"{media.sha256}.{variant}"'
     headers = {
-        **SAFE,
+        **SAFETY_HEADERS,
         "etag": etag,
-        "cache-control": f"private, max-age={MOST_AGE}, immutable",
-        "content-disposition": disposition(Path(media.path.stem + suffix_of(media, variant)), attached=download),
+        "cache-control": f"private, max-age={MAX_AGE_SECONDS}, immutable",
+        "content-disposition": content_disposition(
+            Path(media.path.stem + suffix_for(media, variant)), as_attachment=download
+        ),
     }
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if etag in known or "*" in known:
+    known_etags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if etag in known_etags or "*" in known_etags:
         return Response(status_code=304, headers=headers)
-    in_part = _wants_part(request, etag, facts.st_size)
-    return _File(path, headers=headers, media_type=mime, stat_result=facts, in_part=in_part)
+    use_range = _use_range(request, etag, stat_result.st_size)
+    return _RangeFileResponse(path, headers=headers, media_type=mime, stat_result=stat_result, use_range=use_range)
 
 
-def disposition(name: Path, *, attached: bool) -> str:
+def content_disposition(name: Path, *, as_attachment: bool) -> str:
     """The header that names a file, plainly for every browser and in full for those that read UTF-8."""
-    plain = "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in name.name)
-    sort = "attachment" if attached else "inline"
-    full = quote(name.name.encode("utf-8", "replace"), safe="")
-    return f"{sort}; filename=\"{plain}\"; filename*=UTF-8''{full}"
+    ascii_name = "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in name.name)
+    disposition_type = "attachment" if as_attachment else "inline"
+    utf8_name = quote(name.name.encode("utf-8", "replace"), safe="")
+    return f"{disposition_type}; filename=\"{ascii_name}\"; filename*=UTF-8''{utf8_name}"
 
 
-def gone() -> Refusal:
+def gone_error() -> ApiError:
     """What is said of a file that was there once."""
-    return Refusal(410, "the file was removed", code="gone", retry=False, headers={"cache-control": "no-store", **SAFE})
+    return ApiError(
+        410, "the file was removed", code="gone", retry=False, headers={"cache-control": "no-store", **SAFETY_HEADERS}
+    )
 
 
-class _File(FileResponse):
+class _RangeFileResponse(FileResponse):
     """A file. ``in_part``: the range asked for is one, and is there; otherwise the whole file is sent."""
 
     def __init__(
@@ -110,51 +117,51 @@ class _File(FileResponse):
         headers: dict[str, str],
         media_type: str,
         stat_result: os.stat_result,
-        in_part: bool,
+        use_range: bool,
     ) -> None:
         super().__init__(path, headers=headers, media_type=media_type, stat_result=stat_result)
-        self._in_part = in_part
+        self._use_range = use_range
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        left_out = {b"if-range"} if self._in_part else {b"if-range", b"range"}  # both were judged already
-        headers = [(name, value) for name, value in scope["headers"] if name not in left_out]
+        dropped = {b"if-range"} if self._use_range else {b"if-range", b"range"}  # both were judged already
+        headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
         await super().__call__({**scope, "headers": headers}, receive, send)
 
 
-def _wants_part(request: Request, etag: str, size: int) -> bool:
+def _use_range(request: Request, etag: str, size: int) -> bool:
     """Whether one range was asked for that the file has; what is no single range may be ignored (RFC 9110, 14.2)."""
-    found = RANGE.fullmatch(request.headers.get("range", ""))
-    if found is None or not (found["first"] or found["last"]):
+    match = RANGE_PATTERN.fullmatch(request.headers.get("range", ""))
+    if match is None or not (match["first"] or match["last"]):
         return False
     if request.headers.get("if-range", etag) != etag:
         return False
-    if found["first"] and found["last"] and int(found["last"]) < int(found["first"]):
+    if match["first"] and match["last"] and int(match["last"]) < int(match["first"]):
         return False
-    there = int(found["first"]) < size if found["first"] else int(found["last"]) > 0 and size > 0
-    if not there:
-        raise Refusal(416, f"the file has {size:,} bytes", code="invalid_range", param="Range",
+    is_satisfiable = int(match["first"]) < size if match["first"] else int(match["last"]) > 0 and size > 0
+    if not is_satisfiable:
+        raise ApiError(416, f"the file has {size:,} bytes", code="invalid_range", param="Range",
                       headers={"content-range": f"bytes */{size}"})  # fmt: skip
     return True
 
 
-async def _named(gateway: Gateway, link: Link) -> Media:
+async def _find_media(gateway: Gateway, signed_name: SignedName) -> Media:
     """The file that a link names. Refusal 404 when it never was, 410 when it was removed."""
-    job = await gateway.client.ledger.job(link.job_id)
-    named = order_of_key(job.key) if job else None
-    if job is None or named is None:
-        raise Refusal(404, "there is no such file", code="not_found")
-    order = await asyncio.to_thread(gateway.book.order, named[0])
-    if order is None or named[1] in order.deleted:
-        raise gone()
-    media = next((media for media in files_of(job) if mark_of(media) == link.mark), None)
+    job = await gateway.client.ledger.get(signed_name.job_id)
+    job_ref = parse_job_key(job.idempotency_key) if job else None
+    if job is None or job_ref is None:
+        raise ApiError(404, "there is no such file", code="not_found")
+    generation = await asyncio.to_thread(gateway.database.generation, job_ref[0])
+    if generation is None or job_ref[1] in generation.deleted_outputs:
+        raise gone_error()
+    media = next((media for media in stored_media(job) if digest_prefix_of(media) == signed_name.digest_prefix), None)
     if media is None:
-        raise gone()
+        raise gone_error()
     return media
 
 
 def _stat(path: Path) -> os.stat_result | None:
     try:
-        facts = path.stat()
+        stat_result = path.stat()
     except OSError:
         return None
-    return facts if stat.S_ISREG(facts.st_mode) else None
+    return stat_result if stat.S_ISREG(stat_result.st_mode) else None

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 
-from hfmedia.server.errors import Refusal
+from hfmedia.server.errors import ApiError
 from hfmedia.store import Media
-from hfmedia.store.part import cannot_write
+from hfmedia.store.part import write_error
 
-from .variants import SMALL, THUMBNAIL, Format, Recipe, recipe_of, variant_of
+from .variants import THUMBNAIL_SPEC, THUMBNAIL, ImageFormat, VariantSpec, parse_variant, variant_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_PIXELS = 2**26  # 8,192 x 8,192: 256 MB once it is decoded
-AT_ONCE = 2  # made side by side: each needs memory for all its pixels
-BEST = 95  # quality where nobody asked for one; beyond it files grow and nobody sees why
-PAPER = (255, 255, 255)  # behind what is transparent, where a format knows no transparency
-PLAIN = frozenset({"L", "RGB", "RGBA"})  # modes that every format here can be made of
+MAX_PIXELS = 2**26  # 8,192 x 8,192: 256 MB once it is decoded
+CONCURRENCY = 2  # made side by side: each needs memory for all its pixels
+DEFAULT_QUALITY = 95  # quality where nobody asked for one; beyond it files grow and nobody sees why
+BACKGROUND = (255, 255, 255)  # behind what is transparent, where a format knows no transparency
+COMMON_MODES = frozenset({"L", "RGB", "RGBA"})  # modes that every format here can be made of
 
 
 class Rendition(Struct, frozen=True, kw_only=True):
@@ -45,10 +45,10 @@ class Renditions:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._making: dict[str, asyncio.Task[Rendition]] = {}
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._in_flight: dict[str, asyncio.Task[Rendition]] = {}
+        self._semaphore = asyncio.Semaphore(CONCURRENCY)
 
-    async def image(self, media: Media, *, format: Format, quality: int | None = None) -> Rendition:  # noqa: A002
+    async def image(self, media: Media, *, format: ImageFormat, quality: int | None = None) -> Rendition:  # noqa: A002
         """The picture in another format; ``quality`` is 0 to 100. Asked for as what it is, it is the file itself.
 
         Refusal 404 (``rendition_unavailable``) for what is no picture, too large or unreadable, 410 when its file is
@@ -56,40 +56,40 @@ class Renditions:
         """
         if media.mime == f"image/{format}" and quality is None:
             return Rendition(path=media.path, mime=media.mime, bytes=media.bytes)
-        return await self.of(media, variant_of(format, quality))
+        return await self.get(media, variant_name(format, quality))
 
     async def thumbnail(self, media: Media) -> Rendition:
         """A small picture of it: at most 512 pixels a side; of a video, its first picture.
 
         Refusal 404 (``thumbnail_unavailable``) when there is none.
         """
-        return await self.of(media, THUMBNAIL)
+        return await self.get(media, THUMBNAIL)
 
-    async def of(self, media: Media, variant: str) -> Rendition:
+    async def get(self, media: Media, variant: str) -> Rendition:
         """A variant by its name. Whoever asks for what is being made waits for that."""
-        recipe = recipe_of(variant)
-        if recipe is None:
-            raise Refusal(404, f"there is no variant {variant!r}", code="rendition_unavailable")
-        target = self.folder / f"{media.sha256}.{variant}{recipe.suffix}"
-        if there := await asyncio.to_thread(_there, target, recipe):
-            return there
-        making = self._making.get(target.name)
-        if making is None:
-            making = self._making[target.name] = asyncio.create_task(self._make(media, recipe, target))
-            making.add_done_callback(partial(self._made, target.name))
-        return await asyncio.shield(making)
+        spec = parse_variant(variant)
+        if spec is None:
+            raise ApiError(404, f"there is no variant {variant!r}", code="rendition_unavailable")
+        target = self.folder / f"{media.sha256}.{variant}{spec.suffix}"
+        if existing := await asyncio.to_thread(_existing, target, spec):
+            return existing
+        task = self._in_flight.get(target.name)
+        if task is None:
+            task = self._in_flight[target.name] = asyncio.create_task(self._render_limited(media, spec, target))
+            task.add_done_callback(partial(self._on_done, target.name))
+        return await asyncio.shield(task)
 
-    def forget(self, sha256: str) -> None:
+    def remove(self, sha256: str) -> None:
         """Removes all that was made of the file with this digest; blocking."""
         for path in self.folder.glob(f"{sha256}.*"):
             path.unlink(missing_ok=True)
 
-    async def _make(self, media: Media, recipe: Recipe, target: Path) -> Rendition:
-        async with self._room:
-            return await asyncio.to_thread(_made, media, recipe, target)
+    async def _render_limited(self, media: Media, spec: VariantSpec, target: Path) -> Rendition:
+        async with self._semaphore:
+            return await asyncio.to_thread(_render, media, spec, target)
 
-    def _made(self, name: str, task: asyncio.Task[Rendition]) -> None:
-        self._making.pop(name, None)
+    def _on_done(self, name: str, task: asyncio.Task[Rendition]) -> None:
+        self._in_flight.pop(name, None)
         if not task.cancelled():
             task.exception()  # whoever waited was told; if nobody waits any more, nobody needs to know
 
@@ -97,103 +97,103 @@ class Renditions:
 # -- inside: all of it blocks -----------------------------------------------------------------------------------------
 
 
-def _there(path: Path, recipe: Recipe) -> Rendition | None:
+def _existing(path: Path, spec: VariantSpec) -> Rendition | None:
     try:
-        return Rendition(path=path, mime=recipe.mime, bytes=path.stat().st_size)
+        return Rendition(path=path, mime=spec.mime, bytes=path.stat().st_size)
     except OSError:  # if it is more than that, making it will say so
         return None
 
 
-def _made(media: Media, recipe: Recipe, target: Path) -> Rendition:
-    refused = _no_thumbnail if recipe == SMALL else _no_rendition
+def _render(media: Media, spec: VariantSpec, target: Path) -> Rendition:
+    make_error = _thumbnail_error if spec == THUMBNAIL_SPEC else _rendition_error
     if not media.path.is_file():
-        raise Refusal(410, "the file is no longer there", code="gone")
-    if media.kind == "video" and recipe != SMALL:
-        raise refused("a video is given out as it is")
-    picture = _first_picture(media.path, refused) if media.kind == "video" else _picture(media.path, recipe, refused)
-    return _written(partial(_save, picture, recipe, refused), recipe, target)
+        raise ApiError(410, "the file is no longer there", code="gone")
+    if media.kind == "video" and spec != THUMBNAIL_SPEC:
+        raise make_error("a video is given out as it is")
+    image = _first_frame(media.path, make_error) if media.kind == "video" else _open_image(media.path, spec, make_error)
+    return _write_atomic(partial(_save, image, spec, make_error), spec, target)
 
 
-def _picture(path: Path, recipe: Recipe, refused: Callable[[str], Refusal]) -> Image:
+def _open_image(path: Path, spec: VariantSpec, make_error: Callable[[str], ApiError]) -> Image:
     """The picture in a file, decoded; a moving one stands still."""
     from PIL import Image as Pillow
     from PIL import ImageOps
 
     try:
-        with Pillow.open(path) as picture:
-            _bound(*picture.size, refused)
-            if recipe.side is None:
-                picture.load()
-                return picture.copy()
-            picture.draft("RGB", (recipe.side, recipe.side))
-            return ImageOps.exif_transpose(picture)
+        with Pillow.open(path) as image:
+            _check_pixels(*image.size, make_error)
+            if spec.max_side is None:
+                image.load()
+                return image.copy()
+            image.draft("RGB", (spec.max_side, spec.max_side))
+            return ImageOps.exif_transpose(image)
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
-        raise refused(f"the picture cannot be read: {type(error).__name__}") from error
+        raise make_error(f"the picture cannot be read: {type(error).__name__}") from error
 
 
-def _first_picture(path: Path, refused: Callable[[str], Refusal]) -> Image:
+def _first_frame(path: Path, make_error: Callable[[str], ApiError]) -> Image:
     """The first picture of a video."""
     try:
         import av
         from av.error import FFmpegError
     except ImportError:
-        raise refused('thumbnails of videos need PyAV; install "hfmedia[server]"') from None
+        raise make_error('thumbnails of videos need PyAV; install "hfmedia[server]"') from None
     try:
-        with av.open(str(path)) as film:
-            track = film.streams.video[0]
-            _bound(track.width, track.height, refused)
-            for frame in film.decode(track):
-                picture: Image = cast("Any", frame).to_image()
-                return picture
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            _check_pixels(stream.width, stream.height, make_error)
+            for frame in container.decode(stream):
+                image: Image = cast("Any", frame).to_image()
+                return image
     except (OSError, ValueError, IndexError, MemoryError, FFmpegError) as error:
-        raise refused(f"the video cannot be read: {type(error).__name__}") from error
-    raise refused("the video has no picture")
+        raise make_error(f"the video cannot be read: {type(error).__name__}") from error
+    raise make_error("the video has no picture")
 
 
-def _bound(width: int, height: int, refused: Callable[[str], Refusal]) -> None:
-    if width * height > MOST_PIXELS:
-        raise refused(f"{width}x{height} are more pixels than are re-encoded here")
+def _check_pixels(width: int, height: int, make_error: Callable[[str], ApiError]) -> None:
+    if width * height > MAX_PIXELS:
+        raise make_error(f"{width}x{height} are more pixels than are re-encoded here")
 
 
-def _save(picture: Image, recipe: Recipe, refused: Callable[[str], Refusal], path: Path) -> None:
-    info: dict[str, Any] = {str(name): value for name, value in picture.info.items()}
+def _save(image: Image, spec: VariantSpec, make_error: Callable[[str], ApiError], path: Path) -> None:
+    info: dict[str, Any] = {str(name): value for name, value in image.info.items()}
     if info.get("exif"):
-        info["exif"] = picture.getexif()  # each format has its own way of writing it
-    if picture.mode not in PLAIN:
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    if recipe.side is not None:
-        picture.thumbnail((recipe.side, recipe.side))
+        info["exif"] = image.getexif()  # each format has its own way of writing it
+    if image.mode not in COMMON_MODES:
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if spec.max_side is not None:
+        image.thumbnail((spec.max_side, spec.max_side))
         info = {"icc_profile": info.get("icc_profile")}
-    if recipe.format == "jpeg" and picture.mode == "RGBA":
-        picture = _on_paper(picture)
+    if spec.format == "jpeg" and image.mode == "RGBA":
+        image = _flatten(image)
     try:
-        picture.save(path, format=recipe.format.upper(), **_options(recipe, info))
+        image.save(path, format=spec.format.upper(), **_encoder_options(spec, info))
     except ValueError as error:  # a side longer than the format allows
-        raise refused(f"it cannot be written as {recipe.format}: {error}") from error
+        raise make_error(f"it cannot be written as {spec.format}: {error}") from error
 
 
-def _on_paper(picture: Image) -> Image:
+def _flatten(image: Image) -> Image:
     from PIL import Image as Pillow
 
-    paper = Pillow.new("RGB", picture.size, PAPER)
-    paper.paste(picture, mask=picture.getchannel("A"))
-    return paper
+    background = Pillow.new("RGB", image.size, BACKGROUND)
+    background.paste(image, mask=image.getchannel("A"))
+    return background
 
 
-def _options(recipe: Recipe, info: dict[str, Any]) -> dict[str, Any]:
+def _encoder_options(spec: VariantSpec, info: dict[str, Any]) -> dict[str, Any]:
     """What the encoder is told, metadata included, as far as the format takes it."""
-    kept = {name: info[name] for name in ("exif", "icc_profile", "xmp") if info.get(name)}
-    if recipe.format == "gif":
+    metadata = {name: info[name] for name in ("exif", "icc_profile", "xmp") if info.get(name)}
+    if spec.format == "gif":
         return {}
-    if recipe.format == "png":
-        return {**kept, "compress_level": 4, **_text_chunks(kept.pop("xmp", None))}
-    quality = BEST if recipe.quality is None else recipe.quality
-    if recipe.format == "jpeg":  # 0 would mean "as the encoder likes", and beyond one segment XMP cannot be written
-        xmp = kept.get("xmp")
+    if spec.format == "png":
+        return {**metadata, "compress_level": 4, **_text_chunks(metadata.pop("xmp", None))}
+    quality = DEFAULT_QUALITY if spec.quality is None else spec.quality
+    if spec.format == "jpeg":  # 0 would mean "as the encoder likes", and beyond one segment XMP cannot be written
+        xmp = metadata.get("xmp")
         if xmp and len(xmp) > 65_000:
-            del kept["xmp"]
-        return {**kept, "quality": max(1, quality)}
-    return {**kept, "quality": quality}
+            del metadata["xmp"]
+        return {**metadata, "quality": max(1, quality)}
+    return {**metadata, "quality": quality}
 
 
 def _text_chunks(xmp: bytes | str | None) -> dict[str, Any]:
@@ -206,31 +206,31 @@ def _text_chunks(xmp: bytes | str | None) -> dict[str, Any]:
     return {"pnginfo": chunks}
 
 
-def _written(save: Callable[[Path], None], recipe: Recipe, target: Path) -> Rendition:
+def _write_atomic(save: Callable[[Path], None], spec: VariantSpec, target: Path) -> Rendition:
     """The rendition at its place, whole; StoreError when the disk refuses it."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
-        part = Path(name)
+        fd, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+        temp_path = Path(name)
         try:
-            save(part)
-            os.fsync(handle)
-            size = part.stat().st_size
-            part.replace(target)
+            save(temp_path)
+            os.fsync(fd)
+            size = temp_path.stat().st_size
+            temp_path.replace(target)
         except BaseException:
             with suppress(OSError):
-                part.unlink()
+                temp_path.unlink()
             raise
         finally:
-            os.close(handle)
+            os.close(fd)
     except OSError as error:
-        raise cannot_write(target.parent, error) from error
-    return Rendition(path=target, mime=recipe.mime, bytes=size)
+        raise write_error(target.parent, error) from error
+    return Rendition(path=target, mime=spec.mime, bytes=size)
 
 
-def _no_rendition(words: str) -> Refusal:
-    return Refusal(404, f"it cannot be had in another format: {words}", code="rendition_unavailable", retry=False)
+def _rendition_error(reason: str) -> ApiError:
+    return ApiError(404, f"it cannot be had in another format: {reason}", code="rendition_unavailable", retry=False)
 
 
-def _no_thumbnail(words: str) -> Refusal:
-    return Refusal(404, f"there is no thumbnail: {words}", code="thumbnail_unavailable", retry=False)
+def _thumbnail_error(reason: str) -> ApiError:
+    return ApiError(404, f"there is no thumbnail: {reason}", code="thumbnail_unavailable", retry=False)

@@ -11,23 +11,23 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from hfmedia.store import Media
-from hfmedia.store.kinds import FORMS
+from hfmedia.store.kinds import FORMATS
 
 ORIGINAL, THUMBNAIL = "o", "t"
-Format = Literal["png", "jpeg", "webp", "gif"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-COMPRESSED: tuple[Format, ...] = ("jpeg", "webp")  # those that have a quality
-SUFFIXES: dict[Format, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
-BY_NAME: dict[str, Format] = {name: name for name in FORMATS}
-NAME = re.compile(r"([a-z]+)(?:-(\d{1,3}))?")
+ImageFormat = Literal["png", "jpeg", "webp", "gif"]
+IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
+LOSSY_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "webp")  # those that have a quality
+SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
+BY_NAME: dict[str, ImageFormat] = {name: name for name in IMAGE_FORMATS}
+NAME_PATTERN = re.compile(r"([a-z]+)(?:-(\d{1,3}))?")
 
 
-class Recipe(Struct, frozen=True):
+class VariantSpec(Struct, frozen=True):
     """How a variant is made. ``quality`` is 0 to 100 where the format has one; ``side``: pixels at most."""
 
-    format: Format
+    format: ImageFormat
     quality: int | None = None
-    side: int | None = None
+    max_side: int | None = None
 
     @property
     def mime(self) -> str:
@@ -40,38 +40,38 @@ class Recipe(Struct, frozen=True):
         return SUFFIXES[self.format]
 
 
-SMALL = Recipe("webp", quality=80, side=512)
+THUMBNAIL_SPEC = VariantSpec("webp", quality=80, max_side=512)
 
 
-def variant_of(format: Format, quality: int | None = None) -> str:  # noqa: A002 - OpenAI's word
+def variant_name(format: ImageFormat, quality: int | None = None) -> str:  # noqa: A002 - OpenAI's word
     """The name of a variant: ``webp-80``; ValueError for a quality that is none."""
-    if quality is None or format not in COMPRESSED:
+    if quality is None or format not in LOSSY_FORMATS:
         return format
     if not 0 <= quality <= 100:
         raise ValueError(f"the quality is {quality}, but must be 0 to 100")
     return f"{format}-{quality}"
 
 
-def recipe_of(variant: str) -> Recipe | None:
+def parse_variant(variant: str) -> VariantSpec | None:
     """How the variant of that name is made; None for the file itself and for a name that is unknown."""
     if variant == THUMBNAIL:
-        return SMALL
-    found = NAME.fullmatch(variant)
-    chosen = BY_NAME.get(found[1]) if found else None
-    if found is None or chosen is None:
+        return THUMBNAIL_SPEC
+    match = NAME_PATTERN.fullmatch(variant)
+    image_format = BY_NAME.get(match[1]) if match else None
+    if match is None or image_format is None:
         return None
-    quality = int(found[2]) if found[2] is not None else None
-    if quality is not None and (chosen not in COMPRESSED or quality > 100):
+    quality = int(match[2]) if match[2] is not None else None
+    if quality is not None and (image_format not in LOSSY_FORMATS or quality > 100):
         return None
-    return Recipe(chosen, quality)
+    return VariantSpec(image_format, quality)
 
 
-def suffix_of(media: Media, variant: str) -> str:
+def suffix_for(media: Media, variant: str) -> str:
     """How the name of a variant ends: ``.png``; ValueError for a variant that is unknown."""
     if variant == ORIGINAL:
-        form = FORMS.get(media.mime)
-        return form.suffix if form else ".bin"
-    recipe = recipe_of(variant)
-    if recipe is None:
+        media_format = FORMATS.get(media.mime)
+        return media_format.suffix if media_format else ".bin"
+    spec = parse_variant(variant)
+    if spec is None:
         raise ValueError(f"there is no variant {variant!r}")
-    return recipe.suffix
+    return spec.suffix

@@ -11,18 +11,26 @@ import msgspec
 from msgspec import Struct, field
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.core.request import POLICIES, Choice, Task, parse_choice
-from hfmedia.core.sizes import LARGEST_SIDE, RATIO_LIMIT, RESOLUTIONS, SMALLEST_SIDE, parse_ratio, parse_size, shown
+from hfmedia.core.request import ROUTING_POLICIES, ModelSpec, Task, parse_model_spec
+from hfmedia.core.sizes import (
+    MAX_SIDE,
+    MAX_ASPECT_RATIO,
+    RESOLUTIONS,
+    MIN_SIDE,
+    parse_ratio,
+    parse_size,
+    truncated_repr,
+)
 from hfmedia.server.config import Config
-from hfmedia.server.errors import Refusal
+from hfmedia.server.errors import ApiError
 
 T = TypeVar("T", bound=Struct)
-BUILTIN = ("sora-*", "sora", "gpt-image-*", "dall-e-*", "chatgpt-image-*")  # no models of the Hub
-SIZE = re.compile(r"\s*(\d{1,9})\s*[xX*]\s*(\d{1,9})\s*")
-LONGEST_SHOWN = 12  # names of unknown fields that a warning lists
+BUILTIN_ALIASES = ("sora-*", "sora", "gpt-image-*", "dall-e-*", "chatgpt-image-*")  # no models of the Hub
+SIZE_PATTERN = re.compile(r"\s*(\d{1,9})\s*[xX*]\s*(\d{1,9})\s*")
+MAX_LISTED_FIELDS = 12  # names of unknown fields that a warning lists
 
 
-class Common(Struct, frozen=True, kw_only=True):
+class CommonFields(Struct, frozen=True, kw_only=True):
     """What a wish for an image and one for a video have in common; null and the empty text stand for nothing."""
 
     prompt: str | None = None
@@ -41,32 +49,32 @@ class Common(Struct, frozen=True, kw_only=True):
     extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def wrong(param: str | None, words: str) -> Refusal:
+def invalid_field(param: str | None, message: str) -> ApiError:
     """The answer to a field that cannot be meant."""
-    return Refusal(400, words, code="invalid_value", param=param)
+    return ApiError(400, message, code="invalid_value", param=param)
 
 
-def typed(fields: Mapping[str, Any], kind: type[T]) -> T:
+def parse_as(fields: Mapping[str, Any], fields_type: type[T]) -> T:
     """The fields that are understood, their types checked; Refusal 400 names the one at fault.
 
     A form has everything as text, which is read as what it stands for; an empty one says nothing.
     """
-    given = {name: fields[name] for name in kind.__struct_fields__ if fields.get(name) not in (None, "")}
-    extra = given.get("extra_body")
+    present = {name: fields[name] for name in fields_type.__struct_fields__ if fields.get(name) not in (None, "")}
+    extra = present.get("extra_body")
     if isinstance(extra, str):
         try:
-            given["extra_body"] = msgspec.json.decode(extra)
+            present["extra_body"] = msgspec.json.decode(extra)
         except (msgspec.DecodeError, UnicodeEncodeError):
-            raise wrong("extra_body", "extra_body is no JSON object") from None
+            raise invalid_field("extra_body", "extra_body is no JSON object") from None
     try:
-        return msgspec.convert(given, kind, strict=False)
+        return msgspec.convert(present, fields_type, strict=False)
     except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as error:
-        words, _, where = str(error).partition(" - at `$.")
-        param = where.rstrip("`").partition(".")[0].partition("[")[0] or None
-        raise wrong(param, f"{param}: {words}" if param else words) from None
+        message, _, location = str(error).partition(" - at `$.")
+        param = location.rstrip("`").partition(".")[0].partition("[")[0] or None
+        raise invalid_field(param, f"{param}: {message}" if param else message) from None
 
 
-def model_of(name: str | None, task: Task, config: Config) -> str | None:
+def resolve_model(name: str | None, task: Task, config: Config) -> str | None:
     """The model that a name stands for, as ``org/name`` or ``org/name:provider``; None for the default of the task.
 
     Refusal 400 for a name that can be no model, or an alias that knows none for this task.
@@ -74,54 +82,56 @@ def model_of(name: str | None, task: Task, config: Config) -> str | None:
     if name is None or not name.strip():
         return None
     name = name.strip()
-    plain, _, suffix = name.partition(":")
-    for known, rest in ((name, ""), (plain, suffix)):
-        if known in config.aliases:
-            target = config.aliases[known]
+    base_name, _, suffix = name.partition(":")
+    for alias, provider_suffix in ((name, ""), (base_name, suffix)):
+        if alias in config.aliases:
+            target = config.aliases[alias]
             model: str | None = target if isinstance(target, str) else target.get(task)
             if model is None:
-                words = f"the alias {known!r} stands for no model of {task}"
-                raise Refusal(400, words, code="model_not_supported", param="model")
-            return f"{model}:{rest}" if rest and ":" not in model else model
-    if config.builtin_aliases and any(fnmatchcase(plain.lower(), pattern) for pattern in BUILTIN):
+                message = f"the alias {alias!r} stands for no model of {task}"
+                raise ApiError(400, message, code="model_not_supported", param="model")
+            return f"{model}:{provider_suffix}" if provider_suffix and ":" not in model else model
+    if config.builtin_aliases and any(fnmatchcase(base_name.lower(), pattern) for pattern in BUILTIN_ALIASES):
         return None
     try:
-        return str(parse_choice(name))
+        return str(parse_model_spec(name))
     except HfmediaError as error:
-        raise wrong("model", error.message) from None
+        raise invalid_field("model", error.message) from None
 
 
 def with_provider(model: str, provider: str | None) -> str:
     """A model with the provider or the policy that a user named apart from it; Refusal 400 for one that is none."""
     if not provider:
         return model
-    choice = parse_choice(model)
-    if choice.provider or choice.policy:
+    model_spec = parse_model_spec(model)
+    if model_spec.provider or model_spec.policy:
         return model
     try:
-        named = parse_choice(f"{choice.model}:{provider.strip()}")
+        override = parse_model_spec(f"{model_spec.model}:{provider.strip()}")
     except HfmediaError:
-        raise wrong("provider", f"{shown(provider)} is no provider, nor one of {', '.join(POLICIES)}") from None
-    return str(Choice(named.model, named.provider, named.policy))
+        raise invalid_field(
+            "provider", f"{truncated_repr(provider)} is no provider, nor one of {', '.join(ROUTING_POLICIES)}"
+        ) from None
+    return str(ModelSpec(override.model, override.provider, override.policy))
 
 
-def provider_of(name: str | None, provider: str | None, model: str | None, warnings: list[str]) -> str | None:
+def resolve_provider(name: str | None, provider: str | None, model: str | None, warnings: list[str]) -> str | None:
     """The provider that was named apart from the model, or behind a name that stands for the default of the task."""
-    if provider and model is not None and parse_choice(model).provider:
-        warnings.append(f"provider {shown(provider)} was ignored: the model names one itself")
+    if provider and model is not None and parse_model_spec(model).provider:
+        warnings.append(f"provider {truncated_repr(provider)} was ignored: the model names one itself")
         return None
     if not provider and model is None and name:  # gpt-image-1:fal-ai
         return name.partition(":")[2].strip() or None
     return provider
 
 
-def tell_default(name: str | None, model: str | None, task: Task, warnings: list[str]) -> None:
+def warn_default_model(name: str | None, model: str | None, task: Task, warnings: list[str]) -> None:
     """Adds a warning where a name stood for the default of the task."""
     if model is None and name and name.strip():
-        warnings.append(f"{shown(name)} is no model on Hugging Face: the default of {task} was taken")
+        warnings.append(f"{truncated_repr(name)} is no model on Hugging Face: the default of {task} was taken")
 
 
-def sized(size: str | None, warnings: list[str], *, of: str) -> dict[str, Any]:
+def parse_size_field(size: str | None, warnings: list[str], *, output: str) -> dict[str, Any]:
     """A size as options; one that is none is dropped with a warning, one too large or small becomes the nearest."""
     text = (size or "").strip().lower()
     if text in ("", "auto"):
@@ -131,51 +141,53 @@ def sized(size: str | None, warnings: list[str], *, of: str) -> dict[str, Any]:
     try:
         if ":" in text:
             return {"aspect_ratio": str(parse_ratio(text))}
-        legal = parse_size(text)
-        if max(legal.width, legal.height) <= RATIO_LIMIT * min(legal.width, legal.height):
-            return {"width": legal.width, "height": legal.height}
+        parsed = parse_size(text)
+        if max(parsed.width, parsed.height) <= MAX_ASPECT_RATIO * min(parsed.width, parsed.height):
+            return {"width": parsed.width, "height": parsed.height}
     except HfmediaError:
         pass
-    found = SIZE.fullmatch(text)
-    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
-    if min(width, height) < 1 or max(width, height) > RATIO_LIMIT * min(width, height):
-        warnings.append(f"size {shown(size)} is no size of {of}; the model's own is used")
+    match = SIZE_PATTERN.fullmatch(text)
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if min(width, height) < 1 or max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        warnings.append(f"size {truncated_repr(size)} is no size of {output}; the model's own is used")
         return {}
-    scale = min(1.0, LARGEST_SIDE / max(width, height))
-    scale = max(scale, SMALLEST_SIDE / min(width, height)) if min(width, height) < SMALLEST_SIDE else scale
-    width, height = max(SMALLEST_SIDE, int(width * scale)), max(SMALLEST_SIDE, int(height * scale))
-    warnings.append(f"size {shown(size)} cannot be made; {width}x{height} is asked for instead")
+    scale = min(1.0, MAX_SIDE / max(width, height))
+    scale = max(scale, MIN_SIDE / min(width, height)) if min(width, height) < MIN_SIDE else scale
+    width, height = max(MIN_SIDE, int(width * scale)), max(MIN_SIDE, int(height * scale))
+    warnings.append(f"size {truncated_repr(size)} cannot be made; {width}x{height} is asked for instead")
     return {"width": width, "height": height}
 
 
-def unknown(fields: Mapping[str, Any], known: Collection[str]) -> list[str]:
+def unknown_fields_warning(fields: Mapping[str, Any], known: Collection[str]) -> list[str]:
     """A warning that names the fields that nobody here knows; none when there are none."""
     names = sorted(name for name in fields if name.partition("[")[0] not in known)
     if not names:
         return []
-    more = f" and {len(names) - LONGEST_SHOWN} more" if len(names) > LONGEST_SHOWN else ""
-    return [f"ignored, for it is not known here: {', '.join(map(named, names[:LONGEST_SHOWN]))}{more}"]
+    remainder = f" and {len(names) - MAX_LISTED_FIELDS} more" if len(names) > MAX_LISTED_FIELDS else ""
+    return [
+        f"ignored, for it is not known here: {', '.join(map(format_field_name, names[:MAX_LISTED_FIELDS]))}{remainder}"
+    ]
 
 
-def named(text: str) -> str:
+def format_field_name(name: str) -> str:
     """A field's name as a sentence may hold it."""
-    return text if text.isidentifier() and len(text) <= 64 else shown(text)
+    return name if name.isidentifier() and len(name) <= 64 else truncated_repr(name)
 
 
-def address(name: str, given: Any) -> str:
+def parse_image_url(name: str, value: Any) -> str:
     """An image that a body names as text: its URL or data: URL; Refusal 400 for what is neither."""
     for _ in range(3):  # {"type": "image_url", "image_url": {"url": …}}
-        if not isinstance(given, dict):
+        if not isinstance(value, dict):
             break
-        told = cast("dict[str, Any]", given)
-        if told.get("file_id"):
-            raise by_id(name)
-        given = next((told[key] for key in ("image_url", "url") if told.get(key)), None)
-    if not isinstance(given, str) or not given[:8].lower().startswith(("http://", "https://", "data:")):
-        raise wrong(name, f"{name} is an image file of a form, a URL or a data: URL")
-    return given
+        image_object = cast("dict[str, Any]", value)
+        if image_object.get("file_id"):
+            raise file_id_error(name)
+        value = next((image_object[key] for key in ("image_url", "url") if image_object.get(key)), None)
+    if not isinstance(value, str) or not value[:8].lower().startswith(("http://", "https://", "data:")):
+        raise invalid_field(name, f"{name} is an image file of a form, a URL or a data: URL")
+    return value
 
 
-def by_id(name: str) -> Refusal:
+def file_id_error(name: str) -> ApiError:
     """The answer to an image that is named by the id of an uploaded file."""
-    return wrong(name, "files are not kept here by id; send the image itself, a URL or a data: URL")
+    return invalid_field(name, "files are not kept here by id; send the image itself, a URL or a data: URL")

@@ -12,99 +12,119 @@ from msgspec import structs
 
 from hfmedia.core.errors import HfmediaError
 from hfmedia.core.request import InputImage
-from hfmedia.engine.images import input_image
+from hfmedia.engine.images import load_input_image
 from hfmedia.server.entrance.bodies import read_body
 from hfmedia.server.entrance.caller import Caller
-from hfmedia.server.entrance.gate import admitted
+from hfmedia.server.entrance.gate import require_caller
 from hfmedia.server.entrance.idempotency import idempotency_key
-from hfmedia.server.errors import MAKING, answers, refusal_of
+from hfmedia.server.errors import CREATE_ERRORS, error_responses, to_api_error
 from hfmedia.server.gateway import Gateway
-from hfmedia.server.here import gateway_of
-from hfmedia.server.works import Outcome, Run
+from hfmedia.server.here import get_gateway
+from hfmedia.server.works import OutputResult, ActiveGeneration
 
-from .fields import with_provider, wrong
-from .items import failure, item
-from .shapes import ANSWERED, EDITING, GENERATING
-from .stream import streamed
-from .wishes import Wish, image_wish
+from .fields import with_provider, invalid_field
+from .items import failure_item, image_item
+from .shapes import IMAGES_RESPONSES, EDIT_BODY, GENERATION_BODY
+from .stream import stream_images
+from .wishes import ImageRequest, parse_image_request
 
 router = APIRouter(tags=["images"])
-Asking = Annotated[Caller, Depends(admitted)]
-NO_RETRY = {"x-should-retry": "false"}
+CallerDep = Annotated[Caller, Depends(require_caller)]
+NO_RETRY_HEADERS = {"x-should-retry": "false"}
 
 
-@router.post("/v1/images/generations", responses={**ANSWERED, **answers(*MAKING)}, openapi_extra=GENERATING)
-async def generate_images(request: Request, caller: Asking) -> Response:
+@router.post(
+    "/v1/images/generations",
+    responses={**IMAGES_RESPONSES, **error_responses(*CREATE_ERRORS)},
+    openapi_extra=GENERATION_BODY,
+)
+async def generate_images(request: Request, caller: CallerDep) -> Response:
     """Make n images out of a prompt."""
-    return await _made(request, caller, edits=False)
+    return await _create_images(request, caller, edits=False)
 
 
-@router.post("/v1/images/edits", responses={**ANSWERED, **answers(*MAKING)}, openapi_extra=EDITING)
-async def edit_images(request: Request, caller: Asking) -> Response:
+@router.post(
+    "/v1/images/edits", responses={**IMAGES_RESPONSES, **error_responses(*CREATE_ERRORS)}, openapi_extra=EDIT_BODY
+)
+async def edit_images(request: Request, caller: CallerDep) -> Response:
     """Make n images out of an image and a prompt."""
-    return await _made(request, caller, edits=True)
+    return await _create_images(request, caller, edits=True)
 
 
 @router.options("/v1/images/generations", include_in_schema=False)
 @router.options("/v1/images/edits", include_in_schema=False)
-async def may_post() -> Response:
+async def options() -> Response:
     """Whether there is such a route: SillyTavern asks."""
     return Response(status_code=204, headers={"allow": "OPTIONS, POST"})
 
 
-async def _made(request: Request, caller: Caller, *, edits: bool) -> Response:
-    gateway = gateway_of(request)
+async def _create_images(request: Request, caller: Caller, *, edits: bool) -> Response:
+    gateway = get_gateway(request)
     body = await read_body(request, gateway.config)
     uploads = body.uploads("image") if edits else []
-    files = {name: len(some) for name, some in body.files.items()}
-    wish = image_wish(body.fields, gateway.config, edits=edits, files=files)
-    given: Any = uploads[0].data if uploads else (wish.references[0] if wish.references else None)
-    picture = await _picture(given) if edits else None
-    ask = structs.replace(wish.ask, image=picture)
-    if wish.provider:
-        client = gateway.clients.of(caller.key, caller.bill_to, own_token=caller.token is not None)
-        assert ask.task is not None
-        ask = structs.replace(
-            ask, model=with_provider(ask.model or await client.default_model(ask.task), wish.provider)
+    upload_counts = {name: len(uploads_of_field) for name, uploads_of_field in body.files.items()}
+    image_request = parse_image_request(body.fields, gateway.config, edits=edits, files=upload_counts)
+    source: Any = uploads[0].data if uploads else (image_request.references[0] if image_request.references else None)
+    input_image_ = await _load_image(source) if edits else None
+    spec = structs.replace(image_request.spec, image=input_image_)
+    if image_request.provider:
+        client = gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+        assert spec.task is not None
+        spec = structs.replace(
+            spec, model=with_provider(spec.model or await client.default_model(spec.task), image_request.provider)
         )
-    told = {"warnings": list(wish.warnings)}
+    response_context = {"warnings": list(image_request.warnings)}
     key = idempotency_key(request)
-    order = gateway.works.new_order(caller, ask, kind="image", api="images", told=told, idempotency_key=key)
-    run = await gateway.works.begin(caller, order)
-    request.state.job_ids = run.job_ids
-    if wish.stream:
-        return streamed(request, gateway, caller, wish, run, edits=edits)
-    outcomes = await gateway.works.wait(run, gateway.config.most_wait)
-    return await _answer(request, gateway, caller, wish, run, outcomes)
+    generation = gateway.service.new_generation(
+        caller, spec, kind="image", api="images", response_context=response_context, idempotency_key=key
+    )
+    active = await gateway.service.start(caller, generation)
+    request.state.job_ids = active.job_ids
+    if image_request.stream:
+        return stream_images(request, gateway, caller, image_request, active, edits=edits)
+    results = await gateway.service.wait(active, gateway.config.max_wait_seconds)
+    return await _images_response(request, gateway, caller, image_request, active, results)
 
 
-async def _picture(given: Any) -> InputImage:
+async def _load_image(source: Any) -> InputImage:
     try:
-        return await input_image(given)
+        return await load_input_image(source)
     except HfmediaError as error:
-        raise wrong("image", error.message) from None
+        raise invalid_field("image", error.message) from None
 
 
-async def _answer(
-    request: Request, gateway: Gateway, caller: Caller, wish: Wish, run: Run, outcomes: list[Outcome]
+async def _images_response(
+    request: Request,
+    gateway: Gateway,
+    caller: Caller,
+    image_request: ImageRequest,
+    active: ActiveGeneration,
+    results: list[OutputResult],
 ) -> Response:
-    own = caller.token is not None
-    failures = [one for one in outcomes if one.error is not None]
-    if len(failures) == len(outcomes):
+    uses_caller_token = caller.hf_token is not None
+    failures = [result for result in results if result.error is not None]
+    if len(failures) == len(results):
         error = failures[0].error
         assert error is not None
-        raise refusal_of(error, bought=any(one.bought for one in failures), own_token=own)
-    made = await asyncio.gather(*(item(request, gateway, wish, one.media) for one in outcomes if one.media))
-    first = made[0]
-    answer: dict[str, Any] = {
+        raise to_api_error(
+            error, billable=any(result.billable for result in failures), uses_caller_token=uses_caller_token
+        )
+    items = await asyncio.gather(
+        *(image_item(request, gateway, image_request, result.media) for result in results if result.media)
+    )
+    first_item = items[0]
+    content: dict[str, Any] = {
         "created": int(time.time()),
-        "data": made,
-        "background": wish.told.get("background"),
-        "output_format": first["mime"].partition("/")[2],
-        "quality": wish.told.get("quality"),
-        "size": f"{first['width']}x{first['height']}" if first["width"] else None,
-        "warnings": [*wish.warnings, *dict.fromkeys(words for one in made for words in one["warnings"])],
-        "failures": [failure(one, own_token=own) for one in failures],
-        "job_ids": run.job_ids,
+        "data": items,
+        "background": image_request.echo.get("background"),
+        "output_format": first_item["mime"].partition("/")[2],
+        "quality": image_request.echo.get("quality"),
+        "size": f"{first_item['width']}x{first_item['height']}" if first_item["width"] else None,
+        "warnings": [
+            *image_request.warnings,
+            *dict.fromkeys(warning for result in items for warning in result["warnings"]),
+        ],
+        "failures": [failure_item(result, uses_caller_token=uses_caller_token) for result in failures],
+        "job_ids": active.job_ids,
     }
-    return Response(msgspec.json.encode(answer), headers=NO_RETRY, media_type="application/json")
+    return Response(msgspec.json.encode(content), headers=NO_RETRY_HEADERS, media_type="application/json")

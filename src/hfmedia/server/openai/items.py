@@ -8,36 +8,36 @@ from typing import Any
 
 from starlette.requests import Request
 
-from hfmedia.core.errors import StoreError
-from hfmedia.server.errors import Refusal, refusal_of
+from hfmedia.core.errors import StorageError
+from hfmedia.server.errors import ApiError, to_api_error
 from hfmedia.server.gateway import Gateway
-from hfmedia.server.media.variants import BY_NAME, ORIGINAL, Format, variant_of
-from hfmedia.server.works import Outcome
+from hfmedia.server.media.variants import BY_NAME, ORIGINAL, ImageFormat, variant_name
+from hfmedia.server.works import OutputResult
 from hfmedia.store import Media
 
-from .wishes import Wish
+from .wishes import ImageRequest
 
 
-async def item(request: Request, gateway: Gateway, wish: Wish, media: Media) -> dict[str, Any]:
+async def image_item(request: Request, gateway: Gateway, image_request: ImageRequest, media: Media) -> dict[str, Any]:
     """One image as the answer holds it; in the format that was asked for, if that can be made of it."""
     path, mime, variant, warnings = media.path, media.mime, ORIGINAL, list(media.warnings)
-    form: Format | None = wish.format
-    if form is None and wish.quality is not None:
-        form = BY_NAME.get(media.mime.removeprefix("image/"))
-    if form is not None and (media.mime != f"image/{form}" or wish.quality is not None):
+    output_format: ImageFormat | None = image_request.format
+    if output_format is None and image_request.quality is not None:
+        output_format = BY_NAME.get(media.mime.removeprefix("image/"))
+    if output_format is not None and (media.mime != f"image/{output_format}" or image_request.quality is not None):
         try:
-            made = await gateway.renditions.image(media, format=form, quality=wish.quality)
-            if made.path != media.path:
-                path, mime, variant = made.path, made.mime, variant_of(form, wish.quality)
-        except (Refusal, StoreError) as error:
-            warnings.append(f"it could not be made into {form}, so it is {media.mime}: {error}")
-    told: dict[str, Any] = {}
-    if wish.shape in ("b64_json", "both"):
-        told["b64_json"] = await asyncio.to_thread(lambda: b64encode(path.read_bytes()).decode("ascii"))
-    if wish.shape in ("url", "both"):
-        told["url"] = gateway.links.url(request, media, variant)
+            rendition = await gateway.renditions.image(media, format=output_format, quality=image_request.quality)
+            if rendition.path != media.path:
+                path, mime, variant = rendition.path, rendition.mime, variant_name(output_format, image_request.quality)
+        except (ApiError, StorageError) as error:
+            warnings.append(f"it could not be made into {output_format}, so it is {media.mime}: {error}")
+    content: dict[str, Any] = {}
+    if image_request.response_format in ("b64_json", "both"):
+        content["b64_json"] = await asyncio.to_thread(lambda: b64encode(path.read_bytes()).decode("ascii"))
+    if image_request.response_format in ("url", "both"):
+        content["url"] = gateway.url_signer.url_for(request, media, variant)
     return {
-        **told,
+        **content,
         "revised_prompt": None,
         "mime": mime,
         "width": media.width,
@@ -51,13 +51,13 @@ async def item(request: Request, gateway: Gateway, wish: Wish, media: Media) -> 
     }
 
 
-def failure(outcome: Outcome, *, own_token: bool) -> dict[str, Any]:
+def failure_item(result: OutputResult, *, uses_caller_token: bool) -> dict[str, Any]:
     """What did not come, and why."""
-    assert outcome.error is not None
-    told = refusal_of(outcome.error, own_token=own_token)
+    assert result.error is not None
+    api_error = to_api_error(result.error, uses_caller_token=uses_caller_token)
     return {
-        "index": outcome.index,
-        "job_id": outcome.job_id,
-        "code": told.code,
-        "message": told.body()["error"]["message"],
+        "index": result.index,
+        "job_id": result.job_id,
+        "code": api_error.code,
+        "message": api_error.body()["error"]["message"],
     }

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class CostFacts(BaseModel):
+class ImageCost(BaseModel):
     """A cost as the provider reported it; absent is unknown, never nothing."""
 
     amount: float
@@ -28,12 +28,12 @@ class ImageItem(BaseModel):
     provider: str
     model: str
     seed: int | None
-    cost: CostFacts | None
+    cost: ImageCost | None
     job_id: str
     warnings: list[str]
 
 
-class FailureFacts(BaseModel):
+class FailureItem(BaseModel):
     """One of several outputs that did not come."""
 
     index: int
@@ -42,7 +42,7 @@ class FailureFacts(BaseModel):
     message: str
 
 
-class ImagesAnswer(BaseModel):
+class ImagesResponse(BaseModel):
     """The images of a request; ``failures`` tells which of several did not come, and why."""
 
     model_config = ConfigDict(extra="allow")
@@ -54,45 +54,45 @@ class ImagesAnswer(BaseModel):
     quality: str | None = None
     size: str | None = None
     warnings: list[str]
-    failures: list[FailureFacts]
+    failures: list[FailureItem]
     job_ids: list[str]
 
 
-TEXT, NUMBER, WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
-FIELDS: dict[str, Any] = {
+TEXT, NUMBER, INTEGER = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+IMAGE_FIELD_SCHEMAS: dict[str, Any] = {
     "prompt": {**TEXT, "maxLength": 32000},
     "model": {**TEXT, "description": "org/name, org/name:provider, or an alias; absent: the default"},
-    "n": {**WHOLE, "minimum": 1, "maximum": 100},
+    "n": {**INTEGER, "minimum": 1, "maximum": 100},
     "size": {**TEXT, "description": "WIDTHxHEIGHT, or auto; an illegal one becomes the nearest that is legal"},
     "response_format": {**TEXT, "enum": ["url", "b64_json"]},
     "output_format": {**TEXT, "enum": ["png", "jpeg", "webp", "gif"]},
-    "output_compression": {**WHOLE, "minimum": 0, "maximum": 100},
+    "output_compression": {**INTEGER, "minimum": 0, "maximum": 100},
     "stream": {"type": "boolean"},
-    "partial_images": {**WHOLE, "minimum": 0, "maximum": 3},
-    "seed": {**WHOLE, "minimum": 0},
+    "partial_images": {**INTEGER, "minimum": 0, "maximum": 3},
+    "seed": {**INTEGER, "minimum": 0},
     "provider": TEXT,
     "negative_prompt": TEXT,
     "guidance_scale": NUMBER,
-    "num_inference_steps": WHOLE,
+    "num_inference_steps": INTEGER,
     "aspect_ratio": {**TEXT, "description": "WIDTH:HEIGHT"},
     "resolution": TEXT,
     "user": TEXT,
 }
 
 
-def _body(*, files: bool, images: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "required": ["prompt", *images], "properties": {**FIELDS, **images}}
-    kind = "multipart/form-data" if files else "application/json"
-    return {kind: {"schema": schema}}
+def _request_body(*, files: bool, images: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "required": ["prompt", *images], "properties": {**IMAGE_FIELD_SCHEMAS, **images}}
+    content_type = "multipart/form-data" if files else "application/json"
+    return {content_type: {"schema": schema}}
 
 
-GENERATING: dict[str, Any] = {"requestBody": {"required": True, "content": _body(files=False, images={})}}
-EDITING: dict[str, Any] = {
+GENERATION_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": _request_body(files=False, images={})}}
+EDIT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            **_body(files=True, images={"image": {**TEXT, "format": "binary"}}),
-            **_body(
+            **_request_body(files=True, images={"image": {**TEXT, "format": "binary"}}),
+            **_request_body(
                 files=False,
                 images={
                     "images": {
@@ -106,9 +106,9 @@ EDITING: dict[str, Any] = {
         },
     }
 }
-ANSWERED: dict[int | str, dict[str, Any]] = {
+IMAGES_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "model": ImagesAnswer,
+        "model": ImagesResponse,
         "description": "The images; with ``stream`` a stream of events, each of which has a ``type``.",
         "content": {"text/event-stream": {"schema": TEXT}},
     }

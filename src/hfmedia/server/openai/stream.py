@@ -14,52 +14,64 @@ from starlette.responses import StreamingResponse
 
 from hfmedia.server import sse
 from hfmedia.server.entrance.caller import Caller
-from hfmedia.server.errors import refusal_of
+from hfmedia.server.errors import to_api_error
 from hfmedia.server.gateway import Gateway
-from hfmedia.server.works import Outcome, Run
+from hfmedia.server.works import OutputResult, ActiveGeneration
 
-from .items import item
-from .wishes import Wish
+from .items import image_item
+from .wishes import ImageRequest
 
-HEADERS = {"x-should-retry": "false"}
+NO_RETRY_HEADERS = {"x-should-retry": "false"}
 
 
-def streamed(
-    request: Request, gateway: Gateway, caller: Caller, wish: Wish, run: Run, *, edits: bool
+def stream_images(
+    request: Request,
+    gateway: Gateway,
+    caller: Caller,
+    image_request: ImageRequest,
+    active: ActiveGeneration,
+    *,
+    edits: bool,
 ) -> StreamingResponse:
     """The answer: each image as it is finished. Whoever hangs up stops nothing."""
     kind = "image_edit" if edits else "image_generation"
-    pieces = _pieces(request, gateway, caller, structs.replace(wish, shape="b64_json"), run, kind)
-    return sse.streamed(pieces, HEADERS)
+    chunks = _chunks(request, gateway, caller, structs.replace(image_request, response_format="b64_json"), active, kind)
+    return sse.event_stream(chunks, NO_RETRY_HEADERS)
 
 
-async def _pieces(
-    request: Request, gateway: Gateway, caller: Caller, wish: Wish, run: Run, kind: str
+async def _chunks(
+    request: Request, gateway: Gateway, caller: Caller, image_request: ImageRequest, active: ActiveGeneration, kind: str
 ) -> AsyncIterator[bytes]:
-    async with aclosing(sse.with_silence(run.ended())) as ended:
-        async for outcome in ended:
-            yield sse.ALIVE if outcome is None else await _event(request, gateway, caller, wish, outcome, kind)
+    async with aclosing(sse.with_keepalive(active.iter_results())) as results:
+        async for result in results:
+            yield (
+                sse.KEEPALIVE
+                if result is None
+                else await _result_event(request, gateway, caller, image_request, result, kind)
+            )
 
 
-async def _event(request: Request, gateway: Gateway, caller: Caller, wish: Wish, outcome: Outcome, kind: str) -> bytes:
-    if outcome.media is None:
-        assert outcome.error is not None
-        refusal = refusal_of(outcome.error, bought=outcome.bought, own_token=caller.token is not None)
-        return written("error", refusal.body())
-    made = await item(request, gateway, wish, outcome.media)
-    told: dict[str, Any] = {
-        **made,
+async def _result_event(
+    request: Request, gateway: Gateway, caller: Caller, image_request: ImageRequest, result: OutputResult, kind: str
+) -> bytes:
+    if result.media is None:
+        assert result.error is not None
+        api_error = to_api_error(result.error, billable=result.billable, uses_caller_token=caller.hf_token is not None)
+        return format_image_event("error", api_error.body())
+    image = await image_item(request, gateway, image_request, result.media)
+    payload: dict[str, Any] = {
+        **image,
         "created_at": int(time.time()),
-        "size": f"{made['width']}x{made['height']}" if made["width"] else "auto",
-        "quality": wish.told.get("quality", "auto"),
-        "background": wish.told.get("background", "auto"),
-        "output_format": made["mime"].partition("/")[2],
-        "url": gateway.links.url(request, outcome.media),
-        "warnings": [*wish.warnings, *made["warnings"]],
+        "size": f"{image['width']}x{image['height']}" if image["width"] else "auto",
+        "quality": image_request.echo.get("quality", "auto"),
+        "background": image_request.echo.get("background", "auto"),
+        "output_format": image["mime"].partition("/")[2],
+        "url": gateway.url_signer.url_for(request, result.media),
+        "warnings": [*image_request.warnings, *image["warnings"]],
     }
-    return written(f"{kind}.completed", told)
+    return format_image_event(f"{kind}.completed", payload)
 
 
-def written(name: str, facts: dict[str, Any]) -> bytes:
+def format_image_event(name: str, payload: dict[str, Any]) -> bytes:
     """One event as it goes out; its type stands in its data, too."""
-    return sse.event(name, msgspec.json.encode({"type": name, **facts}))
+    return sse.format_event(name, msgspec.json.encode({"type": name, **payload}))

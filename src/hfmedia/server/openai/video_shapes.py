@@ -9,19 +9,19 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from hfmedia.core.costs import bought
+from hfmedia.core.costs import billable_attempts
 from hfmedia.core.job import Job
 from hfmedia.core.wire import redact
-from hfmedia.server.books.orders import Order
-from hfmedia.server.errors import DOUBT
-from hfmedia.server.works import Live
+from hfmedia.server.books.orders import Generation
+from hfmedia.server.errors import IN_DOUBT_HINT
+from hfmedia.server.works import JobStatus
 from hfmedia.store import Media
 
-PREFIX = "video_"
-Status = Literal["queued", "in_progress", "completed", "failed"]
-DAY = 86_400
-UNSAID = "auto"  # size and seconds that nobody asked for; a client may count on a text
-ALMOST = 99  # percent, until the file lies here whole
+VIDEO_ID_PREFIX = "video_"
+VideoStatus = Literal["queued", "in_progress", "completed", "failed"]
+SECONDS_PER_DAY = 86_400
+UNSPECIFIED = "auto"  # size and seconds that nobody asked for; a client may count on a text
+MAX_INCOMPLETE_PROGRESS = 99  # percent, until the file lies here whole
 
 
 class VideoError(BaseModel):
@@ -47,7 +47,7 @@ class Video(BaseModel):
     id: str
     object: Literal["video"] = "video"
     model: str
-    status: Status
+    status: VideoStatus
     progress: int = Field(ge=0, le=100)
     created_at: int
     completed_at: int | None
@@ -87,101 +87,114 @@ class VideoDeleted(BaseModel):
     deleted: Literal[True] = True
 
 
-def video_id(job_id: str) -> str:
+def public_video_id(job_id: str) -> str:
     """A video's id."""
-    return f"{PREFIX}{job_id}"
+    return f"{VIDEO_ID_PREFIX}{job_id}"
 
 
-def video_of(
-    order: Order, job: Job, live: Live, *, days: float, media: Media | None, links: tuple[str, str] | None, kind: str
+def serialize_video(
+    generation: Generation,
+    job: Job,
+    job_status: JobStatus,
+    *,
+    retention_days: float,
+    media: Media | None,
+    urls: tuple[str, str] | None,
+    error_code: str,
 ) -> Video:
     """A job as a video. ``links`` are the addresses of file and thumbnail; ``kind`` is the code of a failure."""
-    told = order.told
-    status: Status = "failed" if live.status == "cancelled" else live.status
-    sent = job.sent_request or job.request
-    notes = (*told.get("warnings", ()), *live.notes, *(media.warnings if media else job.warnings))
+    context = generation.response_context
+    status: VideoStatus = "failed" if job_status.status == "cancelled" else job_status.status
+    submitted = job.provider_request or job.request
+    warnings = (*context.get("warnings", ()), *job_status.warnings, *(media.warnings if media else job.warnings))
     return Video(
-        id=video_id(job.id),
+        id=public_video_id(job.id),
         model=job.request.model,
         status=status,
-        progress=_progress(status, live),
-        created_at=int(order.at),
-        completed_at=int(media.created if media else job.updated) if status == "completed" else None,
-        expires_at=int(order.at + days * DAY) if days else None,
+        progress=_progress(status, job_status),
+        created_at=int(generation.created_at),
+        completed_at=int(media.created if media else job.updated_at) if status == "completed" else None,
+        expires_at=int(generation.created_at + retention_days * SECONDS_PER_DAY) if retention_days else None,
         prompt=job.request.prompt,
-        size=_size(told, media),
-        seconds=told.get("seconds") or UNSAID,
-        remixed_from_video_id=told.get("remixed_from"),
-        error=_error(job, live, kind) if status == "failed" else None,
+        size=_size(context, media),
+        seconds=context.get("seconds") or UNSPECIFIED,
+        remixed_from_video_id=context.get("remixed_from"),
+        error=_error(job, job_status, error_code) if status == "failed" else None,
         job_id=job.id,
-        provider=live.provider or (job.route.provider if job.route else None),
-        position=live.position,
-        message=redact(live.message) if live.message else None,
-        seed=job.seed if job.seed is not None else sent.seed,
+        provider=job_status.provider or (job.route.provider if job.route else None),
+        position=job_status.position,
+        message=redact(job_status.message) if job_status.message else None,
+        seed=job.seed if job.seed is not None else submitted.seed,
         cost=VideoCost(amount=job.cost.amount, unit=job.cost.unit) if job.cost else None,
-        may_be_billed=bought(job) > 0,
-        warnings=list(dict.fromkeys(redact(words) for words in notes)),
-        url=links[0] if links else None,
-        thumbnail_url=links[1] if links else None,
+        may_be_billed=billable_attempts(job) > 0,
+        warnings=list(dict.fromkeys(redact(warning) for warning in warnings)),
+        url=urls[0] if urls else None,
+        thumbnail_url=urls[1] if urls else None,
     )
 
 
-def _progress(status: Status, live: Live) -> int:
+def _progress(status: VideoStatus, job_status: JobStatus) -> int:
     if status == "completed":
         return 100
-    if live.stage == "downloading":
-        return ALMOST
-    return max(0, min(ALMOST, int((live.progress or 0.0) * 100)))
+    if job_status.stage == "downloading":
+        return MAX_INCOMPLETE_PROGRESS
+    return max(0, min(MAX_INCOMPLETE_PROGRESS, int((job_status.progress or 0.0) * 100)))
 
 
-def _size(told: dict[str, Any], media: Media | None) -> str:
+def _size(context: dict[str, Any], media: Media | None) -> str:
     """As asked for; the real one once that is known."""
     if media is not None and media.width and media.height:
         return f"{media.width}x{media.height}"
-    return told.get("size") or UNSAID
+    return context.get("size") or UNSPECIFIED
 
 
-def _error(job: Job, live: Live, kind: str) -> VideoError:
-    message = redact(live.error or job.error or "it failed, and nobody said why")
+def _error(job: Job, job_status: JobStatus, error_code: str) -> VideoError:
+    message = redact(job_status.error or job.error or "it failed, and nobody said why")
     if job.state == "doubt":
-        return VideoError(code="in_doubt", message=f"{message.split('. Look at')[0]}. {DOUBT.format(job=job.id)}")
-    if live.status == "cancelled":
-        billed = "; what was accepted may still be billed" if bought(job) else ""
-        return VideoError(code="cancelled", message=f"it was cancelled{billed}: {message}")
-    return VideoError(code=kind or "failed", message=message)
+        return VideoError(
+            code="in_doubt", message=f"{message.split('. Look at')[0]}. {IN_DOUBT_HINT.format(job=job.id)}"
+        )
+    if job_status.status == "cancelled":
+        billing_note = "; what was accepted may still be billed" if billable_attempts(job) else ""
+        return VideoError(code="cancelled", message=f"it was cancelled{billing_note}: {message}")
+    return VideoError(code=error_code or "failed", message=message)
 
 
-_TEXT: dict[str, Any] = {"type": "string"}
-_COMMON: dict[str, Any] = {
+_TEXT_SCHEMA: dict[str, Any] = {"type": "string"}
+_COMMON_SCHEMAS: dict[str, Any] = {
     "prompt": {"type": "string", "minLength": 1, "maxLength": 32_000},
-    "model": {**_TEXT, "description": "org/name, org/name:provider, or an alias such as sora-2."},
-    "provider": _TEXT,
-    "seconds": {"anyOf": [_TEXT, {"type": "number"}], "description": "Its length, a number."},
-    "size": {**_TEXT, "description": "WIDTHxHEIGHT; what the model cannot make becomes the nearest that it can."},
+    "model": {**_TEXT_SCHEMA, "description": "org/name, org/name:provider, or an alias such as sora-2."},
+    "provider": _TEXT_SCHEMA,
+    "seconds": {"anyOf": [_TEXT_SCHEMA, {"type": "number"}], "description": "Its length, a number."},
+    "size": {
+        **_TEXT_SCHEMA,
+        "description": "WIDTHxHEIGHT; what the model cannot make becomes the nearest that it can.",
+    },
     "seed": {"type": "integer", "minimum": 0},
     "fps": {"type": "integer", "minimum": 1, "maximum": 240},
     "num_frames": {"type": "integer", "minimum": 1, "maximum": 10_000},
-    "negative_prompt": _TEXT,
+    "negative_prompt": _TEXT_SCHEMA,
     "guidance_scale": {"type": "number", "minimum": 0, "maximum": 1000},
     "num_inference_steps": {"type": "integer", "minimum": 1, "maximum": 1000},
-    "resolution": _TEXT,
-    "aspect_ratio": _TEXT,
+    "resolution": _TEXT_SCHEMA,
+    "aspect_ratio": _TEXT_SCHEMA,
 }
-_URL = {"type": "object", "properties": {"image_url": _TEXT}, "required": ["image_url"]}
-_IN_JSON = {"anyOf": [_TEXT, _URL], "description": "An image: a URL or a data: URL."}
-_FILE = {"type": "string", "format": "binary"}
+_URL_SCHEMA = {"type": "object", "properties": {"image_url": _TEXT_SCHEMA}, "required": ["image_url"]}
+_IMAGE_SCHEMA = {"anyOf": [_TEXT_SCHEMA, _URL_SCHEMA], "description": "An image: a URL or a data: URL."}
+_FILE_SCHEMA = {"type": "string", "format": "binary"}
 
 
-def _body(json: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
-    kinds = {"application/json": json, "multipart/form-data": form}
-    shapes = {
-        mime: {"schema": {"type": "object", "properties": shape, "required": ["prompt"]}}
-        for mime, shape in kinds.items()
+def _request_body(json: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
+    schemas_by_type = {"application/json": json, "multipart/form-data": form}
+    content = {
+        mime: {"schema": {"type": "object", "properties": properties, "required": ["prompt"]}}
+        for mime, properties in schemas_by_type.items()
     }
-    return {"requestBody": {"required": True, "content": shapes}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-CREATING = _body(
-    {**_COMMON, "input_reference": _IN_JSON, "extra_body": {"type": "object"}}, {**_COMMON, "input_reference": _FILE}
+CREATE_BODY = _request_body(
+    {**_COMMON_SCHEMAS, "input_reference": _IMAGE_SCHEMA, "extra_body": {"type": "object"}},
+    {**_COMMON_SCHEMAS, "input_reference": _FILE_SCHEMA},
 )
-REMIXING = _body({"prompt": _COMMON["prompt"]}, {"prompt": _COMMON["prompt"]})
+REMIX_BODY = _request_body({"prompt": _COMMON_SCHEMAS["prompt"]}, {"prompt": _COMMON_SCHEMAS["prompt"]})

@@ -13,25 +13,35 @@ from typing import Any, Literal, cast
 from msgspec import Struct, field
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.core.request import LARGEST_SEED, LONGEST_PROMPT, Task, check_outputs
-from hfmedia.core.sizes import shown
-from hfmedia.server.books.orders import Ask
+from hfmedia.core.request import MAX_SEED, MAX_PROMPT_CHARS, Task, validate_output_count
+from hfmedia.core.sizes import truncated_repr
+from hfmedia.server.books.orders import GenerationSpec
 from hfmedia.server.config import Config
 
-from .fields import Common, address, model_of, provider_of, sized, tell_default, typed, unknown, wrong
+from .fields import (
+    CommonFields,
+    parse_image_url,
+    resolve_model,
+    resolve_provider,
+    parse_size_field,
+    warn_default_model,
+    parse_as,
+    unknown_fields_warning,
+    invalid_field,
+)
 
-Shape = Literal["b64_json", "url", "both"]
-Format = Literal["png", "jpeg", "webp", "gif"]
-OURS = ("negative_prompt", "guidance_scale", "num_inference_steps", "resolution", "aspect_ratio", "scheduler",
+ResponseFormat = Literal["b64_json", "url", "both"]
+OutputFormat = Literal["png", "jpeg", "webp", "gif"]
+EXTENSIONS = ("negative_prompt", "guidance_scale", "num_inference_steps", "resolution", "aspect_ratio", "scheduler",
         "width", "height")  # fmt: skip
-ALIASES = {"image_size": "size", "batch_size": "n", "steps": "num_inference_steps", "cfg_scale": "guidance_scale"}
+FIELD_ALIASES = {"image_size": "size", "batch_size": "n", "steps": "num_inference_steps", "cfg_scale": "guidance_scale"}
 IMAGE_FIELDS = ("image", "images", "image_url")
-B64_ONLY = "gpt-image*"  # what clients expect of models by this name when they name no response_format
-FORMATS: dict[str, Format] = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp", "gif": "gif"}
-MOST_PARTIALS = 3
+B64_ONLY_MODELS = "gpt-image*"  # what clients expect of models by this name when they name no response_format
+OUTPUT_FORMATS: dict[str, OutputFormat] = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp", "gif": "gif"}
+MAX_PARTIAL_IMAGES = 3
 NO_FILES: Mapping[str, int] = MappingProxyType({})
 # Fields of OpenAI's that change what a model of its own would do; the values that ask for nothing need no warning.
-IGNORED: dict[str, tuple[Any, ...]] = {
+IGNORED_FIELDS: dict[str, tuple[Any, ...]] = {
     "quality": ("auto", "standard"),
     "background": ("auto", "opaque"),
     "moderation": ("auto",),
@@ -44,10 +54,12 @@ IGNORED: dict[str, tuple[Any, ...]] = {
     "mask": (),
     "markup": (),
 }
-QUIET = frozenset({"user", "safety_identifier"})  # they change nothing that comes out, so nobody needs a warning
+SILENTLY_IGNORED = frozenset(
+    {"user", "safety_identifier"}
+)  # they change nothing that comes out, so nobody needs a warning
 
 
-class Fields(Common, frozen=True, kw_only=True):
+class ImageFields(CommonFields, frozen=True, kw_only=True):
     """The fields that are understood, their types checked."""
 
     n: int = 1
@@ -60,67 +72,71 @@ class Fields(Common, frozen=True, kw_only=True):
     background: str | None = None
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class ImageRequest(Struct, frozen=True, kw_only=True):
     """What is to be made, without its image, and how the answer shall look.
 
     ``references`` are the images that came as text: URLs and data: URLs. ``format`` None: as the provider made it.
     """
 
-    ask: Ask
+    spec: GenerationSpec
     provider: str | None = None
     references: tuple[str, ...] = ()
-    shape: Shape = "both"
-    format: Format | None = None
+    response_format: ResponseFormat = "both"
+    format: OutputFormat | None = None
     quality: int | None = None
     stream: bool = False
-    told: dict[str, str] = field(default_factory=dict[str, str])
+    echo: dict[str, str] = field(default_factory=dict[str, str])
     warnings: tuple[str, ...] = ()
 
 
-def image_wish(fields: Mapping[str, Any], config: Config, *, edits: bool, files: Mapping[str, int] = NO_FILES) -> Wish:
+def parse_image_request(
+    fields: Mapping[str, Any], config: Config, *, edits: bool, files: Mapping[str, int] = NO_FILES
+) -> ImageRequest:
     """The wish in a body; Refusal 400 names the field that cannot be meant.
 
     ``files``: how many files came, by their fields' names.
     """
     warnings: list[str] = []
     uploaded = files.get("image", 0)
-    given = _renamed(fields)
-    told = typed(given, Fields)
-    prompt = _prompt(told)
-    references = _references(given) if edits else ()
+    normalized = _normalize_names(fields)
+    parsed = parse_as(normalized, ImageFields)
+    prompt = _require_prompt(parsed)
+    references = _parse_references(normalized) if edits else ()
     if edits and not references and not uploaded:
-        raise wrong("image", "the image is missing; send it as a file, a URL or a data: URL")
-    several = len(references) + uploaded
-    if several > 1:
-        warnings.append(f"{several} images came; only the first one is used")
+        raise invalid_field("image", "the image is missing; send it as a file, a URL or a data: URL")
+    image_count = len(references) + uploaded
+    if image_count > 1:
+        warnings.append(f"{image_count} images came; only the first one is used")
     task: Task = "image-to-image" if edits else "text-to-image"
-    model = model_of(told.model, task, config)
-    if told.seed is not None and not 0 <= told.seed <= LARGEST_SEED:
-        raise wrong("seed", f"seed is {shown(told.seed)}, but must be 0 to {LARGEST_SEED}")
-    _counted(told)
-    options = {name: value for name in OURS if (value := getattr(told, name)) not in (None, "")}
+    model = resolve_model(parsed.model, task, config)
+    if parsed.seed is not None and not 0 <= parsed.seed <= MAX_SEED:
+        raise invalid_field("seed", f"seed is {truncated_repr(parsed.seed)}, but must be 0 to {MAX_SEED}")
+    _validate_counts(parsed)
+    options = {name: value for name in EXTENSIONS if (value := getattr(parsed, name)) not in (None, "")}
     if "width" not in options and "height" not in options:
-        options = {**sized(told.size, warnings, of="an image"), **options}
-    if told.extra_body:
-        options["extra_body"] = told.extra_body
-    tell_default(told.model, model, task, warnings)
-    came = {**given, **{name: True for name in files if name != "image"}}
-    warnings += _unmapped(came)
+        options = {**parse_size_field(parsed.size, warnings, output="an image"), **options}
+    if parsed.extra_body:
+        options["extra_body"] = parsed.extra_body
+    warn_default_model(parsed.model, model, task, warnings)
+    received = {**normalized, **{name: True for name in files if name != "image"}}
+    warnings += _ignored_field_warnings(received)
     if not edits:
-        useless = [name for name in IMAGE_FIELDS if files.get(name) or given.get(name)]
-        warnings += [f"{name} was ignored: send it to /v1/images/edits" for name in useless]
-    warnings += unknown(came, {*Fields.__struct_fields__, *IMAGE_FIELDS, *IGNORED, *QUIET})
-    if told.partial_images and told.stream:
+        misplaced = [name for name in IMAGE_FIELDS if files.get(name) or normalized.get(name)]
+        warnings += [f"{name} was ignored: send it to /v1/images/edits" for name in misplaced]
+    warnings += unknown_fields_warning(
+        received, {*ImageFields.__struct_fields__, *IMAGE_FIELDS, *IGNORED_FIELDS, *SILENTLY_IGNORED}
+    )
+    if parsed.partial_images and parsed.stream:
         warnings.append("partial_images: no provider sends any; the finished image comes alone")
-    return Wish(
-        ask=Ask(prompt=prompt, model=model, task=task, n=told.n, seed=told.seed, options=options),
-        provider=provider_of(told.model, told.provider, model, warnings),
+    return ImageRequest(
+        spec=GenerationSpec(prompt=prompt, model=model, task=task, n=parsed.n, seed=parsed.seed, options=options),
+        provider=resolve_provider(parsed.model, parsed.provider, model, warnings),
         references=references,
-        shape=_shape(told),
-        format=_format(told),
-        quality=_compression(told),
-        stream=told.stream,
-        told={name: value for name in ("quality", "background") if (value := getattr(told, name))},
+        response_format=_response_format(parsed),
+        format=_output_format(parsed),
+        quality=_output_compression(parsed),
+        stream=parsed.stream,
+        echo={name: value for name in ("quality", "background") if (value := getattr(parsed, name))},
         warnings=tuple(warnings),
     )
 
@@ -128,76 +144,82 @@ def image_wish(fields: Mapping[str, Any], config: Config, *, edits: bool, files:
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _normalize_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields under OpenAI's names and ours; another client's name counts where ours is absent."""
-    made = {name: value for name, value in fields.items() if name not in ALIASES}
-    for name, ours in ALIASES.items():
-        if fields.get(name) not in (None, "") and made.get(ours) in (None, ""):
-            made[ours] = fields[name]
-    return made
+    normalized = {name: value for name, value in fields.items() if name not in FIELD_ALIASES}
+    for name, canonical in FIELD_ALIASES.items():
+        if fields.get(name) not in (None, "") and normalized.get(canonical) in (None, ""):
+            normalized[canonical] = fields[name]
+    return normalized
 
 
-def _prompt(told: Fields) -> str:
-    if told.prompt is None or not told.prompt.strip():
-        raise wrong("prompt", "the prompt is missing; say what to make")
-    if len(told.prompt) > LONGEST_PROMPT:
-        raise wrong("prompt", f"the prompt has {len(told.prompt)} characters; at most {LONGEST_PROMPT} can be sent")
-    return told.prompt
+def _require_prompt(parsed: ImageFields) -> str:
+    if parsed.prompt is None or not parsed.prompt.strip():
+        raise invalid_field("prompt", "the prompt is missing; say what to make")
+    if len(parsed.prompt) > MAX_PROMPT_CHARS:
+        raise invalid_field(
+            "prompt", f"the prompt has {len(parsed.prompt)} characters; at most {MAX_PROMPT_CHARS} can be sent"
+        )
+    return parsed.prompt
 
 
-def _counted(told: Fields) -> None:
+def _validate_counts(parsed: ImageFields) -> None:
     try:
-        check_outputs(told.n)
+        validate_output_count(parsed.n)
     except HfmediaError as error:
-        raise wrong("n", error.message) from None
-    if not 0 <= told.partial_images <= MOST_PARTIALS:
-        raise wrong("partial_images", f"partial_images is {shown(told.partial_images)}, but must be 0 to 3")
+        raise invalid_field("n", error.message) from None
+    if not 0 <= parsed.partial_images <= MAX_PARTIAL_IMAGES:
+        raise invalid_field(
+            "partial_images", f"partial_images is {truncated_repr(parsed.partial_images)}, but must be 0 to 3"
+        )
 
 
-def _shape(told: Fields) -> Shape:
+def _response_format(parsed: ImageFields) -> ResponseFormat:
     """What each item holds: what was asked for, else by the model's name what its clients look for."""
-    match told.response_format:
+    match parsed.response_format:
         case None:
-            return "b64_json" if told.model and fnmatchcase(told.model.lower(), B64_ONLY) else "both"
-        case "b64_json" | "url" as shape:
-            return shape
+            return "b64_json" if parsed.model and fnmatchcase(parsed.model.lower(), B64_ONLY_MODELS) else "both"
+        case "b64_json" | "url" as known:
+            return known
         case other:
-            raise wrong("response_format", f"response_format is {shown(other)}, but must be b64_json or url")
+            raise invalid_field(
+                "response_format", f"response_format is {truncated_repr(other)}, but must be b64_json or url"
+            )
 
 
-def _format(told: Fields) -> Format | None:
-    if told.output_format is None:
+def _output_format(parsed: ImageFields) -> OutputFormat | None:
+    if parsed.output_format is None:
         return None
-    known = FORMATS.get(told.output_format.lower())
+    known = OUTPUT_FORMATS.get(parsed.output_format.lower())
     if known is None:
-        words = f"output_format is {shown(told.output_format)}, but must be png, jpeg, webp or gif"
-        raise wrong("output_format", words)
+        message = f"output_format is {truncated_repr(parsed.output_format)}, but must be png, jpeg, webp or gif"
+        raise invalid_field("output_format", message)
     return known
 
 
-def _compression(told: Fields) -> int | None:
-    if told.output_compression is not None and not 0 <= told.output_compression <= 100:
-        words = f"output_compression is {shown(told.output_compression)}, but must be 0 to 100"
-        raise wrong("output_compression", words)
-    return told.output_compression
+def _output_compression(parsed: ImageFields) -> int | None:
+    if parsed.output_compression is not None and not 0 <= parsed.output_compression <= 100:
+        message = f"output_compression is {truncated_repr(parsed.output_compression)}, but must be 0 to 100"
+        raise invalid_field("output_compression", message)
+    return parsed.output_compression
 
 
-def _unmapped(fields: Mapping[str, Any]) -> list[str]:
+def _ignored_field_warnings(fields: Mapping[str, Any]) -> list[str]:
     """A warning for each field of OpenAI's that was set to something no provider can do."""
     return [
         f"{name} was ignored: the models on Hugging Face's providers have no such thing"
-        for name, neutral in IGNORED.items()
+        for name, neutral in IGNORED_FIELDS.items()
         if fields.get(name) not in (None, "", [], {}, *neutral)
     ]
 
 
-def _references(fields: Mapping[str, Any]) -> tuple[str, ...]:
+def _parse_references(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """The images that a body names as text, in whichever of the ways that are in use."""
-    found: list[str] = []
+    urls: list[str] = []
     for name in IMAGE_FIELDS:
-        given: object = fields.get(name)
-        if given in (None, "", [], {}):
+        value: object = fields.get(name)
+        if value in (None, "", [], {}):
             continue
-        several = cast("list[object]", given) if isinstance(given, list) else [given]
-        found += [address(name, one) for one in several]
-    return tuple(found)
+        images = cast("list[object]", value) if isinstance(value, list) else [value]
+        urls += [parse_image_url(name, image) for image in images]
+    return tuple(urls)

@@ -13,17 +13,17 @@ from contextlib import aclosing
 from starlette.requests import Request
 
 from hfmedia.server import sse
-from hfmedia.server.books.orders import Order
+from hfmedia.server.books.orders import Generation
 from hfmedia.server.entrance.caller import Caller
-from hfmedia.server.entrance.gate import welcome
-from hfmedia.server.errors import Refusal
+from hfmedia.server.entrance.gate import is_still_authorized
+from hfmedia.server.errors import ApiError
 from hfmedia.server.gateway import Gateway
-from hfmedia.server.works import Live
+from hfmedia.server.works import JobStatus
 
-from .views import JobView, job_view, seen
+from .views import JobView, serialize_job, load_job_view
 
-GENTLE = 0.1  # seconds at least between two events of the stream of all jobs: a page draws no faster
-NAMES = {
+MIN_EVENT_INTERVAL = 0.1  # seconds at least between two events of the stream of all jobs: a page draws no faster
+EVENT_NAMES = {
     "waiting": "queued",
     "asking": "queued",
     "queued": "queued",
@@ -33,71 +33,78 @@ NAMES = {
 }
 
 
-def name_of(live: Live, *, deleted: bool = False) -> str:
+def event_name(job_status: JobStatus, *, deleted: bool = False) -> str:
     """What an event is called: queued, position, running, downloading, done or deleted."""
     if deleted:
         return "deleted"
-    return "position" if live.stage == "queued" and live.position is not None else NAMES[live.stage]
+    return (
+        "position"
+        if job_status.stage == "queued" and job_status.position is not None
+        else EVENT_NAMES[job_status.stage]
+    )
 
 
-def event_of(name: str, view: JobView) -> bytes:
+def to_sse(name: str, view: JobView) -> bytes:
     """One event as it is written."""
-    return sse.event(name, view.model_dump_json().encode())
+    return sse.format_event(name, view.model_dump_json().encode())
 
 
-async def of_job(gateway: Gateway, caller: Caller, job_id: str, request: Request) -> AsyncIterator[bytes]:
+async def job_event_stream(gateway: Gateway, caller: Caller, job_id: str, request: Request) -> AsyncIterator[bytes]:
     """The events of one job, the first at once, the last when it has ended."""
-    async with aclosing(sse.with_silence(gateway.works.listen(job_id))) as heard:
-        async for live in heard:
-            if not welcome(gateway, caller):
+    async with aclosing(sse.with_keepalive(gateway.service.subscribe(job_id))) as updates:
+        async for job_status in updates:
+            if not is_still_authorized(gateway, caller):
                 return
-            if live is None:
-                yield sse.ALIVE
+            if job_status is None:
+                yield sse.KEEPALIVE
                 continue
             try:
-                order, job = await gateway.works.order_of(caller, job_id)
-            except Refusal:  # deleted meanwhile
+                generation, job = await gateway.service.get_owned(caller, job_id)
+            except ApiError:  # deleted meanwhile
                 return
-            yield event_of(name_of(live), job_view(job, live, order, gateway, request))
+            yield to_sse(event_name(job_status), serialize_job(job, job_status, generation, gateway, request))
 
 
-async def of_caller(gateway: Gateway, caller: Caller, request: Request) -> AsyncIterator[bytes]:
+async def caller_event_stream(gateway: Gateway, caller: Caller, request: Request) -> AsyncIterator[bytes]:
     """The events of all jobs of a caller (of everybody's for an admin), for as long as somebody listens."""
     changed: dict[str, None] = {}  # the jobs that changed, oldest first
-    bell = asyncio.Event()
+    wakeup = asyncio.Event()
 
-    def hear(order: Order, job_id: str) -> None:
-        if caller.admin or order.key == caller.key:
+    def on_change(generation: Generation, job_id: str) -> None:
+        if caller.admin or generation.caller_id == caller.id:
             changed[job_id] = None
-            bell.set()
+            wakeup.set()
 
-    with gateway.works.watching(hear):
+    with gateway.service.subscribe_changes(on_change):
         yield b": listening\n\n"
-        while not gateway.works.closing:
-            rung = await _rung(bell, gateway.works.leaving)
-            if not welcome(gateway, caller):
+        while not gateway.service.is_shutting_down:
+            notified = await _wait_any(wakeup, gateway.service.shutdown_event)
+            if not is_still_authorized(gateway, caller):
                 return
-            if not rung:
-                yield sse.ALIVE
+            if not notified:
+                yield sse.KEEPALIVE
                 continue
-            bell.clear()
+            wakeup.clear()
             for job_id in [changed.popitem()[0] for _ in range(len(changed))][::-1]:
                 try:
-                    order, job = await gateway.works.find(caller, job_id)
-                except Refusal:
+                    generation, job = await gateway.service.get_owned_including_deleted(caller, job_id)
+                except ApiError:
                     continue
-                live, view = await gateway.works.standing(job), await seen(job, order, gateway, request)
-                yield event_of(name_of(live, deleted=view.deleted_at is not None), view)
-            await asyncio.sleep(GENTLE)
+                job_status, view = (
+                    await gateway.service.status_of(job),
+                    await load_job_view(job, generation, gateway, request),
+                )
+                yield to_sse(event_name(job_status, deleted=view.deleted_at is not None), view)
+            await asyncio.sleep(MIN_EVENT_INTERVAL)
 
 
-async def _rung(*bells: asyncio.Event) -> bool:
+async def _wait_any(*events: asyncio.Event) -> bool:
     """Whether one of these rings before it has been quiet for long."""
-    waiting = [asyncio.ensure_future(bell.wait()) for bell in bells]
+    waiters = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        done, _ = await asyncio.wait(waiting, timeout=sse.QUIET, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waiters, timeout=sse.KEEPALIVE_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
         return bool(done)
     finally:
-        for one in waiting:
-            one.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.gather(*waiters, return_exceptions=True)

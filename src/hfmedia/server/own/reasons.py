@@ -7,39 +7,45 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from hfmedia.core.complaint import in_general
+from hfmedia.core.complaint import describe_without_provider_text
 from hfmedia.core.errors import JobCancelledError
 from hfmedia.core.wire import redact
-from hfmedia.engine import Event, JobFailed, Moved
-from hfmedia.server.books.orders import Order
+from hfmedia.engine import Event, JobFailed, FailedOver
+from hfmedia.server.books.orders import Generation
 from hfmedia.server.entrance.caller import Caller
 
 
-class Reason(Struct, frozen=True):
+class ProviderErrorRecord(Struct, frozen=True):
     """What a provider said, when (unix seconds), and to whose key."""
 
-    words: str
-    at: float
-    key: str
+    message: str
+    timestamp: float
+    caller_id: str
 
 
-class Reasons:
+class ProviderErrorLog:
     """The last trouble of each provider."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._last: dict[str, Reason] = {}
+        self._last: dict[str, ProviderErrorRecord] = {}
 
-    def hear(self, order: Order, event: Event) -> None:
+    def on_event(self, generation: Generation, event: Event) -> None:
         """One more event."""
-        if isinstance(event, Moved):
-            self._last[event.before] = Reason(redact(event.reason), self._clock(), order.key)
+        if isinstance(event, FailedOver):
+            self._last[event.previous_provider] = ProviderErrorRecord(
+                redact(event.reason), self._clock(), generation.caller_id
+            )
         elif isinstance(event, JobFailed) and event.error.provider and not isinstance(event.error, JobCancelledError):
-            self._last[event.error.provider] = Reason(redact(event.error.message), self._clock(), order.key)
+            self._last[event.error.provider] = ProviderErrorRecord(
+                redact(event.error.message), self._clock(), generation.caller_id
+            )
 
-    def of(self, provider: str, caller: Caller) -> Reason | None:
+    def latest(self, provider: str, caller: Caller) -> ProviderErrorRecord | None:
         """The last trouble of a provider; None when there was none. What it said to another key stays between them."""
         last = self._last.get(provider)
-        if last is None or caller.admin or caller.key == last.key:
+        if last is None or caller.admin or caller.id == last.caller_id:
             return last
-        return Reason(in_general(last.words, provider), last.at, last.key)
+        return ProviderErrorRecord(
+            describe_without_provider_text(last.message, provider), last.timestamp, last.caller_id
+        )

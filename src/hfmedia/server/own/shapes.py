@@ -19,7 +19,7 @@ class JobList(BaseModel):
     has_more: bool
 
 
-class Deleted(BaseModel):
+class DeletedJob(BaseModel):
     """A job that is no longer shown."""
 
     id: str
@@ -34,62 +34,66 @@ class PreviewView(BaseModel):
     model: str
     parameters: dict[str, Any]
     warnings: list[str]
-    refusal: str | None
+    rejection: str | None
 
 
-class Previews(BaseModel):
+class PreviewList(BaseModel):
     """What each provider would be told, in the order in which they would be asked."""
 
     object: Literal["list"]
     data: list[PreviewView]
 
 
-class Resolving(BaseModel):
+class ResolveRequest(BaseModel):
     """How to settle a doubt."""
 
     decision: Literal["ask", "resend", "drop"]
 
 
-TEXT, NUMBER, WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
-FIELDS: dict[str, Any] = {
+TEXT, NUMBER, INTEGER = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+JOB_FIELD_SCHEMAS: dict[str, Any] = {
     "prompt": {**TEXT, "maxLength": 32000},
     "model": {**TEXT, "description": "org/name or org/name:provider; absent: the default of the task"},
     "provider": TEXT,
     "task": {**TEXT, "enum": ["text-to-image", "text-to-video", "image-to-image", "image-to-video"]},
-    "n": {**WHOLE, "minimum": 1, "maximum": 100},
-    "seed": {**WHOLE, "minimum": 0},
+    "n": {**INTEGER, "minimum": 1, "maximum": 100},
+    "seed": {**INTEGER, "minimum": 0},
     "size": {**TEXT, "description": "WIDTHxHEIGHT in pixels"},
     "aspect_ratio": {**TEXT, "description": "WIDTH:HEIGHT"},
     "resolution": {**TEXT, "description": "480p, 720p, …"},
-    "width": WHOLE,
-    "height": WHOLE,
+    "width": INTEGER,
+    "height": INTEGER,
     "negative_prompt": TEXT,
-    "num_inference_steps": WHOLE,
+    "num_inference_steps": INTEGER,
     "guidance_scale": NUMBER,
     "scheduler": TEXT,
-    "num_frames": WHOLE,
+    "num_frames": INTEGER,
     "seconds": NUMBER,
-    "fps": WHOLE,
+    "fps": INTEGER,
 }
 JSON_BODY: dict[str, Any] = {
     "type": "object",
     "properties": {
-        **FIELDS,
+        **JOB_FIELD_SCHEMAS,
         "image": {**TEXT, "description": "a URL or a data: URL"},
         "extra": {"type": "object", "description": "goes into the provider's own JSON as it stands"},
     },
 }
 FORM_BODY: dict[str, Any] = {
     "type": "object",
-    "properties": {**FIELDS, "image": {**TEXT, "format": "binary"}, "extra": {**TEXT, "description": "a JSON object"}},
+    "properties": {
+        **JOB_FIELD_SCHEMAS,
+        "image": {**TEXT, "format": "binary"},
+        "extra": {**TEXT, "description": "a JSON object"},
+    },
 }
-MAKING_BODY: dict[str, Any] = {
+CREATE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": JSON_BODY}, "multipart/form-data": {"schema": FORM_BODY}},
     }
 }
-EVENTS: dict[int | str, dict[str, Any]] = {
+EVENT_STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events named queued, position, running, downloading and done, and deleted in the stream of "
         "all jobs; the data of each is a JobView.",

@@ -10,19 +10,21 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from hfmedia.core.costs import Tally
+from hfmedia.core.costs import CostAccumulator
 from hfmedia.providers import PROVIDERS
-from hfmedia.server.books.orders import order_of_key
+from hfmedia.server.books.orders import parse_job_key
 from hfmedia.server.entrance.caller import Caller
-from hfmedia.server.entrance.gate import admitted
-from hfmedia.server.errors import READING, answers
+from hfmedia.server.entrance.gate import require_caller
+from hfmedia.server.errors import READ_ERRORS, error_responses
 from hfmedia.server.gateway import Gateway
-from hfmedia.server.here import gateway_of
+from hfmedia.server.here import get_gateway
 
 router = APIRouter(tags=["usage"])
-Asking = Annotated[Caller, Depends(admitted)]
-PAGE = 200  # orders read at once
-UNBEGUN = 86_400.0  # seconds that an order's last job may come after the order: it is not carried on for longer
+CallerDep = Annotated[Caller, Depends(require_caller)]
+PAGE_SIZE = 200  # orders read at once
+NOT_STARTED_SECONDS = (
+    86_400.0  # seconds that an order's last job may come after the order: it is not carried on for longer
+)
 
 
 class CostsView(BaseModel):
@@ -31,8 +33,8 @@ class CostsView(BaseModel):
     """
 
     jobs: int
-    told: dict[str, float]
-    known: int
+    reported: dict[str, float]
+    jobs_with_cost: int
     unknown: int
     free: int
 
@@ -63,7 +65,7 @@ class UsageView(BaseModel):
     month_resets_at: float
     today: CostsView
     month: CostsView
-    under_way: int
+    active_jobs: int
 
 
 class ProviderView(BaseModel):
@@ -71,8 +73,8 @@ class ProviderView(BaseModel):
 
     name: str
     tasks: list[str]
-    cancels: bool
-    resting: float
+    can_cancel: bool
+    cooldown_seconds: float
     reason: str | None
     reason_at: float | None
 
@@ -84,12 +86,12 @@ class ProviderList(BaseModel):
     data: list[ProviderView]
 
 
-@router.get("/v1/usage", responses=answers(*READING))
-async def get_usage(request: Request, caller: Asking) -> UsageView:
+@router.get("/v1/usage", responses=error_responses(*READ_ERRORS))
+async def get_usage(request: Request, caller: CallerDep) -> UsageView:
     """What you made and spent, today and this month (UTC)."""
-    gateway, now = gateway_of(request), time.time()
-    used = gateway.book.usage(caller.key, now)
-    today, month = await _spent(gateway, caller, now)
+    gateway, now = get_gateway(request), time.time()
+    usage = gateway.database.usage(caller.id, now)
+    today, month = await _costs_by_period(gateway, caller, now)
     return UsageView(
         name=caller.name,
         limits=LimitsView(
@@ -99,65 +101,73 @@ async def get_usage(request: Request, caller: Asking) -> UsageView:
             videos_per_day=caller.limits.videos_per_day,
             usd_per_month=caller.limits.usd_per_month,
         ),
-        images_today=used.images_today,
-        videos_today=used.videos_today,
-        usd_month=used.usd_month,
-        usd_reserved=used.reserved_now,
-        day_resets_at=used.day_resets,
-        month_resets_at=used.month_resets,
-        today=_costs(today),
-        month=_costs(month),
-        under_way=gateway.works.under_way(None if caller.admin else caller.key),
+        images_today=usage.images_today,
+        videos_today=usage.videos_today,
+        usd_month=usage.usd_month,
+        usd_reserved=usage.reserved_usd_now,
+        day_resets_at=usage.day_resets_at,
+        month_resets_at=usage.month_resets_at,
+        today=_costs_view(today),
+        month=_costs_view(month),
+        active_jobs=gateway.service.active_count(None if caller.admin else caller.id),
     )
 
 
-@router.get("/v1/providers", responses=answers(*READING))
-async def list_providers(request: Request, caller: Asking) -> ProviderList:
+@router.get("/v1/providers", responses=error_responses(*READ_ERRORS))
+async def list_providers(request: Request, caller: CallerDep) -> ProviderList:
     """The providers, which of them are resting, and why."""
-    gateway = gateway_of(request)
-    told: list[ProviderView] = []
-    for name, known in PROVIDERS.items():
-        reason = gateway.reasons.of(name, caller)
-        told.append(
+    gateway = get_gateway(request)
+    views: list[ProviderView] = []
+    for name, known_provider in PROVIDERS.items():
+        reason = gateway.provider_errors.latest(name, caller)
+        views.append(
             ProviderView(
                 name=name,
-                tasks=list(known.tasks),
-                cancels=known.cancels,
-                resting=round(gateway.client.health.resting(name), 1),
-                reason=reason.words if reason else None,
-                reason_at=reason.at if reason else None,
+                tasks=list(known_provider.tasks),
+                can_cancel=known_provider.can_cancel,
+                cooldown_seconds=round(gateway.client.health.cooldown_remaining(name), 1),
+                reason=reason.message if reason else None,
+                reason_at=reason.timestamp if reason else None,
             )
         )
-    return ProviderList(data=told)
+    return ProviderList(data=views)
 
 
-async def _spent(gateway: Gateway, caller: Caller, now: float) -> tuple[Tally, Tally]:
+async def _costs_by_period(gateway: Gateway, caller: Caller, now: float) -> tuple[CostAccumulator, CostAccumulator]:
     """What the caller's jobs cost, of today and of this month; everybody's for an admin."""
     day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    midnight, begin = day.timestamp(), day.replace(day=1).timestamp()
-    mine = None if caller.admin else await asyncio.to_thread(_orders_since, gateway, caller.key, begin)
-    today, month = Tally(), Tally()
-    async for job in gateway.client.ledger.jobs(since=begin):
-        named = order_of_key(job.key)
-        if named is not None and (mine is None or named[0] in mine):
+    midnight, month_start = day.timestamp(), day.replace(day=1).timestamp()
+    generation_ids = (
+        None if caller.admin else await asyncio.to_thread(_generation_ids_since, gateway, caller.id, month_start)
+    )
+    today, month = CostAccumulator(), CostAccumulator()
+    async for job in gateway.client.ledger.iter_jobs(since=month_start):
+        job_ref = parse_job_key(job.idempotency_key)
+        if job_ref is not None and (generation_ids is None or job_ref[0] in generation_ids):
             month.add(job)
-            if job.created >= midnight:
+            if job.created_at >= midnight:
                 today.add(job)
     return today, month
 
 
-def _orders_since(gateway: Gateway, key: str, begin: float) -> set[str]:
+def _generation_ids_since(gateway: Gateway, caller_id: str, since: float) -> set[str]:
     """The ids of a key's orders that may have jobs from that time on."""
-    found: set[str] = set()
-    past: str | None = None
-    while orders := gateway.book.orders(key, after=past, limit=PAGE):
-        found |= {order.id for order in orders}
-        past = orders[-1].id
-        if orders[-1].at < begin - UNBEGUN:
+    generation_ids: set[str] = set()
+    cursor: str | None = None
+    while generations := gateway.database.generations(caller_id, after=cursor, limit=PAGE_SIZE):
+        generation_ids |= {generation.id for generation in generations}
+        cursor = generations[-1].id
+        if generations[-1].created_at < since - NOT_STARTED_SECONDS:
             break
-    return found
+    return generation_ids
 
 
-def _costs(tally: Tally) -> CostsView:
-    made = tally.sum()
-    return CostsView(jobs=made.jobs, told=made.told, known=made.known, unknown=made.unknown, free=made.free)
+def _costs_view(accumulator: CostAccumulator) -> CostsView:
+    summary = accumulator.summary()
+    return CostsView(
+        jobs=summary.jobs,
+        reported=summary.reported,
+        jobs_with_cost=summary.jobs_with_cost,
+        unknown=summary.jobs_without_cost,
+        free=summary.free,
+    )

@@ -7,15 +7,15 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from hfmedia.core.costs import bought
-from hfmedia.core.job import DROPPED, Job
+from hfmedia.core.costs import billable_attempts
+from hfmedia.core.job import DROPPED_BY_USER, Job
 from hfmedia.core.wire import redact
-from hfmedia.server.books.orders import Order, order_of_key
+from hfmedia.server.books.orders import Generation, parse_job_key
 from hfmedia.server.gateway import Gateway
-from hfmedia.server.works import Live, Status
+from hfmedia.server.works import JobStatus, PublicStatus
 from hfmedia.store import Media
 
-NEXT: dict[str, str] = {
+HINTS: dict[str, str] = {
     "doubt": "Look at the provider's own dashboard. If it has the job, drop it here; if not, send it again.",
     "failed": "Read what the provider said, change the request, and make it again.",
     "cancelled": "Make it again if you want it after all.",
@@ -48,7 +48,7 @@ class ErrorView(BaseModel):
 
     kind: Literal["doubt", "failed", "cancelled", "dropped"]
     message: str
-    next: str | None
+    hint: str | None
 
 
 class JobView(BaseModel):
@@ -62,16 +62,16 @@ class JobView(BaseModel):
 
     id: str
     object: Literal["job"] = "job"
-    order: str
+    generation_id: str
     index: int
     api: str
     task: str
     state: str
-    status: Status
+    status: PublicStatus
     stage: Literal["waiting", "asking", "queued", "running", "downloading", "ended"]
     prompt: str | None
     model: str
-    choice: str
+    requested_model: str
     provider: str | None
     created_at: float
     updated_at: float
@@ -80,29 +80,29 @@ class JobView(BaseModel):
     message: str | None
     received: int | None
     total: int | None
-    moves: list[str]
+    failovers: list[str]
     warnings: list[str]
     parameters: dict[str, Any]
-    asked: dict[str, Any]
+    requested_parameters: dict[str, Any]
     seed: int | None
     cost: CostView | None
     may_be_billed: bool
     error: ErrorView | None
     media: list[MediaView]
-    can: list[Literal["cancel", "delete", "resolve", "restore"]]
+    allowed_actions: list[Literal["cancel", "delete", "resolve", "restore"]]
     deleted_at: float | None
 
 
-def media_of(job: Job) -> list[Media]:
+def stored_media(job: Job) -> list[Media]:
     """The files of a job that is done."""
-    return [Media.of(facts) for facts in (job.media or {}).get("files", ())]
+    return [Media.from_dict(facts) for facts in (job.media or {}).get("files", ())]
 
 
-def media_view(media: Media, gateway: Gateway, request: Request) -> MediaView:
+def serialize_media(media: Media, gateway: Gateway, request: Request) -> MediaView:
     """A file as it is given out."""
     return MediaView(
-        url=gateway.links.url(request, media),
-        thumbnail_url=gateway.links.url(request, media, variant="t"),
+        url=gateway.url_signer.url_for(request, media),
+        thumbnail_url=gateway.url_signer.url_for(request, media, variant="t"),
         kind=media.kind,
         mime=media.mime,
         width=media.width,
@@ -112,57 +112,64 @@ def media_view(media: Media, gateway: Gateway, request: Request) -> MediaView:
     )
 
 
-def job_view(job: Job, live: Live, order: Order, gateway: Gateway, request: Request) -> JobView:
+def serialize_job(
+    job: Job, job_status: JobStatus, generation: Generation, gateway: Gateway, request: Request
+) -> JobView:
     """A job as it is told."""
-    sent = job.sent_request or job.request
-    index = (order_of_key(job.key) or ("", 0))[1]
-    doubt, over = job.state == "doubt", job.ended or job.state == "doubt"
-    can: list[Literal["cancel", "delete", "resolve", "restore"]] = ["delete"] if over else ["cancel", "delete"]
-    if doubt:
-        can = ["resolve", *can]
-    if index in order.deleted:
-        can = ["restore"]
-    kind: Any = "dropped" if job.error == DROPPED else job.state
-    error = ErrorView(kind=kind, message=redact(job.error), next=NEXT[kind]) if job.error and kind in NEXT else None
+    submitted = job.provider_request or job.request
+    index = (parse_job_key(job.idempotency_key) or ("", 0))[1]
+    in_doubt, is_final = job.state == "doubt", job.is_terminal or job.state == "doubt"
+    allowed_actions: list[Literal["cancel", "delete", "resolve", "restore"]] = (
+        ["delete"] if is_final else ["cancel", "delete"]
+    )
+    if in_doubt:
+        allowed_actions = ["resolve", *allowed_actions]
+    if index in generation.deleted_outputs:
+        allowed_actions = ["restore"]
+    kind: Any = "dropped" if job.error == DROPPED_BY_USER else job.state
+    error = ErrorView(kind=kind, message=redact(job.error), hint=HINTS[kind]) if job.error and kind in HINTS else None
     return JobView(
         id=job.id,
-        order=order.id,
+        generation_id=generation.id,
         index=index,
-        api=order.api,
+        api=generation.api,
         task=job.request.task,
         state=job.state,
-        status=live.status,
-        stage=live.stage,
+        status=job_status.status,
+        stage=job_status.stage,
         prompt=job.request.prompt,
         model=job.request.model,
-        choice=order.ask.model or job.request.model,
-        provider=live.provider or (job.route.provider if job.route else None),
-        created_at=job.created,
-        updated_at=max(job.updated, live.updated, gateway.works.heard(job.id)),
-        progress=live.progress,
-        position=live.position,
-        message=redact(live.message) if live.message else None,
-        received=live.received,
-        total=live.total,
-        moves=[redact(move) for move in live.moves],
-        warnings=[redact(words) for words in dict.fromkeys((*_told(order), *live.notes, *job.warnings))],
-        parameters=sent.parameters(),
-        asked=job.request.parameters(),
-        seed=job.seed if job.seed is not None else sent.seed,
+        requested_model=generation.spec.model or job.request.model,
+        provider=job_status.provider or (job.route.provider if job.route else None),
+        created_at=job.created_at,
+        updated_at=max(job.updated_at, job_status.updated_at, gateway.service.last_update(job.id)),
+        progress=job_status.progress,
+        position=job_status.position,
+        message=redact(job_status.message) if job_status.message else None,
+        received=job_status.received,
+        total=job_status.total,
+        failovers=[redact(failover) for failover in job_status.failovers],
+        warnings=[
+            redact(warning)
+            for warning in dict.fromkeys((*_request_warnings(generation), *job_status.warnings, *job.warnings))
+        ],
+        parameters=submitted.parameters(),
+        requested_parameters=job.request.parameters(),
+        seed=job.seed if job.seed is not None else submitted.seed,
         cost=CostView(amount=job.cost.amount, unit=job.cost.unit) if job.cost else None,
-        may_be_billed=bought(job) > 0,
+        may_be_billed=billable_attempts(job) > 0,
         error=error,
-        media=[media_view(media, gateway, request) for media in media_of(job)],
-        can=can,
-        deleted_at=order.deleted.get(index),
+        media=[serialize_media(media, gateway, request) for media in stored_media(job)],
+        allowed_actions=allowed_actions,
+        deleted_at=generation.deleted_outputs.get(index),
     )
 
 
-def _told(order: Order) -> list[str]:
-    told: list[str] = order.told.get("warnings", [])
-    return told
+def _request_warnings(generation: Generation) -> list[str]:
+    warnings: list[str] = generation.response_context.get("warnings", [])
+    return warnings
 
 
-async def seen(job: Job, order: Order, gateway: Gateway, request: Request) -> JobView:
+async def load_job_view(job: Job, generation: Generation, gateway: Gateway, request: Request) -> JobView:
     """A job as it stands now."""
-    return job_view(job, await gateway.works.standing(job), order, gateway, request)
+    return serialize_job(job, await gateway.service.status_of(job), generation, gateway, request)

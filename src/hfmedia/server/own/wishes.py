@@ -12,13 +12,13 @@ import msgspec
 from msgspec import Struct, field
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.core.request import TASKS, Task, check_outputs, parse_choice
+from hfmedia.core.request import TASKS, Task, validate_output_count, parse_model_spec
 from hfmedia.core.sizes import parse_size
-from hfmedia.server.books.orders import Ask
-from hfmedia.server.errors import Refusal
+from hfmedia.server.books.orders import GenerationSpec
+from hfmedia.server.errors import ApiError
 
 
-class Making(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CreateJobsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fields of POST /v1/jobs; ``size`` is WIDTHxHEIGHT, ``extra`` goes into the provider's own JSON."""
 
     prompt: str | None = None
@@ -43,47 +43,60 @@ class Making(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-APART = frozenset({"prompt", "model", "provider", "task", "n", "seed", "image", "size", "extra"})
+HANDLED_SEPARATELY = frozenset({"prompt", "model", "provider", "task", "n", "seed", "image", "size", "extra"})
 
 
-def making(fields: Mapping[str, Any]) -> Making:
+def parse_create_request(fields: Mapping[str, Any]) -> CreateJobsRequest:
     """The request as it was sent, its types checked; Refusal 400 names what is wrong. Texts of a form are read."""
-    given = {name: value for name, value in fields.items() if value is not None and value != ""}
-    extra = given.get("extra")
+    present = {name: value for name, value in fields.items() if value is not None and value != ""}
+    extra = present.get("extra")
     if isinstance(extra, str):
         try:
-            given["extra"] = msgspec.json.decode(extra)
+            present["extra"] = msgspec.json.decode(extra)
         except msgspec.DecodeError:
-            raise Refusal(400, "extra is no JSON object", code="invalid_value", param="extra") from None
+            raise ApiError(400, "extra is no JSON object", code="invalid_value", param="extra") from None
     try:
-        return msgspec.convert(given, Making, strict=False)
+        return msgspec.convert(present, CreateJobsRequest, strict=False)
     except msgspec.ValidationError as error:
-        words, _, where = str(error).partition(" - at `$.")
-        param = where.rstrip("`") or None
-        raise Refusal(400, f"{param}: {words}" if param else words, code="invalid_value", param=param) from None
+        message, _, location = str(error).partition(" - at `$.")
+        param = location.rstrip("`") or None
+        raise ApiError(400, f"{param}: {message}" if param else message, code="invalid_value", param=param) from None
 
 
-def ask_of(made: Making, *, with_image: bool) -> Ask:
+def to_spec(create_request: CreateJobsRequest, *, with_image: bool) -> GenerationSpec:
     """What is to be made, without its image; Refusal 400 for what can be seen to be wrong."""
-    options = {name: value for name in made.__struct_fields__ if (value := getattr(made, name)) is not None}
-    options = {name: value for name, value in options.items() if name not in APART}
-    if made.size is not None:
-        size = _read("size", made.size, parse_size)
+    options = {
+        name: value for name in create_request.__struct_fields__ if (value := getattr(create_request, name)) is not None
+    }
+    options = {name: value for name, value in options.items() if name not in HANDLED_SEPARATELY}
+    if create_request.size is not None:
+        size = _parse_field("size", create_request.size, parse_size)
         options |= {"width": size.width, "height": size.height}
-    if made.extra:
-        options["extra_body"] = made.extra
-    _read("n", made.n, check_outputs)
-    task = made.task
+    if create_request.extra:
+        options["extra_body"] = create_request.extra
+    _parse_field("n", create_request.n, validate_output_count)
+    task = create_request.task
     if task is not None and with_image and task.startswith("text"):
-        raise Refusal(400, f"{task} takes no image; there are {', '.join(TASKS)}", code="invalid_value", param="task")
-    model = f"{made.model}:{made.provider}" if made.model and made.provider else made.model
+        raise ApiError(400, f"{task} takes no image; there are {', '.join(TASKS)}", code="invalid_value", param="task")
+    model = (
+        f"{create_request.model}:{create_request.provider}"
+        if create_request.model and create_request.provider
+        else create_request.model
+    )
     if model is not None:
-        _read("model", model, parse_choice)
-    return Ask(prompt=made.prompt, model=model, task=task, n=made.n, seed=made.seed, options=options)
+        _parse_field("model", model, parse_model_spec)
+    return GenerationSpec(
+        prompt=create_request.prompt,
+        model=model,
+        task=task,
+        n=create_request.n,
+        seed=create_request.seed,
+        options=options,
+    )
 
 
-def _read(param: str, value: Any, parse: Any) -> Any:
+def _parse_field(param: str, value: Any, parse: Any) -> Any:
     try:
         return parse(value)
     except HfmediaError as error:
-        raise Refusal(400, error.message, code="invalid_value", param=param) from None
+        raise ApiError(400, error.message, code="invalid_value", param=param) from None

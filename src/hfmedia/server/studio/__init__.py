@@ -15,10 +15,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
-from hfmedia.server.errors import Refusal
+from hfmedia.server.errors import ApiError
 
 router = APIRouter(include_in_schema=False)
-PAGE = Path(__file__).parent / "page"
+PAGE_FOLDER = Path(__file__).parent / "page"
 INDEX = "index.html"
 MIMES = {
     ".html": "text/html; charset=utf-8",
@@ -26,13 +26,13 @@ MIMES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "cache-control": "no-cache",  # kept by the browser, and asked about each time: a new version shows at once
-    "content-security-policy": POLICY,
+    "content-security-policy": CONTENT_SECURITY_POLICY,
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -44,7 +44,7 @@ class PageFile(Struct, frozen=True):
     """A file of the page: its bytes, the same packed, what they are, and their digest."""
 
     data: bytes
-    packed: bytes
+    gzipped: bytes
     mime: str
     etag: str
 
@@ -52,12 +52,12 @@ class PageFile(Struct, frozen=True):
 @cache
 def page_files() -> dict[str, PageFile]:
     """Every file of the page by its name; nothing else is ever served from here."""
-    paths = [path for path in sorted(PAGE.iterdir()) if path.suffix in MIMES]
+    paths = [path for path in sorted(PAGE_FOLDER.iterdir()) if path.suffix in MIMES]
     return {path.name: _page_file(path.read_bytes(), MIMES[path.suffix]) for path in paths}
 
 
 @lru_cache(maxsize=8)
-def page_under(prefix: str) -> PageFile:
+def with_base_path(prefix: str) -> PageFile:
     """The page as it is under a path prefix: its addresses hold also where its own lacks the slash at its end."""
     page = page_files()[INDEX]
     return _page_file(page.data.replace(b'="studio/', f'="{prefix}/studio/'.encode()), page.mime) if prefix else page
@@ -71,26 +71,26 @@ def _page_file(data: bytes, mime: str) -> PageFile:
 @router.get("/")
 async def studio_page(request: Request) -> Response:
     """The page."""
-    return _given(request, page_under(quote(request.scope.get("root_path", "").rstrip("/"), safe="/~")))
+    return _file_response(request, with_base_path(quote(request.scope.get("root_path", "").rstrip("/"), safe="/~")))
 
 
 @router.head("/studio/{file:path}")
 @router.get("/studio/{file:path}")
 async def studio_file(request: Request, file: str) -> Response:
     """One of the page's files."""
-    found = page_files().get(file)
-    if found is None or file == INDEX:  # its addresses are relative to /
-        raise Refusal(404, f"there is nothing at {request.url.path[:200]}", code="not_found")
-    return _given(request, found)
+    page_file = page_files().get(file)
+    if page_file is None or file == INDEX:  # its addresses are relative to /
+        raise ApiError(404, f"there is nothing at {request.url.path[:200]}", code="not_found")
+    return _file_response(request, page_file)
 
 
-def _given(request: Request, file: PageFile) -> Response:
+def _file_response(request: Request, file: PageFile) -> Response:
     """A file as an answer: in full, packed where the browser unpacks, or only that it has not changed."""
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    known_etags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     headers = {**HEADERS, "etag": f"W/{file.etag}"}
-    if file.etag in known or "*" in known:
+    if file.etag in known_etags or "*" in known_etags:
         return Response(status_code=304, headers=headers)
     encodings = [part.partition(";")[0].strip() for part in request.headers.get("accept-encoding", "").split(",")]
     if "gzip" in encodings:
-        return Response(file.packed, headers={**headers, "content-encoding": "gzip"}, media_type=file.mime)
+        return Response(file.gzipped, headers={**headers, "content-encoding": "gzip"}, media_type=file.mime)
     return Response(file.data, headers=headers, media_type=file.mime)

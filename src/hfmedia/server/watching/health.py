@@ -11,16 +11,16 @@ from pydantic import BaseModel
 
 from hfmedia._version import __version__
 from hfmedia.core.errors import HfmediaError
-from hfmedia.core.request import Choice
-from hfmedia.routing import check_credential
+from hfmedia.core.request import ModelSpec
+from hfmedia.routing import require_credential
 from hfmedia.server.gateway import Gateway
-from hfmedia.server.here import gateway_of
+from hfmedia.server.here import get_gateway
 
 router = APIRouter(tags=["watching"])
-LEAST_ROOM = 256 * 1024 * 1024  # bytes free on the disk; a video or two, and the ledger
+MIN_FREE_BYTES = 256 * 1024 * 1024  # bytes free on the disk; a video or two, and the ledger
 
 
-class Health(BaseModel):
+class HealthView(BaseModel):
     """It lives. ``sandbox``: everything it makes is a simulation; ``keys``: whether callers need one."""
 
     status: str
@@ -37,38 +37,38 @@ class Readiness(BaseModel):
 
 
 @router.get("/healthz")
-async def healthz(request: Request) -> Health:
+async def healthz(request: Request) -> HealthView:
     """Whether it lives."""
-    gateway = gateway_of(request)
-    return Health(status="ok", version=__version__, sandbox=gateway.sandbox, keys=gateway.book.ever_keyed())
+    gateway = get_gateway(request)
+    return HealthView(status="ok", version=__version__, sandbox=gateway.sandbox, keys=gateway.database.requires_keys())
 
 
 @router.get("/readyz", responses={200: {"model": Readiness}, 503: {"model": Readiness}})
 async def readyz(request: Request) -> JSONResponse:
     """Whether a job could run now: a ledger that can be written, room on the disk, a credential."""
-    reasons = await reasons_against(gateway_of(request))
+    reasons = await readiness_problems(get_gateway(request))
     return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
 
-async def reasons_against(gateway: Gateway) -> list[str]:
+async def readiness_problems(gateway: Gateway) -> list[str]:
     """Why no job could run now; empty when one could."""
     reasons: list[str] = []
-    if gateway.works.closing:
+    if gateway.service.is_shutting_down:
         reasons.append("the gateway is stopping")
     home = gateway.client.settings.home
     try:
         await gateway.client.ledger.claim("readyz")
         await gateway.client.ledger.release("readyz")
-        free = (await asyncio.to_thread(shutil.disk_usage, home)).free
-        if free < LEAST_ROOM:
+        free_bytes = (await asyncio.to_thread(shutil.disk_usage, home)).free
+        if free_bytes < MIN_FREE_BYTES:
             reasons.append(
-                f"the disk has {free // (1024 * 1024)} MiB left, and {LEAST_ROOM // (1024 * 1024)} are needed"
+                f"the disk has {free_bytes // (1024 * 1024)} MiB left, and {MIN_FREE_BYTES // (1024 * 1024)} are needed"
             )
     except (HfmediaError, OSError) as error:
         reasons.append(f"the ledger cannot be written: {error}")
-    if not gateway.config.caller_tokens:
+    if not gateway.config.allow_caller_tokens:
         try:
-            check_credential(Choice("", provider=None), gateway.client.settings)
+            require_credential(ModelSpec("", provider=None), gateway.client.settings)
         except HfmediaError as error:
             reasons.append(error.message)
     return reasons

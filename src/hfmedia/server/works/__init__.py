@@ -1,8 +1,8 @@
 """Works: jobs carried apart from the connections that asked for them, through restarts, and what is known meanwhile."""
 
-from .clients import Clients
-from .live import Live, Status
-from .run import Outcome, Run
-from .works import Works
+from .clients import AccountClients
+from .live import JobStatus, PublicStatus
+from .run import OutputResult, ActiveGeneration
+from .works import GenerationService
 
-__all__ = ["Clients", "Live", "Outcome", "Run", "Status", "Works"]
+__all__ = ["AccountClients", "JobStatus", "OutputResult", "ActiveGeneration", "PublicStatus", "GenerationService"]

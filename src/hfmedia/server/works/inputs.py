@@ -13,17 +13,17 @@ from pathlib import Path
 
 from msgspec import structs
 
-from hfmedia.core.errors import InvalidRequestError, StoreError
+from hfmedia.core.errors import InvalidRequestError, StorageError
 from hfmedia.core.request import InputImage
 
 
-class Inputs:
+class InputStore:
     """A folder of input images."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def keep(self, image: InputImage) -> None:
+    def save(self, image: InputImage) -> None:
         """Writes the image's bytes, whole or not at all; one that is a URL needs no keeping. StoreError: the disk."""
         if image.data is None:
             return
@@ -33,21 +33,21 @@ class Inputs:
             if path.exists():
                 os.utime(path)  # it is needed again, so the janitor counts its age from now
                 return
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as part:
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as temp_file:
                 try:
-                    part.write(image.data)
-                    part.flush()
-                    os.fsync(part.fileno())
-                    Path(part.name).replace(path)
+                    temp_file.write(image.data)
+                    temp_file.flush()
+                    os.fsync(temp_file.fileno())
+                    Path(temp_file.name).replace(path)
                 except BaseException:
                     with suppress(OSError):
-                        Path(part.name).unlink()
+                        Path(temp_file.name).unlink()
                     raise
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise StoreError(f"the input image could not be kept: {reason}; nothing was sent") from error
+            raise StorageError(f"the input image could not be kept: {reason}; nothing was sent") from error
 
-    def whole(self, image: InputImage) -> InputImage:
+    def load(self, image: InputImage) -> InputImage:
         """The image with its bytes again; InvalidRequestError when they are gone."""
         if image.data is not None or image.url is not None:
             return image

@@ -18,7 +18,7 @@ from hfmedia.engine import (
     Event,
     JobFailed,
     MediaReady,
-    Moved,
+    FailedOver,
     Queued,
     Retrying,
     Running,
@@ -26,8 +26,8 @@ from hfmedia.engine import (
     Submitting,
 )
 
-Status = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
-STATUS: dict[State, Status] = {
+PublicStatus = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
+PUBLIC_STATUS: dict[State, PublicStatus] = {
     "new": "queued",
     "ready": "queued",
     "sending": "in_progress",
@@ -40,7 +40,7 @@ STATUS: dict[State, Status] = {
 }
 
 
-class Live(Struct, frozen=True, kw_only=True):
+class JobStatus(Struct, frozen=True, kw_only=True):
     """How a job stands. ``position`` is as the provider counts, ``progress`` and the rest are there where it tells.
 
     ``progress`` is 0 to 1; ``received`` and ``total`` are bytes of the download; ``moves`` holds a sentence for each
@@ -48,7 +48,7 @@ class Live(Struct, frozen=True, kw_only=True):
     """
 
     job_id: str
-    status: Status
+    status: PublicStatus
     stage: Literal["waiting", "asking", "queued", "running", "downloading", "ended"] = "waiting"
     provider: str | None = None
     position: int | None = None
@@ -56,58 +56,60 @@ class Live(Struct, frozen=True, kw_only=True):
     message: str | None = None
     received: int | None = None
     total: int | None = None
-    moves: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    failovers: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     error: str | None = None
-    updated: float = 0.0
+    updated_at: float = 0.0
     version: int = 0
 
     @property
-    def ended(self) -> bool:
+    def is_final(self) -> bool:
         """Whether nothing more will happen by itself."""
         return self.stage == "ended"
 
 
-def live_of(job: Job) -> Live:
+def job_status_of(job: Job) -> JobStatus:
     """How a job stands by the ledger alone: nobody here carries it."""
-    status = STATUS[job.state]
+    status = PUBLIC_STATUS[job.state]
     stages: dict[State, Any] = {"running": "running", "finished": "downloading", "sending": "asking"}
-    over = job.ended or job.state == "doubt"
-    return Live(
+    is_final = job.is_terminal or job.state == "doubt"
+    return JobStatus(
         job_id=job.id,
         status=status,
-        stage="ended" if over else stages.get(job.state, "waiting"),
+        stage="ended" if is_final else stages.get(job.state, "waiting"),
         provider=job.route.provider if job.route else None,
         progress=1.0 if job.state == "stored" else None,
-        moves=job.refusals,
+        failovers=job.rejections,
         error=job.error if job.state in ("failed", "cancelled", "doubt") else None,
-        updated=job.updated,
+        updated_at=job.updated_at,
     )
 
 
-def heard(live: Live, event: Event, *, at: float, over: bool, made: bool = False) -> Live:
+def apply_event(
+    job_status: JobStatus, event: Event, *, timestamp: float, is_final: bool, was_completed: bool = False
+) -> JobStatus:
     """How the job stands after one more event.
 
     ``over``: a failure ended it (else it is tried again). ``made``: the provider was done before the failure came.
     """
     change = _CHANGES.get(type(event))
-    told = change(live, event) if change else {}
+    changes = change(job_status, event) if change else {}
     if isinstance(event, JobFailed):
-        told = _failed(event, over=over, made=made)
-    return structs.replace(live, updated=at, version=live.version + 1, **told)
+        changes = _failure_changes(event, is_final=is_final, was_completed=was_completed)
+    return structs.replace(job_status, updated_at=timestamp, version=job_status.version + 1, **changes)
 
 
-def _failed(event: JobFailed, *, over: bool, made: bool) -> dict[str, Any]:
+def _failure_changes(event: JobFailed, *, is_final: bool, was_completed: bool) -> dict[str, Any]:
     cancelled = isinstance(event.error, JobCancelledError)
-    if not over and cancelled and made:
+    if not is_final and cancelled and was_completed:
         return {"stage": "downloading", "message": "It was made before the cancelling arrived: it is fetched."}
-    if not over:
+    if not is_final:
         return {"stage": "waiting", "message": f"{event.error.message.rstrip('.')}. It is tried again by itself."}
     status = "cancelled" if cancelled else "failed"
     return {"stage": "ended", "status": status, "error": event.error.message, "message": None}
 
 
-_CHANGES: dict[type[Event], Callable[[Live, Any], dict[str, Any]]] = {
+_CHANGES: dict[type[Event], Callable[[JobStatus, Any], dict[str, Any]]] = {
     Started: lambda live, event: {"notes": event.notes},
     Submitting: lambda live, event: {"stage": "asking", "provider": event.provider, "message": None},
     Accepted: lambda live, event: {"stage": "queued", "status": "queued", "provider": event.provider, "message": None},
@@ -121,9 +123,9 @@ _CHANGES: dict[type[Event], Callable[[Live, Any], dict[str, Any]]] = {
         "message": event.message or live.message,
     },
     Retrying: lambda live, event: {"message": f"{event.reason}; asked again in {event.after:.0f} s"},
-    Moved: lambda live, event: {
+    FailedOver: lambda live, event: {
         "provider": event.provider,
-        "moves": (*live.moves, f"{event.reason}; moved from {event.before} to {event.provider}"),
+        "moves": (*live.failovers, f"{event.reason}; moved from {event.before} to {event.provider}"),
     },
     Downloading: lambda live, event: {
         "stage": "downloading",

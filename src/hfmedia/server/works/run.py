@@ -8,14 +8,20 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.engine import Accepted, Event, JobFailed, MediaReady, Moved, Started
-from hfmedia.server.books.orders import Order
+from hfmedia.engine import Accepted, Event, JobFailed, MediaReady, FailedOver, Started
+from hfmedia.server.books.orders import Generation
 from hfmedia.store import Media
 
-KEPT = (Started, Accepted, Moved, MediaReady, JobFailed)  # events that late listeners hear, too; progress is for Live
+REPLAYED_EVENTS = (
+    Started,
+    Accepted,
+    FailedOver,
+    MediaReady,
+    JobFailed,
+)  # events that late listeners hear, too; progress is for Live
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class OutputResult(Struct, frozen=True, kw_only=True):
     """What became of one output: its media, or its error.
 
     ``job_id`` is empty when it never became a job; ``bought`` tells whether a provider may have accepted it.
@@ -25,71 +31,71 @@ class Outcome(Struct, frozen=True, kw_only=True):
     job_id: str = ""
     media: Media | None = None
     error: HfmediaError | None = None
-    bought: bool = False
+    billable: bool = False
 
 
-class Run:
+class ActiveGeneration:
     """One order under way. ``joined``: it was begun by an earlier request with the same idempotency key."""
 
-    def __init__(self, order: Order, *, joined: bool = False) -> None:
-        self.order, self.joined = order, joined
-        self.ids: dict[int, str] = {}
-        self.outcomes: dict[int, Outcome] = {}
+    def __init__(self, generation: Generation, *, is_joined: bool = False) -> None:
+        self.generation, self.is_joined = generation, is_joined
+        self.job_ids_by_output: dict[int, str] = {}
+        self.results: dict[int, OutputResult] = {}
         self.tasks: set[asyncio.Task[None]] = set()
-        self._told: list[Event] = []
-        self._changed = asyncio.Event()
+        self._replayed: list[Event] = []
+        self._change_event = asyncio.Event()
 
     @property
     def job_ids(self) -> list[str]:
         """The jobs there are, in the order of their outputs."""
-        return [self.ids[index] for index in sorted(self.ids)]
+        return [self.job_ids_by_output[index] for index in sorted(self.job_ids_by_output)]
 
-    def hear(self, index: int, event: Event) -> None:
+    def on_event(self, index: int, event: Event) -> None:
         """One more event of an output."""
-        self.ids[index] = event.job_id
-        if isinstance(event, KEPT):
-            self._told.append(event)
-        self._ring()
+        self.job_ids_by_output[index] = event.job_id
+        if isinstance(event, REPLAYED_EVENTS):
+            self._replayed.append(event)
+        self._notify()
 
-    def end(self, outcome: Outcome) -> None:
+    def finish(self, result: OutputResult) -> None:
         """What became of an output. A later end (it was tried again, and came) replaces an earlier one."""
-        self.outcomes[outcome.index] = outcome
-        self._ring()
+        self.results[result.index] = result
+        self._notify()
 
-    async def begun(self, index: int) -> None:
+    async def wait_created(self, index: int) -> None:
         """Returns when the output is a job, or is known never to become one."""
-        while index not in self.ids and index not in self.outcomes:
-            await self._changed.wait()
+        while index not in self.job_ids_by_output and index not in self.results:
+            await self._change_event.wait()
 
-    async def done(self) -> list[Outcome]:
+    async def wait_done(self) -> list[OutputResult]:
         """What became of every output, in order."""
-        while len(self.outcomes) < self.order.n:
-            await self._changed.wait()
-        return [self.outcomes[index] for index in sorted(self.outcomes)]
+        while len(self.results) < self.generation.n:
+            await self._change_event.wait()
+        return [self.results[index] for index in sorted(self.results)]
 
-    async def ended(self) -> AsyncIterator[Outcome]:
+    async def iter_results(self) -> AsyncIterator[OutputResult]:
         """What became of each output, as each one ends."""
-        told: set[int] = set()
-        while len(told) < self.order.n:
-            fresh = [index for index in self.outcomes if index not in told]
-            if not fresh:
-                await self._changed.wait()
-            for index in fresh:
-                told.add(index)
-                yield self.outcomes[index]
+        yielded: set[int] = set()
+        while len(yielded) < self.generation.n:
+            new_indexes = [index for index in self.results if index not in yielded]
+            if not new_indexes:
+                await self._change_event.wait()
+            for index in new_indexes:
+                yielded.add(index)
+                yield self.results[index]
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def iter_events(self) -> AsyncIterator[Event]:
         """The events that matter, those before as well, until every output has ended."""
-        heard = 0
+        position = 0
         while True:
-            while heard < len(self._told):
-                heard += 1
-                yield self._told[heard - 1]
-            if len(self.outcomes) >= self.order.n:
+            while position < len(self._replayed):
+                position += 1
+                yield self._replayed[position - 1]
+            if len(self.results) >= self.generation.n:
                 return
-            await self._changed.wait()
+            await self._change_event.wait()
 
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         """Wakes everybody who waits now; those who wait later wait for the next change."""
-        before, self._changed = self._changed, asyncio.Event()
-        before.set()
+        previous, self._change_event = self._change_event, asyncio.Event()
+        previous.set()

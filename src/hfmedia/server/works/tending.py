@@ -7,29 +7,29 @@ import logging
 from contextlib import suppress
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.server.books.orders import Order
+from hfmedia.server.books.orders import Generation
 
-from .carrying import GIVE_UP, JUST_NOW, UNFINISHED, Carrying
+from .carrying import RETRY_LIMIT_SECONDS, RECENT_SECONDS, UNFINISHED_STATES, GenerationRunner
 
-TEND_EVERY = 30.0  # seconds between two looks for orders that nobody carries
+RECOVERY_INTERVAL = 30.0  # seconds between two looks for orders that nobody carries
 log = logging.getLogger("hfmedia.server")
 
 
-class Tending:
+class RecoveryLoop:
     """Looks after the orders that nobody carries."""
 
-    def __init__(self, carrying: Carrying) -> None:
-        self._carrying = carrying
+    def __init__(self, runner: GenerationRunner) -> None:
+        self._runner = runner
         self._task: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
+        self._wake_event = asyncio.Event()
 
     def start(self) -> None:
         """Looks now, and from time to time until it is closed."""
-        self._task = asyncio.create_task(self._tend(), name="tending orders")
+        self._task = asyncio.create_task(self._run(), name="tending orders")
 
     def wake(self) -> None:
         """Looks again soon: somebody came without whom an order could not go on."""
-        self._woken.set()
+        self._wake_event.set()
 
     async def aclose(self) -> None:
         """Looks no more."""
@@ -37,42 +37,42 @@ class Tending:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _tend(self) -> None:
+    async def _run(self) -> None:
         while True:
-            self._woken.clear()
+            self._wake_event.clear()
             try:
-                await self.once()
+                await self.run_once()
             except HfmediaError as error:  # a full disk, say; it is looked again later
                 log.warning("orders could not be tended: %s", error)
             with suppress(TimeoutError):
-                async with asyncio.timeout(TEND_EVERY):
-                    await self._woken.wait()
+                async with asyncio.timeout(RECOVERY_INTERVAL):
+                    await self._wake_event.wait()
 
-    async def once(self) -> None:
+    async def run_once(self) -> None:
         """Takes up every order that is not over and that nobody here carries."""
-        carrying = self._carrying
-        await carrying.clients.base.engine.settle()
-        for order in await asyncio.to_thread(carrying.book.unsettled):
-            here = order.id in carrying.runs or order.id in carrying.beginning
-            if not here and carrying.clients.knows(order) and not carrying.closing:
-                await self._take_up(order)
+        runner = self._runner
+        await runner.account_clients.base.engine.mark_orphans_in_doubt()
+        for generation in await asyncio.to_thread(runner.database.unsettled):
+            is_active_here = generation.id in runner.active or generation.id in runner.starting
+            if not is_active_here and runner.account_clients.is_available(generation) and not runner.is_shutting_down:
+                await self._resume_generation(generation)
 
-    async def _take_up(self, order: Order) -> None:
+    async def _resume_generation(self, generation: Generation) -> None:
         """Carries on what is left of an order; what was never sent only if somebody will still ask for it."""
-        carrying = self._carrying
-        if carrying.clock() - order.at > GIVE_UP:
+        runner = self._runner
+        if runner.clock() - generation.created_at > RETRY_LIMIT_SECONDS:
             return
-        jobs = await carrying.jobs_of(order)
-        if not order.survives:
-            if len(jobs) < order.n and carrying.clock() - order.at < JUST_NOW:
+        jobs = await runner.jobs_of(generation)
+        if not generation.is_durable:
+            if len(jobs) < generation.n and runner.clock() - generation.created_at < RECENT_SECONDS:
                 return  # another process may begin it at this moment
             for job in jobs:
                 if job.state in ("new", "ready"):
                     with suppress(HfmediaError):  # another process carries it
-                        await carrying.clients.base.cancel(job.id)
-            jobs = await carrying.jobs_of(order)
-        missing = order.survives and len(jobs) < order.n
-        if missing or any(job.state in UNFINISHED for job in jobs):
-            carrying.run(order)
+                        await runner.account_clients.base.cancel(job.id)
+            jobs = await runner.jobs_of(generation)
+        has_missing_outputs = generation.is_durable and len(jobs) < generation.n
+        if has_missing_outputs or any(job.state in UNFINISHED_STATES for job in jobs):
+            runner.launch(generation)
         else:
-            await carrying.settle(order)
+            await runner.settle_charges(generation)

@@ -15,313 +15,350 @@ from weakref import WeakValueDictionary
 
 from msgspec import structs
 
-from hfmedia.core.costs import bought
+from hfmedia.core.costs import billable_attempts
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.job import Job
-from hfmedia.core.request import LARGEST_SEED, Task
-from hfmedia.engine.several import RANDOM_SEEDS
-from hfmedia.server.books.book import Book
-from hfmedia.server.books.money import price_of
-from hfmedia.server.books.orders import Api, Ask, Kind, Order, fingerprint_of, order_id, order_of_key
+from hfmedia.core.request import MAX_SEED, Task
+from hfmedia.engine.several import RANDOM_SEED_LIMIT
+from hfmedia.server.books.book import GatewayDatabase
+from hfmedia.server.books.money import estimate_cost
+from hfmedia.server.books.orders import (
+    Api,
+    GenerationSpec,
+    OutputKind,
+    Generation,
+    fingerprint_of,
+    new_generation_id,
+    parse_job_key,
+)
 from hfmedia.server.config import Config
 from hfmedia.server.entrance.caller import Caller
-from hfmedia.server.entrance.gate import check_model
-from hfmedia.server.errors import LIMIT, SERVER, Refusal
+from hfmedia.server.entrance.gate import require_model_access
+from hfmedia.server.errors import RATE_LIMIT, SERVER_ERROR, ApiError
 
-from .carrying import Carrying, Changed, Heard
-from .clients import Clients
-from .inputs import Inputs
-from .live import Live, live_of
-from .run import Outcome, Run
-from .tending import Tending
+from .carrying import GenerationRunner, ChangeListener, EventListener
+from .clients import AccountClients
+from .inputs import InputStore
+from .live import JobStatus, job_status_of
+from .run import OutputResult, ActiveGeneration
+from .tending import RecoveryLoop
 
 
-class Works:
+class GenerationService:
     """Begins orders and tells how they stand. ``clock`` gives unix seconds, ``dice`` a number in [0, 1)."""
 
     def __init__(
         self,
-        clients: Clients,
-        book: Book,
-        inputs: Inputs,
+        account_clients: AccountClients,
+        database: GatewayDatabase,
+        input_store: InputStore,
         config: Config,
         *,
         clock: Callable[[], float] = time.time,
-        dice: Callable[[], float] = random.random,
+        random_fraction: Callable[[], float] = random.random,
     ) -> None:
-        self.clients, self.book, self.inputs, self.config = clients, book, inputs, config
-        self._carrying = Carrying(clients, book, inputs, config, clock=clock)
-        self._tending = Tending(self._carrying)
-        self._dice = dice
-        self._ending: asyncio.Future[None] | None = None
-        self._doors: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self.account_clients, self.database, self.input_store, self.config = (
+            account_clients,
+            database,
+            input_store,
+            config,
+        )
+        self._runner = GenerationRunner(account_clients, database, input_store, config, clock=clock)
+        self._recovery = RecoveryLoop(self._runner)
+        self._random_fraction = random_fraction
+        self._shutdown_task: asyncio.Future[None] | None = None
+        self._idempotency_locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     # -- making ---------------------------------------------------------------------------------------------------
 
-    def meet(self, caller: Caller) -> None:
+    def remember_caller(self, caller: Caller) -> None:
         """Remembers who came; what waited for an own token goes on now."""
-        if self.clients.meet(caller.key, caller.token):
-            self._tending.wake()
+        if self.account_clients.register(caller.id, caller.hf_token):
+            self._recovery.wake()
 
-    def new_order(
+    def new_generation(
         self,
         caller: Caller,
-        ask: Ask,
+        spec: GenerationSpec,
         *,
-        kind: Kind,
+        kind: OutputKind,
         api: Api,
-        told: dict[str, Any] | None = None,
+        response_context: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
-    ) -> Order:
+    ) -> Generation:
         """An order of this caller, not begun yet. Outputs without a seed of their own get one each, drawn at random."""
-        facts = told or {}
-        seeds = ask.seeds or self._seeds(ask)
-        return Order(
-            id=order_id(),
-            key=caller.key,
+        context = response_context or {}
+        seeds = spec.seeds or self._output_seeds(spec)
+        return Generation(
+            id=new_generation_id(),
+            caller_id=caller.id,
             kind=kind,
-            at=self._carrying.clock(),
-            n=ask.n,
+            created_at=self._runner.clock(),
+            n=spec.n,
             api=api,
-            ask=structs.replace(ask, seeds=seeds),
-            told=facts,
+            spec=structs.replace(spec, seeds=seeds),
+            response_context=context,
             idempotency_key=idempotency_key,
-            fingerprint=fingerprint_of(ask, api, facts),
+            fingerprint=fingerprint_of(spec, api, context),
             bill_to=caller.bill_to,
-            own_token=caller.token is not None,
+            uses_caller_token=caller.hf_token is not None,
         )
 
-    async def begin(self, caller: Caller, order: Order) -> Run:
+    async def start(self, caller: Caller, generation: Generation) -> ActiveGeneration:
         """The order under way, once each of its jobs is in the ledger. It goes on whatever becomes of the caller.
 
         With an idempotency key that an earlier order has, it is that order: joined, carried on, or answered again.
         Raises Refusal or one of hfmedia's errors when nothing was bought.
         """
-        if self._carrying.closing:
-            raise Refusal(503, "the gateway is stopping; try again in a moment", type=SERVER, retry=True, retry_after=5)
-        self.meet(caller)
-        under_way = self.under_way(caller.key)
-        if under_way + order.n > self.config.most_jobs:
-            words = f"{under_way} jobs of this key are under way, and at most {self.config.most_jobs} may be"
-            raise Refusal(429, words, type=LIMIT, code="too_many_jobs", retry=True, retry_after=10)
-        order = await self._with_model(caller, order)
-        beginning = asyncio.ensure_future(self._one_at_a_time(caller, order))
+        if self._runner.is_shutting_down:
+            raise ApiError(
+                503, "the gateway is stopping; try again in a moment", type=SERVER_ERROR, retry=True, retry_after=5
+            )
+        self.remember_caller(caller)
+        active_count = self.active_count(caller.id)
+        if active_count + generation.n > self.config.max_jobs:
+            message = f"{active_count} jobs of this key are under way, and at most {self.config.max_jobs} may be"
+            raise ApiError(429, message, type=RATE_LIMIT, code="too_many_jobs", retry=True, retry_after=10)
+        generation = await self._resolve_model(caller, generation)
+        start_task = asyncio.ensure_future(self._serialized_by_key(caller, generation))
         try:
-            return await asyncio.shield(beginning)
+            return await asyncio.shield(start_task)
         except asyncio.CancelledError:  # the caller is gone; what was begun goes on
-            beginning.add_done_callback(lambda task: task.cancelled() or task.exception())
+            start_task.add_done_callback(lambda task: task.cancelled() or task.exception())
             raise
 
-    async def _with_model(self, caller: Caller, order: Order) -> Order:
+    async def _resolve_model(self, caller: Caller, generation: Generation) -> Generation:
         """The order with a model, the default of its task if it names none, that its caller may use."""
-        ask = order.ask
-        if ask.model is None:
-            task: Task = ask.task or ("image-to-image" if ask.image else "text-to-image")
-            client = self.clients.of(caller.key, caller.bill_to, own_token=caller.token is not None)
-            ask = structs.replace(ask, task=task, model=await client.default_model(task))
-        assert ask.model is not None
-        check_model(caller, ask.model)
-        return structs.replace(order, ask=ask)
+        spec = generation.spec
+        if spec.model is None:
+            task: Task = spec.task or ("image-to-image" if spec.image else "text-to-image")
+            client = self.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+            spec = structs.replace(spec, task=task, model=await client.default_model(task))
+        assert spec.model is not None
+        require_model_access(caller, spec.model)
+        return structs.replace(generation, spec=spec)
 
-    async def _one_at_a_time(self, caller: Caller, order: Order) -> Run:
+    async def _serialized_by_key(self, caller: Caller, generation: Generation) -> ActiveGeneration:
         """Begins it; requests with the same idempotency key wait for each other, so that the second finds the first."""
-        self._carrying.beginning.add(order.id)
+        self._runner.starting.add(generation.id)
         try:
-            if order.idempotency_key is None:
-                return await self._begun(caller, order)
-            async with self._doors.setdefault((order.key, order.idempotency_key), asyncio.Lock()):
-                return await self._begun(caller, order)
+            if generation.idempotency_key is None:
+                return await self._reserve_and_start(caller, generation)
+            async with self._idempotency_locks.setdefault(
+                (generation.caller_id, generation.idempotency_key), asyncio.Lock()
+            ):
+                return await self._reserve_and_start(caller, generation)
         finally:
-            self._carrying.beginning.discard(order.id)
+            self._runner.starting.discard(generation.id)
 
-    async def _begun(self, caller: Caller, order: Order) -> Run:
-        seen = await self.clients.base.past.known()
-        price = price_of(order.ask, self.config, seen.dollars, kind=order.kind)
-        reserved = structs.replace(order, reserved=price)
+    async def _reserve_and_start(self, caller: Caller, generation: Generation) -> ActiveGeneration:
+        provider_stats = await self.account_clients.base.stats.load()
+        estimated_usd = estimate_cost(generation.spec, self.config, provider_stats.median_usd, kind=generation.kind)
+        reservation = structs.replace(generation, reserved_usd=estimated_usd)
         for _ in range(2):
-            there = await asyncio.to_thread(self.book.reserve, reserved, caller.limits, now=self._carrying.clock())
-            if there.id == order.id:
-                return await self._started(reserved)
-            if run := self._carrying.runs.get(there.id):
-                return await self._joined(run)
-            jobs = await self._carrying.jobs_of(there)
-            fruitless = all(job.state in ("failed", "cancelled") and not bought(job) for job in jobs)
-            if not fruitless or not (jobs or there.settled):  # without a job yet: its process died, or is at it now
-                return await self._joined(self._carrying.run(there))
-            await self._carrying.settle(there)  # nothing came of it and nothing was bought: it may be tried anew
-            await asyncio.to_thread(self.book.rebind, there.id)
-        raise Refusal(
+            existing = await asyncio.to_thread(
+                self.database.reserve, reservation, caller.limits, now=self._runner.clock()
+            )
+            if existing.id == generation.id:
+                return await self._launch(reservation)
+            if active := self._runner.active.get(existing.id):
+                return await self._await_created(active)
+            jobs = await self._runner.jobs_of(existing)
+            produced_nothing = all(job.state in ("failed", "cancelled") and not billable_attempts(job) for job in jobs)
+            if not produced_nothing or not (
+                jobs or existing.is_settled
+            ):  # without a job yet: its process died, or is at it now
+                return await self._await_created(self._runner.launch(existing))
+            await self._runner.settle_charges(
+                existing
+            )  # nothing came of it and nothing was bought: it may be tried anew
+            await asyncio.to_thread(self.database.release_idempotency_key, existing.id)
+        raise ApiError(
             409, "two requests with this idempotency key arrived at once; try again", retry=True, retry_after=1
         )
 
-    async def _started(self, order: Order) -> Run:
+    async def _launch(self, generation: Generation) -> ActiveGeneration:
         try:
-            if order.ask.image is not None:
-                await asyncio.to_thread(self.inputs.keep, order.ask.image)
+            if generation.spec.image is not None:
+                await asyncio.to_thread(self.input_store.save, generation.spec.image)
         except BaseException:
-            await self._carrying.settle(order)
+            await self._runner.settle_charges(generation)
             raise
-        run = self._carrying.run(order)
-        await run.begun(0)
-        if 0 not in run.ids and (error := run.outcomes[0].error):
-            await asyncio.gather(*run.tasks, return_exceptions=True)
+        active = self._runner.launch(generation)
+        await active.wait_created(0)
+        if 0 not in active.job_ids_by_output and (error := active.results[0].error):
+            await asyncio.gather(*active.tasks, return_exceptions=True)
             raise error
-        return await self._joined(run, joined=False)
+        return await self._await_created(active, is_joined=False)
 
-    async def _joined(self, run: Run, *, joined: bool = True) -> Run:
-        run.joined = joined
-        for index in range(run.order.n):
-            await run.begun(index)
-        return run
+    async def _await_created(self, active: ActiveGeneration, *, is_joined: bool = True) -> ActiveGeneration:
+        active.is_joined = is_joined
+        for index in range(active.generation.n):
+            await active.wait_created(index)
+        return active
 
-    async def wait(self, run: Run, seconds: float) -> list[Outcome]:
+    async def wait(self, active: ActiveGeneration, seconds: float) -> list[OutputResult]:
         """What became of every output; Refusal 504 when that takes longer (the jobs go on)."""
         try:
             async with asyncio.timeout(seconds):
-                return await run.done()
+                return await active.wait_done()
         except TimeoutError:
-            ids = run.job_ids
-            words = f"not ready after {seconds:.0f} s; the work goes on, and GET /v1/jobs/{ids[0]} tells how it stands"
-            facts = {"job_id": ids[0], "job_ids": ids}
-            raise Refusal(504, words, type=SERVER, code="out_of_time", retry=False, extra=facts) from None
+            ids = active.job_ids
+            message = (
+                f"not ready after {seconds:.0f} s; the work goes on, and GET /v1/jobs/{ids[0]} tells how it stands"
+            )
+            details = {"job_id": ids[0], "job_ids": ids}
+            raise ApiError(504, message, type=SERVER_ERROR, code="out_of_time", retry=False, extra=details) from None
 
     # -- looking and stopping -------------------------------------------------------------------------------------
 
-    async def jobs_of(self, order: Order) -> list[Job]:
+    async def jobs_of(self, generation: Generation) -> list[Job]:
         """The jobs of an order that are in the ledger, by output."""
-        return await self._carrying.jobs_of(order)
+        return await self._runner.jobs_of(generation)
 
-    async def order_of(self, caller: Caller, job_id: str) -> tuple[Order, Job]:
+    async def get_owned(self, caller: Caller, job_id: str) -> tuple[Generation, Job]:
         """The order and the job of that id; Refusal 404 unless it is the caller's own and not deleted."""
-        order, job, index = await self._found(caller, job_id)
-        if index in order.deleted:
-            raise _unknown(job_id)
-        return order, job
+        generation, job, index = await self._find_owned(caller, job_id)
+        if index in generation.deleted_outputs:
+            raise _job_not_found(job_id)
+        return generation, job
 
-    async def find(self, caller: Caller, job_id: str) -> tuple[Order, Job]:
+    async def get_owned_including_deleted(self, caller: Caller, job_id: str) -> tuple[Generation, Job]:
         """The same, even if it is deleted: a place in a list."""
-        return (await self._found(caller, job_id))[:2]
+        return (await self._find_owned(caller, job_id))[:2]
 
-    async def delete(self, caller: Caller, job_id: str, *, undo: bool = False) -> tuple[Order, Job]:
+    async def delete(self, caller: Caller, job_id: str, *, restore: bool = False) -> tuple[Generation, Job]:
         """Takes a job out of its owner's sight, cancelled first if it is under way; ``undo`` brings it back.
 
         Its files go later, so there is time to change one's mind.
         """
-        order, job, index = await self._found(caller, job_id)
-        if not undo and not job.ended and job.state != "doubt":
-            job = await self.cancel(order, job_id)
-        at = None if undo else self._carrying.clock()
-        await asyncio.to_thread(self.book.mark_deleted, order.id, index, at)
-        self._carrying.changed(order, job_id)
-        return order, job
+        generation, job, index = await self._find_owned(caller, job_id)
+        if not restore and not job.is_terminal and job.state != "doubt":
+            job = await self.cancel(generation, job_id)
+        deleted_at = None if restore else self._runner.clock()
+        await asyncio.to_thread(self.database.mark_deleted, generation.id, index, deleted_at)
+        self._runner.notify_changed(generation, job_id)
+        return generation, job
 
-    async def standing(self, job: Job) -> Live:
+    async def status_of(self, job: Job) -> JobStatus:
         """How a job stands, whoever carries it."""
-        return self._carrying.live.get(job.id) or live_of(job)
+        return self._runner.statuses.get(job.id) or job_status_of(job)
 
-    def heard(self, job_id: str) -> float:
+    def last_update(self, job_id: str) -> float:
         """When a job was last heard of here, in unix seconds; 0 if it was not."""
-        return self._carrying.heard.get(job_id, 0.0)
+        return self._runner.last_updates.get(job_id, 0.0)
 
-    def live(self, job_id: str) -> Live | None:
+    def live_status(self, job_id: str) -> JobStatus | None:
         """What is known of a job beyond the ledger; None when nobody here carries it."""
-        return self._carrying.live.get(job_id)
+        return self._runner.statuses.get(job_id)
 
-    def listen(self, job_id: str) -> AsyncIterator[Live]:
+    def subscribe(self, job_id: str) -> AsyncIterator[JobStatus]:
         """How a job stands, now and at each change, until it ends. A slow listener hears the latest only."""
-        return self._carrying.listen(job_id)
+        return self._runner.subscribe(job_id)
 
-    def hear_also(self, listener: Heard) -> None:
+    def add_listener(self, listener: EventListener) -> None:
         """Tells a listener every event of every order from now on."""
-        self._carrying.hear_also.append(listener)
+        self._runner.event_listeners.append(listener)
 
     @contextmanager
-    def watching(self, listener: Changed) -> Generator[None, None, None]:
+    def subscribe_changes(self, listener: ChangeListener) -> Generator[None, None, None]:
         """Tells a listener, within the block, each job that stands otherwise than before, whatever made it so."""
-        self._carrying.on_change.append(listener)
+        self._runner.change_listeners.append(listener)
         try:
             yield
         finally:
-            self._carrying.on_change.remove(listener)
+            self._runner.change_listeners.remove(listener)
 
     @property
-    def leaving(self) -> asyncio.Event:
+    def shutdown_event(self) -> asyncio.Event:
         """Set when the gateway is about to stop."""
-        return self._carrying.leaving
+        return self._runner.shutdown_event
 
     @property
-    def closing(self) -> bool:
+    def is_shutting_down(self) -> bool:
         """Whether the gateway is about to stop."""
-        return self._carrying.closing
+        return self._runner.is_shutting_down
 
-    def under_way(self, key: str | None = None) -> int:
+    def active_count(self, caller_id: str | None = None) -> int:
         """How many outputs are being carried here, of one caller or of all."""
-        runs = [run for run in self._carrying.runs.values() if key is None or run.order.key == key]
-        return sum(run.order.n - sum(one.media is not None for one in run.outcomes.values()) for run in runs)
+        generations = [
+            active
+            for active in self._runner.active.values()
+            if caller_id is None or active.generation.caller_id == caller_id
+        ]
+        return sum(
+            active.generation.n - sum(result.media is not None for result in active.results.values())
+            for active in generations
+        )
 
-    async def cancel(self, order: Order, job_id: str) -> Job:
+    async def cancel(self, generation: Generation, job_id: str) -> Job:
         """The job after it was told to stop, at the provider too where that is possible."""
-        job = await self.clients.of_order(order).cancel(job_id)
-        self._carrying.changed(order, job_id)
-        if order.id not in self._carrying.runs:
-            await self._carrying.settle(order)
+        job = await self.account_clients.for_generation(generation).cancel(job_id)
+        self._runner.notify_changed(generation, job_id)
+        if generation.id not in self._runner.active:
+            await self._runner.settle_charges(generation)
         return job
 
-    async def resolve(self, order: Order, job_id: str, decision: Literal["resend", "drop", "ask"]) -> Job:
+    async def resolve(self, generation: Generation, job_id: str, decision: Literal["resend", "drop", "ask"]) -> Job:
         """The job after its doubt was settled; one that is to be sent again, or goes on, is carried at once."""
         try:
-            job = await self.clients.of_order(order).resolve(job_id, decision)
+            job = await self.account_clients.for_generation(generation).resolve(job_id, decision)
         except InvalidRequestError as error:
-            now = await self._carrying.ledger.job(job_id)
-            if now is None or now.state == "doubt":
+            current = await self._runner.ledger.get(job_id)
+            if current is None or current.state == "doubt":
                 raise
-            raise Refusal(400, error.message, code="not_in_doubt", retry=False) from None
-        self._carrying.changed(order, job_id)
-        if job.ended:
-            await self._carrying.settle(order)
-        elif order.id not in self._carrying.runs:
-            self._carrying.run(order)
+            raise ApiError(400, error.message, code="not_in_doubt", retry=False) from None
+        self._runner.notify_changed(generation, job_id)
+        if job.is_terminal:
+            await self._runner.settle_charges(generation)
+        elif generation.id not in self._runner.active:
+            self._runner.launch(generation)
         return job
 
     # -- start and end --------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def start_recovery(self) -> None:
         """Takes up what an earlier process left, and looks for more from time to time."""
-        self._tending.start()
+        self._recovery.start()
 
-    def stopping(self) -> None:
+    def begin_shutdown(self) -> None:
         """Begins to let go of every job, so that whoever waits for one hears that it goes on later."""
-        self._carrying.leave()
-        if self._ending is None:
-            self._ending = asyncio.ensure_future(self._end())
+        self._runner.stop_accepting()
+        if self._shutdown_task is None:
+            self._shutdown_task = asyncio.ensure_future(self._shutdown())
 
     async def aclose(self) -> None:
         """Lets go of every job: what a provider accepted goes on there, and the next start takes it up."""
-        self.stopping()
-        assert self._ending is not None
-        await self._ending
+        self.begin_shutdown()
+        assert self._shutdown_task is not None
+        await self._shutdown_task
 
-    async def _end(self) -> None:
-        await self._tending.aclose()
-        await self._carrying.let_go()
+    async def _shutdown(self) -> None:
+        await self._recovery.aclose()
+        await self._runner.detach_all()
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    async def _found(self, caller: Caller, job_id: str) -> tuple[Order, Job, int]:
-        self.meet(caller)
-        job = await self._carrying.ledger.job(job_id)
-        named = order_of_key(job.key) if job else None
-        order = self.book.order(named[0]) if named else None
-        if job is None or named is None or order is None or not (caller.admin or order.key == caller.key):
-            raise _unknown(job_id)
-        return order, job, named[1]
+    async def _find_owned(self, caller: Caller, job_id: str) -> tuple[Generation, Job, int]:
+        self.remember_caller(caller)
+        job = await self._runner.ledger.get(job_id)
+        job_ref = parse_job_key(job.idempotency_key) if job else None
+        generation = self.database.generation(job_ref[0]) if job_ref else None
+        if (
+            job is None
+            or job_ref is None
+            or generation is None
+            or not (caller.admin or generation.caller_id == caller.id)
+        ):
+            raise _job_not_found(job_id)
+        return generation, job, job_ref[1]
 
-    def _seeds(self, ask: Ask) -> tuple[int | None, ...]:
-        if ask.n == 1:
-            return (ask.seed,)
-        first = int(self._dice() * RANDOM_SEEDS) if ask.seed is None else ask.seed
-        return tuple((first + index) % (LARGEST_SEED + 1) for index in range(ask.n))
+    def _output_seeds(self, spec: GenerationSpec) -> tuple[int | None, ...]:
+        if spec.n == 1:
+            return (spec.seed,)
+        first_seed = int(self._random_fraction() * RANDOM_SEED_LIMIT) if spec.seed is None else spec.seed
+        return tuple((first_seed + index) % (MAX_SEED + 1) for index in range(spec.n))
 
 
-def _unknown(job_id: str) -> Refusal:
-    return Refusal(404, f"there is no job {job_id[:64]!r}", code="job_not_found")
+def _job_not_found(job_id: str) -> ApiError:
+    return ApiError(404, f"there is no job {job_id[:64]!r}", code="job_not_found")
