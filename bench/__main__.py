@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from . import page, plots
-from .cases import INSTRUCTIONS, FLOOR, HFMEDIA, POLL_CASES, Case, all_cases
-from .peers import find_interpreters
-from .running import POLL_CLIENTS, Numbers, Runs, count_polls, run_environment
+from . import plots, report
+from .cases import FLOOR, HFMEDIA, INSTRUCTIONS, POLL_CASES, Case, all_cases
+from .runner import POLL_CLIENTS, Numbers, Runs, count_polls, run_environment
+from .venvs import find_interpreters
 
 Row = dict[str, Any]
 
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench-results"), help="where the JSON and the plots go")
     parser.add_argument("--docs", action="store_true", help="into docs/performance, and the page beside it anew")
     arguments = parser.parse_args()
-    out = page.RESULTS.parent if arguments.docs else arguments.out
+    out = report.RESULTS.parent if arguments.docs else arguments.out
     cases_by_name = all_cases(arguments.quick)
     if arguments.quick:
         cases_by_name = {name: replace(case, rounds=1) for name, case in cases_by_name.items()}
@@ -152,7 +152,7 @@ def main() -> None:
     results_path.write_text(json.dumps(results, indent=1) + "\n")
     plot_paths = plots.draw_plots(results, out)
     if arguments.docs:
-        page.main()
+        report.main()
     over_budget = [case_row["name"] for case_row in rows if case_row["met"] is False]
     print(f"\n{len(rows)} cases in {results['seconds']} s; over budget: {', '.join(over_budget) or 'none'}")
     print(f"{results_path}, and {len(plot_paths)} plots beside it")

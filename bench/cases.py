@@ -45,7 +45,7 @@ def gateway_cases(quick: bool) -> dict[str, Case]:
     alone, concurrent = ({HFMEDIA: ("bench.gateway", "ours", metric), **both} for metric in ("alone", "crowd"))
     starts = {client: label for client, label in alone.items() if client != FLOOR}
     no_floor = {FLOOR: "no gateway"}
-    first_load = {HFMEDIA: ("bench.firstload", "2" if quick else "10")}
+    first_load = {HFMEDIA: ("bench.page_load", "2" if quick else "10")}
     single_round = {LITELLM: 1, FLOOR: 1}  # it needs half a minute for each start
     return {
         "gateway-ready": Case(
@@ -145,10 +145,10 @@ def all_cases(quick: bool) -> dict[str, Case]:
     help_commands = {HFMEDIA: ("bench.start", "-m", "hfmedia", "--help"), FLOOR: ("bench.start", "-c", "pass")}
     count_method = "counted by valgrind in one run, the interpreter's own start included"
     catalog_commands = {
-        HFMEDIA: ("bench.catalogue", "ours", "cold"),
-        HUGGINGFACE_HUB: ("bench.catalogue", "hub", "cold"),
+        HFMEDIA: ("bench.catalog", "ours", "cold"),
+        HUGGINGFACE_HUB: ("bench.catalog", "hub", "cold"),
     }
-    catalog_commands |= {G4F: ("bench.catalogue", "g4f", "cold")}
+    catalog_commands |= {G4F: ("bench.catalog", "g4f", "cold")}
     return {
         "import": Case(
             "import hfmedia, beyond the bare interpreter", "a process from start to end, less one that does nothing",
@@ -208,7 +208,7 @@ def all_cases(quick: bool) -> dict[str, Case]:
         ),
         "catalogue-warm": Case(
             "50,000 models listed, warm", "a new process, the cache of the one before; the peers have none", "ms",
-            "wall", {HFMEDIA: ("bench.catalogue", "ours", "warm")}, rounds=2,
+            "wall", {HFMEDIA: ("bench.catalog", "ours", "warm")}, rounds=2,
         ),
         "batch": Case(
             f"a batch of {prompts} prompts, pictures of 20 kB", "the command with 32 at once, from outside; one run",

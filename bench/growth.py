@@ -17,20 +17,20 @@ from tempfile import mkdtemp
 
 from msgspec import structs
 
-from hfmedia.core.answers import JobHandle, Output, Route
 from hfmedia.core.job import (
     AcceptedEntry,
+    CompletedEntry,
     CreatedEntry,
     LedgerEntry,
-    CompletedEntry,
     RoutedEntry,
-    SubmittingEntry,
     StoredEntry,
+    SubmittingEntry,
     replay,
 )
+from hfmedia.core.protocol import JobHandle, Output, Route
 from hfmedia.core.request import GenerationRequest
 from hfmedia.ledger import SqliteLedger
-from hfmedia.ledger.rows import encode_entry, job_columns
+from hfmedia.ledger.serialization import encode_entry, job_columns
 
 REQUEST = GenerationRequest(
     task="text-to-image", model="bench/image", prompt="a red kite over the harbour, early light", seed=7

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from hfmedia.client import MediaClient
-from hfmedia.ledger import SqliteLedger, reading
+from hfmedia.ledger import SqliteLedger, reader
 from hfmedia.sandbox import Sandbox
-from hfmedia.store.part import AtomicFile
+from hfmedia.storage.atomic_file import AtomicFile
 
 IMAGE, FILM = "black-forest-labs/FLUX.1-schnell", "Wan-AI/Wan2.2-T2V-A14B"
 SMALL: dict[str, Any] = {"width": 256, "height": 256}
@@ -45,13 +45,13 @@ class Counts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commits = self.visits = self.readings = self.written = 0
         loop = asyncio.get_running_loop()
-        run, read, write = loop.run_in_executor, reading.LedgerReader.run_batch, AtomicFile.write
+        run, read, write = loop.run_in_executor, reader.LedgerReader.run_batch, AtomicFile.write
 
         def visited(executor: Any, work: Callable[..., Any], *given: Any) -> Any:
             self.visits += "hfmedia.sandbox" not in whose(work)  # which lives in the same loop here
             return run(executor, work, *given)
 
-        def looked(hand: reading.LedgerReader, deeds: Any) -> Any:
+        def looked(hand: reader.LedgerReader, deeds: Any) -> Any:
             self.readings += len(deeds)
             return read(hand, deeds)
 
@@ -60,7 +60,7 @@ class Counts:
             write(part, data)
 
         monkeypatch.setattr(loop, "run_in_executor", visited)
-        monkeypatch.setattr(reading.LedgerReader, "round", looked)
+        monkeypatch.setattr(reader.LedgerReader, "round", looked)
         monkeypatch.setattr(AtomicFile, "write", wrote)
 
     def committed(self, deeds: int) -> None:

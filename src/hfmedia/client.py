@@ -15,19 +15,19 @@ from typing import Any, Literal, Self, Unpack
 
 from .catalog import Catalog
 from .core.errors import InvalidRequestError
-from .core.job import LedgerEntry, Job, State
-from .core.mapping import HubModel
+from .core.hub_models import HubModel
+from .core.job import Job, LedgerEntry, State
 from .core.ports import OutputTarget
-from .core.request import Task, validate_output_count, parse_model_spec, parse_task
+from .core.request import Task, parse_model_spec, parse_task, validate_output_count
 from .core.wire import Credential
-from .engine import Engine, Event, JobFailed, MediaReady, Timeouts, EngineDependencies
+from .engine import Engine, EngineDependencies, Event, JobFailed, MediaReady, Timeouts
 from .ledger import Ledger, MemoryLedger, SqliteLedger
 from .options import GenerationOptions, VideoGenerationOptions
-from .plans import Planner, Preview
+from .planning import Planner, Preview
 from .providers import get_provider
-from .routing import ProviderHealth, ProviderStats, LedgerStats, ConcurrencyLimiter, credential_resolver
+from .routing import ConcurrencyLimiter, LedgerStats, ProviderHealth, ProviderStats, credential_resolver
 from .settings import Settings, load_settings, settings_for_account
-from .store import Media, FileStorage, resolve_target
+from .storage import FileStorage, Media, resolve_target
 from .transport import Transport
 
 RESUMABLE_STATES: tuple[State, ...] = ("new", "ready", "running", "finished")

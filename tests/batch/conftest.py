@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from hfmedia.client import MediaClient
-from hfmedia.core.answers import Cost
 from hfmedia.core.errors import HfmediaError
+from hfmedia.core.protocol import Cost
 from hfmedia.engine import Accepted, Event, JobFailed, MediaReady, Started, Submitting
 from hfmedia.ledger import MemoryLedger
 from hfmedia.sandbox import Sandbox
-from hfmedia.store import Media
+from hfmedia.storage import Media
 
 
 def write_empty_image(place: str, job: str) -> Path:

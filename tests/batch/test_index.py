@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hfmedia.batch.index import OutputFolder, ResultsIndex, failure_line, existing_media_path, result_line
-from hfmedia.batch.keys import BatchItem
-from hfmedia.core.answers import Cost
+from hfmedia.batch.index import OutputFolder, ResultsIndex, existing_media_path, failure_line, result_line
+from hfmedia.batch.items import BatchItem
 from hfmedia.core.errors import InvalidRequestError, RequestRejectedError, StorageError
-from hfmedia.store import Media
+from hfmedia.core.protocol import Cost
+from hfmedia.storage import Media
 
 ORDER = BatchItem(line=3, copy_index=0, key="batch-1", options={"prompt": "a", "model": "a/b"})
 

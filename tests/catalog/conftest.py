@@ -12,7 +12,7 @@ from hfmedia.catalog import Catalog
 from hfmedia.core.wire import Credential, Secret
 from hfmedia.transport import Transport
 
-from .little_hub import TOKEN, FakeHub, mapping_entry
+from ..support.fake_hub import TOKEN, FakeHub, mapping_entry
 
 
 class ManualClock:

@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from hfmedia.core.errors import AuthenticationError, HubError, MissingAuthError, ModelNotFoundError
-from hfmedia.core.mapping import HubModel, parse_models
+from hfmedia.core.hub_models import HubModel, parse_models
 
+from ..support.fake_hub import FakeHub, ScriptedResponse, mapping_entry
 from .conftest import TOKEN, Open
-from .little_hub import FakeHub, ScriptedResponse, mapping_entry
 
 
 async def test_all_pages_are_read_and_only_live_models_told(opened: Open, hub: FakeHub) -> None:

@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hfmedia.cli.app import app
-from hfmedia.engine.watch import Poller
+from hfmedia.engine.poller import Poller
 from hfmedia.sandbox import Sandbox
-from tests.thaw import finish_waiting_jobs
+from tests.support.waiting_jobs import finish_waiting_jobs
 
 FLUX = "black-forest-labs/FLUX.1-schnell"
 KEPT = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "PYTHONPATH", "TMPDIR", "COVERAGE_PROCESS_START")

@@ -10,7 +10,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from hfmedia import _version
-from hfmedia.cli.app import GROUPS, app, suggest_command, resolve_args
+from hfmedia.cli.app import GROUPS, app, resolve_args, suggest_command
 
 COMMANDS = tuple(get_command(app).commands)  # type: ignore[attr-defined]
 PAGES = [

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from hfmedia.cli.bulk import validate_limits, to_column_defaults
-from hfmedia.cli.gauge import format_duration, format_batch_stats
-from hfmedia.cli.pages import EXAMPLES
-from hfmedia.core.answers import Cost
+from hfmedia.cli.batching import to_column_defaults, validate_limits
+from hfmedia.cli.gauge import format_batch_stats, format_duration
+from hfmedia.cli.help import EXAMPLES
 from hfmedia.core.errors import InvalidRequestError, RequestRejectedError
+from hfmedia.core.protocol import Cost
 
-from .conftest import FLUX, SandboxThread, Hfmedia, Start
+from .conftest import FLUX, Hfmedia, SandboxThread, Start
 from .test_interrupt import STUCK, polled
 
 AGAIN = "run the same command again"

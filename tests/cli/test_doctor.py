@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import SandboxThread, Hfmedia
+from .conftest import Hfmedia, SandboxThread
 
 AWAY = "http://127.0.0.1:9"  # the discard port: nobody listens
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hfmedia.cli.app import HELP
-from hfmedia.cli.pages import EXAMPLES
+from hfmedia.cli.help import EXAMPLES
 
 from .conftest import Hfmedia
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, SandboxThread, Hfmedia
+from .conftest import FLUX, Hfmedia, SandboxThread
 
 FAL = f"{FLUX}:fal-ai"
 
@@ -299,7 +299,7 @@ def test_a_defect_of_ours_is_one_sentence_and_a_traceback_only_on_demand(
     def broken(*_: object) -> None:
         raise RuntimeError("this should not be")
 
-    monkeypatch.setattr("hfmedia.cli.make.check", broken)
+    monkeypatch.setattr("hfmedia.cli.generating.check", broken)
     result = hfmedia("a fox")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: unexpected: RuntimeError: this should not be")

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from hfmedia.cli import browse, settle
+from hfmedia.cli import job_actions, job_views
 from hfmedia.cli.app import HELP, app
-from hfmedia.cli.browse import format_wide
-from hfmedia.cli.pages import EXAMPLES
-from hfmedia.cli.story import JobSnapshot
+from hfmedia.cli.help import EXAMPLES
+from hfmedia.cli.job_format import JobSnapshot
+from hfmedia.cli.job_views import format_wide
 from hfmedia.core.job import Job
 from hfmedia.core.request import GenerationRequest
 
-from .conftest import FLUX, SandboxThread, Hfmedia, make_late
+from .conftest import FLUX, Hfmedia, SandboxThread, make_late
 
 FAL, REPLICATE = f"{FLUX}:fal-ai", f"{FLUX}:replicate"
 VIDEO = "Wan-AI/Wan2.1-T2V-14B:novita"
@@ -368,7 +368,7 @@ def test_on_a_terminal_it_is_asked_before_something_may_be_paid_twice(
 ) -> None:
     """Unless --yes has said it; no is no."""
     one = doubted(hfmedia, sandbox)
-    monkeypatch.setattr(settle, "watched", lambda: True)
+    monkeypatch.setattr(job_actions, "watched", lambda: True)
     result = hfmedia("jobs", "resolve", one["job_id"], *args, given=answer)
     assert result.exit_code == code, result.stderr
     assert ("paid twice" in result.stderr) == ("--yes" not in args)
@@ -414,7 +414,7 @@ def test_on_a_terminal_it_is_asked_before_anything_is_forgotten(
 ) -> None:
     """No keeps everything."""
     made(hfmedia)
-    monkeypatch.setattr(settle, "watched", lambda: True)
+    monkeypatch.setattr(job_actions, "watched", lambda: True)
     assert hfmedia("jobs", "prune", "--before", "2999-01-01", given="n\n").exit_code == 2
     assert len(listed(hfmedia)) == 1
     assert hfmedia("jobs", "prune", "--before", "2999-01-01", given="y\n").exit_code == 0
@@ -457,7 +457,7 @@ def test_on_a_terminal_the_prompt_gives_way(width: int) -> None:
 def test_a_terminal_gets_a_heading(hfmedia: Hfmedia, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the file on a line of its own."""
     made(hfmedia)
-    monkeypatch.setattr(browse, "on_terminal", lambda: True)
+    monkeypatch.setattr(job_views, "on_terminal", lambda: True)
     heading, row, below = hfmedia("jobs").stdout.splitlines()
     assert heading.split() == ["ID", "STATE", "PROVIDER", "MODEL", "PROMPT", "AGE", "COST", "TRIES"]
     assert "a red fox" in row

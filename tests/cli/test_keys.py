@@ -15,11 +15,11 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from hfmedia.cli.keys import EXAMPLES
-from hfmedia.cli.keys import app as keys_app
-from hfmedia.server.books.book import GatewayDatabase
-from hfmedia.server.books.keys import KeyLimits, key_id_of
-from hfmedia.server.books.orders import GenerationSpec, Generation, new_generation_id
+from hfmedia.cli.commands.keys import EXAMPLES
+from hfmedia.cli.commands.keys import app as keys_app
+from hfmedia.server.db.api_keys import KeyLimits, key_id_of
+from hfmedia.server.db.database import GatewayDatabase
+from hfmedia.server.db.generations import Generation, GenerationSpec, new_generation_id
 
 Keys = Callable[..., Result]
 
@@ -263,7 +263,7 @@ RUN = "from hfmedia.cli.app import app; app()"
 def test_the_help_loads_nothing_but_typer() -> None:
     """The first page is there at once: no book, no settings, nothing of the gateway."""
     code = (
-        "import sys; import hfmedia.cli.keys; "
+        "import sys; import hfmedia.cli.commands.keys; "
         "print([m for m in sys.modules if m.startswith(('hfmedia.server', 'sqlite3', 'hfmedia.settings', 'fastapi'))])"
     )
     done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

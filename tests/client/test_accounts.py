@@ -10,7 +10,7 @@ from PIL import Image
 from hfmedia import AuthenticationError, InvalidRequestError, MediaClient, MediaReady, ModelNotFoundError
 from hfmedia.core.job import CreatedEntry, strip_inline_media
 from hfmedia.core.request import build_request
-from hfmedia.engine.images import load_input_image
+from hfmedia.engine.input_images import load_input_image
 from hfmedia.sandbox import Sandbox
 
 FLUX = "black-forest-labs/FLUX.1-schnell"

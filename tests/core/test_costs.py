@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from hfmedia.core.answers import Cost, Route
 from hfmedia.core.costs import (
     COST_GROUPINGS,
     NO_PROVIDER,
@@ -17,6 +16,7 @@ from hfmedia.core.costs import (
     total_cost,
 )
 from hfmedia.core.job import Job, State
+from hfmedia.core.protocol import Cost, Route
 from hfmedia.core.request import GenerationRequest
 
 DAY = 86_400.0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from hfmedia.core import errors
-from hfmedia.core.errors import HfmediaError, InvalidRequestError, ResponseLostError, RequestNotSentError
+from hfmedia.core.errors import HfmediaError, InvalidRequestError, RequestNotSentError, ResponseLostError
 
 LINE = re.compile(r"^(?P<tree>[│ ├└─]*)(?P<name>\w+Error)\s+(?P<words>.+?)(?:\s+exit (?P<code>\d+))?$")
 

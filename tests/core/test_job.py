@@ -10,33 +10,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfmedia.core.answers import Cost, FailureKind, JobHandle, Lora, Output, Route
 from hfmedia.core.job import (
+    STATES,
     TERMINAL_STATES,
     TRANSITIONS,
-    STATES,
     AcceptedEntry,
     AnyEntry,
-    FailedEntry,
-    CreatedEntry,
-    InDoubtEntry,
-    LedgerEntry,
-    InvalidTransitionError,
+    CancelledEntry,
     CompletedEntry,
+    CreatedEntry,
+    FailedEntry,
+    InDoubtEntry,
+    InvalidTransitionError,
+    LedgerEntry,
     RejectedEntry,
     ResolvedEntry,
     RoutedEntry,
-    SubmittingEntry,
     State,
-    CancelledEntry,
     StoredEntry,
+    SubmittingEntry,
+    apply_entry,
     create_job,
     replay,
-    apply_entry,
-    strip_inline_outputs,
     strip_inline_media,
+    strip_inline_outputs,
 )
-from hfmedia.core.request import TASKS, InputImage, GenerationRequest
+from hfmedia.core.protocol import Cost, FailureKind, JobHandle, Lora, Output, Route
+from hfmedia.core.request import TASKS, GenerationRequest, InputImage
 from hfmedia.core.sizes import ASPECT_RATIOS
 
 FACTS: tuple[type[LedgerEntry], ...] = get_args(AnyEntry)

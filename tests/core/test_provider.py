@@ -11,7 +11,7 @@ from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.provider import OPTIONAL_PARAMETERS, Capabilities, ImageConstraints, Provider, adapt_request
-from hfmedia.core.request import TASKS, InputImage, GenerationRequest, Task, build_request
+from hfmedia.core.request import TASKS, GenerationRequest, InputImage, Task, build_request
 from hfmedia.core.sizes import AspectRatio, SizeConstraints, SizeSpec
 
 SOME = SizeConstraints(style="pixels", multiple=64, min_side=256, max_side=1536)

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 
 from hfmedia.core.errors import HfmediaError, InvalidRequestError
 from hfmedia.core.request import (
-    MAX_SEED,
-    MAX_PROMPT_CHARS,
     MAX_OUTPUTS,
+    MAX_PROMPT_CHARS,
+    MAX_SEED,
     ROUTING_POLICIES,
     TASKS,
-    ModelSpec,
-    InputImage,
     GenerationRequest,
-    validate_request,
-    validate_output_count,
+    InputImage,
+    ModelSpec,
+    build_request,
     parse_model_spec,
     parse_task,
-    build_request,
+    validate_output_count,
+    validate_request,
     with_seed,
 )
 from hfmedia.core.sizes import AspectRatio, SizeSpec

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from hfmedia.core.retry import (
     BACKOFF_INITIAL,
     BACKOFF_MAX,
-    POLL_RETRIES,
     MAX_RETRY_AFTER,
-    POLL_MIN,
-    POLL_NEAR_END,
     POLL_FAR_FROM_END,
     POLL_MAX,
+    POLL_MIN,
+    POLL_NEAR_END,
+    POLL_RETRIES,
     backoff,
-    poll_interval,
     parse_rate_limit_reset,
     parse_retry_after,
+    poll_interval,
     retry_delay,
 )
 

@@ -13,23 +13,23 @@ from hypothesis import strategies as st
 
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.sizes import (
-    MAX_SIDE,
-    RATIO_TOLERANCE,
     ASPECT_RATIOS,
-    RESOLUTIONS,
+    MAX_SIDE,
     MIN_SIDE,
+    RATIO_TOLERANCE,
+    RESOLUTIONS,
     VIDEO_RESOLUTIONS,
     AspectRatio,
     Size,
     SizeConstraints,
     SizeSpec,
-    validate_side,
-    describe_size,
     adapt_size,
+    describe_size,
     parse_ratio,
     parse_resolution,
     parse_size,
     truncated_repr,
+    validate_side,
 )
 
 SQUARE, WIDE = AspectRatio(1, 1), AspectRatio(16, 9)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from yarl import URL
 
-from hfmedia.core.wire import Credential, HttpResponse, HttpRequest, Secret, get, safe_path, post_json, redact
+from hfmedia.core.wire import Credential, HttpRequest, HttpResponse, Secret, get, post_json, redact, safe_path
 
 TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
 BASE = "https://router.huggingface.co/fal-ai"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .town import SharedSandbox, CrashScenario
+from .scenario import CrashScenario, SharedSandbox
 
 if sys.platform == "win32":  # nothing forks there, and nothing is killed by a signal
     collect_ignore_glob = ["test_*.py"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from .kinds import STEPS, NOT_SENT, REQUESTS
-from .town import CrashScenario
+from .crash_points import NOT_SENT, REQUESTS, STEPS
+from .scenario import CrashScenario
 
 ROUNDS = int(os.environ.get("HFMEDIA_CRASH_ROUNDS", "10"))
 LONG = ROUNDS > 10

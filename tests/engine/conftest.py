@@ -1,6 +1,6 @@
 """A world on strings: a scripted sender and a keeper that keeps in memory, so that each rule can be seen alone.
 
-What they stand in for (sockets, files) is met for real in tests/test_every_way.py.
+What they stand in for (sockets, files) is met for real in tests/test_provider_task_matrix.py.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 import pytest
 
 from hfmedia.core import job as life
-from hfmedia.core.answers import (
-    OperationResult,
-    Operation,
+from hfmedia.core.errors import ResponseLostError
+from hfmedia.core.ports import OutputTarget, StoredFile
+from hfmedia.core.protocol import (
     Cancel,
     CancelResult,
-    Poll,
-    Failure,
     Completed,
+    Failure,
     JobHandle,
+    Operation,
+    OperationResult,
     Output,
     Pending,
+    Poll,
     Route,
 )
-from hfmedia.core.errors import ResponseLostError
-from hfmedia.core.ports import StoredFile, OutputTarget
 from hfmedia.core.provider import Capabilities, Provider
 from hfmedia.core.request import GenerationRequest
 from hfmedia.core.sizes import SizeConstraints
-from hfmedia.core.wire import Credential, HttpResponse, HttpRequest, Secret, get, post_json
-from hfmedia.engine import Engine, Event, Timeouts, EngineDependencies
+from hfmedia.core.wire import Credential, HttpRequest, HttpResponse, Secret, get, post_json
+from hfmedia.engine import Engine, EngineDependencies, Event, Timeouts
 from hfmedia.ledger import MemoryLedger
 
 REQUEST = GenerationRequest(task="text-to-image", model="acme/kite", prompt="a red kite")
@@ -209,4 +209,4 @@ def expect_failed(kind: str, **more: Any) -> Failure:
     return Failure(kind=kind, message="no luck", **more)  # type: ignore[arg-type]
 
 
-__all__ = ["DONE", "RUNNING", "REQUEST", "CancelResult", "EngineHarness", "ScriptedProviders", "expect_failed", "route"]
+__all__ = ["DONE", "REQUEST", "RUNNING", "CancelResult", "EngineHarness", "ScriptedProviders", "expect_failed", "route"]

@@ -10,19 +10,19 @@ from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.job import (
-    FailedEntry,
+    CancelledEntry,
     CreatedEntry,
+    FailedEntry,
     InvalidTransitionError,
     RoutedEntry,
-    SubmittingEntry,
-    CancelledEntry,
     StoredEntry,
+    SubmittingEntry,
     replay,
 )
 from hfmedia.core.request import GenerationRequest
 from hfmedia.ledger import IdempotencyKeyInUseError, Ledger
 
-from .wishes import ENDINGS, FULL_ENTRIES, ROUTES, REQUEST, KeyedCreated, created_entry, job_entries
+from .builders import ENDINGS, FULL_ENTRIES, REQUEST, ROUTES, KeyedCreated, created_entry, job_entries
 
 
 async def listed(ledger: Ledger, **how: Any) -> list[str]:

@@ -17,8 +17,8 @@ import pytest
 from hfmedia.core.job import replay
 from hfmedia.ledger import SqliteLedger
 
-from .child import start_command
-from .wishes import created_entry
+from .builders import created_entry
+from .child_process import start_command
 
 KILLS = 20
 

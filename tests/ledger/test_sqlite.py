@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from hfmedia.core.answers import Cost, Output
 from hfmedia.core.errors import StorageError
-from hfmedia.core.job import InvalidTransitionError, CompletedEntry, SubmittingEntry
-from hfmedia.core.request import InputImage, GenerationRequest
-from hfmedia.database import connect, split_statements
+from hfmedia.core.job import CompletedEntry, InvalidTransitionError, SubmittingEntry
+from hfmedia.core.protocol import Cost, Output
+from hfmedia.core.request import GenerationRequest, InputImage
 from hfmedia.ledger import IdempotencyKeyInUseError, SqliteLedger
 from hfmedia.ledger.migrations import LEDGER_SCHEMA
-from hfmedia.ledger.rows import MAX_ENTRY_BYTES
+from hfmedia.ledger.serialization import MAX_ENTRY_BYTES
+from hfmedia.sqlite import connect, split_statements
 
-from .wishes import FULL_ENTRIES, REQUEST, KeyedCreated, created_entry, job_entries
+from .builders import FULL_ENTRIES, REQUEST, KeyedCreated, created_entry, job_entries
 
 
 def ask(path: Path, sql: str, *values: Any) -> list[Any]:

@@ -9,9 +9,9 @@ import json
 from base64 import b64encode
 from typing import Any
 
-from hfmedia.core.answers import Lora, Route
+from hfmedia.core.protocol import Lora, Route
 from hfmedia.core.provider import adapt_request
-from hfmedia.core.request import InputImage, GenerationRequest, Task, build_request
+from hfmedia.core.request import GenerationRequest, InputImage, Task, build_request
 from hfmedia.core.wire import HttpResponse
 from hfmedia.providers import PROVIDERS, get_provider
 

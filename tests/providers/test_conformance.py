@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hfmedia.core.answers import Cancel, Submit
 from hfmedia.core.errors import InvalidRequestError
+from hfmedia.core.protocol import Cancel, Submit
 from hfmedia.core.provider import adapt_request
 from hfmedia.core.request import Task, build_request
 from hfmedia.providers import PROVIDERS, get_provider
@@ -30,7 +30,7 @@ from .cases import (
     sent,
     wish,
 )  # fmt: skip
-from .walking import encode_submit, run_job
+from .job_lifecycle import encode_submit, run_job
 
 each_route = pytest.mark.parametrize(("name", "task", "via"), ROUTES)
 each_pair = pytest.mark.parametrize(("name", "task"), PAIRS)

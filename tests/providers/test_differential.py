@@ -16,7 +16,7 @@ from huggingface_hub.inference._common import MimeBytes
 from huggingface_hub.inference._providers import PROVIDERS as THEIRS
 from huggingface_hub.inference._providers import _common, hf_inference
 
-from hfmedia.core.answers import Lora, Submit
+from hfmedia.core.protocol import Lora, Submit
 from hfmedia.core.provider import adapt_request
 from hfmedia.core.request import InputImage, Task, build_request
 from hfmedia.core.wire import Credential, Secret

@@ -6,8 +6,8 @@ import pytest
 
 from hfmedia.sandbox import Sandbox
 
-from .asks import is_media, submit, all_strings
 from .conftest import PlainHttp, ReceivedResponse
+from .provider_requests import all_strings, is_media, submit
 
 
 @pytest.fixture

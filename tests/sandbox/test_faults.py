@@ -16,7 +16,7 @@ from PIL import Image
 from hfmedia.sandbox.faults import FAULT_KINDS, help_text
 
 from .conftest import SPEED, PlainHttp, ReceivedResponse
-from .ground import CHANNELS, FaultScenario, fault_scenario, read_json
+from .fault_scenario import CHANNELS, FaultScenario, fault_scenario, read_json
 
 Check = Callable[[ReceivedResponse, FaultScenario], Awaitable[None]]
 

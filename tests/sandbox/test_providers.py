@@ -11,8 +11,8 @@ from PIL import Image
 
 from hfmedia.sandbox import Sandbox
 
-from .asks import ACCESS_PATHS, SIDE, PROVIDER_REQUESTS, endpoint_of, submit, run_to_end
 from .conftest import PlainHttp
+from .provider_requests import ACCESS_PATHS, PROVIDER_REQUESTS, SIDE, endpoint_of, run_to_end, submit
 
 SIZES = {
     ("zai-org", "text-to-image"): (1024, 1024),  # its smallest

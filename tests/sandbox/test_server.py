@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from hfmedia.sandbox import Sandbox
-from hfmedia.sandbox.catalogue import PROVIDERS
+from hfmedia.sandbox.catalog import PROVIDERS
 from hfmedia.sandbox.faults import help_text
 
-from .asks import submit
 from .conftest import SPEED, PlainHttp
+from .provider_requests import submit
 
 
 async def test_its_first_page_says_that_nothing_is_real(world: Sandbox, ask: PlainHttp) -> None:

@@ -16,7 +16,7 @@ from msgspec import structs
 
 from hfmedia.sandbox import Sandbox
 from hfmedia.server.config import Config
-from hfmedia.server.entrance.patience import HeaderTimeoutProtocol
+from hfmedia.server.http.header_timeout import HeaderTimeoutProtocol
 from tests.cli.conftest import SandboxThread
 
 FLUX = "black-forest-labs/FLUX.1-schnell"
@@ -137,4 +137,4 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-__all__ = ["FLUX", "KONTEXT", "WAN", "Sandbox", "RunningGateway"]
+__all__ = ["FLUX", "KONTEXT", "WAN", "RunningGateway", "Sandbox"]

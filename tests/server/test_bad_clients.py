@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 import uvicorn
 
-from hfmedia.server.entrance.patience import HeaderTimeoutProtocol
+from hfmedia.server.http.header_timeout import HeaderTimeoutProtocol
 
 from .conftest import FLUX, RunningGateway
+from .test_generation_service import bearer, key_for
 from .test_jobs_api import asked
-from .test_works import bearer, key_for
 
 MANY = 300
 PATIENCE = 20.0  # seconds; gross bounds alone

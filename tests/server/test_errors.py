@@ -8,7 +8,7 @@ import pytest
 
 from hfmedia.core import errors as ours
 from hfmedia.core.errors import HfmediaError
-from hfmedia.server.errors import ERROR_RESPONSES, CREATE_ERRORS, ERROR_MAP, ApiError, mapping_for, to_api_error
+from hfmedia.server.errors import CREATE_ERRORS, ERROR_MAP, ERROR_RESPONSES, ApiError, mapping_for, to_api_error
 
 EVERY = [kind for _, kind in inspect.getmembers(ours, inspect.isclass) if issubclass(kind, HfmediaError)]
 RETRIED_BY_SDKS = {408, 409, 429, 500, 501, 502, 503, 504, 507, 529}

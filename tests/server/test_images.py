@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, KONTEXT, Serve, RunningGateway
+from .conftest import FLUX, KONTEXT, RunningGateway, Serve
 from .test_jobs_api import PATIENCE, asked, ended
 
 TOGETHER, REPLICATE = f"{FLUX}:together", f"{FLUX}:replicate"

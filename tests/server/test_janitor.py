@@ -14,16 +14,16 @@ from msgspec import structs
 
 from hfmedia.core.errors import StorageError
 from hfmedia.core.job import Job
-from hfmedia.core.request import InputImage, GenerationRequest
-from hfmedia.server.books.book import GatewayDatabase
-from hfmedia.server.books.keys import KeyLimits
-from hfmedia.server.books.orders import GenerationSpec, Generation
+from hfmedia.core.request import GenerationRequest, InputImage
 from hfmedia.server.config import Config
+from hfmedia.server.db.api_keys import KeyLimits
+from hfmedia.server.db.database import GatewayDatabase
+from hfmedia.server.db.generations import Generation, GenerationSpec
 from hfmedia.server.media import janitor as module
 from hfmedia.server.media.janitor import UNDELETE_GRACE_PERIOD, Janitor, SweepResult, sweep
 from hfmedia.server.media.renditions import Renditions
-from hfmedia.store import Media
-from hfmedia.store.names import sidecar_path
+from hfmedia.storage import Media
+from hfmedia.storage.filenames import sidecar_path
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from hfmedia.server.books.keys import ApiKey, generate_api_key
-from hfmedia.server.own.views import stored_media
+from hfmedia.server.api.native.serializers import stored_media
+from hfmedia.server.db.api_keys import ApiKey, generate_api_key
 
-from .conftest import FLUX, KONTEXT, WAN, Serve, RunningGateway
+from .conftest import FLUX, KONTEXT, WAN, RunningGateway, Serve
 
 PATIENCE = 30  # seconds, a gross bound
 

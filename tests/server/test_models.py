@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 
 from hfmedia.core.request import TASKS
-from tests.catalog.little_hub import TOKEN, FakeHub, mapping_entry
+from tests.support.fake_hub import TOKEN, FakeHub, mapping_entry
 
-from .conftest import FLUX, Serve, RunningGateway
+from .conftest import FLUX, RunningGateway, Serve
+from .test_generation_service import bearer, key_for
 from .test_jobs_api import asked
-from .test_works import bearer, key_for
 
 
 async def test_every_live_model_is_listed_with_its_tasks_and_providers(

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from ..support.short_videos import short_videos
 from .conftest import FLUX, KONTEXT, RunningGateway
-from .films import short_videos
 
 NODE = shutil.which("node")
 HERE = Path(__file__).parent / "node"

@@ -14,7 +14,7 @@ import openai
 import pytest
 from PIL import Image
 
-from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
+from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
 
 from .conftest import FLUX, KONTEXT, RunningGateway
 

@@ -12,8 +12,8 @@ import openai
 import pytest
 from PIL import Image
 
+from ..support.short_videos import short_videos
 from .conftest import RunningGateway
-from .films import short_videos
 
 # Each method of client.videos says that OpenAI's own videos API has ended; the shape of it is what is served here.
 pytestmark = [

@@ -15,7 +15,7 @@ from hfmedia.core.errors import StorageError
 from hfmedia.server.errors import ApiError
 from hfmedia.server.media import renditions as module
 from hfmedia.server.media.renditions import Rendition, Renditions
-from hfmedia.store import Media
+from hfmedia.storage import Media
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><made-by>a model</made-by></x:xmpmeta>'
 FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}

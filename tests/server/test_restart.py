@@ -19,8 +19,8 @@ import pytest
 
 from tests.cli.conftest import SandboxThread
 
+from ..support.short_videos import short_videos
 from .conftest import WAN
-from .films import short_videos
 
 __all__ = ["short_videos"]
 CHILD = """

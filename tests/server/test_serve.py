@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from hfmedia.cli import EXIT_INTERRUPTED, serve
-from hfmedia.cli.pages import EXAMPLES
+from hfmedia.cli import EXIT_INTERRUPTED
+from hfmedia.cli.commands import serve
+from hfmedia.cli.help import EXAMPLES
 from hfmedia.core.errors import HfmediaError
-from hfmedia.server.books.book import GatewayDatabase
-from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
+from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
+from hfmedia.server.db.database import GatewayDatabase
 from tests.cli.conftest import KEPT, SandboxThread
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="it sends signals")

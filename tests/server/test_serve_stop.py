@@ -17,8 +17,8 @@ import pytest
 
 from tests.cli.conftest import KEPT, SandboxThread
 
+from ..support.short_videos import short_videos
 from .conftest import FLUX, WAN
-from .films import short_videos
 
 __all__ = ["short_videos"]
 pytestmark = [pytest.mark.usefixtures("short_films"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]

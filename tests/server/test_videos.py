@@ -9,13 +9,13 @@ import aiohttp
 import pytest
 
 from hfmedia.core.errors import InvalidRequestError
+from hfmedia.server.api.openai.parsing import resolve_model, with_provider
+from hfmedia.server.api.openai.video_requests import parse_remix, parse_video_request
 from hfmedia.server.config import Config
 from hfmedia.server.errors import ApiError
-from hfmedia.server.openai.fields import resolve_model, with_provider
-from hfmedia.server.openai.video_wishes import parse_remix, parse_video_request
 
-from .conftest import WAN, Serve, RunningGateway
-from .films import short_videos
+from ..support.short_videos import short_videos
+from .conftest import WAN, RunningGateway, Serve
 from .test_openai_videos import png
 
 __all__ = ["short_videos"]
@@ -322,7 +322,7 @@ async def test_a_picture_that_is_none_is_refused_before_anything_is_bought(
 
 async def test_nobody_sees_a_video_of_somebody_else(serve: Serve, http: aiohttp.ClientSession) -> None:
     """Neither in the list, nor by its id, nor to delete or remix it."""
-    from hfmedia.server.books.keys import ApiKey, generate_api_key
+    from hfmedia.server.db.api_keys import ApiKey, generate_api_key
 
     gateway = serve()
     headers: list[dict[str, str]] = []
@@ -346,7 +346,7 @@ async def test_nobody_sees_a_video_of_somebody_else(serve: Serve, http: aiohttp.
 
 async def test_a_key_may_use_its_models_only(serve: Serve, http: aiohttp.ClientSession) -> None:
     """The default model counts as well, whatever alias it was asked for by."""
-    from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
+    from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
 
     gateway = serve()
     key, text, digest = generate_api_key()

@@ -8,7 +8,7 @@ import pytest
 
 from hfmedia.core.errors import AuthenticationError, InvalidRequestError
 from hfmedia.core.wire import Secret
-from hfmedia.settings import Settings, normalize_url, load_settings
+from hfmedia.settings import Settings, load_settings, normalize_url
 
 HOME = {"HOME": "/nowhere/at/all"}
 

@@ -68,7 +68,7 @@ async def give_file(page: Page, event: str, name: str = "seen.png", mime: str = 
 
 def add_key(served: RunningGateway, **limits: Any) -> str:
     """The text of a new key of a gateway, which lets in nobody without one from now on."""
-    from hfmedia.server.books.keys import ApiKey, KeyLimits, generate_api_key
+    from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
 
     key_id, text, digest = generate_api_key()
     served.gateway.database.add_key(

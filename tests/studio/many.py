@@ -9,8 +9,8 @@ from msgspec import structs
 
 from hfmedia.core.job import CreatedEntry, LedgerEntry, StoredEntry
 from hfmedia.ledger import SqliteLedger
-from hfmedia.server.books.keys import KeyLimits
-from hfmedia.server.books.orders import Generation, parse_job_key
+from hfmedia.server.db.api_keys import KeyLimits
+from hfmedia.server.db.generations import Generation, parse_job_key
 from tests.server.conftest import RunningGateway
 
 OUTPUTS = 20  # of each order

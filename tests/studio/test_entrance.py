@@ -11,7 +11,7 @@ import pytest
 from hfmedia.server.studio import PAGE_FOLDER, page_files
 from tests.server.conftest import Serve
 
-from .acts import add_key, submit_prompt, revoke_key
+from .acts import add_key, revoke_key, submit_prompt
 from .conftest import Opened, RunningGateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

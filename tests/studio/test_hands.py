@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.catalog.little_hub import TOKEN, FakeHub
 from tests.server.conftest import Serve
+from tests.support.fake_hub import TOKEN, FakeHub
 
-from .acts import FLUX, choose_model, choose_provider, give_file, submit_prompt, png
+from .acts import FLUX, choose_model, choose_provider, give_file, png, submit_prompt
 from .conftest import Opened, RunningGateway, wait_until
 
 if TYPE_CHECKING:

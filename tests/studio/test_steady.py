@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from .acts import FLUX, choose_model, choose_provider, submit_prompt, noise
+from .acts import FLUX, choose_model, choose_provider, noise, submit_prompt
 from .conftest import Opened, RunningGateway, wait_until
 from .many import add_copies
 

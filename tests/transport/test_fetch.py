@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from hfmedia.core.errors import DownloadError, ResponseLostError, UnsafeUrlError, RequestNotSentError
+from hfmedia.core.errors import DownloadError, RequestNotSentError, ResponseLostError, UnsafeUrlError
 from hfmedia.core.ports import MediaFetcher
-from hfmedia.transport import TransportLimits, Transport
+from hfmedia.transport import Transport, TransportLimits
 
-from .servers import ReceivedRequest, http_response, answering, names, read_request, serve
+from .servers import ReceivedRequest, answering, http_response, names, read_request, serve
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HOME = ["127.0.0.1"]

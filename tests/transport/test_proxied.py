@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from hfmedia.core.errors import ResponseLostError, UnsafeUrlError, RequestNotSentError
+from hfmedia.core.errors import RequestNotSentError, ResponseLostError, UnsafeUrlError
 from hfmedia.core.wire import Credential, Secret, post_json
-from hfmedia.transport import TransportLimits, Transport
+from hfmedia.transport import Transport, TransportLimits
 
-from .servers import HttpProxy, ReceivedRequest, SocksProxy, http_response, answering, names, serve
+from .servers import HttpProxy, ReceivedRequest, SocksProxy, answering, http_response, names, serve
 
 BASIC = "Basic dXNlcjpwQHNz"  # user:p@ss
 QUICK = TransportLimits(connect=0.5, response_head=0.5, submit_response_head=0.5)

@@ -6,8 +6,8 @@ import pytest
 
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.transport import Transport
-from hfmedia.transport.guard import parse_url
-from hfmedia.transport.proxies import proxy_rules, parse_proxy
+from hfmedia.transport.proxies import parse_proxy, proxy_rules
+from hfmedia.transport.ssrf import parse_url
 
 HTTP = {"HTTP_PROXY": "http://one:1"}
 BOTH = {**HTTP, "HTTPS_PROXY": "http://two:2"}

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hfmedia.core.wire import Credential, Secret, post_json
-from hfmedia.transport import TransportLimits, Transport
+from hfmedia.transport import Transport, TransportLimits
 
-from .servers import HttpProxy, SocksProxy, http_response, answering, names, serve
+from .servers import HttpProxy, SocksProxy, answering, http_response, names, serve
 
 TOKEN, PASSWORD, SIGNATURE = "hf_TopSecretToken", "hunter2hunter2", "SigSigSigSigSig"
 BASIC = "dXNlcjpodW50ZXIyaHVudGVyMg=="  # user:hunter2hunter2, as Basic has it

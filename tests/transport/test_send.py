@@ -10,9 +10,9 @@ import pytest
 
 from hfmedia.core.ports import HttpSender
 from hfmedia.core.wire import Credential, HttpRequest, Secret, get, post_json
-from hfmedia.transport import BODY_OMITTED_HEADER, TransportLimits, Transport
+from hfmedia.transport import BODY_OMITTED_HEADER, Transport, TransportLimits
 
-from .servers import ReceivedRequest, http_response, answering, read_request, serve
+from .servers import ReceivedRequest, answering, http_response, read_request, serve
 
 SMALL = TransportLimits(max_json_bytes=1000)
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from .asked import BatchEvent
-from .batch import Batch, StopReason
-from .checking import LineError, InvalidInputFileError, ValidationSummary
-from .keys import BatchItem
-from .sheets import RowsInput, InputSource, open_input
-from .survey import CostGroup, BatchPlan
-from .tally import BatchStats
+from .input_files import InputSource, RowsInput, open_input
+from .items import BatchItem
+from .reader import InvalidInputFileError, LineError, ValidationSummary
+from .runner import Batch, StopReason
+from .stats import BatchStats
+from .status import BatchPlan, CostGroup
+from .validation import BatchEvent
 
 __all__ = [
     "Batch",
-    "LineError",
-    "InvalidInputFileError",
-    "ValidationSummary",
-    "CostGroup",
     "BatchEvent",
     "BatchItem",
     "BatchPlan",
-    "StopReason",
-    "RowsInput",
-    "InputSource",
     "BatchStats",
+    "CostGroup",
+    "InputSource",
+    "InvalidInputFileError",
+    "LineError",
+    "RowsInput",
+    "StopReason",
+    "ValidationSummary",
     "open_input",
 ]

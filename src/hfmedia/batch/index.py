@@ -18,10 +18,10 @@ import msgspec
 
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, StorageError
 from hfmedia.core.wire import redact
-from hfmedia.store import Media
+from hfmedia.storage import Media
 
-from .keys import BatchItem
-from .lines import INDEX_NAME
+from .columns import INDEX_NAME
+from .items import BatchItem
 
 PARTIAL_INDEX_NAME = f".{INDEX_NAME}.part"
 PARTIAL_FILE_PATTERN = re.compile(r"\.[0-9a-f]{20}(-\d+)?\.part$")  # a half file's name ends with the id of its job

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .catalog import Catalog
-from .hub import Account
+from .hub_client import Account
 
-__all__ = ["Catalog", "Account"]
+__all__ = ["Account", "Catalog"]

@@ -19,14 +19,14 @@ import msgspec
 from msgspec import structs
 
 from hfmedia.core.errors import AuthenticationError, HubError, MissingAuthError, ModelNotFoundError
-from hfmedia.core.mapping import HubModel, parse_model, parse_models
+from hfmedia.core.hub_models import HubModel, parse_model, parse_models
 from hfmedia.core.ports import HttpSender
 from hfmedia.core.request import TASKS, Task
 from hfmedia.core.wire import Credential, HttpResponse
 
-from .flights import SingleFlight
-from .hub import MAX_ATTEMPTS, HubClient, Account, error_message, next_link, require_origin
-from .shelf import CachedPage, PageCache
+from ..singleflight import SingleFlight
+from .cache import CachedPage, PageCache
+from .hub_client import MAX_ATTEMPTS, Account, HubClient, error_message, next_link, require_origin
 
 FRESH_FOR = 300.0  # seconds; the Hub checks providers hourly at most, and its own rate window is as long
 MAX_STALE = 7 * 24 * 3600.0  # seconds; what was true a week ago is no better than nothing

@@ -14,13 +14,13 @@ from typer.main import get_command, get_group
 
 from hfmedia._version import __version__
 
-from .batch import batch
-from .doctor import doctor
-from .generate import generate
-from .look import models, providers
-from .pages import CommandWithExamples, SandboxCommand
-from .sandbox import sandbox
-from .serve import serve
+from .commands.batch import batch
+from .commands.doctor import doctor
+from .commands.generate import generate
+from .commands.models import models, providers
+from .commands.sandbox import sandbox
+from .commands.serve import serve
+from .help import CommandWithExamples, SandboxCommand
 
 DEFAULT_COMMAND = "generate"  # what text that names no command means
 SIMILARITY_CUTOFF = 0.8  # of 1; "modles" and "models" are 0.83 alike, "noodles" and "models" 0.77
@@ -109,13 +109,13 @@ class LazyCommand(TyperCommand):
 
 
 def _load_keys() -> TyperGroup:
-    from .keys import app as keys
+    from .commands.keys import app as keys
 
     return get_group(keys)
 
 
 def _load_jobs() -> TyperGroup:
-    from .jobs import app as jobs
+    from .commands.jobs import app as jobs
 
     return get_group(jobs)
 

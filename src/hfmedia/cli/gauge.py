@@ -12,7 +12,7 @@ from typing import Any
 
 from hfmedia.batch import BatchStats
 
-from .voice import Severity, Reporter, stderr_is_terminal
+from .reporter import Reporter, Severity, stderr_is_terminal
 
 LOG_INTERVAL = 30.0  # seconds between two lines in a log
 REDRAW_INTERVAL = 0.1  # seconds between two states of the bar

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 
 from msgspec import Struct, field, structs
 
-from .answers import Cost, FailureKind, JobHandle, Output, Route
+from .protocol import Cost, FailureKind, JobHandle, Output, Route
 from .request import GenerationRequest
 
 State = Literal["new", "ready", "sending", "doubt", "running", "finished", "stored", "failed", "cancelled"]

@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-from .answers import Output
-from .wire import Credential, HttpResponse, HttpRequest
+from .protocol import Output
+from .wire import Credential, HttpRequest, HttpResponse
 
 
 class HttpSender(Protocol):

@@ -11,11 +11,11 @@ from typing import Literal
 
 from msgspec import Struct, field, structs
 
-from .answers import OperationResult, Operation, Route
 from .errors import InvalidRequestError
+from .protocol import Operation, OperationResult, Route
 from .request import GenerationRequest, Task
 from .sizes import AspectRatio, SizeConstraints, adapt_size
-from .wire import HttpResponse, HttpRequest
+from .wire import HttpRequest, HttpResponse
 
 IMAGE_MIMES = ("image/png", "image/jpeg", "image/webp")
 MAX_INLINE_IMAGE_BYTES = 10 * 1024 * 1024  # bytes before base64, where a provider states no limit: a polite body

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from .errors import InvalidRequestError
-from .sizes import AspectRatio, SizeSpec, validate_side, parse_ratio, parse_resolution, truncated_repr
+from .sizes import AspectRatio, SizeSpec, parse_ratio, parse_resolution, truncated_repr, validate_side
 
 Task = Literal["text-to-image", "text-to-video", "image-to-image", "image-to-video"]
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+from .dependencies import EngineDependencies, Timeouts
 from .engine import Engine
 from .events import (
     Accepted,
     Downloading,
     Event,
+    FailedOver,
     JobFailed,
     MediaReady,
-    FailedOver,
     Queued,
     Retrying,
     Running,
     Started,
     Submitting,
 )
-from .world import Timeouts, EngineDependencies
 
 __all__ = [
     "Accepted",
     "Downloading",
     "Engine",
+    "EngineDependencies",
     "Event",
+    "FailedOver",
     "JobFailed",
     "MediaReady",
-    "FailedOver",
     "Queued",
     "Retrying",
     "Running",
     "Started",
     "Submitting",
     "Timeouts",
-    "EngineDependencies",
 ]

@@ -14,18 +14,18 @@ from typing import Any
 from msgspec import structs
 
 from hfmedia.core import job as life
-from hfmedia.core.answers import Output, Route
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError
 from hfmedia.core.ports import OutputTarget
+from hfmedia.core.protocol import Output, Route
 from hfmedia.core.request import GenerationRequest, validate_output_count, with_seed
 from hfmedia.ledger import IdempotencyKeyInUseError
 
-from .carry import JobRunner
-from .doubts import look_up_submission
+from .dependencies import EngineDependencies, Timeouts
 from .events import Event, JobFailed, MediaReady, Started
-from .keep import StoredOutputs
+from .lookup import look_up_submission
+from .runner import JobRunner
 from .several import numbered_path, seeds_for
-from .world import Timeouts, EngineDependencies
+from .storing import StoredOutputs
 
 MAX_KEY_ATTEMPTS = 1000  # under one idempotency key; beyond that something else is wrong
 MAX_RETAINED = 16  # jobs whose inline media waits in memory for another try; each may be tens of MB

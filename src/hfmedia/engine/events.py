@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.store import Media
+from hfmedia.storage import Media
 
 
 class Event(Struct, frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .base import IdempotencyKeyInUseError, Ledger
 from .memory import MemoryLedger
-from .port import IdempotencyKeyInUseError, Ledger
 
 if TYPE_CHECKING:
     from .sqlite import SqliteLedger

@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Collection
 
-from hfmedia.core.job import TERMINAL_STATES, LedgerEntry, Job, State
+from hfmedia.core.job import TERMINAL_STATES, Job, LedgerEntry, State
 
-from .port import (
+from .base import (
     IdempotencyKeyInUseError,
     Ledger,
     apply_entries,
-    require_terminal,
-    idempotency_key_of,
     build_job_filter,
+    idempotency_key_of,
+    require_terminal,
 )
 
 __all__ = ["Ledger", "MemoryLedger"]

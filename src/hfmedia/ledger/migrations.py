@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hfmedia.database import DatabaseSchema
+from hfmedia.sqlite import DatabaseSchema
 
 CORE_TABLES = """
 CREATE TABLE facts (

@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 
-from hfmedia.core.job import TERMINAL_STATES, LedgerEntry, Job, State
+from hfmedia.core.job import TERMINAL_STATES, Job, LedgerEntry, State
 
-from . import reading, writing
-from .owners import ProcessLocks
-from .port import require_terminal, build_job_filter
-from .rows import encode_entry
-from .worker import DatabaseThread
+from . import reader, writer
+from .base import build_job_filter, require_terminal
+from .db_thread import DatabaseThread
+from .process_locks import ProcessLocks
+from .serialization import encode_entry
 
 BUSY_TIMEOUT = 30.0  # seconds to wait for another process's transaction; each of ours takes milliseconds
 
@@ -44,8 +44,8 @@ class SqliteLedger:
     ) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would look at the disk
         self._locks = locks = ProcessLocks(self.path)
-        self._writer = DatabaseThread("hfmedia-ledger", writing.LedgerWriter(self.path, locks, busy_timeout, on_commit))
-        self._reader = DatabaseThread("hfmedia-ledger-reader", reading.LedgerReader(self.path, busy_timeout))
+        self._writer = DatabaseThread("hfmedia-ledger", writer.LedgerWriter(self.path, locks, busy_timeout, on_commit))
+        self._reader = DatabaseThread("hfmedia-ledger-reader", reader.LedgerReader(self.path, busy_timeout))
         for db_thread in (self._writer, self._reader):  # for a ledger that is dropped without being closed
             weakref.finalize(self, db_thread.stop).atexit = False
 
@@ -55,19 +55,19 @@ class SqliteLedger:
     async def append(self, entry: LedgerEntry, *more: LedgerEntry) -> Job:
         """The job after these facts, once they are on the disk; see Ledger.append."""
         encoded = tuple(map(encode_entry, (entry, *more)))
-        return await self._writer.write(partial(writing.append, locks=self._locks, entries=encoded))
+        return await self._writer.write(partial(writer.append, locks=self._locks, entries=encoded))
 
     async def get(self, job_id: str) -> Job | None:
         """The job of that id, or None."""
-        return await self._reader.read(partial(reading.get_job, job_id=job_id))
+        return await self._reader.read(partial(reader.get_job, job_id=job_id))
 
     async def find_by_key(self, key: str) -> Job | None:
         """The job that was created under that idempotency key, or None."""
-        return await self._reader.read(partial(reading.find_by_key, key=key))
+        return await self._reader.read(partial(reader.find_by_key, key=key))
 
     async def entries(self, job_id: str) -> list[LedgerEntry]:
         """Everything that happened to the job, oldest first; empty for an unknown one."""
-        return await self._reader.read(partial(reading.list_entries, job_id=job_id))
+        return await self._reader.read(partial(reader.list_entries, job_id=job_id))
 
     async def iter_jobs(
         self,
@@ -81,12 +81,12 @@ class SqliteLedger:
     ) -> AsyncIterator[Job]:
         """The jobs there were when asked, by the order of their creation, a page at a time; see Ledger.jobs."""
         job_filter = build_job_filter(states, provider, model, since)
-        low, high = 0, await self._reader.read(reading.last_seq)
+        low, high = 0, await self._reader.read(reader.last_seq)
         remaining = high if limit is None else limit
         while remaining > 0 and low <= high:
-            page_limit = min(remaining, reading.PAGE_SIZE)
+            page_limit = min(remaining, reader.PAGE_SIZE)
             query = partial(
-                reading.list_page,
+                reader.list_page,
                 job_filter=job_filter,
                 seq_range=(low, high),
                 newest_first=newest_first,
@@ -102,19 +102,19 @@ class SqliteLedger:
 
     async def claim(self, job_id: str) -> bool:
         """True when this ledger carries the job now, False when another living one does."""
-        return await self._writer.write(partial(writing.claim, locks=self._locks, job_id=job_id))
+        return await self._writer.write(partial(writer.claim, locks=self._locks, job_id=job_id))
 
     async def release(self, job_id: str) -> None:
         """Carries the job no longer."""
-        await self._writer.write(partial(writing.release, locks=self._locks, job_id=job_id))
+        await self._writer.write(partial(writer.release, locks=self._locks, job_id=job_id))
 
     async def owner(self, job_id: str) -> str | None:
         """The living process that carries the job as ``PID-random``, or None."""
-        return await self._reader.read(partial(reading.find_owner, locks=self._locks, job_id=job_id))
+        return await self._reader.read(partial(reader.find_owner, locks=self._locks, job_id=job_id))
 
     async def claims(self) -> dict[str, str]:
         """Every job that somebody living carries, with who."""
-        return await self._reader.read(partial(reading.list_claims, locks=self._locks))
+        return await self._reader.read(partial(reader.list_claims, locks=self._locks))
 
     async def owner_id(self) -> str:
         """The name under which this ledger claims jobs."""
@@ -126,7 +126,7 @@ class SqliteLedger:
 
     async def prune(self, before: float, states: Collection[State] = TERMINAL_STATES) -> int:
         """Forgets ended jobs in these states whose last fact is older than ``before``; see Ledger.prune."""
-        prune_batch = partial(writing.prune, locks=self._locks, before=before, states=require_terminal(states))
+        prune_batch = partial(writer.prune, locks=self._locks, before=before, states=require_terminal(states))
         count = 0
         while pruned := await self._writer.write(prune_batch):
             count += pruned

@@ -10,51 +10,51 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from ..core.answers import (
-    OperationResult,
-    Operation,
+from ..core.protocol import (
     Cancel,
     CancelResult,
-    Poll,
     Cost,
     JobHandle,
+    Operation,
+    OperationResult,
     Pending,
+    Poll,
     Route,
     Submit,
 )
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import TASKS, GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpResponse, HttpRequest, get, safe_path, post_json
-from ._asking import (
+from ..core.wire import HttpRequest, HttpResponse, get, post_json, safe_path
+from ._decoding import (
+    completed,
+    flag_at,
+    invalid_response,
+    items,
+    output_from_url,
+    progress,
+    require_job_id,
+    safe_decoder,
+    timings,
+    to_float,
+    to_int,
+    to_text,
+    try_convert,
+    unknown_status,
+)
+from ._encoding import (
     ALL_PARAMETERS,
     HUB_PARAMETER_NAMES,
+    duration,
     image_url,
-    quoted_id,
-    require_image,
     model_path,
     pixels,
     prompt_field,
-    duration,
+    quoted_id,
     rename_parameters,
+    require_image,
 )
-from ._reading import (
-    try_convert,
-    output_from_url,
-    completed,
-    flag_at,
-    safe_decoder,
-    items,
-    require_job_id,
-    to_float,
-    progress,
-    to_text,
-    timings,
-    unknown_status,
-    invalid_response,
-    to_int,
-)
-from ._refusals import ErrorPattern, parse_error_body, parse_job_failure, parse_http_error
+from ._errors import ErrorPattern, parse_error_body, parse_http_error, parse_job_failure
 
 PENDING_STATUSES = frozenset({"IN_QUEUE", "IN_PROGRESS"})
 FAILED_STATUSES = frozenset(

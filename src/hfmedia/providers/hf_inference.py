@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from msgspec import Struct, structs
 
-from ..core.answers import OperationResult, Operation, Failure, Completed, Output, Route, Submit
 from ..core.errors import InvalidRequestError
+from ..core.protocol import Completed, Failure, Operation, OperationResult, Output, Route, Submit
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpResponse, HttpRequest, post_json
-from ._asking import require_image, model_path, pixels, rename_parameters
-from ._reading import output_from_url, completed, safe_decoder, to_float, to_text
-from ._refusals import parse_error_body, parse_http_error
+from ..core.wire import HttpRequest, HttpResponse, post_json
+from ._decoding import completed, output_from_url, safe_decoder, to_float, to_text
+from ._encoding import model_path, pixels, rename_parameters, require_image
+from ._errors import parse_error_body, parse_http_error
 
 # A diffusion model halves its picture three times, and the library that runs them here refuses any other size.
 SIZE_CONSTRAINTS = SizeConstraints(style="pixels", multiple=8)

@@ -11,24 +11,24 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..core.answers import OperationResult, Operation, Poll, JobHandle, Pending, Route, Submit
+from ..core.protocol import JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, Provider
 from ..core.request import GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpResponse, HttpRequest, get, post_json
-from ._asking import quoted_id, model_path, pixels, prompt_field, rename_parameters
-from ._reading import (
-    try_convert,
-    output_from_url,
+from ..core.wire import HttpRequest, HttpResponse, get, post_json
+from ._decoding import (
     completed,
-    safe_decoder,
-    require_job_id,
-    progress,
-    unknown_status,
     invalid_response,
+    output_from_url,
+    progress,
+    require_job_id,
+    safe_decoder,
     to_int,
+    try_convert,
+    unknown_status,
 )
-from ._refusals import ErrorPattern, parse_job_failure, error_decoder
+from ._encoding import model_path, pixels, prompt_field, quoted_id, rename_parameters
+from ._errors import ErrorPattern, error_decoder, parse_job_failure
 
 PENDING_STATUSES = frozenset({"QUEUED", "PROCESSING"})
 PARAMETER_NAMES = {"negative_prompt": "negative_prompt", "seed": "seed", "num_inference_steps": "steps",

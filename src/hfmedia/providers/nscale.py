@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ..core.provider import Capabilities, Provider
 from ..core.sizes import SizeConstraints
-from ._reading import safe_decoder
-from ._refusals import ErrorPattern, error_decoder
+from ._decoding import safe_decoder
+from ._errors import ErrorPattern, error_decoder
 from .openai_images import Dialect, decode_images
 
 DIALECT = Dialect(paths={"text-to-image": "/v1/images/generations"}, parameter_names={"seed": "seed"})

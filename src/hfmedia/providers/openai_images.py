@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from ..core.answers import OperationResult, Operation, Output, Route, Submit
+from ..core.protocol import Operation, OperationResult, Output, Route, Submit
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import GenerationRequest, Task
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpResponse, HttpRequest, post_json
-from ._asking import image_url, require_image, size_field, pixels, rename_parameters
-from ._reading import output_from_url, completed, safe_decoder, to_text, timings, to_int
-from ._refusals import error_decoder
+from ..core.wire import HttpRequest, HttpResponse, post_json
+from ._decoding import completed, output_from_url, safe_decoder, timings, to_int, to_text
+from ._encoding import image_url, pixels, rename_parameters, require_image, size_field
+from ._errors import error_decoder
 
 
 class _ImageItem(Struct):

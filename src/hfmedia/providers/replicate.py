@@ -14,50 +14,50 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from ..core.answers import (
-    OperationResult,
-    Operation,
+from ..core.protocol import (
     Cancel,
     CancelResult,
-    Poll,
     Cost,
     Failure,
-    Lookup,
     JobHandle,
+    Lookup,
+    Operation,
+    OperationResult,
     Output,
     Pending,
+    Poll,
     Route,
     Submit,
 )
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpResponse, HttpRequest, get, post_json
-from ._asking import (
+from ..core.wire import HttpRequest, HttpResponse, get, post_json
+from ._decoding import (
+    completed,
+    items,
+    output_from_url,
+    progress,
+    require_job_id,
+    safe_decoder,
+    timings,
+    to_float,
+    to_int,
+    try_convert,
+    unknown_status,
+)
+from ._encoding import (
     ALL_PARAMETERS,
     HUB_PARAMETER_NAMES,
+    duration,
     image_url,
-    quoted_id,
-    require_image,
     model_path,
     prompt_field,
-    duration,
+    quoted_id,
     rename_parameters,
+    require_image,
 )
-from ._reading import (
-    try_convert,
-    output_from_url,
-    completed,
-    safe_decoder,
-    items,
-    require_job_id,
-    to_float,
-    progress,
-    timings,
-    unknown_status,
-    to_int,
-)
-from ._refusals import ErrorPattern, parse_job_failure, parse_http_error
+from ._errors import ErrorPattern, parse_http_error, parse_job_failure
 
 SYNC_WAIT = 60  # seconds; the longest that `Prefer: wait` takes
 PENDING_STATUSES = frozenset({"starting", "processing"})

@@ -11,23 +11,23 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from ..core.answers import OperationResult, Operation, Poll, Cost, JobHandle, Pending, Route, Submit
+from ..core.protocol import Cost, JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import TASKS, GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpResponse, HttpRequest, get, post_json
-from ._asking import image_url, quoted_id, require_image, pixels, prompt_field, duration, rename_parameters
-from ._reading import (
-    try_convert,
-    output_from_url,
+from ..core.wire import HttpRequest, HttpResponse, get, post_json
+from ._decoding import (
     completed,
-    safe_decoder,
+    output_from_url,
     require_job_id,
+    safe_decoder,
     to_float,
-    unknown_status,
     to_int,
+    try_convert,
+    unknown_status,
 )
-from ._refusals import ErrorPattern, parse_job_failure, error_decoder
+from ._encoding import duration, image_url, pixels, prompt_field, quoted_id, rename_parameters, require_image
+from ._errors import ErrorPattern, error_decoder, parse_job_failure
 from .openai_images import Dialect, decode_images
 
 PENDING_STATUSES = frozenset({"queued", "in_progress"})

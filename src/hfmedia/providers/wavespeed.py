@@ -11,38 +11,38 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from ..core.answers import OperationResult, Operation, Poll, Failure, FailureKind, JobHandle, Pending, Route, Submit
+from ..core.failure_policy import classify_status
+from ..core.protocol import Failure, FailureKind, JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import TASKS, GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.verdict import classify_status
-from ..core.wire import HttpResponse, HttpRequest, get, safe_path, post_json
-from ._asking import (
-    ALL_PARAMETERS,
-    HUB_PARAMETER_NAMES,
-    image_url,
-    quoted_id,
-    require_image,
-    size_field,
-    model_path,
-    prompt_field,
-    duration,
-    rename_parameters,
-)
-from ._reading import (
-    try_convert,
-    output_from_url,
+from ..core.wire import HttpRequest, HttpResponse, get, post_json, safe_path
+from ._decoding import (
     completed,
     flag_at,
-    safe_decoder,
-    require_job_id,
-    to_text,
-    timings,
-    unknown_status,
     invalid_response,
+    output_from_url,
+    require_job_id,
+    safe_decoder,
+    timings,
     to_int,
+    to_text,
+    try_convert,
+    unknown_status,
 )
-from ._refusals import ErrorPattern, parse_job_failure, error_decoder, match_error_pattern
+from ._encoding import (
+    ALL_PARAMETERS,
+    HUB_PARAMETER_NAMES,
+    duration,
+    image_url,
+    model_path,
+    prompt_field,
+    quoted_id,
+    rename_parameters,
+    require_image,
+    size_field,
+)
+from ._errors import ErrorPattern, error_decoder, match_error_pattern, parse_job_failure
 
 PENDING_STATUSES = frozenset({"created", "processing"})
 FAILED_STATUSES = frozenset({"failed", "cancelled", "canceled", "timeout"})

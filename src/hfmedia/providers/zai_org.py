@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from ..core.answers import OperationResult, Operation, Poll, JobHandle, Pending, Route, Submit
+from ..core.protocol import JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, Provider
 from ..core.sizes import SizeConstraints
-from ..core.wire import MAX_RAW_BYTES, HttpResponse, HttpRequest, get, post_json
-from ._asking import quoted_id, size_field, prompt_field
-from ._reading import output_from_url, completed, safe_decoder, require_job_id, unknown_status, invalid_response
-from ._refusals import ErrorPattern, parse_job_failure, parse_http_error, error_decoder
+from ..core.wire import MAX_RAW_BYTES, HttpRequest, HttpResponse, get, post_json
+from ._decoding import completed, invalid_response, output_from_url, require_job_id, safe_decoder, unknown_status
+from ._encoding import prompt_field, quoted_id, size_field
+from ._errors import ErrorPattern, error_decoder, parse_http_error, parse_job_failure
 
 HEADERS = {"Accept-Language": "en-US,en", "x-source-channel": "hugging_face"}  # as the Hub's own client; English errors
 SIZE_CONSTRAINTS = SizeConstraints(

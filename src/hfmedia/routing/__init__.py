@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from .credentials import require_credential, credential_resolver
-from .memory import ProviderHealth, ProviderStats, ConcurrencyLimiter
-from .past import LedgerStats
-from .routes import RoutePlan, plan_routes
+from .endpoints import credential_resolver, require_credential
+from .health import ConcurrencyLimiter, ProviderHealth, ProviderStats
+from .planner import RoutePlan, plan_routes
+from .stats import LedgerStats
 from .tasks import infer_task
 
 __all__ = [
+    "ConcurrencyLimiter",
+    "LedgerStats",
     "ProviderHealth",
     "ProviderStats",
-    "LedgerStats",
     "RoutePlan",
-    "ConcurrencyLimiter",
-    "require_credential",
     "credential_resolver",
-    "plan_routes",
     "infer_task",
+    "plan_routes",
+    "require_credential",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hfmedia.core.mapping import HubModel
+from hfmedia.core.hub_models import HubModel
 from hfmedia.core.request import TASKS, ModelSpec, Task
 
 

@@ -122,9 +122,9 @@ class MediaCache:
 def render(spec: RenderSpec) -> bytes:
     """Draw a recipe (heavy: call it in a thread)."""
     if spec.is_video:
-        from . import films
+        from .art import video
 
-        return films.render_video(
+        return video.render_video(
             spec.prompt,
             spec.seed,
             spec.width,
@@ -134,9 +134,9 @@ def render(spec: RenderSpec) -> bytes:
             source=spec.source,
             is_blacked_out=spec.is_blacked_out,
         )
-    from . import pictures
+    from .art import image
 
-    return pictures.render_image(
+    return image.render_image(
         spec.prompt,
         spec.seed,
         spec.width,

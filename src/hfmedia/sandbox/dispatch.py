@@ -12,31 +12,31 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from . import faults
-from .fal import Fal
+from .fal_ai import Fal
 from .hf_inference import HfInference
 from .novita import Novita
 from .openai_images import Nscale, OpenAIImages
 from .replicate import Replicate
 from .service import (
     DEFAULT_ERRORS,
-    SandboxResponse,
-    SandboxRequest,
     EarlyResponseError,
+    InvalidFieldError,
+    SandboxRequest,
+    SandboxResponse,
     SandboxRoute,
     Service,
-    InvalidFieldError,
-    text_response,
     json_response,
+    text_response,
 )
 from .together import Together
 from .wavespeed import Wavespeed
-from .zai import Zai
+from .zai_org import Zai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .faults import Fault
-    from .world import SandboxState
+    from .state import SandboxState
 
 NO_CREDIT_MESSAGE = (
     "You have exceeded your monthly included credits for Inference Providers. "

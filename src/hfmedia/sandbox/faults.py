@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .catalogue import PROVIDERS, UNKNOWN_PROVIDER
+from .catalog import PROVIDERS, UNKNOWN_PROVIDER
 
 if TYPE_CHECKING:
     from collections.abc import Collection

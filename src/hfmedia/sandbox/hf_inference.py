@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .service import (
-    SandboxResponse,
-    SandboxRequest,
-    RequestFields,
-    Service,
     InvalidFieldError,
-    make_route,
+    RequestFields,
+    SandboxRequest,
+    SandboxResponse,
+    Service,
     json_response,
+    make_route,
 )
-from .world import DrawRequest
+from .state import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import SandboxState
+    from .state import SandboxState
 
 LOADING_SECONDS = 20.0
 
@@ -87,9 +87,9 @@ class HfInference(Service):
         return SandboxResponse(200, rendered.data, rendered.media_type, headers)
 
     def _size_like(self, source: bytes) -> tuple[int, int]:
-        from . import pictures
+        from .art import image
 
-        return pictures.image_size(source)
+        return image.image_size(source)
 
 
 def _is_json(request: SandboxRequest) -> bool:

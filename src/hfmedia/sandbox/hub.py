@@ -12,12 +12,12 @@ from urllib.parse import unquote, urlencode
 
 import msgspec
 
-from . import catalogue
-from .service import SandboxResponse, text_response, json_response
+from . import catalog
+from .service import SandboxResponse, json_response, text_response
 
 if TYPE_CHECKING:
-    from .catalogue import SandboxModel
-    from .world import SandboxState
+    from .catalog import SandboxModel
+    from .state import SandboxState
 
 MAX_PAGE_SIZE = 1000
 RATE_LIMIT_WINDOW = 300  # seconds of a rate limit's window
@@ -63,7 +63,7 @@ class SimulatedHub:
         if parts == ["api", "models"]:
             return self._list_models(query)
         if parts[:2] == ["api", "models"] and len(parts) in (3, 4):
-            model = catalogue.MODELS_BY_ID.get("/".join(parts[2:]))
+            model = catalog.MODELS_BY_ID.get("/".join(parts[2:]))
             return json_response(_model_json(model, query, as_list=False)) if model else self._not_found(signed_in)
         return text_response(f"Cannot {method} {path}", 404)
 
@@ -75,7 +75,7 @@ class SimulatedHub:
 
     def _list_models(self, query: list[tuple[str, str]]) -> SandboxResponse:
         params = dict(query)
-        models = [model for model in catalogue.MODELS if _matches(model, params)]
+        models = [model for model in catalog.MODELS if _matches(model, params)]
         models.sort(key=lambda model: -model.likes)
         try:
             limit = min(MAX_PAGE_SIZE, max(1, int(params.get("limit", "1000"))))
@@ -91,7 +91,7 @@ class SimulatedHub:
 
     def _partner_models(self, provider: str, status: str) -> SandboxResponse:
         tasks: dict[str, dict[str, Any]] = {}
-        for model in catalogue.MODELS:
+        for model in catalog.MODELS:
             for offer in model.offers:
                 if offer.provider == provider and offer.status == status:
                     entry = {"_id": _object_id(model), "providerId": offer.provider_id, "status": offer.status}
@@ -103,7 +103,7 @@ class SimulatedHub:
                         tasks.setdefault(offer.task, {})["tag-filter=" + ",".join(rule["tags"])] = entry | rule
                     else:
                         tasks.setdefault(offer.task, {})[model.id] = entry
-        is_known = provider in (*catalogue.PROVIDERS, catalogue.UNKNOWN_PROVIDER)
+        is_known = provider in (*catalog.PROVIDERS, catalog.UNKNOWN_PROVIDER)
         return json_response(tasks) if is_known else _error_response(404, "Partner not found")
 
 

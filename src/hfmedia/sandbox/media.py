@@ -9,16 +9,16 @@ import re
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from . import wire
-from .service import SandboxResponse, NoEncoderError, text_response, json_response
-from .wire import HTML_PAGE
+from . import http_faults
+from .http_faults import HTML_PAGE
+from .service import NoEncoderError, SandboxResponse, json_response, text_response
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from .cdn import MediaEntry
     from .faults import Fault
-    from .world import SandboxState
+    from .state import SandboxState
 
 LAST_MODIFIED = formatdate(1_735_689_600, usegmt=True)  # when all media claim to have been made
 METADATA_URL = "http://169.254.169.254/latest/meta-data/"
@@ -28,15 +28,15 @@ async def serve(state: SandboxState, request: web.Request, name: str, fault: Fau
     """One medium, or what a fault makes of it."""
     entry = state.media_cache.entries.get(name)
     if entry is None:
-        return wire.to_web_response(json_response({"error": "no such file"}, 404))
+        return http_faults.to_web_response(json_response({"error": "no such file"}, 404))
     if fault is not None and (substitute := _substituted(state, name, fault)) is not None:
-        return wire.to_web_response(substitute)
+        return http_faults.to_web_response(substitute)
     if fault is not None and fault.kind == "cdn-changed":
         entry.version += 1
     try:
         rendered = await state.media_cache.fetch(name)
     except NoEncoderError as error:
-        return wire.to_web_response(text_response(str(error), 501))
+        return http_faults.to_web_response(text_response(str(error), 501))
     headers = {
         "ETag": rendered.etag,
         "Last-Modified": LAST_MODIFIED,
@@ -45,7 +45,7 @@ async def serve(state: SandboxState, request: web.Request, name: str, fault: Fau
     }
     full = SandboxResponse(200, rendered.data, rendered.media_type, headers)
     if fault is None or fault.kind == "cdn-changed":
-        return wire.to_web_response(_ranged(full, request, entry))
+        return http_faults.to_web_response(_ranged(full, request, entry))
     return await _corrupted(state, request, full, entry, fault)
 
 
@@ -76,13 +76,13 @@ async def _corrupted(
     match fault.kind:
         case "cdn-cut" | "cdn-norange":
             entry.ignore_range = entry.ignore_range or fault.kind == "cdn-norange"
-            return await wire.truncated_response(request, _ranged(full, request, entry), offset)
+            return await http_faults.truncated_response(request, _ranged(full, request, entry), offset)
         case "cdn-truncated":
-            return wire.to_web_response(SandboxResponse(200, full.body[:offset], full.media_type, full.headers))
+            return http_faults.to_web_response(SandboxResponse(200, full.body[:offset], full.media_type, full.headers))
         case "cdn-slow":
-            return await wire.throttled_response(request, full, fault.number("rate", 20_000), state)
+            return await http_faults.throttled_response(request, full, fault.number("rate", 20_000), state)
         case _:
-            return await wire.faulty_response(request, _ranged(full, request, entry), fault, state)
+            return await http_faults.faulty_response(request, _ranged(full, request, entry), fault, state)
 
 
 def _ranged(full: SandboxResponse, request: web.Request, entry: MediaEntry) -> SandboxResponse:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .service import SandboxResponse, SandboxRequest, Service, InvalidFieldError, make_route, json_response
-from .world import DrawRequest
+from .service import InvalidFieldError, SandboxRequest, SandboxResponse, Service, json_response, make_route
+from .state import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import SandboxJob, SandboxState
+    from .state import SandboxJob, SandboxState
 
 TASK_STATUSES = {
     "queued": "QUEUED",

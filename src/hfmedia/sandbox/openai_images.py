@@ -9,11 +9,11 @@ import base64
 import time
 from typing import TYPE_CHECKING, Any
 
-from .service import SandboxResponse, SandboxRequest, Service, InvalidFieldError, make_route, json_response
-from .world import DrawRequest
+from .service import InvalidFieldError, SandboxRequest, SandboxResponse, Service, json_response, make_route
+from .state import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import SandboxJob, SandboxState
+    from .state import SandboxJob, SandboxState
 
 ERROR_TYPES = {
     401: "authentication_error",

@@ -10,20 +10,20 @@ import datetime
 import re
 from typing import TYPE_CHECKING, Any
 
-from .catalogue import LIGHTNING_VERSION, SDXL_VERSION
+from .catalog import LIGHTNING_VERSION, SDXL_VERSION
 from .service import (
-    SandboxResponse,
-    SandboxRequest,
-    RequestFields,
-    Service,
     InvalidFieldError,
-    make_route,
+    RequestFields,
+    SandboxRequest,
+    SandboxResponse,
+    Service,
     json_response,
+    make_route,
 )
-from .world import DrawRequest
+from .state import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import SandboxJob, SandboxState
+    from .state import SandboxJob, SandboxState
 
 MAX_WAIT_SECONDS = 60.0  # seconds at most, at speed 1
 INFERENCE_STEPS = 20

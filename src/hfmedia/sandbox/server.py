@@ -16,12 +16,12 @@ from urllib.parse import unquote
 
 import msgspec
 
-from . import faults, media, wire
+from . import faults, http_faults, media
 from .dispatch import ProviderRegistry
 from .faults import Fault
 from .hub import SimulatedHub
-from .service import SandboxResponse, NoEncoderError, text_response, json_response
-from .world import SandboxJob, RecordedRequest, SandboxState
+from .service import NoEncoderError, SandboxResponse, json_response, text_response
+from .state import RecordedRequest, SandboxJob, SandboxState
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -183,11 +183,11 @@ class Sandbox:
                 case "api":
                     return await self._handle_hub(request, body)
                 case _:
-                    return wire.to_web_response(await self._handle_admin(request, body))
+                    return http_faults.to_web_response(await self._handle_admin(request, body))
         except NoEncoderError as error:
-            return wire.to_web_response(text_response(str(error), 501))
+            return http_faults.to_web_response(text_response(str(error), 501))
         except faults.FaultSpecError as error:
-            return wire.to_web_response(text_response(f"hfmedia sandbox: {error}", 400))
+            return http_faults.to_web_response(text_response(f"hfmedia sandbox: {error}", 400))
         except ConnectionError:  # a fault hung up, or the client did
             from aiohttp import web
 
@@ -201,20 +201,20 @@ class Sandbox:
         )
         if service is None:
             self._record_request(request, body, None, "other")
-            return wire.to_web_response(text_response(f"Cannot {request.method} /{address}", 404))
+            return http_faults.to_web_response(text_response(f"Cannot {request.method} /{address}", 404))
         route, provider_request = self._providers.match_route(service, provider_request)
         step = route.step if route else "other"
         self._record_request(request, body, service.name, step)
         rejection = self._providers.check_credential(service, provider_request)
         if rejection is not None:
-            return wire.to_web_response(rejection)
+            return http_faults.to_web_response(rejection)
         job_id = self._providers.job_id_of(provider_request)
         fault = self._take_fault(request, service.name, self._providers.steps_of(service, route, job_id), job_id)
         immediate_fault = None if fault is None or fault.is_deferred else fault
         response = await self._providers.respond(service, route, msgspec.structs.replace(provider_request, fault=fault))
         if immediate_fault is not None and immediate_fault.kind in faults.CONNECTION_KINDS:
-            return await wire.faulty_response(request, response, immediate_fault, self.state)
-        return wire.to_web_response(response)
+            return await http_faults.faulty_response(request, response, immediate_fault, self.state)
+        return http_faults.to_web_response(response)
 
     def _take_fault(self, request: web.Request, name: str, steps: set[str], job_id: str | None) -> Fault | None:
         """The fault that strikes this request: its own header's, or the first that was ordered."""
@@ -232,7 +232,7 @@ class Sandbox:
         self._record_request(request, b"", entry.provider if entry else None, "cdn")
         if "Authorization" in request.headers:
             self.state.leaks.append(self.state.requests[-1])
-            return wire.to_web_response(
+            return http_faults.to_web_response(
                 json_response({"error": "media needs no credential, and this request carried one"}, 400)
             )
         fault = self._take_fault(request, entry.provider, {"cdn"}, entry.job_id) if entry else None
@@ -244,13 +244,13 @@ class Sandbox:
         response = self._hub.respond(request.method, path, list(request.query.items()), request.headers)
         fault = self._take_fault(request, "hub", {"hub"}, None)
         if fault is None:
-            return wire.to_web_response(response)
+            return http_faults.to_web_response(response)
         if fault.kind in faults.REJECTION_KINDS:
             status = {"busy": 429, "credential": 401, "forbidden": 403, "gateway": 502}.get(fault.kind, 500)
             extra = {"Retry-After": fault.text("retry_after", "1")} if fault.kind == "busy" else {}
             payload = {"error": fault.text("text", "simulated trouble at the Hub")}
-            return wire.to_web_response(json_response(payload, fault.integer("status", status), extra))
-        return await wire.faulty_response(request, response, fault, self.state)
+            return http_faults.to_web_response(json_response(payload, fault.integer("status", status), extra))
+        return await http_faults.faulty_response(request, response, fault, self.state)
 
     async def _handle_admin(self, request: web.Request, body: bytes) -> SandboxResponse:
         """The sandbox's own pages."""

@@ -13,10 +13,10 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from .catalogue import ModelOffer as Offer
-    from .catalogue import SandboxModel
+    from .catalog import ModelOffer as Offer
+    from .catalog import SandboxModel
     from .faults import Fault
-    from .world import SandboxJob, SandboxState
+    from .state import SandboxJob, SandboxState
 
 
 class SandboxResponse(msgspec.Struct, frozen=True):

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from .openai_images import openai_error
 from .service import (
-    SandboxResponse,
-    SandboxRequest,
-    RequestFields,
-    Service,
     InvalidFieldError,
-    make_route,
+    RequestFields,
+    SandboxRequest,
+    SandboxResponse,
+    Service,
     json_response,
+    make_route,
 )
-from .world import DrawRequest
+from .state import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import SandboxJob, SandboxState
+    from .state import SandboxJob, SandboxState
 
 MAX_INPUT_IMAGE_CHARS = 61_440  # characters of frame_images[].input_image
 COST_USD = 0.2

@@ -10,18 +10,18 @@ import datetime
 from typing import TYPE_CHECKING, Any
 
 from .service import (
-    SandboxResponse,
-    SandboxRequest,
-    RequestFields,
-    Service,
     InvalidFieldError,
-    make_route,
+    RequestFields,
+    SandboxRequest,
+    SandboxResponse,
+    Service,
     json_response,
+    make_route,
 )
-from .world import DrawRequest
+from .state import DrawRequest
 
 if TYPE_CHECKING:
-    from .world import SandboxJob, SandboxState
+    from .state import SandboxJob, SandboxState
 
 STATUSES = {
     "queued": "created",

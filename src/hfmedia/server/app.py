@@ -16,19 +16,20 @@ from starlette.responses import JSONResponse, Response
 from hfmedia._version import __version__
 from hfmedia.core.errors import HfmediaError
 
-from . import docs, sdapi, studio
+from . import openapi, studio
+from .api import sdapi
+from .api.native import jobs, usage
+from .api.openai import images, models, videos
 from .config import Config
-from .entrance.forwarded import ProxyHeadersMiddleware
-from .entrance.pace import RateLimitHeadersMiddleware
 from .errors import SERVER_ERROR, ApiError, to_api_error
 from .gateway import Gateway
-from .media import files
+from .media import routes
 from .media.janitor import Janitor
-from .openai import images, models, videos
-from .own import jobs, usage
-from .watching import health
-from .watching import metrics as metrics_routes
-from .watching.logs import AccessLogMiddleware
+from .middleware.proxy_headers import ProxyHeadersMiddleware
+from .middleware.rate_limit import RateLimitHeadersMiddleware
+from .observability import health
+from .observability import metrics as metrics_routes
+from .observability.logs import AccessLogMiddleware
 
 log = logging.getLogger("hfmedia.server")
 DESCRIPTION = """Images and videos from the models on Hugging Face Inference Providers, behind OpenAI's API.
@@ -36,8 +37,8 @@ DESCRIPTION = """Images and videos from the models on Hugging Face Inference Pro
 Send `Authorization: Bearer hfm_…` (a gateway key). Results carry `provider`, `model`, `seed`, `cost`, `job_id` and
 `warnings` as extra fields. A job goes on when its connection is lost; `/v1/jobs` tells how it stands."""
 RATE_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
-ROUTERS = (images.router, videos.router, models.router, jobs.router, usage.router, files.router, sdapi.router,
-           health.router, metrics_routes.router, docs.router, studio.router)  # fmt: skip
+ROUTERS = (images.router, videos.router, models.router, jobs.router, usage.router, routes.router, sdapi.router,
+           health.router, metrics_routes.router, openapi.router, studio.router)  # fmt: skip
 
 
 def create_app(config: Config, environ: Mapping[str, str], *, sandbox: bool = False) -> FastAPI:
@@ -69,7 +70,7 @@ def create_app(config: Config, environ: Mapping[str, str], *, sandbox: bool = Fa
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)
-    docs.patch_openapi(app)
+    openapi.patch_openapi(app)
     for exception_class, handler in EXCEPTION_HANDLERS.items():
         app.add_exception_handler(exception_class, handler)
     app.add_middleware(

@@ -38,7 +38,7 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail
 
 
-class ApiError(Exception):  # noqa: N818 - it is an answer as much as an error
+class ApiError(Exception):
     """An answer that is an error.
 
     Attributes:

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 from hfmedia.client import MediaClient
 
-from .books.book import GatewayDatabase
+from .api.native.provider_errors import ProviderErrorLog
 from .config import Config
-from .here import get_gateway as get_gateway
-from .media.links import UrlSigner
+from .db.database import GatewayDatabase
+from .dependencies import get_gateway as get_gateway
+from .jobs import AccountClients, GenerationService
+from .jobs.input_store import InputStore
 from .media.renditions import Renditions
-from .own.reasons import ProviderErrorLog
-from .watching.metrics import Metrics
-from .works import AccountClients, GenerationService
-from .works.inputs import InputStore
+from .media.signed_urls import UrlSigner
+from .observability.metrics import Metrics
 
 SECRET_FOLDER_MODE = 0o700
 

@@ -6,7 +6,7 @@ Everything public of the transport is listed here; the rest of hfmedia sees it t
 from __future__ import annotations
 
 from .limits import TransportLimits
-from .pools import Resolve
+from .sessions import Resolve
 from .transport import BODY_OMITTED_HEADER, Transport
 
-__all__ = ["BODY_OMITTED_HEADER", "TransportLimits", "Resolve", "Transport"]
+__all__ = ["BODY_OMITTED_HEADER", "Resolve", "Transport", "TransportLimits"]

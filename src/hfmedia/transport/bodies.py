@@ -13,8 +13,8 @@ import aiohttp
 from yarl import URL
 
 from ..core.errors import DownloadError
-from .guard import host_label
 from .limits import TransportLimits
+from .ssrf import host_label
 
 CHUNK_SIZE = 256 * 1024  # bytes; the largest piece handed on, and the most inflated at once (under 1 ms)
 SUPPORTED_ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")

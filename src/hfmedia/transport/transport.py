@@ -21,14 +21,14 @@ import aiohttp
 from yarl import URL
 
 from .._version import __version__
-from ..core.errors import ResponseLostError, UnsafeUrlError, RequestNotSentError
-from ..core.wire import SECRET_HEADERS, Credential, HttpResponse, HttpRequest
-from .bodies import CHUNK_SIZE, StreamedBody, content_length, decompressor_for, normalize_headers, is_supported_encoding
-from .guard import REDIRECT_STATUSES, parse_url, canonical_host, guard_for, blocked_error, host_label
-from .journey import RequestTracker
+from ..core.errors import RequestNotSentError, ResponseLostError, UnsafeUrlError
+from ..core.wire import SECRET_HEADERS, Credential, HttpRequest, HttpResponse
+from .bodies import CHUNK_SIZE, StreamedBody, content_length, decompressor_for, is_supported_encoding, normalize_headers
 from .limits import TransportLimits
-from .pools import RequestKind, PooledSession, SessionPool, Resolve, system_resolve
 from .proxies import Proxy, proxy_rules
+from .request_tracker import RequestTracker
+from .sessions import PooledSession, RequestKind, Resolve, SessionPool, system_resolve
+from .ssrf import REDIRECT_STATUSES, blocked_error, canonical_host, guard_for, host_label, parse_url
 
 log = logging.getLogger("hfmedia.transport")
 

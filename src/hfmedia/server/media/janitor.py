@@ -18,11 +18,11 @@ from msgspec import Struct
 
 from hfmedia.core.errors import HfmediaError
 from hfmedia.core.job import Job
-from hfmedia.server.books.orders import Generation, parse_job_key
-from hfmedia.store import Media
-from hfmedia.store.names import sidecar_path
+from hfmedia.server.db.generations import Generation, parse_job_key
+from hfmedia.storage import Media
+from hfmedia.storage.filenames import sidecar_path
 
-from .links import stored_media
+from .signed_urls import stored_media
 
 if TYPE_CHECKING:
     from hfmedia.server.gateway import Gateway

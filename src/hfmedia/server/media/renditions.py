@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec import Struct
 
 from hfmedia.server.errors import ApiError
-from hfmedia.store import Media
-from hfmedia.store.part import write_error
+from hfmedia.storage import Media
+from hfmedia.storage.atomic_file import write_error
 
-from .variants import THUMBNAIL_SPEC, THUMBNAIL, ImageFormat, VariantSpec, parse_variant, variant_name
+from .variants import THUMBNAIL, THUMBNAIL_SPEC, ImageFormat, VariantSpec, parse_variant, variant_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image

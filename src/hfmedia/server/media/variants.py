@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from hfmedia.store import Media
-from hfmedia.store.kinds import FORMATS
+from hfmedia.storage import Media
+from hfmedia.storage.probe.sniff import FORMATS
 
 ORIGINAL, THUMBNAIL = "o", "t"
 ImageFormat = Literal["png", "jpeg", "webp", "gif"]

@@ -1,0 +1,1 @@
+"""Typer commands: thin functions that parse options and call the modules beside this package."""

@@ -1,0 +1,225 @@
+"""The deeds of ``hfmedia jobs resume``, ``cancel``, ``resolve`` and ``prune``: what may still be done with a job.
+
+What was bought is never bought again here, but where a person says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, Literal, NoReturn, get_args
+
+import typer
+from msgspec import structs
+
+from hfmedia.client import MediaClient
+from hfmedia.core.errors import HfmediaError, InDoubtError, InvalidRequestError, ProviderError
+from hfmedia.core.job import CancelledEntry, Job
+from hfmedia.engine import Event, JobFailed
+from hfmedia.storage.sanitize import to_plain_json as to_plain_json
+
+from . import job_format
+from .generating import stream_events
+from .job_views import find_job_id, load_snapshots, open_client
+from .reporter import Reporter
+from .runtime import InterruptHandler, run
+
+RESUME_CONCURRENCY = 100  # jobs carried side by side; as many as one call may ask for
+Decision = Literal["resend", "drop", "ask"]
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
+
+
+# -- resume -----------------------------------------------------------------------------------------------------------
+
+
+def resume_jobs(
+    ids: Sequence[str], *, all_jobs: bool, output: str | None, proxy: str | None, reporter: Reporter
+) -> NoReturn:
+    """Carries jobs on and leaves with the exit code that generate would have."""
+
+    async def command(interrupts: InterruptHandler) -> int:
+        if ids and all_jobs:
+            raise InvalidRequestError("name jobs, or say --all; both together mean nothing")
+        async with open_client(proxy) as client:
+            if ids:
+                job_ids = list(dict.fromkeys([await find_job_id(client, text) for text in ids]))
+                jobs = [await client.engine.get_job(job_id) for job_id in job_ids]
+            else:
+                jobs = await _resumable_jobs(client, reporter)
+            if not jobs:
+                await _print_nothing_to_resume(client, reporter)
+                return 0
+            unsent = sum(job.state in ("new", "ready") for job in jobs)
+            if unsent:
+                reporter.info(
+                    f"of {len(jobs)} to carry on, {unsent} not sent before {'is' if unsent == 1 else 'are'} sent now"
+                )
+            started_jobs = {index: job.id for index, job in enumerate(jobs)}
+            events = resume_concurrently(client, list(started_jobs.values()), output)
+            return await stream_events(
+                client, events, len(jobs), started_jobs=started_jobs, interrupts=interrupts, reporter=reporter
+            )
+
+    run(command, reporter)
+
+
+async def _resumable_jobs(client: MediaClient, reporter: Reporter) -> list[Job]:
+    """The jobs that can be carried on; one of which nothing can come any more is told of, and left alone."""
+    snapshots = await load_snapshots(client, await client.resumable_jobs())
+    for snapshot in snapshots:
+        if reason := job_format.unrecoverable_reason(snapshot):
+            reporter.warning(f"job {snapshot.job.id} is left alone: {reason}")
+    return [snapshot.job for snapshot in snapshots if not job_format.unrecoverable_reason(snapshot)]
+
+
+async def _print_nothing_to_resume(client: MediaClient, reporter: Reporter) -> None:
+    """There is nothing to carry on; but there may be doubts, which only a person can settle."""
+    reporter.info("nothing to carry on: no job is unfinished that nobody carries")
+    for snapshot in await load_snapshots(client, await client.jobs(states=["doubt"])):
+        reporter.info(f"job {snapshot.job.id} is in doubt: {job_format.next_step(snapshot)}")
+
+
+async def resume_concurrently(
+    client: MediaClient, ids: Sequence[str], output: str | None
+) -> AsyncGenerator[Event, None]:
+    """The events of several jobs as they happen, each under its place in the list."""
+    queue: asyncio.Queue[Event | None] = asyncio.Queue()
+    semaphore = asyncio.Semaphore(RESUME_CONCURRENCY)
+
+    async def resume_one(index: int, job_id: str) -> None:
+        try:
+            async with semaphore, aclosing(client.resume_stream(job_id, output=output)) as events:
+                async for event in events:
+                    queue.put_nowait(structs.replace(event, index=index))
+        except HfmediaError as error:  # before it began: another process carries it, say
+            error.job_id = error.job_id or job_id
+            queue.put_nowait(JobFailed(job_id=job_id, index=index, error=error))
+        finally:
+            queue.put_nowait(None)
+
+    tasks = [asyncio.create_task(resume_one(index, job_id)) for index, job_id in enumerate(ids)]
+    try:
+        for _ in tasks:
+            while (event := await queue.get()) is not None:
+                yield event
+        await asyncio.gather(*tasks)  # a defect of ours is not passed over in silence
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# -- cancel -----------------------------------------------------------------------------------------------------------
+
+
+def cancel_jobs(ids: Sequence[str], *, proxy: str | None, reporter: Reporter) -> NoReturn:
+    """Stops jobs; exit code 0 when each has stopped or had ended, 6 where a provider may go on, 8 for a doubt."""
+
+    async def command(interrupts: InterruptHandler) -> int:
+        codes: list[int] = []
+        async with open_client(proxy) as client:
+            job_ids = dict.fromkeys([await find_job_id(client, text) for text in ids])
+            for job_id in job_ids:
+                before = await client.engine.get_job(job_id)
+                after = before if before.is_terminal else await client.cancel(job_id)
+                entries = await client.history(job_id)
+                cancel_entry = entries[-1] if isinstance(entries[-1], CancelledEntry) else None
+                code, description = _describe_cancel(before, after, cancel_entry)
+                codes.append(code)
+                outcome = {
+                    "job_id": job_id,
+                    "state": after.state,
+                    "reached": cancel_entry.provider_confirmed if cancel_entry else None,
+                    "words": description,
+                }
+                reporter.result(outcome if reporter.as_json else f"{job_id}: {description}")
+        return max(codes, default=0)
+
+    run(command, reporter)
+
+
+def _describe_cancel(before: Job, after: Job, cancel_entry: CancelledEntry | None) -> tuple[int, str]:
+    """An exit code and a sentence for what came of a cancel."""
+    if before.is_terminal:
+        return 0, f"{job_format.state_label(before)} already; there is nothing to stop"
+    next_step = job_format.next_step(job_format.JobSnapshot(job=after))
+    if cancel_entry is not None:
+        return (
+            ProviderError.exit_code if cancel_entry.provider_confirmed is False else 0,
+            f"cancelled: {job_format.describe_cancellation(cancel_entry)}",
+        )
+    if after.state == "doubt":
+        return InDoubtError.exit_code, f"in doubt, so nobody knows what to stop; {next_step}"
+    description = f"not stopped, it is {job_format.state_label(after)}"
+    return (
+        0 if after.is_terminal else ProviderError.exit_code,
+        f"{description}; {next_step}" if next_step else description,
+    )
+
+
+# -- resolve ----------------------------------------------------------------------------------------------------------
+
+
+def resolve_job(text: str, decisions: Sequence[str], *, proxy: str | None, yes: bool, reporter: Reporter) -> NoReturn:
+    """Settles a doubt as it was said, and tells what follows."""
+    decision: Decision | None = next((choice for choice in DECISIONS if [choice] == list(decisions)), None)
+    question = f"Job {text} may have been accepted already; sent again, it may be paid twice. Let it be sent again?"
+
+    async def command(interrupts: InterruptHandler) -> int:
+        if decision is None:
+            raise InvalidRequestError("say one of --resend, --drop and --ask; `hfmedia jobs show ID` tells more")
+        async with open_client(proxy) as client:
+            job = await client.resolve(await find_job_id(client, text), decision)
+            (snapshot,) = await load_snapshots(client, [job])
+        if reporter.as_json:
+            reporter.result(to_plain_json(job_format.job_to_dict(snapshot)))
+            return 0
+        outcome = {
+            "resend": "it will be sent again",
+            "drop": "dropped",
+            "ask": f"{job_format.provider_label(job)} has it",
+        }[decision]
+        next_step = job_format.next_step(snapshot)
+        reporter.result(f"{job.id}: {outcome}; {next_step}" if next_step else f"{job.id}: {outcome}")
+        return 0
+
+    if decision == "resend" and not yes and not confirm(question):
+        raise typer.Exit(InvalidRequestError.exit_code)
+    run(command, reporter)
+
+
+def confirm(question: str) -> bool:
+    """Whether the person at the terminal says yes; where there is none to ask, the command itself was the word."""
+    return not is_interactive() or typer.confirm(question, err=True)
+
+
+def is_interactive() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+# -- prune ------------------------------------------------------------------------------------------------------------
+
+
+def prune_jobs(before: str, *, yes: bool, reporter: Reporter) -> NoReturn:
+    """Forgets old jobs that have ended, and tells how many."""
+
+    async def command(interrupts: InterruptHandler) -> int:
+        async with open_client() as client:
+            cutoff = job_format.parse_when(before, client.engine.deps.clock(), option="--before")
+            pruned = await client.prune(cutoff)
+        result: dict[str, Any] = {"pruned": pruned, "before": job_format.format_iso(cutoff)}
+        count_text = f"{pruned} job{'' if pruned == 1 else 's'}"
+        reporter.result(
+            result
+            if reporter.as_json
+            else f"forgot {count_text} that had ended before {job_format.format_time(cutoff)}"
+        )
+        return 0
+
+    question = f"Forget every job that has ended and was last touched before {before}? Media files stay."
+    if not yes and not confirm(question):
+        raise typer.Exit(InvalidRequestError.exit_code)
+    run(command, reporter)

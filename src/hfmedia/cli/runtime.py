@@ -1,0 +1,134 @@
+"""How every command runs: one event loop, one way to end it, one exit code.
+
+The first Ctrl-C (or SIGTERM) is gentle, the second is at once. A traceback is shown only with HFMEDIA_DEBUG=1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
+
+import typer
+
+from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError
+
+from . import EXIT_INTERRUPTED
+from .reporter import Reporter
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SHOW_CURSOR = "\x1b[?25h"
+
+
+class InterruptHandler:
+    """What an interrupt does. ``gently`` is called by the first one; the second leaves without another word."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self.on_interrupt: Callable[[], object] = lambda: None
+
+    def __call__(self) -> None:
+        """An interrupt has come."""
+        if not self.interrupted:
+            self.interrupted = True
+            self.on_interrupt()
+            return
+        message = "left at once: what a provider has accepted goes on there, and may be billed\n"
+        sys.stderr.write((SHOW_CURSOR + "\n" if sys.stderr.isatty() else "") + message)
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)
+
+    def install(self) -> None:
+        """Hears the signals from now on, for as long as the loop runs."""
+        loop = asyncio.get_running_loop()
+
+        def on_signal(number: int, frame: object) -> None:
+            loop.call_soon_threadsafe(self)
+
+        for number in SIGNALS:
+            try:
+                loop.add_signal_handler(number, self)
+            except NotImplementedError:  # Windows: its loop has no signals, but its process does
+                signal.signal(number, on_signal)
+
+
+AsyncCommand = Callable[[InterruptHandler], Coroutine[Any, Any, int]]
+
+
+def run(command: AsyncCommand, reporter: Reporter) -> NoReturn:
+    """Runs the work to its end and leaves with the exit code that it, or its error, says."""
+    _configure_logging()
+    try:
+        with asyncio.Runner() as runner:
+            code = runner.run(_run_with_signals(command))
+    except HfmediaError as error:
+        code = _report_failure(error, reporter)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        code = _report_failure(
+            JobCancelledError("interrupted before anything was sent; there is nothing to pay"), reporter
+        )
+    except BrokenPipeError:
+        code = 0  # the reader of our results has seen enough
+    except Exception as error:
+        message = (
+            f"unexpected: {type(error).__name__}: {error}. Run it again with HFMEDIA_DEBUG=1 and report what it says"
+        )
+        unexpected_error = HfmediaError(message)
+        unexpected_error.__cause__ = error
+        code = _report_failure(unexpected_error, reporter)
+    raise typer.Exit(code)
+
+
+async def _run_with_signals(command: AsyncCommand) -> int:
+    interrupts = InterruptHandler()
+    task = asyncio.create_task(command(interrupts))
+    interrupts.on_interrupt = task.cancel
+    interrupts.install()
+    return await task
+
+
+def _configure_logging() -> None:
+    """What libraries log is for whoever debugs; without a handler Python would print it between our lines."""
+    if _is_debugging():
+        logging.basicConfig(level=logging.DEBUG)
+    elif not logging.getLogger().handlers:
+        logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _is_debugging() -> bool:
+    return os.environ.get("HFMEDIA_DEBUG") == "1"
+
+
+def _report_failure(error: HfmediaError, reporter: Reporter) -> int:
+    if _is_debugging():
+        traceback.print_exception(error)
+    reporter.error(error)
+    return error.exit_code
+
+
+@asynccontextmanager
+async def command_environment(sandbox: bool, reporter: Reporter) -> AsyncGenerator[Mapping[str, str], None]:
+    """The environment a command works in: the process's own, or that of a simulated world made for it alone.
+
+    In the simulation nothing of the real environment is read: a real key can never buy anything there.
+    """
+    if not sandbox:
+        yield os.environ
+        return
+    from hfmedia.sandbox import Sandbox
+
+    async with AsyncExitStack() as stack:
+        home = stack.enter_context(TemporaryDirectory(prefix="hfmedia-sandbox-", ignore_cleanup_errors=True))
+        try:
+            simulation = await stack.enter_async_context(Sandbox(port=0))
+        except ValueError as error:
+            raise InvalidRequestError(f"HFMEDIA_SANDBOX_FAULTS cannot be ordered: {error}") from error
+        reporter.info("sandbox: a simulation on this machine; its pictures are drawn here, and nothing is paid.")
+        yield {**simulation.environment, "HFMEDIA_HOME": home}

@@ -1,0 +1,33 @@
+"""The published class and what stands beside it, by the names that its callers know.
+
+It adds nothing of its own: what it promises is kept, and everything behind it is MediaClient's.
+"""
+
+from __future__ import annotations
+
+from hfmedia.core.errors import MissingAuthError, ModelNotFoundError, ModelNotSupportedError
+
+from .base import AsyncGeneratorProvider, ProviderModelMixin
+from .huggingface import HuggingFaceMedia
+from .messages import Messages
+from .responses import ImageResponse, MediaResponse, ProviderInfo, Reasoning, VideoResponse
+from .save import save_response_media
+from .session import StreamResponse, StreamSession
+
+__all__ = [
+    "AsyncGeneratorProvider",
+    "HuggingFaceMedia",
+    "ImageResponse",
+    "MediaResponse",
+    "Messages",
+    "MissingAuthError",
+    "ModelNotFoundError",
+    "ModelNotSupportedError",
+    "ProviderInfo",
+    "ProviderModelMixin",
+    "Reasoning",
+    "StreamResponse",
+    "StreamSession",
+    "VideoResponse",
+    "save_response_media",
+]

@@ -1,0 +1,93 @@
+"""Facts and jobs as rows: JSON that a person can read, and that reads back as the same thing.
+
+Inline media never gets in; what would not read back is refused before it is written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hfmedia.core.errors import StorageError
+from hfmedia.core.job import AnyEntry, CompletedEntry, CreatedEntry, Job, LedgerEntry, RoutedEntry
+
+from .base import idempotency_key_of
+
+MAX_ENTRY_BYTES = 1 << 20  # bytes of JSON; the longest prompt is 32,000 characters, so beyond it is media in disguise
+_encode = msgspec.json.Encoder().encode
+_entry_decoder: msgspec.json.Decoder[LedgerEntry] = msgspec.json.Decoder(AnyEntry)
+_job_decoder = msgspec.json.Decoder(Job)
+
+
+class EncodedEntry(Struct, frozen=True):
+    """A fact as it goes into the ledger, and as it will come out of it."""
+
+    entry: LedgerEntry
+    kind: str
+    body: str
+    key: str | None
+
+
+def encode_entry(entry: LedgerEntry) -> EncodedEntry:
+    """The fact, written; StoreError when the ledger cannot keep it."""
+    if _has_inline_media(entry):
+        raise StorageError("the ledger keeps no inline media; only its name, length or digest", job_id=entry.job_id)
+    kind = str(type(entry).__struct_config__.tag)
+    try:
+        body = _encode(entry)
+        if len(body) > MAX_ENTRY_BYTES:
+            raise StorageError(
+                f"the fact {kind!r} has {len(body):,} bytes; the ledger takes {MAX_ENTRY_BYTES:,}: give media by its URL",
+                job_id=entry.job_id,
+            )
+        return EncodedEntry(_entry_decoder.decode(body), kind, body.decode(), idempotency_key_of(entry))
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise StorageError(
+            f"the fact {kind!r} cannot be written as JSON: {str(error)[:200]}", job_id=entry.job_id
+        ) from error
+
+
+def decode_entry(job_id: str, body: Any) -> LedgerEntry:
+    """The fact that was written; StoreError when it is damaged, or of a version that knows more."""
+    entry: LedgerEntry = _decode(_entry_decoder, job_id, body)
+    return entry
+
+
+def decode_job(job_id: str, body: Any) -> Job:
+    """The job that was written; StoreError when it is damaged, or of a version that knows more."""
+    job: Job = _decode(_job_decoder, job_id, body)
+    return job
+
+
+def job_columns(job: Job) -> dict[str, Any]:
+    """What the table of jobs says of a job, but for its key."""
+    return {
+        "id": job.id,
+        "state": job.state,
+        "ended": int(job.is_terminal),
+        "created": job.created_at,
+        "updated": job.updated_at,
+        "task": job.request.task,
+        "model": job.request.model,
+        "provider": job.route and job.route.provider,
+        "attempts": job.attempts,
+        "cost": job.cost and job.cost.amount,
+        "unit": job.cost and job.cost.unit,
+        "body": _encode(job).decode(),
+    }
+
+
+def _decode(decoder: msgspec.json.Decoder[Any], job_id: str, body: Any) -> Any:
+    try:
+        return decoder.decode(body)
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        message = f"what the ledger says of job {job_id} cannot be read: {str(error)[:200]}"
+        raise StorageError(message, job_id=job_id) from error
+
+
+def _has_inline_media(entry: LedgerEntry) -> bool:
+    if isinstance(entry, CreatedEntry | RoutedEntry):
+        return entry.request.image is not None and entry.request.image.data is not None
+    return isinstance(entry, CompletedEntry) and any(output.data is not None for output in entry.outputs)

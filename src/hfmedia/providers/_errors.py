@@ -1,0 +1,205 @@
+"""A provider's complaint, read: its words, its code, when to come back, and what kind of trouble it is.
+
+The status decides, unless a provider's own table knows the trouble as another in disguise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from ..core.failure_policy import classify_status
+from ..core.protocol import Cancel, Failure, FailureKind, Operation, Poll, Route
+from ..core.retry import parse_rate_limit_reset, parse_retry_after
+from ..core.wire import MAX_RAW_BYTES, HttpResponse
+from ._decoding import DECODE_ERRORS, ResponseReader, clean_message, items, to_float, to_text, try_convert
+
+# Codes that mean a content policy wherever they stand: fal.ai's and OpenAI's.
+CONTENT_POLICY_CODES = r"content_policy_violation|moderation_blocked|content_filter|\bcontent_policy\b"
+# How models explain that they stopped on purpose, in a job that was accepted and then failed.
+CONTENT_POLICY_PHRASES = re.compile(
+    rf"(?i){CONTENT_POLICY_CODES}|\bnsfw\b|content polic|moderat(?:ion|ed)|safety (?:filter|checker|system|polic)"
+    r"|sensitive content|flagged as|unsafe content|illegal_(?:prompt|image)"
+)
+# How a provider without a code for it says at once that it will not: short phrases that no other refusal uses.
+CONTENT_REJECTION_PHRASES = re.compile(
+    rf"{CONTENT_POLICY_CODES}|(?i:\bflagged (?:by|as)\b|\b(?:content|safety) (?:filter|policy|checker|system)\b)"
+)
+RETRY_AFTER_KINDS: frozenset[FailureKind] = frozenset(
+    {"busy", "server", "gateway"}
+)  # where a time to come back means something
+
+
+class ErrorPattern(Struct, frozen=True):
+    """A trouble that a provider tells by another one's status: what its code or words look like, and what it is.
+
+    ``status`` narrows it to one HTTP status; None stands for any.
+    """
+
+    pattern: str
+    kind: FailureKind
+    status: int | None = None
+
+
+class ParsedError(Struct, frozen=True):
+    """What a provider says of a trouble: a sentence, its own word for it, and everything a disguise is known by.
+
+    ``evidence`` is ``CODE CODE: words``, so that a pattern can tell a code from a number in a sentence. ``wait`` is in
+    seconds. ``error_type`` is fal.ai's word for a trouble of the machine, not of the request.
+    """
+
+    message: str = ""
+    code: str | None = None
+    match_text: str = ""
+    retry_after: float | None = None
+    error_type: str | None = None
+
+
+class _ValidationItem(Struct):
+    msg: str
+    loc: Any = None
+    type: Any = None
+
+
+class _ErrorObject(Struct):
+    message: Any = None
+    code: Any = None
+    type: Any = None
+
+
+class _ErrorBody(Struct):
+    error: Any = None
+    detail: Any = None
+    message: Any = None
+    title: Any = None
+    code: Any = None
+    reason: Any = None
+    error_type: Any = None
+    estimated_time: Any = None
+
+
+def error_decoder(patterns: Sequence[ErrorPattern] = ()) -> ResponseReader:
+    """A reader of errors that knows a provider's disguises."""
+
+    def decode_error(operation: Operation, route: Route, response: HttpResponse) -> Failure:
+        return parse_http_error(operation, route, response, patterns)
+
+    return decode_error
+
+
+def parse_http_error(
+    operation: Operation,
+    route: Route,
+    response: HttpResponse,
+    patterns: Sequence[ErrorPattern] = (),
+    *,
+    default_kind: FailureKind | None = None,
+) -> Failure:
+    """An HTTP error as a Failed; ``kind`` overrides what the status would mean, but no disguise."""
+    parsed = parse_error_body(response)
+    kind = (
+        match_error_pattern(parsed.match_text, response.status, patterns)
+        or default_kind
+        or _kind_from_status(operation, response.status, parsed.message)
+    )
+    seconds, date = _retry_delay(parsed, response) if kind in RETRY_AFTER_KINDS else (None, None)
+    return Failure(
+        kind=kind,
+        message=parsed.message or "it gave no reason",
+        status=response.status,
+        code=parsed.code,
+        retry_after=seconds,
+        retry_at=date,
+    )
+
+
+def parse_job_failure(error: Any, *, fallback: str, code: Any = None, patterns: Sequence[ErrorPattern] = ()) -> Failure:
+    """A job that was accepted and then failed, from the ``error`` of its status: a string, an object or nothing."""
+    error_object = try_convert(error, _ErrorObject) or _ErrorObject(message=error)
+    message = to_text(error_object.message) or to_text(error_object.type) or fallback
+    code = _code_string(code) or _code_string(error_object.code)
+    match_text = f"{code or ''}: {message}"
+    is_content_policy = match_error_pattern(match_text, 0, patterns) == "content" or CONTENT_POLICY_PHRASES.search(
+        match_text
+    )
+    return Failure(kind="content" if is_content_policy else "failed", message=message, code=code)
+
+
+def match_error_pattern(match_text: str, status: int, patterns: Sequence[ErrorPattern]) -> FailureKind | None:
+    """What a trouble is by its code or words, or None when they say no more than the status."""
+    for candidate in patterns:
+        if candidate.status in (None, status) and re.search(candidate.pattern, match_text):
+            return candidate.kind
+    return "content" if 400 <= status < 500 and CONTENT_REJECTION_PHRASES.search(match_text) else None
+
+
+def parse_error_body(response: HttpResponse) -> ParsedError:
+    """An error's body in whichever of the known shapes it comes: JSON of six sorts, plain text, or an HTML page."""
+    try:
+        body = response.json(_ErrorBody)
+    except DECODE_ERRORS:
+        return _parse_text_body(response)
+    error = try_convert(body.error, _ErrorObject) or _ErrorObject()
+    validation_items = [flaw for item in items(body.detail) if (flaw := try_convert(item, _ValidationItem))]
+    nested = try_convert(body.detail, _ErrorObject) or _ErrorObject()
+    codes = [error.code, error.type, *(flaw.type for flaw in validation_items), body.reason, body.code]
+    error_type = _code_string(body.error_type) or _code_string(response.headers.get("x-fal-error-type"))
+    code_strings = [code for code in map(_code_string, [*codes, error_type]) if code]
+    title, detail = to_text(body.title), to_text(body.detail)
+    candidates = (
+        to_text(body.error),
+        to_text(error.message),
+        f"{title}: {detail}" if title and detail else detail,
+        to_text("; ".join(map(_format_validation_item, validation_items))),
+        to_text(nested.message),
+        to_text(body.message),
+        title,
+    )
+    message = next(filter(None, candidates), None) or _parse_text_body(response).message
+    match_text = f"{' '.join(code_strings)}: {message}"
+    return ParsedError(
+        message, code_strings[0] if code_strings else None, match_text, to_float(body.estimated_time), error_type
+    )
+
+
+def _retry_delay(parsed: ParsedError, response: HttpResponse) -> tuple[float | None, str | None]:
+    """When to come back, in seconds or as a date: Retry-After, else the words, else the window of the rate limit."""
+    stated_delay = parse_rate_limit_reset(parsed.message) if parsed.retry_after is None else parsed.retry_after
+    explicit = "retry-after" in response.headers or "retry-after-ms" in response.headers
+    return (stated_delay, None) if stated_delay is not None and not explicit else parse_retry_after(response.headers)
+
+
+def _kind_from_status(operation: Operation, status: int, message: str) -> FailureKind:
+    """What a status means where nothing wears a disguise."""
+    if status == 404 and isinstance(operation, Poll | Cancel):
+        # "Cannot GET /…" is a proxy without such an address: it says nothing of the job, which may well be running.
+        return "forbidden" if message.startswith("Cannot ") else "gone"
+    return classify_status(status)
+
+
+def _parse_text_body(response: HttpResponse) -> ParsedError:
+    message = response.body[:MAX_RAW_BYTES].decode("utf-8", "replace").strip()
+    if message.startswith("<"):
+        title = re.search(r"(?is)<title[^>]*>(.{1,200}?)</title>", message)
+        message = f"an HTML page: {title[1]}" if title else "an HTML page"
+    code = _code_string(response.headers.get("x-fal-error-type"))
+    message = clean_message(message)
+    return ParsedError(message, code, f"{code or ''}: {message}", error_type=code)
+
+
+def _format_validation_item(validation_item: _ValidationItem) -> str:
+    """One flaw of a validation as FastAPI lists it: ``msg`` and where."""
+    location = ".".join(
+        str(part) for part in items(validation_item.loc)[:8] if isinstance(part, str | int) and part != "body"
+    )
+    return f"{location}: {validation_item.msg}" if location else validation_item.msg
+
+
+def _code_string(code: Any) -> str | None:
+    """A code as a word: providers write it as a string or a number."""
+    if isinstance(code, bool) or not isinstance(code, str | int):
+        return None
+    return clean_message(str(code) if isinstance(code, str) or abs(code) < 10**12 else "") or None

@@ -1,0 +1,1 @@
+"""Procedural drawing of the sandbox's images and videos."""

@@ -1,0 +1,1 @@
+"""HTTP APIs: OpenAI-compatible, native and AUTOMATIC1111-compatible routers."""

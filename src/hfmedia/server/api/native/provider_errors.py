@@ -1,0 +1,51 @@
+"""Why providers rest: the last thing that each of them refused or failed with, as far as this process heard it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from hfmedia.core.error_messages import describe_without_provider_text
+from hfmedia.core.errors import JobCancelledError
+from hfmedia.core.wire import redact
+from hfmedia.engine import Event, FailedOver, JobFailed
+from hfmedia.server.auth.caller import Caller
+from hfmedia.server.db.generations import Generation
+
+
+class ProviderErrorRecord(Struct, frozen=True):
+    """What a provider said, when (unix seconds), and to whose key."""
+
+    message: str
+    timestamp: float
+    caller_id: str
+
+
+class ProviderErrorLog:
+    """The last trouble of each provider."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._last: dict[str, ProviderErrorRecord] = {}
+
+    def on_event(self, generation: Generation, event: Event) -> None:
+        """One more event."""
+        if isinstance(event, FailedOver):
+            self._last[event.previous_provider] = ProviderErrorRecord(
+                redact(event.reason), self._clock(), generation.caller_id
+            )
+        elif isinstance(event, JobFailed) and event.error.provider and not isinstance(event.error, JobCancelledError):
+            self._last[event.error.provider] = ProviderErrorRecord(
+                redact(event.error.message), self._clock(), generation.caller_id
+            )
+
+    def latest(self, provider: str, caller: Caller) -> ProviderErrorRecord | None:
+        """The last trouble of a provider; None when there was none. What it said to another key stays between them."""
+        last = self._last.get(provider)
+        if last is None or caller.admin or caller.id == last.caller_id:
+            return last
+        return ProviderErrorRecord(
+            describe_without_provider_text(last.message, provider), last.timestamp, last.caller_id
+        )

@@ -1,0 +1,200 @@
+"""A video as OpenAI's videos API tells it, put together out of order and job; and what its requests hold. Pure.
+
+All of OpenAI's members are there, null where nothing is known; ours stand beside them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from hfmedia.core.costs import billable_attempts
+from hfmedia.core.job import Job
+from hfmedia.core.wire import redact
+from hfmedia.server.db.generations import Generation
+from hfmedia.server.errors import IN_DOUBT_HINT
+from hfmedia.server.jobs import JobStatus
+from hfmedia.storage import Media
+
+VIDEO_ID_PREFIX = "video_"
+VideoStatus = Literal["queued", "in_progress", "completed", "failed"]
+SECONDS_PER_DAY = 86_400
+UNSPECIFIED = "auto"  # size and seconds that nobody asked for; a client may count on a text
+MAX_INCOMPLETE_PROGRESS = 99  # percent, until the file lies here whole
+
+
+class VideoError(BaseModel):
+    """Why there is no video."""
+
+    code: str
+    message: str
+
+
+class VideoCost(BaseModel):
+    """A cost as the provider reported it."""
+
+    amount: float
+    unit: str
+
+
+class Video(BaseModel):
+    """A video, or one on its way. Times are unix seconds; ``progress`` is 0 to 100.
+
+    After ``error`` stand our own members; ``url`` is there once it is completed.
+    """
+
+    id: str
+    object: Literal["video"] = "video"
+    model: str
+    status: VideoStatus
+    progress: int = Field(ge=0, le=100)
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None
+    prompt: str | None
+    size: str
+    seconds: str
+    remixed_from_video_id: str | None
+    error: VideoError | None
+    job_id: str
+    provider: str | None
+    position: int | None
+    message: str | None
+    seed: int | None
+    cost: VideoCost | None
+    may_be_billed: bool
+    warnings: list[str]
+    url: str | None
+    thumbnail_url: str | None
+
+
+class VideoList(BaseModel):
+    """One page of videos."""
+
+    object: Literal["list"] = "list"
+    data: list[Video]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class VideoDeleted(BaseModel):
+    """A video that was deleted."""
+
+    id: str
+    object: Literal["video.deleted"] = "video.deleted"
+    deleted: Literal[True] = True
+
+
+def public_video_id(job_id: str) -> str:
+    """A video's id."""
+    return f"{VIDEO_ID_PREFIX}{job_id}"
+
+
+def serialize_video(
+    generation: Generation,
+    job: Job,
+    job_status: JobStatus,
+    *,
+    retention_days: float,
+    media: Media | None,
+    urls: tuple[str, str] | None,
+    error_code: str,
+) -> Video:
+    """A job as a video. ``links`` are the addresses of file and thumbnail; ``kind`` is the code of a failure."""
+    context = generation.response_context
+    status: VideoStatus = "failed" if job_status.status == "cancelled" else job_status.status
+    submitted = job.provider_request or job.request
+    warnings = (*context.get("warnings", ()), *job_status.warnings, *(media.warnings if media else job.warnings))
+    return Video(
+        id=public_video_id(job.id),
+        model=job.request.model,
+        status=status,
+        progress=_progress(status, job_status),
+        created_at=int(generation.created_at),
+        completed_at=int(media.created if media else job.updated_at) if status == "completed" else None,
+        expires_at=int(generation.created_at + retention_days * SECONDS_PER_DAY) if retention_days else None,
+        prompt=job.request.prompt,
+        size=_size(context, media),
+        seconds=context.get("seconds") or UNSPECIFIED,
+        remixed_from_video_id=context.get("remixed_from"),
+        error=_error(job, job_status, error_code) if status == "failed" else None,
+        job_id=job.id,
+        provider=job_status.provider or (job.route.provider if job.route else None),
+        position=job_status.position,
+        message=redact(job_status.message) if job_status.message else None,
+        seed=job.seed if job.seed is not None else submitted.seed,
+        cost=VideoCost(amount=job.cost.amount, unit=job.cost.unit) if job.cost else None,
+        may_be_billed=billable_attempts(job) > 0,
+        warnings=list(dict.fromkeys(redact(warning) for warning in warnings)),
+        url=urls[0] if urls else None,
+        thumbnail_url=urls[1] if urls else None,
+    )
+
+
+def _progress(status: VideoStatus, job_status: JobStatus) -> int:
+    if status == "completed":
+        return 100
+    if job_status.stage == "downloading":
+        return MAX_INCOMPLETE_PROGRESS
+    return max(0, min(MAX_INCOMPLETE_PROGRESS, int((job_status.progress or 0.0) * 100)))
+
+
+def _size(context: dict[str, Any], media: Media | None) -> str:
+    """As asked for; the real one once that is known."""
+    if media is not None and media.width and media.height:
+        return f"{media.width}x{media.height}"
+    return context.get("size") or UNSPECIFIED
+
+
+def _error(job: Job, job_status: JobStatus, error_code: str) -> VideoError:
+    message = redact(job_status.error or job.error or "it failed, and nobody said why")
+    if job.state == "doubt":
+        return VideoError(
+            code="in_doubt", message=f"{message.split('. Look at')[0]}. {IN_DOUBT_HINT.format(job=job.id)}"
+        )
+    if job_status.status == "cancelled":
+        billing_note = "; what was accepted may still be billed" if billable_attempts(job) else ""
+        return VideoError(code="cancelled", message=f"it was cancelled{billing_note}: {message}")
+    return VideoError(code=error_code or "failed", message=message)
+
+
+_TEXT_SCHEMA: dict[str, Any] = {"type": "string"}
+_COMMON_SCHEMAS: dict[str, Any] = {
+    "prompt": {"type": "string", "minLength": 1, "maxLength": 32_000},
+    "model": {**_TEXT_SCHEMA, "description": "org/name, org/name:provider, or an alias such as sora-2."},
+    "provider": _TEXT_SCHEMA,
+    "seconds": {"anyOf": [_TEXT_SCHEMA, {"type": "number"}], "description": "Its length, a number."},
+    "size": {
+        **_TEXT_SCHEMA,
+        "description": "WIDTHxHEIGHT; what the model cannot make becomes the nearest that it can.",
+    },
+    "seed": {"type": "integer", "minimum": 0},
+    "fps": {"type": "integer", "minimum": 1, "maximum": 240},
+    "num_frames": {"type": "integer", "minimum": 1, "maximum": 10_000},
+    "negative_prompt": _TEXT_SCHEMA,
+    "guidance_scale": {"type": "number", "minimum": 0, "maximum": 1000},
+    "num_inference_steps": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "resolution": _TEXT_SCHEMA,
+    "aspect_ratio": _TEXT_SCHEMA,
+}
+_URL_SCHEMA = {"type": "object", "properties": {"image_url": _TEXT_SCHEMA}, "required": ["image_url"]}
+_IMAGE_SCHEMA = {"anyOf": [_TEXT_SCHEMA, _URL_SCHEMA], "description": "An image: a URL or a data: URL."}
+_FILE_SCHEMA = {"type": "string", "format": "binary"}
+
+
+def _request_body(json: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
+    schemas_by_type = {"application/json": json, "multipart/form-data": form}
+    content = {
+        mime: {"schema": {"type": "object", "properties": properties, "required": ["prompt"]}}
+        for mime, properties in schemas_by_type.items()
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+CREATE_BODY = _request_body(
+    {**_COMMON_SCHEMAS, "input_reference": _IMAGE_SCHEMA, "extra_body": {"type": "object"}},
+    {**_COMMON_SCHEMAS, "input_reference": _FILE_SCHEMA},
+)
+REMIX_BODY = _request_body({"prompt": _COMMON_SCHEMAS["prompt"]}, {"prompt": _COMMON_SCHEMAS["prompt"]})

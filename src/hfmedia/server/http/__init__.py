@@ -1,0 +1,1 @@
+"""HTTP details below the routers: request bodies, headers, URLs, header timeout."""

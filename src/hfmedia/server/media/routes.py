@@ -1,0 +1,167 @@
+"""GET /media/…: a file of a job, to whoever knows its name. No key: the name is one, and browsers send none with <img>.
+
+Nothing is served but what the ledger names as the file of a job that came through this gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParam
+from starlette.responses import FileResponse
+from starlette.types import Receive, Scope, Send
+
+from hfmedia.server.db.generations import parse_job_key
+from hfmedia.server.dependencies import get_gateway
+from hfmedia.server.errors import ApiError, error_responses
+from hfmedia.storage import Media
+
+from .signed_urls import SignedName, digest_prefix_of, stored_media
+from .variants import ORIGINAL, suffix_for
+
+if TYPE_CHECKING:
+    from hfmedia.server.gateway import Gateway
+
+router = APIRouter(tags=["files"])
+MAX_AGE_SECONDS = 24 * 3600  # seconds; the bytes behind a name never change, but their owner may delete them
+SAFETY_HEADERS = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox; default-src 'none'"}
+RANGE_PATTERN = re.compile(r"bytes=\s*(?P<first>\d{0,19})\s*-\s*(?P<last>\d{0,19})\s*", re.IGNORECASE)
+BINARY_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
+PARTIAL_RESPONSE: dict[str, Any] = {
+    "description": "A range of it.",
+    "content": {"image/*": BINARY_SCHEMA, "video/*": BINARY_SCHEMA},
+}
+FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"image/*": BINARY_SCHEMA, "video/*": BINARY_SCHEMA}},
+    206: PARTIAL_RESPONSE,
+    304: {"description": "It is what you have."},
+    **error_responses(400, 404, 410, 416, 500, 507),
+}
+
+
+@router.head("/media/{name}", include_in_schema=False)
+@router.get("/media/{name}", response_class=Response, responses=FILE_RESPONSES)
+async def get_file(
+    request: Request,
+    name: Annotated[str, PathParam(max_length=255, description="As an answer gave it.")],
+    download: Annotated[bool, Query(description="Whether a browser shall save it instead of showing it.")] = False,
+) -> Response:
+    """A file, as it came from its provider, or a variant of it."""
+    gateway = get_gateway(request)
+    signed_name = gateway.url_signer.verify(name)
+    if signed_name is None:
+        raise ApiError(404, "there is no such file", code="not_found")
+    media = await _find_media(gateway, signed_name)
+    return await file_response(request, gateway, media, signed_name.variant, download=download)
+
+
+async def file_response(
+    request: Request, gateway: Gateway, media: Media, variant: str = ORIGINAL, *, download: bool = False
+) -> Response:
+    """The answer that carries a variant of a file: whole, in part, or only that it has not changed.
+
+    Refusal 410 when the file is gone, 416 for a range beyond its end, and what making the variant raises.
+    """
+    path, mime = media.path, media.mime
+    if variant != ORIGINAL:
+        rendition = await gateway.renditions.get(media, variant)
+        path, mime = rendition.path, rendition.mime
+    stat_result = await asyncio.to_thread(_stat, path)
+    if stat_result is None:
+        raise gone_error()
+    etag = f'"{media.sha256}"' if variant == ORIGINAL else f'"{media.sha256}.{variant}"'
+    headers = {
+        **SAFETY_HEADERS,
+        "etag": etag,
+        "cache-control": f"private, max-age={MAX_AGE_SECONDS}, immutable",
+        "content-disposition": content_disposition(
+            Path(media.path.stem + suffix_for(media, variant)), as_attachment=download
+        ),
+    }
+    known_etags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if etag in known_etags or "*" in known_etags:
+        return Response(status_code=304, headers=headers)
+    use_range = _use_range(request, etag, stat_result.st_size)
+    return _RangeFileResponse(path, headers=headers, media_type=mime, stat_result=stat_result, use_range=use_range)
+
+
+def content_disposition(name: Path, *, as_attachment: bool) -> str:
+    """The header that names a file, plainly for every browser and in full for those that read UTF-8."""
+    ascii_name = "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in name.name)
+    disposition_type = "attachment" if as_attachment else "inline"
+    utf8_name = quote(name.name.encode("utf-8", "replace"), safe="")
+    return f"{disposition_type}; filename=\"{ascii_name}\"; filename*=UTF-8''{utf8_name}"
+
+
+def gone_error() -> ApiError:
+    """What is said of a file that was there once."""
+    return ApiError(
+        410, "the file was removed", code="gone", retry=False, headers={"cache-control": "no-store", **SAFETY_HEADERS}
+    )
+
+
+class _RangeFileResponse(FileResponse):
+    """A file. ``in_part``: the range asked for is one, and is there; otherwise the whole file is sent."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        headers: dict[str, str],
+        media_type: str,
+        stat_result: os.stat_result,
+        use_range: bool,
+    ) -> None:
+        super().__init__(path, headers=headers, media_type=media_type, stat_result=stat_result)
+        self._use_range = use_range
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        dropped = {b"if-range"} if self._use_range else {b"if-range", b"range"}  # both were judged already
+        headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
+def _use_range(request: Request, etag: str, size: int) -> bool:
+    """Whether one range was asked for that the file has; what is no single range may be ignored (RFC 9110, 14.2)."""
+    match = RANGE_PATTERN.fullmatch(request.headers.get("range", ""))
+    if match is None or not (match["first"] or match["last"]):
+        return False
+    if request.headers.get("if-range", etag) != etag:
+        return False
+    if match["first"] and match["last"] and int(match["last"]) < int(match["first"]):
+        return False
+    is_satisfiable = int(match["first"]) < size if match["first"] else int(match["last"]) > 0 and size > 0
+    if not is_satisfiable:
+        raise ApiError(416, f"the file has {size:,} bytes", code="invalid_range", param="Range",
+                      headers={"content-range": f"bytes */{size}"})  # fmt: skip
+    return True
+
+
+async def _find_media(gateway: Gateway, signed_name: SignedName) -> Media:
+    """The file that a link names. Refusal 404 when it never was, 410 when it was removed."""
+    job = await gateway.client.ledger.get(signed_name.job_id)
+    job_ref = parse_job_key(job.idempotency_key) if job else None
+    if job is None or job_ref is None:
+        raise ApiError(404, "there is no such file", code="not_found")
+    generation = await asyncio.to_thread(gateway.database.generation, job_ref[0])
+    if generation is None or job_ref[1] in generation.deleted_outputs:
+        raise gone_error()
+    media = next((media for media in stored_media(job) if digest_prefix_of(media) == signed_name.digest_prefix), None)
+    if media is None:
+        raise gone_error()
+    return media
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        stat_result = path.stat()
+    except OSError:
+        return None
+    return stat_result if stat.S_ISREG(stat_result.st_mode) else None

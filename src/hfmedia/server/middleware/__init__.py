@@ -1,0 +1,1 @@
+"""ASGI middleware: proxy headers, rate limits, access log."""

@@ -1,0 +1,140 @@
+"""What the gateway counts, for Prometheus: requests, jobs, providers, money.
+
+A registry of its own, so that two gateways in one process do not meet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as CollectionsCounter
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from hfmedia._version import __version__
+from hfmedia.core.wire import redact
+from hfmedia.engine import (
+    Accepted,
+    Downloading,
+    Event,
+    FailedOver,
+    JobFailed,
+    MediaReady,
+    Queued,
+    Running,
+    Started,
+    Submitting,
+)
+from hfmedia.server.auth.authentication import require_caller
+from hfmedia.server.db.generations import Generation
+from hfmedia.server.dependencies import get_gateway
+from hfmedia.server.errors import ApiError, error_responses
+
+if TYPE_CHECKING:
+    from hfmedia.server.jobs import GenerationService
+
+router = APIRouter(tags=["watching"])
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+DURATION_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+MAX_TRACKED_JOBS = 10_000  # jobs of which it is remembered when they were accepted, and where they stand
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # anybody can make more up
+EVENT_STATES: dict[type[Event], str] = {
+    Started: "waiting",
+    Submitting: "submitting",
+    Accepted: "queued",
+    Queued: "queued",
+    Running: "running",
+    Downloading: "downloading",
+}
+
+
+class Metrics:
+    """Counts."""
+
+    def __init__(self, service: GenerationService) -> None:
+        self.registry = CollectorRegistry()
+        options: dict[str, Any] = {"registry": self.registry}
+        self._requests = Counter("hfmedia_requests", "Requests answered.", ["route", "method", "status"], **options)
+        self._seconds = Histogram(
+            "hfmedia_request_seconds", "Seconds to an answer.", ["route"], buckets=DURATION_BUCKETS, **options
+        )
+        self._bytes = Counter("hfmedia_response_bytes", "Bytes sent in answers.", **options)
+        self._jobs = Counter("hfmedia_jobs_ended", "Jobs that ended here.", ["provider", "kind", "result"], **options)
+        self._failures = Counter(
+            "hfmedia_failures", "Failures by provider and error.", ["provider", "error"], **options
+        )
+        self._failovers = Counter("hfmedia_moves", "Jobs that left a provider for another one.", ["before"], **options)
+        self._provider_seconds = Histogram(
+            "hfmedia_provider_seconds",
+            "Seconds from acceptance to the file.",
+            ["provider"],
+            buckets=DURATION_BUCKETS,
+            **options,
+        )
+        self._cost = Counter("hfmedia_cost", "Costs as providers reported them.", ["provider", "unit"], **options)
+        self._cost_unknown = Counter(
+            "hfmedia_cost_unknown", "Results of which nobody told the cost.", ["provider"], **options
+        )
+        active_jobs = Gauge("hfmedia_jobs_under_way", "Outputs that are being carried now.", **options)
+        active_jobs.set_function(service.active_count)
+        Gauge("hfmedia_build", "The version that runs.", ["version"], **options).labels(__version__).set(1)
+        self._jobs_by_state = Gauge("hfmedia_jobs", "Jobs under way here, by state.", ["state"], **options)
+        self._accepted_at: OrderedDict[str, float] = OrderedDict()
+        self._states: OrderedDict[str, str] = OrderedDict()
+
+    def request(self, method: str, route: str, status: int, seconds: float, sent_bytes: int) -> None:
+        """One request was answered; ``route`` is the template of its path, so that there are few of them."""
+        self._requests.labels(route, method if method in METHODS else "other", str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+        self._bytes.inc(sent_bytes)
+
+    def job_event(self, generation: Generation, event: Event) -> None:
+        """One more event of a job."""
+        if (state := EVENT_STATES.get(type(event))) is not None:
+            self._states[event.job_id] = state
+            while len(self._states) > MAX_TRACKED_JOBS:
+                self._states.popitem(last=False)
+        elif isinstance(event, MediaReady | JobFailed):
+            self._states.pop(event.job_id, None)
+        match event:
+            case Accepted():
+                self._accepted_at[event.job_id] = time.monotonic()
+                while len(self._accepted_at) > MAX_TRACKED_JOBS:
+                    self._accepted_at.popitem(last=False)
+            case FailedOver():
+                self._failovers.labels(event.previous_provider).inc()
+            case MediaReady(media=media):
+                self._jobs.labels(media.provider, generation.kind, "completed").inc()
+                if (accepted_at := self._accepted_at.pop(event.job_id, None)) is not None:
+                    self._provider_seconds.labels(media.provider).observe(time.monotonic() - accepted_at)
+                if media.cost is None:
+                    self._cost_unknown.labels(media.provider).inc()
+                elif media.cost.amount > 0:
+                    self._cost.labels(media.provider, media.cost.unit[:32]).inc(media.cost.amount)
+            case JobFailed(error=error):
+                provider = error.provider or "(none)"
+                self._accepted_at.pop(event.job_id, None)
+                self._failures.labels(redact(provider), type(error).__name__).inc()
+            case _:
+                pass
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        counts = CollectionsCounter(self._states.values())
+        for state in dict.fromkeys(EVENT_STATES.values()):
+            self._jobs_by_state.labels(state).set(counts[state])
+        return generate_latest(self.registry)
+
+
+@router.get("/metrics", response_class=Response, responses={**TEXT_RESPONSES, **error_responses(401, 403, 429)})
+async def metrics(request: Request) -> Response:
+    """What it counts. It needs an admin's key, unless there are no keys or the operator opened it."""
+    gateway = get_gateway(request)
+    if not gateway.config.public_metrics:
+        caller = await require_caller(request)
+        if caller.id and not caller.admin:
+            raise ApiError(403, "this needs the key of an admin", code="admin_only", retry=False)
+    return Response(gateway.metrics.text(), media_type=CONTENT_TYPE)

@@ -1,0 +1,181 @@
+"""A download that goes on where it broke off: Range and If-Range where the server honours them, else from the start.
+
+Nothing here decides what a file is; it gets all of its bytes, in a bounded number of tries, or says why not.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from ..core.errors import DownloadError, RequestNotSentError, ResponseLostError, ResultExpiredError
+from ..core.ports import MediaFetcher, ResponseStream
+from ..core.retry import DOWNLOAD_RETRIES, backoff, parse_retry_after, retry_delay
+
+GONE_STATUSES = frozenset({403, 404, 410})  # what signed and temporary addresses answer once their time is over
+RETRY_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600))
+CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)  # RFC 9110, 14.4
+RetryHint = tuple[float | None, str | None]  # what a server says of when to come back: seconds, or a date
+
+
+class Sink(Protocol):
+    """Where the bytes go."""
+
+    @property
+    def size(self) -> int:
+        """How many it has."""
+        ...
+
+    def set_expected_size(self, total: int) -> None:
+        """Hears how many there will be, where that is known."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Takes the next ones."""
+        ...
+
+    async def reset(self) -> None:
+        """Forgets those it has."""
+        ...
+
+
+class RetryableError(Exception):
+    """One try came to nothing, and another may help; the words say why."""
+
+    def __init__(self, reason: str, retry_hint: RetryHint = (None, None), status: int | None = None) -> None:
+        super().__init__(reason)
+        self.retry_hint, self.status = retry_hint, status
+
+
+class ResumableDownload:
+    """One file on its way from one URL into a sink."""
+
+    def __init__(
+        self,
+        url: str,
+        sink: Sink,
+        fetch: MediaFetcher,
+        *,
+        max_bytes: int,
+        progress: Callable[[int, int | None], None],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._url, self._sink, self._fetch = url, sink, fetch
+        self._max_bytes, self._progress, self._sleep = max_bytes, progress, sleep
+        self._validators: dict[str, str] = {}
+        self._total: int | None = None
+        self.attempts = 0
+
+    async def run(self) -> None:
+        """All of the file. DownloadError when it does not arrive within the bound, ExpiredError when it is gone."""
+        while True:
+            self.attempts += 1
+            try:
+                return await self._attempt()
+            except RetryableError as error:
+                if self.attempts > DOWNLOAD_RETRIES:
+                    received = (
+                        f"{self._sink.size:,} of {self._total:,} bytes" if self._total else f"{self._sink.size:,} bytes"
+                    )
+                    raise DownloadError(
+                        f"the result did not arrive whole from {display_url(self._url)} in {self.attempts} tries "
+                        f"({received}): {error}",
+                        status=error.status,
+                    ) from error
+                delay = retry_delay(*error.retry_hint, time.time())
+            await self._sleep(backoff(self.attempts, random.random()) if delay is None else delay)
+
+    async def _attempt(self) -> None:
+        range_headers: dict[str, str] = {}
+        validator = _strong_validator(self._validators)
+        if self._sink.size and validator:
+            range_headers = {"Range": f"bytes={self._sink.size}-", "If-Range": validator}
+        try:
+            async with self._fetch(self._url, headers=range_headers) as response:
+                if await self._accept(response):
+                    await self._stream(response)
+        except (RequestNotSentError, ResponseLostError) as error:
+            raise RetryableError(str(error)) from error
+        if self._total is not None and self._sink.size != self._total:
+            raise RetryableError(f"it ended after {self._sink.size:,} of {self._total:,} bytes")
+
+    async def _accept(self, response: ResponseStream) -> bool:
+        """Reads the head of an answer: whether there is more to come; raises when it does not help."""
+        status, headers = response.status, response.headers
+        if status in GONE_STATUSES:
+            raise ResultExpiredError(f"the result is gone (HTTP {status}): it expired or was removed", status=status)
+        if status in RETRY_STATUSES:
+            raise RetryableError(f"the server of the result answered HTTP {status}", parse_retry_after(headers), status)
+        if status in (206, 416) and self._sink.size:
+            return await self._resume(status, headers)
+        if status != 200:
+            raise DownloadError(f"the server of the result answered HTTP {status}", status=status)
+        await self._restart()
+        self._total = _content_length(headers)
+        self._validators = {name: headers[name] for name in ("etag", "last-modified") if headers.get(name)}
+        if self._total is not None and self._total > self._max_bytes:
+            raise DownloadError(f"the result has {self._total:,} bytes, more than the limit of {self._max_bytes:,}")
+        if self._total is not None:
+            self._sink.set_expected_size(self._total)
+        return True
+
+    async def _resume(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Checks that the answer to a Range goes on with the same file at the same byte; if not, back to byte 0.
+
+        Some servers ignore If-Range, so what they say of the file must match, too. 416 at the very end means that
+        nothing is missing.
+        """
+        match = CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+        start, total = (match[1], match[3]) if match else (None, None)
+        matches = self._total is None or total in ("*", str(self._total))
+        matches = matches and all(headers.get(name, value) == value for name, value in self._validators.items())
+        if matches and status == 416 and total == str(self._sink.size):
+            self._total = self._sink.size
+            return False
+        if matches and status == 206 and start == str(self._sink.size):
+            self._total = int(total) if total and total != "*" else self._total
+            return True
+        await self._restart()
+        raise RetryableError("it changed at its server, or the server sent another part of it than was asked for")
+
+    async def _stream(self, response: ResponseStream) -> None:
+        chunks = aiter(response.chunks())
+        while True:
+            try:
+                chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            except DownloadError as error:
+                if not error.retryable:  # the transport's own limit, say
+                    raise
+                raise RetryableError(str(error)) from error
+            if self._sink.size + len(chunk) > self._max_bytes:
+                raise DownloadError(f"the result has more bytes than the limit of {self._max_bytes:,}")
+            await self._sink.write(chunk)
+            self._progress(self._sink.size, self._total)
+
+    async def _restart(self) -> None:
+        self._total, self._validators = None, {}
+        if self._sink.size:
+            await self._sink.reset()
+
+
+def display_url(url: str) -> str:
+    """A URL without its query, which may be a signature, and without a user's name and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _strong_validator(validators: Mapping[str, str]) -> str | None:
+    """What proves to a server which file we have begun: a strong ETag, else its date (RFC 9110, 13.1.5)."""
+    etag = validators.get("etag", "")
+    return etag if etag.startswith('"') else validators.get("last-modified")
+
+
+def _content_length(headers: Mapping[str, str]) -> int | None:
+    text = headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() else None

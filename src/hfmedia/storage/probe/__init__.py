@@ -1,0 +1,1 @@
+"""Media probing: format signatures, container and image structure."""

@@ -1,0 +1,165 @@
+"""How the Hub is asked: what is tried again, how its limits are honoured, and how its headers are read."""
+
+from __future__ import annotations
+
+import pytest
+
+from hfmedia.catalog.hub_client import next_link, origin, parse_rate_limit, require_origin
+from hfmedia.core.errors import HubError
+
+from ..support.fake_hub import FakeHub, ScriptedResponse
+from .conftest import TOKEN, ManualClock, Open
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
+async def test_a_passing_trouble_is_tried_again(opened: Open, hub: FakeHub, status: int) -> None:
+    """A GET costs nothing, so a Hub that fails twice is asked thrice."""
+    hub.scripted_responses = [ScriptedResponse(status), ScriptedResponse(status)]
+    assert (await opened().model("acme/kite")).id == "acme/kite"
+    assert len(hub.requests) == 3
+
+
+async def test_a_lasting_trouble_ends(opened: Open, hub: FakeHub) -> None:
+    """After a few attempts it is an error that may be tried again later."""
+    hub.scripted_responses = [ScriptedResponse(503, {"X-Error-Message": "Down for maintenance"})] * 20
+    with pytest.raises(HubError, match=r"Down for maintenance \(HTTP 503\)") as caught:
+        await opened().model("acme/kite")
+    assert len(hub.requests) == 4
+    assert caught.value.retryable
+    assert caught.value.status == 503
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410, 422])
+async def test_a_plain_no_is_not_asked_again(opened: Open, hub: FakeHub, status: int) -> None:
+    """It would be the same answer."""
+    hub.scripted_responses = [ScriptedResponse(status)]
+    with pytest.raises(Exception, match=r"HTTP|there is no model|does not let"):
+        await opened().model("acme/kite")
+    assert len(hub.requests) == 1
+
+
+async def test_an_empty_allowance_is_waited_for(opened: Open, hub: FakeHub, clock: ManualClock) -> None:
+    """``r=0`` on a good answer: the next question waits for the end of the window."""
+    hub.headers = {"RateLimit": '"api";r=0;t=42', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}
+    catalog = opened()
+    await catalog.model("acme/kite")
+    hub.headers = {"RateLimit": '"api";r=499;t=300'}
+    await catalog.model("acme/swan")
+    await catalog.model("acme/sleeper")
+    assert clock.slept == [42]
+
+
+async def test_an_allowance_that_is_empty_for_minutes_is_an_error_at_once(
+    opened: Open, hub: FakeHub, clock: ManualClock
+) -> None:
+    """Nobody waits four minutes in silence; a token would help, and the error says so."""
+    hub.headers = {"RateLimit": '"api";r=0;t=240'}
+    catalog = opened()
+    await catalog.model("acme/kite")
+    with pytest.raises(HubError, match=r"used up for 240 s; with a token"):
+        await catalog.model("acme/swan")
+    assert (len(hub.requests), clock.slept) == (1, [])
+
+
+async def test_a_token_is_not_recommended_to_who_has_one(opened: Open, hub: FakeHub) -> None:
+    """Advice that was followed already is no advice."""
+    hub.headers = {"RateLimit": '"api";r=0;t=240'}
+    catalog = opened(token=TOKEN)
+    await catalog.model("acme/kite")
+    with pytest.raises(HubError, match=r"used up for 240 s$"):
+        await catalog.model("acme/swan")
+
+
+@pytest.mark.parametrize(
+    ("headers", "waits"),
+    [
+        ({"Retry-After": "7"}, [7.0]),
+        ({"RateLimit": '"api";r=0;t=9'}, [9.0]),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:31 GMT"}, [11.0]),
+        ({"Retry-After": "soon"}, []),
+        ({}, []),
+    ],
+)
+async def test_429_is_asked_again_when_the_hub_says(
+    opened: Open, hub: FakeHub, clock: ManualClock, headers: dict[str, str], waits: list[float]
+) -> None:
+    """In seconds, as a date, as the end of its window, or soon."""
+    hub.scripted_responses = [ScriptedResponse(429, headers)]
+    await opened().model("acme/kite")
+    assert clock.slept == waits
+    assert len(hub.requests) == 2
+
+
+LINKS = [
+    ("", None),
+    ('<https://h/2>; rel="next"', "https://h/2"),
+    ("<https://h/2>; rel=next", "https://h/2"),
+    ("<https://h/2>;rel=NEXT", "https://h/2"),
+    ('<https://h/0>; rel="prev", <https://h/2>; rel="next"', "https://h/2"),
+    ('<https://h/2?a=1,2;b>; title="x, y"; rel="next"', "https://h/2?a=1,2;b"),
+    ('<https://h/2>; rel="last next"', "https://h/2"),
+    ('<https://h/2>; rel="nextish"', None),
+    ("<https://h/2>; rel=nextish", None),
+    ('<https://h/2>; title="rel=next"', None),
+    ("https://h/2; rel=next", None),
+    ("<>; rel=next", None),
+    ("<" * 10_000, None),
+    ("<x>" + "; a" * 10_000, None),
+]
+
+
+@pytest.mark.parametrize(("header", "url"), LINKS)
+def test_the_next_page_is_read_out_of_a_link_header(header: str, url: str | None) -> None:
+    """In all the spellings of RFC 8288 that are met, and never out of something else."""
+    assert next_link(header) == url
+
+
+LIMITS = [
+    ("", None),
+    ('"api";r=499;t=120', (499, 120)),
+    ('"api"; r=0; t=5', (0, 5)),
+    ('"pages";r=10;t=60, "api";r=2;t=20', (2, 20)),
+    ('"api";r=0;t=5,"other";r=0;t=50', (0, 50)),
+    ('"api";r=1', None),
+    ("banana", None),
+    ('"api";r=-1;t=5', None),
+]
+
+
+@pytest.mark.parametrize(("header", "limit"), LIMITS)
+def test_a_rate_limit_is_read(header: str, limit: tuple[int, int] | None) -> None:
+    """Requests left, and seconds until there are more; of several the tightest."""
+    assert parse_rate_limit(header) == limit
+
+
+ORIGINS = [
+    ("https://huggingface.co/api", "https://huggingface.co:443"),
+    ("HTTPS://HuggingFace.co:443/", "https://huggingface.co:443"),
+    ("http://[::1]:80/", "http://::1:80"),
+    ("https://huggingface.co@evil.example/", ""),
+    ("ftp://huggingface.co/", ""),
+    ("https://huggingface.co:banana/", ""),
+    ("/api", ""),
+]
+
+
+@pytest.mark.parametrize(("url", "same"), ORIGINS)
+def test_an_origin_is_spelled_in_one_way(url: str, same: str) -> None:
+    """Case and default ports make no other origin; a user name makes none at all."""
+    assert origin(url) == same
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hub.example/api/../../etc",
+        "https://hub.example/api/%2e%2e/x",
+        "https://hub.example\\@evil.example/",
+        "https://hub.example.evil.example/",
+        "https://hub.example:8443/",
+    ],
+)
+def test_nothing_but_the_own_origin_counts_as_own(url: str) -> None:
+    """Whatever tricks the spelling plays."""
+    with pytest.raises(HubError):
+        require_origin("https://hub.example", url)

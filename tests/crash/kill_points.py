@@ -1,0 +1,148 @@
+"""Where a process dies: it kills itself with SIGKILL the n-th time that it comes to a named step of a job's life.
+
+Only a child of the crash harness is ever armed so; the product has no hooks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+from hfmedia.core.job import Job, LedgerEntry
+from hfmedia.ledger import SqliteLedger, writer
+from hfmedia.storage import FileStorage, atomic_file, file_storage, write_buffer
+from hfmedia.transport import Transport
+
+MAX_DELAY = 0.03  # seconds; a submission in the sandbox takes about as long
+
+
+class KillPoint:
+    """The step at which this process dies, and how often it passes there before."""
+
+    def __init__(self, step: str = "", count: int = 1, seed: int = 0) -> None:
+        self.step, self.remaining, self.rng = step, count, random.Random(seed)
+
+    def reach(self, step: str) -> None:
+        """Here; dies if this is the step and the time has come."""
+        if self._is_due(step):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def reach_amid(self, step: str) -> None:
+        """Here begins something that takes a while; dies in the middle of it."""
+        if self._is_due(step):
+            delay = self.rng.random() * MAX_DELAY
+            asyncio.get_running_loop().call_later(delay, os.kill, os.getpid(), signal.SIGKILL)
+
+    def _is_due(self, step: str) -> bool:
+        if step != self.step:
+            return False
+        self.remaining -= 1
+        return self.remaining == 0
+
+
+def install(kill_point: KillPoint) -> None:
+    """Puts the steps of a job's life under this fate, in this process."""
+    _install_ledger(kill_point)
+    _install_transport(kill_point)
+    _install_store(kill_point)
+
+
+def _install_ledger(kill_point: KillPoint) -> None:
+    append, write = SqliteLedger.append, writer.append
+
+    async def appended(self: SqliteLedger, *facts: LedgerEntry) -> Job:
+        kinds = [type(fact).__struct_config__.tag for fact in facts]
+        for kind in kinds:
+            kill_point.reach(f"before {kind}")
+        job = await append(self, *facts)
+        kill_point.reach(f"after {kinds[-1]}")  # facts that are appended together are durable together
+        return job
+
+    def written(connection: Any, locks: Any, entries: Any) -> Job:
+        job = write(connection, locks, entries)
+        for one in entries:
+            kill_point.reach(f"within {one.kind}")  # in the transaction, which is not committed yet
+        return job
+
+    SqliteLedger.append = appended  # type: ignore[method-assign]
+    writer.append = written
+
+
+def _install_transport(kill_point: KillPoint) -> None:
+    send, fetch = Transport.send, Transport.fetch
+
+    @wraps(send)
+    async def sent(self: Transport, request: Any, **options: Any) -> Any:
+        hub = urlsplit(request.url).path.startswith("/api/")
+        what = "hub" if hub else "post" if request.method == "POST" else "poll"
+        kill_point.reach(f"before {what}")
+        kill_point.reach_amid(f"amid {what}")
+        reply = await send(self, request, **options)
+        kill_point.reach(f"after {what}")
+        return reply
+
+    class Halved:
+        """A body that comes in halves, so that there is a middle to die in."""
+
+        def __init__(self, body: Any) -> None:
+            self.body = body
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.body, name)
+
+        async def chunks(self) -> AsyncIterator[bytes]:
+            async for chunk in self.body.chunks():
+                yield chunk[: len(chunk) // 2]
+                kill_point.reach("amid fetch")
+                yield chunk[len(chunk) // 2 :]
+
+    @asynccontextmanager
+    async def fetched(self: Transport, url: str, **options: Any) -> Any:
+        kill_point.reach("before fetch")
+        async with fetch(self, url, **options) as body:
+            yield Halved(body)
+        kill_point.reach("after fetch")
+
+    Transport.send = sent  # type: ignore[method-assign]
+    Transport.fetch = fetched  # type: ignore[method-assign,assignment]
+
+
+def _install_store(kill_point: KillPoint) -> None:
+    keep, describe, link = FileStorage.save, file_storage._write_sidecar, os.link
+    open_media, open_facts = write_buffer.open_atomic, atomic_file.open_atomic
+
+    async def kept(self: FileStorage, *given: Any, **options: Any) -> Any:
+        kill_point.reach("before keep")
+        return await keep(self, *given, **options)
+
+    def described(*given: Any) -> Any:
+        kill_point.reach("between file and facts")
+        done = describe(*given)
+        kill_point.reach("between facts and ledger")
+        return done
+
+    def opened(*given: Any) -> Any:
+        done = open_media(*given)
+        kill_point.reach("with an empty part")
+        return done
+
+    def opened_beside(*given: Any) -> Any:
+        done = open_facts(*given)
+        kill_point.reach("with an empty part of facts")
+        return done
+
+    def linked(*given: Any) -> None:
+        kill_point.reach("before the name")
+        link(*given)
+        kill_point.reach("with two names")
+
+    FileStorage.save, file_storage._write_sidecar = kept, described  # type: ignore[method-assign]
+    write_buffer.open_atomic, atomic_file.open_atomic = opened, opened_beside
+    os.link = linked  # type: ignore[assignment]

@@ -1,0 +1,224 @@
+"""Buying: who is asked, how often, and what is written down before. What may have been accepted is never sent again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from hfmedia.core.errors import (
+    AuthenticationError,
+    ContentPolicyError,
+    GenerationFailedError,
+    InDoubtError,
+    InsufficientCreditError,
+    InvalidRequestError,
+    InvalidResponseError,
+    PermissionDeniedError,
+    ProviderBusyError,
+    ProviderServerError,
+    ProviderUnreachableError,
+    RequestNotSentError,
+    RequestRejectedError,
+    ResponseLostError,
+)
+from hfmedia.core.failure_policy import SUBMIT_POLICIES
+from hfmedia.core.protocol import JobHandle, Pending
+from hfmedia.core.retry import SUBMIT_RETRIES
+from hfmedia.engine import FailedOver, JobFailed, MediaReady, Retrying
+
+from .conftest import DONE, REQUEST, RUNNING, EngineHarness, ScriptedProviders, expect_failed, route
+
+R = SUBMIT_RETRIES
+
+# kind of trouble at the first provider, via -> how often each of two providers is asked, and the state of the job
+TROUBLE = [
+    ("unsent", "router", R + 1, 1, "stored"),
+    ("lost", "router", 1, 0, "doubt"),
+    ("unreadable", "router", 1, 0, "failed"),
+    ("refused", "router", 1, 1, "stored"),
+    ("content", "router", 1, 0, "failed"),
+    ("credential", "router", 1, 0, "failed"),
+    ("credit", "router", 1, 1, "stored"),
+    ("forbidden", "router", 1, 1, "stored"),
+    ("busy", "router", 1, 1, "stored"),
+    ("server", "router", 2, 1, "stored"),
+    ("gateway", "router", 2, 1, "stored"),
+    ("failed", "router", 1, 0, "failed"),
+    ("gone", "router", 1, 1, "stored"),
+    ("gateway", "direct", 1, 0, "doubt"),
+    ("lost", "direct", 1, 0, "doubt"),
+    ("server", "direct", 1, 1, "stored"),
+    ("busy", "direct", 1, 1, "stored"),
+]
+
+
+@pytest.mark.parametrize(("kind", "via", "first", "second", "state"), TROUBLE)
+async def test_each_kind_of_trouble_asks_just_whom_it_may(
+    scene: EngineHarness, script: ScriptedProviders, kind: str, via: str, first: int, second: int, state: str
+) -> None:
+    """The table of what an answer means, done: one row, one run over two providers with one credential."""
+    script.script("one", expect_failed(kind))
+    script.script("two", DONE)
+    await scene.run(route("one", via=via), route("two", via=via))
+    assert (script.call_count("one"), script.call_count("two")) == (first, second)
+    assert (await scene.job()).state == state
+
+
+def test_every_kind_of_trouble_is_in_the_table() -> None:
+    """A new kind of failure needs a row above."""
+    assert {kind for kind, via, *_ in TROUBLE if via == "router"} == set(SUBMIT_POLICIES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("unsent", ProviderUnreachableError),
+        ("lost", InDoubtError),
+        ("unreadable", InvalidResponseError),
+        ("refused", RequestRejectedError),
+        ("content", ContentPolicyError),
+        ("credential", AuthenticationError),
+        ("credit", InsufficientCreditError),
+        ("forbidden", PermissionDeniedError),
+        ("busy", ProviderBusyError),
+        ("server", ProviderServerError),
+        ("failed", GenerationFailedError),
+    ],
+)
+async def test_the_last_trouble_is_told_typed_with_job_and_provider(
+    scene: EngineHarness, script: ScriptedProviders, kind: str, error: type[Exception]
+) -> None:
+    """Where no provider is left, the error carries all that a person needs to act."""
+    script.script("one", expect_failed(kind, status=418, code="teapot", raw=b"raw"))
+    told = (await scene.run(route("one")))[-1]
+    assert isinstance(told, JobFailed)
+    assert type(told.error) is error
+    assert (told.error.provider, told.error.job_id, told.error.model) == ("one", "job1", "acme/kite")
+    assert told.error.status == 418
+    assert "one" in str(told.error)
+    assert "no luck" in str(told.error)
+    if isinstance(told.error, InvalidResponseError):
+        assert told.error.raw == b"raw"
+
+
+async def test_the_last_error_names_all_who_refused(scene: EngineHarness, script: ScriptedProviders) -> None:
+    """Nobody has to guess which provider said what."""
+    script.script("one", expect_failed("credit", status=402))
+    script.script("two", expect_failed("refused", status=400))
+    events = await scene.run(route("one"), route("two"))
+    error = events[-1].error  # type: ignore[attr-defined]
+    assert isinstance(error, RequestRejectedError)
+    assert error.attempts == ("one says that there is no credit left for it: no luck (HTTP 402)",)
+    assert "HTTP 402" in str(error)
+    assert "HTTP 400" in str(error)
+    assert [(e.previous_provider, e.provider) for e in events if isinstance(e, FailedOver)] == [("one", "two")]
+
+
+async def test_a_refused_credential_is_not_shown_again_but_another_one_is(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
+    """401 moves on only to a route with a credential of its own."""
+    for name in ("one", "two"):
+        script.script(name, expect_failed("credential", status=401))
+    script.script("three", DONE)
+    await scene.run(route("one"), route("two"), route("three", credential="FAL_KEY"))
+    assert [script.call_count(name) for name in ("one", "two", "three")] == [1, 0, 1]
+
+
+async def test_sending_is_written_before_the_post_and_the_handle_before_the_first_poll(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
+    """The order of writes that makes a job survive: intent, POST, handle, poll, result, file."""
+    script.script("one", RUNNING, Pending(handle=JobHandle("p1", "result"), poll_after=0), DONE)
+    await scene.run(route("one"))
+    assert script.log == [
+        "write created",
+        "write routed",
+        "write sending",
+        "submit one",
+        "write accepted",
+        "check one",
+        "write accepted",
+        "check one",
+        "write made",
+        "keep",
+        "describe",
+        "write stored",
+    ]
+
+
+async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
+    """Retry-After is honoured at the only provider there is."""
+    script.script("one", expect_failed("busy", status=429, retry_after=7.0), DONE)
+    events = await scene.run(route("one"))
+    assert [event.delay for event in events if isinstance(event, Retrying)] == [7.0]
+    assert script.slept == [7.0]
+    assert isinstance(events[-1], MediaReady)
+
+
+async def test_a_wait_beyond_the_deadline_is_not_begun(scene: EngineHarness, script: ScriptedProviders) -> None:
+    """When it would only be ready after the deadline, the error comes now, not then."""
+    script.script("one", expect_failed("busy", status=429, retry_after=900.0))
+    events = await scene.run(route("one"), timeout=30)
+    assert isinstance(events[-1].error, ProviderBusyError)  # type: ignore[attr-defined]
+    assert script.slept == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "state", "posts"),
+    [(RequestNotSentError("no route"), "failed", R + 1), (ResponseLostError("reset"), "doubt", 1)],
+)
+async def test_what_the_transport_says_decides(
+    scene: EngineHarness, script: ScriptedProviders, raised: Exception, state: str, posts: int
+) -> None:
+    """Certainly not sent is tried again, bounded; sent and unanswered never is."""
+    script.script("one", raised)
+    await scene.run(route("one"))
+    assert (script.call_count("one"), (await scene.job()).state) == (posts, state)
+
+
+async def test_a_provider_that_failed_rests_and_one_that_works_does_not(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
+    """The next job does not knock first where the last one was turned away."""
+    script.script("one", expect_failed("credit"))
+    script.script("two", DONE)
+    await scene.run(route("one"), route("two"))
+    assert set(script.cooldowns) == {"one"}
+
+
+async def test_a_request_that_nobody_can_take_is_the_users_to_mend(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
+    """Nothing is sent, and the error is about the request, not about a provider's refusal."""
+    wish = REQUEST.__class__(task="text-to-video", model="acme/kite", prompt="a kite")
+    events = await scene.run(route("one"), route("two"), request=wish)
+    assert isinstance(events[-1].error, InvalidRequestError)  # type: ignore[attr-defined]
+    assert events[-1].error.exit_code == 2  # type: ignore[attr-defined]
+    assert not [line for line in script.log if line.startswith("submit")]
+    assert (await scene.job()).state == "failed"
+
+
+KINDS = some.sampled_from(sorted(SUBMIT_POLICIES))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=some.lists(KINDS, min_size=1, max_size=6), second=some.lists(KINDS, min_size=1, max_size=6))
+async def test_whatever_happens_nothing_is_sent_after_it_may_have_been_accepted(
+    first: list[str], second: list[str]
+) -> None:
+    """Over every sequence of troubles: a doubt or an acceptance is the last submission of its job."""
+    script = ScriptedProviders()
+    scene = EngineHarness(script)
+    script.script("one", *map(expect_failed, first))
+    script.script("two", *map(expect_failed, second))
+    await scene.run(route("one", via="direct"), route("two"))
+    writes = [line for line in script.log if line.startswith("write")]
+    last = max(index for index, line in enumerate(writes) if line == "write sending")
+    for bought in ("write doubted", "write accepted", "write made"):
+        assert bought not in writes[:last]
+    assert script.call_count("one") + script.call_count("two") == writes.count("write sending")
+    assert (await scene.job()).state in ("failed", "doubt")

@@ -1,0 +1,24 @@
+"""What the tests of traps ask with: one reply, read by one provider."""
+
+from __future__ import annotations
+
+from hfmedia.core.protocol import Failure, Operation, OperationResult, Submit
+from hfmedia.core.request import Task
+from hfmedia.core.wire import HttpResponse
+from hfmedia.providers import get_provider
+
+from .cases import route, wish
+
+
+def decode_reply(
+    name: str, task: Task, reply: HttpResponse, operation: Operation | None = None, via: str = "router"
+) -> OperationResult:
+    """What this provider's module makes of the reply; without an ask it answers a submission."""
+    return get_provider(name).decode(operation or Submit(wish(name, task)), route(name, task, via), reply)
+
+
+def expect_failure(name: str, task: Task, reply: HttpResponse, operation: Operation | None = None) -> Failure:
+    """The same, where it must be a failure."""
+    answer = decode_reply(name, task, reply, operation)
+    assert isinstance(answer, Failure), answer
+    return answer

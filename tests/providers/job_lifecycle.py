@@ -1,0 +1,36 @@
+"""A job walked from its submission to its end, with nothing but encode, decode and the replies of the cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfmedia.core.protocol import Completed, Pending, Poll, Route, Submit
+from hfmedia.core.request import Task
+from hfmedia.core.wire import HttpRequest
+from hfmedia.providers import get_provider
+
+from .cases import life, route, wish
+
+
+def encode_submit(
+    name: str, task: Task, via: str = "router", *, endpoint_route: Route | None = None, **parameters: Any
+) -> HttpRequest:
+    """The submission of a wish in these words."""
+    return get_provider(name).encode(Submit(wish(name, task, **parameters)), endpoint_route or route(name, task, via))
+
+
+def run_job(name: str, task: Task, via: str) -> tuple[list[HttpRequest], list[Pending], Completed]:
+    """A job from its submission to its end: what was asked, what was answered on the way, and the end."""
+    provider_module, job_route = get_provider(name), route(name, task, via)
+    requests: list[HttpRequest] = []
+    pending_results: list[Pending] = []
+    operation: Submit | Poll = Submit(wish(name, task))
+    for reply in life(name, task):
+        requests.append(provider_module.encode(operation, job_route))
+        result = provider_module.decode(operation, job_route, reply)
+        if isinstance(result, Completed):
+            return requests, pending_results, result
+        assert isinstance(result, Pending), result
+        pending_results.append(result)
+        operation = Poll(result.handle)
+    raise AssertionError("the job never ended")

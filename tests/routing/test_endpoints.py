@@ -1,0 +1,110 @@
+"""A credential's name becomes a secret again for its own address alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from hfmedia.core.errors import MissingAuthError
+from hfmedia.core.hub_models import HubModel, ProviderMapping
+from hfmedia.core.protocol import Route
+from hfmedia.core.request import TASKS, parse_model_spec
+from hfmedia.providers import PROVIDERS
+from hfmedia.routing import credential_resolver, plan_routes
+from hfmedia.settings import Settings, load_settings
+
+HF = {"HOME": "/nowhere", "HF_TOKEN": "hf_one"}
+KEYS = {"HOME": "/nowhere", "FAL_KEY": "fal", "REPLICATE_API_TOKEN": "replicate"}
+
+
+def first(settings: Settings, provider: str = "fal-ai") -> Route:
+    """The first route to a provider with these settings."""
+    model = HubModel(
+        "acme/kite", (ProviderMapping(provider=provider, provider_id="x", task="text-to-image", status="live"),)
+    )
+    return plan_routes(parse_model_spec(f"acme/kite:{provider}"), "text-to-image", model, settings).routes[0]
+
+
+HEADERS: list[tuple[dict[str, str], dict[str, Any], str, str]] = [
+    (HF, {}, "fal-ai", "Bearer hf_one"),
+    (KEYS, {}, "fal-ai", "Key fal"),
+    (KEYS, {}, "replicate", "Bearer replicate"),
+    ({**HF, **KEYS, "HFMEDIA_DIRECT": "fal-ai"}, {}, "fal-ai", "Key fal"),
+    ({**HF, **KEYS}, {"provider_keys": {"fal-ai": "given"}}, "fal-ai", "Key given"),
+    ({**HF, **KEYS}, {"token": "explicit"}, "fal-ai", "Key explicit"),
+    (HF, {}, "acme-images", "Bearer hf_one"),
+]
+
+
+@pytest.mark.parametrize(("environ", "given", "provider", "header"), HEADERS)
+def test_a_route_has_its_credential(environ: dict[str, str], given: dict[str, Any], provider: str, header: str) -> None:
+    """In the scheme of who is asked: the router's, or the provider's own."""
+    settings = load_settings(environ, **given)
+    route = first(settings, provider)
+    credential = credential_resolver(settings)(route)
+    assert credential.header == header
+    assert credential.base_url == route.base_url
+    assert not credential.allows("https://evil.example/")
+
+
+FOREIGN = [
+    ({"base_url": "https://evil.example/fal-ai"}, HF),
+    ({"base_url": "https://router.huggingface.co"}, HF),
+    ({"base_url": "https://router.huggingface.co/replicate"}, HF),
+    ({"base_url": "http://127.0.0.1:8000/router/fal-ai"}, HF),
+    ({"base_url": "https://evil.example"}, KEYS),
+    ({"base_url": "https://api.replicate.com"}, KEYS),
+]
+
+
+@pytest.mark.parametrize(("change", "environ"), FOREIGN)
+def test_no_secret_follows_an_address_out_of_a_file(change: dict[str, str], environ: dict[str, str]) -> None:
+    """A ledger can be old, or written by somebody else: a token goes where these settings send it, or nowhere."""
+    settings = load_settings(environ)
+    route = structs.replace(first(settings), **change)
+    with pytest.raises(MissingAuthError, match="no credential goes elsewhere"):
+        credential_resolver(settings)(route)
+
+
+def test_a_job_of_yesterday_needs_its_credential() -> None:
+    """It names the one that it was begun with."""
+    begun = first(load_settings(KEYS))
+    with pytest.raises(MissingAuthError, match="begun with FAL_KEY"):
+        credential_resolver(load_settings(HF))(begun)
+    with pytest.raises(MissingAuthError, match="begun with HF_TOKEN"):
+        credential_resolver(load_settings(KEYS))(first(load_settings(HF)))
+
+
+def test_a_job_begun_with_a_given_key_goes_on_with_the_variables() -> None:
+    """The same provider's, never another's; and a key that is given now does not open what another opened."""
+    begun = first(load_settings(KEYS, token="explicit"))
+    assert begun.credential == "the token given"
+    assert credential_resolver(load_settings(KEYS))(begun).header == "Key fal"
+    with pytest.raises(MissingAuthError):
+        credential_resolver(load_settings({"HOME": "/nowhere", "REPLICATE_API_TOKEN": "x"}))(begun)
+    assert credential_resolver(load_settings(KEYS, token="another"))(first(load_settings(KEYS))).header == "Key fal"
+
+
+def test_a_route_names_a_credential_of_its_own_provider_only() -> None:
+    """A route that names another provider's key does not get it."""
+    settings = load_settings(KEYS)
+    crossed = structs.replace(first(settings), credential="REPLICATE_API_TOKEN")
+    assert credential_resolver(settings)(crossed).header == "Key fal"
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_every_provider_can_be_reached_for_everything_it_does(provider: str) -> None:
+    """Through the router, and directly where it has an address: each plan's credential opens the plan's address."""
+    keys = dict.fromkeys(PROVIDERS[provider].api_key_env_vars, "x" * 20)
+    for environ in (HF, {"HOME": "/nowhere", **keys}):
+        settings = load_settings(environ)
+        for task in TASKS:
+            if task not in PROVIDERS[provider].tasks or (
+                environ is not HF and not settings.direct_base_url(provider, task)
+            ):
+                continue
+            model = HubModel("a/b", (ProviderMapping(provider=provider, provider_id="x", task=task, status="live"),))
+            (route,) = plan_routes(parse_model_spec("a/b"), task, model, settings).routes
+            assert credential_resolver(settings)(route).allows(f"{route.base_url}/v1/anything?x=1")

@@ -1,0 +1,263 @@
+"""Orders of faults: their details, how often and whom they strike, and those that cannot be.
+
+A wrong order is refused when it is given, with a reason, so that no test waits for a fault that never comes.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest
+
+from hfmedia.sandbox import Sandbox, faults
+from hfmedia.sandbox.faults import FAULT_KINDS, SYNC_PROVIDERS, FaultSpecError, make_fault, parse_fault
+
+from .conftest import PlainHttp
+from .fault_scenario import REQUESTED, FaultScenario, read_json
+from .provider_requests import all_strings, is_media, submit
+
+# -- details ----------------------------------------------------------------------------------------------------------
+
+NO_CREDIT = {
+    "fal-ai": (403, "Exhausted balance"),
+    "replicate": (402, "Insufficient credit"),
+    "together": (402, "credit_limit"),
+    "novita": (400, "BILLING_BALANCE_NOT_ENOUGH"),
+    "nscale": (429, "insufficient_quota"),
+    "wavespeed": (402, '"code":402'),
+    "zai-org": (429, "1113"),
+}
+
+
+@pytest.mark.parametrize("via", ["direct", "router"])
+@pytest.mark.parametrize("provider", NO_CREDIT)
+async def test_each_provider_has_its_own_words_for_an_empty_account(
+    world: Sandbox, ask: PlainHttp, provider: str, via: str
+) -> None:
+    """Directly always, and through the router when ``by=provider`` says so."""
+    task = "text-to-video" if provider == "novita" else "text-to-image"
+    world.fault(provider, "credit", by="provider")
+    heard = await submit(ask, world, provider, task, via)
+    status, words = NO_CREDIT[provider]
+    assert (heard.status, words in heard.body.decode()) == (status, True)
+    assert not world.submissions
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [({}, "1"), ({"retry_after": 0.5}, "0.5"), ({"retry_after": "none"}, None)],
+)
+async def test_busy_says_when_to_come_back_unless_told_not_to(
+    world: Sandbox, ask: PlainHttp, details: dict[str, Any], expected: str | None
+) -> None:
+    """In seconds by default."""
+    world.fault("wavespeed", "busy", **details)
+    assert (await submit(ask, world, *REQUESTED)).headers.get("Retry-After") == expected
+
+
+async def test_busy_can_say_it_as_a_date(world: Sandbox, ask: PlainHttp) -> None:
+    """As HTTP allows."""
+    world.fault("wavespeed", "busy", retry_after=120, date=True)
+    told = parsedate_to_datetime((await submit(ask, world, *REQUESTED)).headers["Retry-After"]).timestamp()
+    assert told - time.time() == pytest.approx(120, abs=10)
+
+
+async def test_a_refusal_can_be_of_a_job_that_was_accepted_all_the_same(world: Sandbox, ask: PlainHttp) -> None:
+    """``accepted=true``: the answer says no, and it is billed."""
+    world.fault("wavespeed", "gateway", status=504, accepted=True)
+    assert (await submit(ask, world, *REQUESTED)).status == 504
+    assert dict(world.submissions) == {"wavespeed": 1}
+
+
+@pytest.mark.parametrize(
+    ("times", "after", "statuses"),
+    [
+        (1, 0, [500, 200, 200, 200]),
+        (2, 0, [500, 500, 200, 200]),
+        (1, 2, [200, 200, 500, 200]),
+        (2, 1, [200, 500, 500, 200]),
+        (None, 1, [200, 500, 500, 500]),
+    ],
+)
+async def test_an_order_lets_some_pass_and_strikes_so_many(
+    world: Sandbox, ask: PlainHttp, times: int | None, after: int, statuses: list[int]
+) -> None:
+    """``after`` and ``times`` count the requests of its step alone."""
+    world.fault("wavespeed", "server", times=times, after=after)
+    assert [(await submit(ask, world, *REQUESTED)).status for _ in statuses] == statuses
+
+
+async def test_an_order_for_anybody_strikes_the_first_who_comes(world: Sandbox, ask: PlainHttp) -> None:
+    """``*`` is every provider; an order for one leaves the others alone."""
+    world.fault("*", "server")
+    world.fault("novita", "server", times=None)
+    assert (await submit(ask, world, "together", "text-to-image")).status == 500
+    assert (await submit(ask, world, *REQUESTED)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "step", "test"),
+    [
+        ("server;status=503;step=poll", "poll", lambda heard: heard.status == 503),
+        ("server;status=503;step=cdn", "cdn", lambda heard: heard.status == 503),
+        ("garbage;step=poll", "poll", lambda heard: heard.type == "text/html"),
+        ("moderated;step=poll", "poll", lambda heard: heard.json["code"] == 1200),
+        ("lost", "poll", lambda heard: heard.status == 404),
+        ("cdn-empty", "cdn", lambda heard: heard.body == b""),
+    ],
+)
+async def test_a_header_on_a_submission_can_strike_a_later_step_of_its_job(
+    world: Sandbox, ask: PlainHttp, header: str, step: str, test: Any
+) -> None:
+    """That job's alone, and then alone: the submission goes through, and so does another job asked meanwhile."""
+    here, other = FaultScenario(world, ask, {"x-sandbox-fault": header}), FaultScenario(world, ask, {})
+    begun = await here.submit(with_fault=True)
+    assert (begun.status, begun.json["message"]) == (200, "success")
+    assert (await other.submit()).status == 200
+    if step == "poll":
+        good = await other.poll()
+        assert (good.status, good.json["code"]) == (200, 200)
+        assert test(await here.poll())
+    (other.url,) = (await other.wait_done())["outputs"]
+    assert len((await other.fetch()).body) > 1000
+    if step == "cdn":
+        (here.url,) = (await here.wait_done())["outputs"]
+        assert test(await here.fetch())
+        assert len((await here.fetch()).body) > 1000
+    assert world.state.faults.pending == []
+
+
+@pytest.mark.parametrize(("kind", "status"), [("busy", 429), ("credential", 401), ("server", 500), ("gateway", 502)])
+async def test_the_hub_can_be_struck_too(world: Sandbox, ask: PlainHttp, kind: str, status: int) -> None:
+    """``hub`` as the provider; then it is well again."""
+    world.fault("hub", kind)
+    assert [(await ask("GET", f"{world.url}/api/models?limit=1")).status for _ in range(2)] == [status, 200]
+
+
+@pytest.mark.parametrize(
+    ("kind", "test"),
+    [
+        ("half", lambda heard: read_json(heard.body) is None),
+        ("garbage", lambda heard: heard.type == "text/html"),
+        ("empty", lambda heard: heard.body == b""),
+        ("cut", lambda heard: heard.error == "ClientPayloadError"),
+        ("disconnect", lambda heard: heard.error != ""),
+    ],
+)
+async def test_the_wire_to_the_hub_can_break(world: Sandbox, ask: PlainHttp, kind: str, test: Any) -> None:
+    """The same faults of the wire as at a provider."""
+    world.fault("hub", kind, times=2)  # aiohttp asks once more by itself when nothing came back
+    assert test(await ask("GET", f"{world.url}/api/models?limit=3"))
+
+
+async def test_the_cdn_can_be_struck_whoever_made_the_medium(world: Sandbox, ask: PlainHttp) -> None:
+    """``cdn`` as the provider is any provider's medium."""
+    world.fault("cdn", "expired", status=403)
+    said = (await submit(ask, world, "together", "text-to-image")).json
+    (url,) = [text for text in all_strings(said) if is_media(world, text)]
+    assert [(await ask("GET", url)).status for _ in range(2)] == [403, 200]
+
+
+# -- orders -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "kind", "more", "words"),
+    [
+        ("fal-ai", "earthquake", {}, "no fault is called 'earthquake'"),
+        ("nobody", "busy", {}, "nobody is called 'nobody'"),
+        ("fal-ai", "busy", {"step": "lunch"}, "no step is called 'lunch'"),
+        ("fal-ai", "busy", {"step": "cdn"}, "cannot strike at cdn"),
+        ("fal-ai", "cdn-html", {"step": "submit"}, "cannot strike at submit"),
+        ("hub", "cdn-html", {}, "cannot strike at hub"),
+        ("nscale", "lost", {}, "has no jobs"),
+        ("fal-ai", "busy", {"times": 0}, "at least 1"),
+    ],
+)
+async def test_an_order_that_cannot_be_is_refused_when_it_is_given(
+    world: Sandbox, ask: PlainHttp, provider: str, kind: str, more: dict[str, Any], words: str
+) -> None:
+    """In Python and over HTTP, with the reason; nothing is written into the book."""
+    with pytest.raises(FaultSpecError, match=words):
+        world.fault(provider, kind, **more)
+    heard = await ask("POST", f"{world.url}/sandbox/faults", json={"provider": provider, "kind": kind, **more})
+    assert (heard.status, words in heard.json["error"]) == (400, True)
+    assert world.state.faults.pending == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fal-ai", "fal-ai:", ":busy:x", "fal-ai:busy:soon", "fal-ai:busy:1.5", "fal-ai:busy;after=x", "a b"]
+)
+def test_a_line_that_is_no_order_is_refused(text: str) -> None:
+    """OrderError, which is a ValueError; never something else."""
+    with pytest.raises(FaultSpecError):
+        parse_fault(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("fal-ai:busy", ("fal-ai", "busy", "submit", 1, 0, {})),
+        ("hub:server:all", ("hub", "server", "hub", None, 0, {})),
+        ("cdn:slow:3;seconds=2", ("cdn", "slow", "cdn", 3, 0, {"seconds": "2"})),
+        (" * : status : 2 ; status=418 ; after=4 ; step=poll", None),
+        ("*:status:2; status=418; after=4; step=poll", ("*", "status", "poll", 2, 4, {"status": "418"})),
+    ],
+)
+def test_a_line_is_read_as_the_help_says(line: str, expected: Any) -> None:
+    """PROVIDER:KIND[:TIMES][;detail=value…]; blanks are allowed around details alone."""
+    if expected is None:
+        with pytest.raises(FaultSpecError):
+            parse_fault(line)
+        return
+    made = parse_fault(line)
+    assert (made.provider, made.kind, made.step, made.times, made.after, made.details) == expected
+
+
+@pytest.mark.parametrize("header", ["earthquake", "", "busy;step=lunch", "cdn-html;step=submit"])
+async def test_a_header_that_is_no_order_is_told_to_whoever_sent_it(
+    world: Sandbox, ask: PlainHttp, header: str
+) -> None:
+    """400 in plain words, and nothing was accepted."""
+    heard = await submit(ask, world, *REQUESTED, extra_headers={"x-sandbox-fault": header})
+    assert (heard.status, heard.type) == (400, "text/plain")
+    assert heard.body.startswith(b"hfmedia sandbox:")
+    assert not world.submissions
+
+
+@pytest.mark.parametrize("body_", [b"", b"[]", b"{}", b'{"provider": "fal-ai"}', b'{"provider": 1, "kind": []}'])
+async def test_a_request_that_is_no_order_is_refused(world: Sandbox, ask: PlainHttp, body_: bytes) -> None:
+    """400 with the reason."""
+    heard = await ask("POST", f"{world.url}/sandbox/faults", data=body_)
+    assert (heard.status, "no order" in heard.json["error"]) == (400, True)
+
+
+async def test_orders_can_be_read_and_taken_back_over_http(world: Sandbox, ask: PlainHttp) -> None:
+    """GET shows the book, DELETE empties it."""
+    world.fault("wavespeed", "server", times=None)
+    (shown,) = (await ask("GET", f"{world.url}/sandbox/faults")).json
+    assert (shown["provider"], shown["kind"], shown["times"]) == ("wavespeed", "server", None)
+    assert (await ask("DELETE", f"{world.url}/sandbox/faults")).json == {"ok": True}
+    assert (await submit(ask, world, *REQUESTED)).status == 200
+
+
+def test_each_kind_may_be_ordered_at_exactly_the_steps_it_names() -> None:
+    """Every pair of kind and step, for a provider with jobs and for those without."""
+    for kind in FAULT_KINDS.values():
+        for step in faults.STEPS:
+            possible = step in kind.steps
+            try:
+                assert make_fault("wavespeed", kind.name, step=step).step == step
+            except FaultSpecError:
+                assert not possible
+            else:
+                assert possible
+        for provider in SYNC_PROVIDERS:
+            try:
+                make_fault(provider, kind.name)
+            except FaultSpecError:
+                assert kind.requires_jobs
+            else:
+                assert not kind.requires_jobs
