@@ -51,7 +51,14 @@ class CostAccumulator:
     def summary(self, name: str = "") -> CostSummary:
         """The cost of all that were added."""
         reported = {unit: math.fsum(amounts) for unit, amounts in sorted(self._amounts.items())}
-        return CostSummary(name=name, jobs=sum(self._counts.values()), reported=reported, **self._counts)
+        return CostSummary(
+            name=name,
+            jobs=sum(self._counts.values()),
+            reported=reported,
+            jobs_with_cost=self._counts["known"],
+            jobs_without_cost=self._counts["unknown"],
+            free=self._counts["free"],
+        )
 
 
 def billable_attempts(job: Job) -> int:

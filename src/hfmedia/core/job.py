@@ -191,13 +191,21 @@ class Job(Struct, frozen=True, kw_only=True):
 DROPPED_BY_USER = "dropped by the user"  # the error of a job whose doubt was settled so
 
 
+def entry_tag(entry: LedgerEntry) -> str:
+    """Return the tag under which an entry of this type is persisted, such as ``accepted``."""
+    return str(type(entry).__struct_config__.tag)
+
+
 class InvalidTransitionError(Exception):
     """A fact that cannot follow in this state: the ledger or the engine is wrong, and going on might pay twice."""
 
 
 def create_job(entry: CreatedEntry) -> Job:
     """The job that this fact creates."""
-    fields = {name: getattr(entry, name) for name in ("request", "index", "key", "choice", "folder", "file")}
+    fields = {
+        name: getattr(entry, name)
+        for name in ("request", "index", "idempotency_key", "requested_model", "output_folder", "output_file")
+    }
     return Job(id=entry.job_id, created_at=entry.timestamp, updated_at=entry.timestamp, **fields)
 
 
@@ -205,7 +213,7 @@ def apply_entry(job: Job, entry: LedgerEntry) -> Job:
     """The job after one more fact; ImpossibleError when the table does not allow it."""
     state = TRANSITIONS[job.state].get(type(entry))
     if state is None or entry.job_id != job.id:
-        raise InvalidTransitionError(f"job {job.id} is {job.state}: {type(entry).__name__.lower()} cannot follow")
+        raise InvalidTransitionError(f"job {job.id} is {job.state}: {entry_tag(entry)} cannot follow")
     if isinstance(entry, ResolvedEntry) and entry.decision == "drop":
         state = "failed"
     return structs.replace(job, state=state, updated_at=entry.timestamp, **_changes(job, entry))
@@ -262,18 +270,18 @@ def _strip_inline_value(value: Any) -> Any:
 def _changes(job: Job, entry: LedgerEntry) -> dict[str, Any]:
     match entry:
         case RoutedEntry():
-            return {"route": entry.route, "sent_request": entry.request, "warnings": entry.warnings, "handle": None}
+            return {"route": entry.route, "provider_request": entry.request, "warnings": entry.warnings, "handle": None}
         case SubmittingEntry():
-            return {"attempts": job.attempts + 1, "sent": entry.timestamp}
+            return {"attempts": job.attempts + 1, "submitted_at": entry.timestamp}
         case AcceptedEntry():
             return {"handle": entry.handle}
         case RejectedEntry():
-            return {"refusals": (*job.rejections, entry.message), "error": entry.message}
+            return {"rejections": (*job.rejections, entry.message), "error": entry.message}
         case CompletedEntry():
             changes: dict[str, Any] = {"outputs": entry.outputs, "seed": entry.seed, "cost": entry.cost}
             changes |= {
                 "timings": entry.timings,
-                "made": entry.timestamp if job.completed_at is None else job.completed_at,
+                "completed_at": entry.timestamp if job.completed_at is None else job.completed_at,
             }
             warnings = tuple(dict.fromkeys((*job.warnings, *entry.warnings)))  # a result may be asked for twice
             return {**changes, "warnings": warnings, "error": None}

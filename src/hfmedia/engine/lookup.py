@@ -32,7 +32,7 @@ async def look_up_submission(deps: EngineDependencies, job: life.Job) -> list[li
     except (RequestNotSentError, ResponseLostError) as error:
         raise InvalidRequestError(f"{route.provider} could not be asked: {error}", job_id=job.id) from error
     result = provider.decode(operation, route, response)
-    entry_fields: dict[str, Any] = {"job": job.id, "at": deps.clock()}
+    entry_fields: dict[str, Any] = {"job_id": job.id, "timestamp": deps.clock()}
     if isinstance(result, Pending):
         return [life.AcceptedEntry(**entry_fields, handle=result.handle)]
     if isinstance(result, Completed):

@@ -110,7 +110,7 @@ def _failure_changes(event: JobFailed, *, is_final: bool, was_completed: bool) -
 
 
 _CHANGES: dict[type[Event], Callable[[JobStatus, Any], dict[str, Any]]] = {
-    Started: lambda live, event: {"notes": event.notes},
+    Started: lambda live, event: {"warnings": event.warnings},
     Submitting: lambda live, event: {"stage": "asking", "provider": event.provider, "message": None},
     Accepted: lambda live, event: {"stage": "queued", "status": "queued", "provider": event.provider, "message": None},
     Queued: lambda live, event: {"stage": "queued", "provider": event.provider, "position": event.position},
@@ -122,10 +122,10 @@ _CHANGES: dict[type[Event], Callable[[JobStatus, Any], dict[str, Any]]] = {
         "progress": event.fraction if event.fraction is not None else live.progress,
         "message": event.message or live.message,
     },
-    Retrying: lambda live, event: {"message": f"{event.reason}; asked again in {event.after:.0f} s"},
+    Retrying: lambda live, event: {"message": f"{event.reason}; asked again in {event.delay:.0f} s"},
     FailedOver: lambda live, event: {
         "provider": event.provider,
-        "moves": (*live.failovers, f"{event.reason}; moved from {event.before} to {event.provider}"),
+        "failovers": (*live.failovers, f"{event.reason}; moved from {event.previous_provider} to {event.provider}"),
     },
     Downloading: lambda live, event: {
         "stage": "downloading",
