@@ -18,7 +18,7 @@ from hfmedia.server.config import Config
 from tests.cli.conftest import Beside
 from tests.server.conftest import Served
 
-from .acts import add_key, choose_model, choose_provider, hand_over, make
+from .actions import add_key, choose_model, choose_provider, hand_over, make
 from .conftest import CHROMIUM, QUIET, until
 
 if TYPE_CHECKING:

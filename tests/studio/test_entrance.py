@@ -11,7 +11,7 @@ import pytest
 from hfmedia.server.studio import PAGE, page_files
 from tests.server.conftest import Serve
 
-from .acts import add_key, make, revoke_key
+from .actions import add_key, make, revoke_key
 from .conftest import Opened, Served
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

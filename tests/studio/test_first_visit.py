@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .acts import choose_model, make
+from .actions import choose_model, make
 from .conftest import CHROMIUM, Opened, Served, launched, until
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
 expect = api.expect
 MOST_BYTES = 100_000
-AFTER_THE_FORM = ("buy", "models", "gallery", "viewer")  # what the page fetches once the form can be written in
+AFTER_THE_FORM = ("submit", "model-picker", "gallery", "lightbox")  # what the page fetches once the form can be written in
 MOST_SECONDS = 2.0  # a gross bound: 0.3 s on a quiet machine, and this one may be busy
 
 
@@ -94,7 +94,7 @@ async def test_the_first_load_is_light_and_quick(gateway: Served, opened: Opened
         times.append(told["loaded"])
         assert 10_000 < told["sent"] < MOST_BYTES
         assert told["foreign"] == 0
-        assert "make.js" in told["first"]
+        assert "form.js" in told["first"]
         assert not {f"{part}.js" for part in AFTER_THE_FORM} & set(told["first"])
     assert min(times) < MOST_SECONDS, times
 
@@ -111,10 +111,10 @@ async def test_what_comes_after_the_form_is_asked_for_again_where_it_was_missing
 ) -> None:
     """A gateway that is away for a moment right after the first load costs a try, and no reload."""
     page = await opened(gateway, path="/healthz")
-    await missing(page, gateway, "buy", "models", "plan")
+    await missing(page, gateway, "submit", "model-picker", "preview")
     await make(page, "a patient heron")
     await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
-    async with page.expect_event("requestfailed", lambda one: "/models.js" in one.url):
+    async with page.expect_event("requestfailed", lambda one: "/model-picker.js" in one.url):
         await page.locator("#pick-model").click()
     await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
     await page.unroute_all()
@@ -127,7 +127,7 @@ async def test_what_comes_after_the_form_is_asked_for_again_where_it_was_missing
 async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(gateway: Served, opened: Opened) -> None:
     """Better told than an empty gallery that looks as if nothing had ever been made."""
     page = await opened(gateway, path="/healthz")
-    await missing(page, gateway, "cards")
+    await missing(page, gateway, "job-card")
     await expect(page.locator("#offline")).to_contain_text("Reload it")
     await page.get_by_label("Prompt", exact=True).fill("a patient heron")
     await page.unroute_all()

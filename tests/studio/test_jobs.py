@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .acts import choose_model, choose_provider, hand_over, make
+from .actions import choose_model, choose_provider, hand_over, make
 from .conftest import Opened, Served, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

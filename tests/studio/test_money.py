@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .acts import hand_over, make
+from .actions import hand_over, make
 from .conftest import Opened, Served, until
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from tests.server.conftest import Serve
 
-from .acts import add_key, make
+from .actions import add_key, make
 from .conftest import Opened, Served, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from .acts import make
+from .actions import make
 from .conftest import Opened, Served, until
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 // The gateway's public API. Every request goes through here, with the key, and every error comes out in one shape.
 
-import { current, opened, wanted } from "./key.js";
+import { current, opened, wanted } from "./auth.js";
 
 const ROOT = new URL("../", import.meta.url); // the page may lie under any prefix
 

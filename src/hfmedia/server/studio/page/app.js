@@ -2,13 +2,13 @@
 
 import { api, fileUrl } from "./api.js";
 import { find, retext } from "./dom.js";
-import { tab } from "./kept.js";
-import * as make from "./make.js";
-import { takeFrom } from "./picture.js";
-import { notice, say } from "./say.js";
-import { isVideo, jobs, onChange, put, standing } from "./state.js";
-import { cut, nextSeed, ofJob, titleOf } from "./wish.js";
-import { inOneLine } from "./words.js";
+import { tab } from "./storage.js";
+import * as make from "./form.js";
+import { takeFrom } from "./input-image.js";
+import { notice, say } from "./notifications.js";
+import { isVideo, jobs, onChange, put, standing } from "./job-store.js";
+import { cut, nextSeed, ofJob, titleOf } from "./request.js";
+import { inOneLine } from "./format.js";
 
 const BRIEF = 1500; // milliseconds for which a lost connection is not worth a word
 const SOON = 300; // milliseconds that the gallery waits for the stream
@@ -101,7 +101,7 @@ const offline = (words) => {
 
 /** What was made, and the stream that tells of it. */
 async function gather() {
-  const [gallery, { listen }] = await Promise.all([import("./gallery.js"), import("./stream.js")]);
+  const [gallery, { listen }] = await Promise.all([import("./gallery.js"), import("./event-stream.js")]);
   later.gallery = gallery;
   gallery.begin(deeds);
   let patience = 0;
@@ -154,7 +154,7 @@ async function unheard(trouble) {
 async function complete() {
   make.complete();
   await gather();
-  const [viewer, overview, settings] = await Promise.all([import("./viewer.js"), import("./overview.js"), import("./settings.js")]);
+  const [viewer, overview, settings] = await Promise.all([import("./lightbox.js"), import("./usage-dialog.js"), import("./settings.js")]);
   viewer.begin(deeds);
   overview.begin();
   settings.begin(() => health);

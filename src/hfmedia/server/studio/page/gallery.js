@@ -1,13 +1,13 @@
 // Everything that was and is being made, newest first. It comes in pages as one scrolls.
 
 import { api } from "./api.js";
-import { card, focusOn, tick, update } from "./cards.js";
+import { card, focusOn, tick, update } from "./job-card.js";
 import { all, bring, button, el, find, release, retext, settled } from "./dom.js";
-import { notice, say } from "./say.js";
-import { byAge, drop, jobs, now, onChange, onDrop, put, standing } from "./state.js";
-import { beforeOf, cards, clear, hang, hangAll, nextOf, takeDown } from "./wall.js";
-import { titleOf } from "./wish.js";
-import { inOneLine, number, plural } from "./words.js";
+import { notice, say } from "./notifications.js";
+import { byAge, drop, jobs, now, onChange, onDrop, put, standing } from "./job-store.js";
+import { beforeOf, cards, clear, hang, hangAll, nextOf, takeDown } from "./grid.js";
+import { titleOf } from "./request.js";
+import { inOneLine, number, plural } from "./format.js";
 
 const PAGE = 60;
 const OPEN = 200; // open jobs read at once

@@ -1,8 +1,8 @@
 // The colour scheme, the key, and what this page is.
 
 import { button, closeBeside, el, find } from "./dom.js";
-import { told } from "./key.js";
-import { device } from "./kept.js";
+import { told } from "./auth.js";
+import { device } from "./storage.js";
 
 const dialog = find("#settings");
 const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -2,8 +2,8 @@
 
 import { api } from "./api.js";
 import { button, closeBeside, el, find, retext } from "./dom.js";
-import { device } from "./kept.js";
-import { inOneLine, plural } from "./words.js";
+import { device } from "./storage.js";
+import { inOneLine, plural } from "./format.js";
 
 const FRESH = 5 * 60_000; // milliseconds a list is good for; the gateway's own is renewed as slowly
 const PAGE = 60; // rows drawn at a time

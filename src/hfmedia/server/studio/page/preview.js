@@ -2,8 +2,8 @@
 
 import { api } from "./api.js";
 import { el, find, reachable, settled } from "./dom.js";
-import { asBody } from "./wish.js";
-import { plural } from "./words.js";
+import { asBody } from "./request.js";
+import { plural } from "./format.js";
 
 const PAUSE = 350; // milliseconds after the last change
 const ANY_PROMPT = "a picture"; // prompts change nothing of a plan, so the form's own is not sent for it

@@ -11,7 +11,7 @@ import pytest
 from tests.catalog.little_hub import TOKEN, LittleHub
 from tests.server.conftest import Serve
 
-from .acts import FLUX, choose_model, choose_provider, hand_over, make, png
+from .actions import FLUX, choose_model, choose_provider, hand_over, make, png
 from .conftest import Opened, Served, until
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.server.conftest import Serve
 
-from .acts import add_key, choose_model, choose_provider, hand_over, make
+from .actions import add_key, choose_model, choose_provider, hand_over, make
 from .conftest import Opened, Served, until
 
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 import { fileUrl, missing } from "./api.js";
 import { all, button, el, find, release, settled } from "./dom.js";
-import { focusOn } from "./cards.js";
+import { focusOn } from "./job-card.js";
 import { nextPage, order } from "./gallery.js";
-import { goHome, notice, say } from "./say.js";
-import { jobs, onChange, onDrop, standing } from "./state.js";
-import { titleOf } from "./wish.js";
-import { bytes, costOf, moment, number, sentence, took } from "./words.js";
+import { goHome, notice, say } from "./notifications.js";
+import { jobs, onChange, onDrop, standing } from "./job-store.js";
+import { titleOf } from "./request.js";
+import { bytes, costOf, moment, number, sentence, took } from "./format.js";
 
 const dialog = find("#viewer");
 const still = matchMedia("(prefers-reduced-motion: reduce)");

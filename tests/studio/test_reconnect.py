@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from .acts import FLUX, choose_model, choose_provider, make, noise
+from .actions import FLUX, choose_model, choose_provider, make, noise
 from .conftest import Opened, Served, until
-from .many import multiply
+from .large_gallery import multiply
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Route

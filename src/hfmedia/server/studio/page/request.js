@@ -2,7 +2,7 @@
 // a wish again.
 
 import { Trouble } from "./api.js";
-import { number, shortModel } from "./words.js";
+import { number, shortModel } from "./format.js";
 
 export const RATIOS = ["1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16"];
 const NUMBERS = ["width", "height", "num_inference_steps", "guidance_scale", "num_frames", "seconds", "fps"];

@@ -2,9 +2,9 @@
 
 import { clock, fileUrl, missing } from "./api.js";
 import { all, button, el, find, icon, release, retext } from "./dom.js";
-import { isVideo, standing } from "./state.js";
-import { titleOf } from "./wish.js";
-import { briefly, doubted, elapsed, fraction, logLine, moment, moved, sentence, shortModel, standsAt } from "./words.js";
+import { isVideo, standing } from "./job-store.js";
+import { titleOf } from "./request.js";
+import { briefly, doubted, elapsed, fraction, logLine, moment, moved, sentence, shortModel, standsAt } from "./format.js";
 
 const RETRIES = [3000, 20_000, 60_000]; // milliseconds after which a preview that failed is asked for again
 const still = matchMedia("(prefers-reduced-motion: reduce)");

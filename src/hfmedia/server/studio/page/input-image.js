@@ -2,8 +2,8 @@
 
 import { reach } from "./api.js";
 import { find } from "./dom.js";
-import { notice, say } from "./say.js";
-import { inOneLine } from "./words.js";
+import { notice, say } from "./notifications.js";
+import { inOneLine } from "./format.js";
 
 const SMALL = 256; // pixels a side of the stand-in that is sent to ask what would happen
 const LIGHT = 512 * 1024; // bytes below which the image itself is sent for that

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .acts import add_key, choose_model, choose_provider, hand_over, make
+from .actions import add_key, choose_model, choose_provider, hand_over, make
 from .conftest import Opened, Served, until
-from .many import multiply
+from .large_gallery import multiply
 
 if TYPE_CHECKING:
     from playwright.async_api import Page

@@ -1,9 +1,9 @@
 // A wish becomes an order once. Until an answer says that it did, the same wish is sent under the same name only.
 
 import { api, newKey } from "./api.js";
-import { tab } from "./kept.js";
-import { jobs } from "./state.js";
-import { asBody } from "./wish.js";
+import { tab } from "./storage.js";
+import { jobs } from "./job-store.js";
+import { asBody } from "./request.js";
 
 const ONE_PRESS = 700; // milliseconds in which a second press for the same wish is the first one's echo
 const LASTS = 86_400_000; // milliseconds for which an unanswered wish keeps its name

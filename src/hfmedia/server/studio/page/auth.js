@@ -1,9 +1,9 @@
 // The gateway key: asked for when the gateway wants one, kept for this tab, or on this device where that is wished.
 
 import { button, el, find } from "./dom.js";
-import { device, placeOf, tab } from "./kept.js";
-import { goHome } from "./say.js";
-import { sentence } from "./words.js";
+import { device, placeOf, tab } from "./storage.js";
+import { goHome } from "./notifications.js";
+import { sentence } from "./format.js";
 
 const NAME = "key";
 const dialog = find("#entry");

@@ -2,7 +2,7 @@
 
 import { api, clock } from "./api.js";
 import { button, closeBeside, el, find, retext } from "./dom.js";
-import { elapsed, inOneLine, moment, number, plural, sums } from "./words.js";
+import { elapsed, inOneLine, moment, number, plural, sums } from "./format.js";
 
 const dialog = find("#overview");
 

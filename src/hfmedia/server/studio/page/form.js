@@ -2,16 +2,16 @@
 
 import { part, Trouble } from "./api.js";
 import { all, el, find, reachable, retext, settled } from "./dom.js";
-import { tab } from "./kept.js";
-import { currentPicture, onPicture, standIn, take } from "./picture.js";
-import { notice, say } from "./say.js";
-import { put } from "./state.js";
-import { RATIOS, checked, object, rolled, taskOf } from "./wish.js";
-import { explained, number, plural, shortModel } from "./words.js";
+import { tab } from "./storage.js";
+import { currentPicture, onPicture, standIn, take } from "./input-image.js";
+import { notice, say } from "./notifications.js";
+import { put } from "./job-store.js";
+import { RATIOS, checked, object, rolled, taskOf } from "./request.js";
+import { explained, number, plural, shortModel } from "./format.js";
 
-const buying = part("buy");
-const choosing = part("models");
-const planning = part("plan");
+const buying = part("submit");
+const choosing = part("model-picker");
+const planning = part("preview");
 const form = find("#make");
 const field = (name) => form.elements[name];
 const TEXTS = ["negative_prompt", "scheduler", "seed"];
