@@ -41,8 +41,8 @@ LONG = "A very long wish for a picture with every detail that anybody could ever
 
 DRAWN = """[...document.images].every((one) => one.complete || !one.getClientRects().length
   || one.getBoundingClientRect().top > innerHeight)"""
-AT_WORK = """[...document.querySelectorAll(".card[data-state=open] .stands")].slice(0, 6)
-  .every((one) => /queue|made/.test(one.textContent))"""
+AT_WORK = """[...document.querySelectorAll(".card[data-status=open] .job-stage")].slice(0, 6)
+  .every((one) => /queue|Queued|Running/.test(one.textContent))"""
 
 
 async def pictures(page: Page) -> None:
@@ -53,7 +53,7 @@ async def pictures(page: Page) -> None:
 async def ended(page: Page) -> None:
     """Waits until nothing is under way."""
     await until(
-        page, "document.querySelectorAll('.card').length > 0 && !document.querySelector('.card[data-state=open]')"
+        page, "document.querySelectorAll('.card').length > 0 && !document.querySelector('.card[data-status=open]')"
     )
     await pictures(page)
 
@@ -79,10 +79,12 @@ class Camera:
         await page.goto(self.served.url)
         await page.locator("#filters button").first.wait_for()
         await until(
-            page, "document.querySelector('#entry').open || document.querySelector('#spent').textContent !== 'Costs'"
+            page,
+            "document.querySelector('#auth-dialog').open || document.querySelector('#usage-summary').textContent !== 'Usage'",
         )
         await until(
-            page, "document.querySelector('#entry').open || !document.querySelector('#wall').hasAttribute('aria-busy')"
+            page,
+            "document.querySelector('#auth-dialog').open || !document.querySelector('#grid').hasAttribute('aria-busy')",
         )
         yield page
         await context.close()
@@ -97,7 +99,7 @@ class Camera:
                     if prepare:
                         await prepare(page)
                     elif where == "phone":
-                        await page.evaluate("document.querySelector('#made').scrollIntoView()")
+                        await page.evaluate("document.querySelector('#gallery').scrollIntoView()")
                     await pictures(page)
                     await asyncio.to_thread(_kept, await page.screenshot(), f"{name}-{where}-{scheme}.webp")
 
@@ -120,7 +122,7 @@ async def all_states(browser: Browser, served: Served, names: tuple[str, ...]) -
     await camera.take("form", prepare=_form)
     async with camera.open(DESK, "light") as page:
         await make(page, LONG.strip())
-        await until(page, "document.querySelector('.card[data-state=open]') !== null")
+        await until(page, "document.querySelector('.card[data-status=open]') !== null")
         await ended(page)
         served.fault("replicate", "fail", text="CUDA out of memory: tried to allocate 20.00 MiB on GPU 0")
         served.fault("together", "disconnect")
@@ -142,7 +144,7 @@ async def all_states(browser: Browser, served: Served, names: tuple[str, ...]) -
     async with camera.open(DESK, "light") as page:
         await page.get_by_text("Video", exact=True).click()
         await make(page, "A dozen short films of clouds", count=12)
-        await until(page, "document.querySelectorAll('.card[data-state=open]').length >= 12")
+        await until(page, "document.querySelectorAll('.card[data-status=open]').length >= 12")
         await until(page, AT_WORK)
     await camera.take("twelve")
     await camera.take("costs", prepare=_costs)
@@ -157,7 +159,7 @@ async def _picture_in_view(page: Page) -> None:
 
 async def in_view_ready(page: Page) -> None:
     """Waits for the large picture."""
-    await until(page, "[...document.querySelectorAll('#viewer img')].some((one) => one.naturalWidth > 0)")
+    await until(page, "[...document.querySelectorAll('#lightbox img')].some((one) => one.naturalWidth > 0)")
 
 
 async def _models(page: Page) -> None:
@@ -168,11 +170,11 @@ async def _models(page: Page) -> None:
 async def _form(page: Page) -> None:
     await hand_over(page, "drop", "holiday.png")
     await page.get_by_label("Prompt", exact=True).fill("As a watercolour, with a paper texture")
-    await page.locator("#more summary").first.click()
+    await page.locator("#advanced summary").first.click()
     await page.get_by_label("Size", exact=True).select_option("exact")
     await page.get_by_label("Width").fill("1000")
     await page.get_by_label("Height").fill("777")
-    await until(page, "document.querySelector('#plan').textContent.includes('777')")
+    await until(page, "document.querySelector('#preview').textContent.includes('777')")
 
 
 async def _long(page: Page) -> None:
@@ -181,7 +183,7 @@ async def _long(page: Page) -> None:
 
 
 async def _costs(page: Page) -> None:
-    await page.locator("#open-overview").click()
+    await page.locator("#open-usage").click()
     await page.locator(".providers li").first.wait_for()
 
 

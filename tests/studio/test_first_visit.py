@@ -8,32 +8,36 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .actions import choose_model, make
-from .conftest import CHROMIUM, Opened, Served, launched, until
+from .conftest import CHROMIUM, Opened, Served, expect, launched, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 MOST_BYTES = 100_000
-AFTER_THE_FORM = ("submit", "model-picker", "gallery", "lightbox")  # what the page fetches once the form can be written in
+AFTER_THE_FORM = (
+    "submit",
+    "model-picker",
+    "gallery",
+    "lightbox",
+)  # what the page fetches once the form can be written in
 MOST_SECONDS = 2.0  # a gross bound: 0.3 s on a quiet machine, and this one may be busy
 
 
 async def test_the_first_visit_ends_with_an_image(gateway: Served, opened: Opened) -> None:
     """Nothing but a prompt and a press of the button is needed, and the picture that comes is really drawn."""
     page = await opened(gateway)
-    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
     await page.keyboard.type("a red fox in the snow")
-    await page.get_by_role("button", name=re.compile("Make image")).click()
+    await page.get_by_role("button", name=re.compile("Generate image")).click()
     tile = page.get_by_role("button", name="Image: a red fox in the snow")
     await expect(tile).to_be_visible()
     await until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
     assert gateway.submissions == 1
 
 
+@pytest.mark.browser
 async def test_the_whole_browser_shows_the_same(gateway: Served) -> None:
     """The other tests may drive its engine alone."""
     async with launched(CHROMIUM) as browser:
@@ -51,14 +55,14 @@ async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) ->
     await page.get_by_text("Video", exact=True).click()
     await make(page, "waves at dawn")
     card = page.locator(".card")
-    await expect(card).to_have_attribute("data-state", "open")
-    await expect(card.locator(".stands")).to_contain_text("fal-ai")
+    await expect(card).to_have_attribute("data-status", "open")
+    await expect(card.locator(".job-stage")).to_contain_text("fal-ai")
     await expect(card.locator("progress")).to_be_visible()
     gateway.thaw()
-    await expect(card).to_have_attribute("data-state", "done")
+    await expect(card).to_have_attribute("data-status", "done")
     await card.get_by_role("button", name="Video: waves at dawn").click()
-    await until(page, "document.querySelector('#viewer video').readyState >= 2")
-    await expect(page.locator("#viewer")).to_contain_text("Wan-AI/Wan2.2-T2V-A14B")
+    await until(page, "document.querySelector('#lightbox video').readyState >= 2")
+    await expect(page.locator("#lightbox")).to_contain_text("Wan-AI/Wan2.2-T2V-A14B")
 
 
 async def test_what_was_made_is_there_after_a_reload(gateway: Served, opened: Opened) -> None:
@@ -66,13 +70,13 @@ async def test_what_was_made_is_there_after_a_reload(gateway: Served, opened: Op
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await make(page, "a slow snail")
-    await expect(page.locator(".card[data-state=open] .stands")).to_contain_text("fal-ai")
+    await expect(page.locator(".card[data-status=open] .job-stage")).to_contain_text("fal-ai")
     await page.reload()
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a slow snail")
     await expect(page.locator(".card")).to_have_count(1)
-    await expect(page.locator(".card")).to_have_attribute("data-state", "open")
+    await expect(page.locator(".card")).to_have_attribute("data-status", "open")
     gateway.thaw()
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     assert gateway.submissions == 1
 
 
@@ -113,14 +117,14 @@ async def test_what_comes_after_the_form_is_asked_for_again_where_it_was_missing
     page = await opened(gateway, path="/healthz")
     await missing(page, gateway, "submit", "model-picker", "preview")
     await make(page, "a patient heron")
-    await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
+    await expect(page.locator("#form-error")).to_contain_text("The gateway is not responding")
     async with page.expect_event("requestfailed", lambda one: "/model-picker.js" in one.url):
         await page.locator("#pick-model").click()
-    await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
+    await expect(page.locator("#form-error")).to_contain_text("The gateway is not responding")
     await page.unroute_all()
     await choose_model(page, "FLUX.1-schnell")
     await make(page, "a patient heron")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     assert gateway.submissions == 1
 
 
@@ -133,14 +137,14 @@ async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(gat
     await page.unroute_all()
     await page.reload()
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a patient heron")
-    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
 
 
-async def test_a_wish_is_sent_once_however_often_the_button_is_pressed(gateway: Served, opened: Opened) -> None:
+async def test_a_request_is_sent_once_however_often_the_button_is_pressed(gateway: Served, opened: Opened) -> None:
     """Two presses within the same moment are one order."""
     gateway.fault("fal-ai", "slow", seconds=0.3)
     page = await opened(gateway)
     await page.get_by_label("Prompt", exact=True).fill("one lonely tree")
-    await page.evaluate("() => { const go = document.querySelector('#go'); go.click(); go.click(); go.click(); }")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await page.evaluate("() => { const go = document.querySelector('#generate'); go.click(); go.click(); go.click(); }")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     assert gateway.submissions == 1

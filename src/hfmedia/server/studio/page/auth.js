@@ -1,115 +1,120 @@
-// The gateway key: asked for when the gateway wants one, kept for this tab, or on this device where that is wished.
+// The API key: requested when the gateway requires one, kept for this tab, or on this device if the user chooses so.
 
 import { button, el, find } from "./dom.js";
-import { device, placeOf, tab } from "./storage.js";
-import { goHome } from "./notifications.js";
 import { sentence } from "./format.js";
+import { moveOutOf } from "./notifications.js";
+import { local, scopedKey, session } from "./storage.js";
 
 const NAME = "key";
-const dialog = find("#entry");
-let key = tab.read(NAME) ?? device.read(NAME);
-let entered = true; // whether the dialog got what it asked for
-let brought = () => {}; // takes a key that another tab was given, while one is asked for here
-let asking = null; // one question at a time, however many requests wait for its answer
+const dialog = find("#auth-dialog");
+let key = session.read(NAME) ?? local.read(NAME);
+let answered = true; // whether the open dialog got its key
+let acceptFromOtherTab = () => {}; // takes a key entered in another tab while this one is asking
+let pending = null; // one dialog at a time, however many requests wait for it
+let lastAccepted = null; // the last key that the gateway accepted
 
-let good = null; // the last key that opened anything
+export const currentKey = () => key;
 
-export const current = () => key;
-
-/** The gateway took this key. */
-export function opened(taken) {
-  good = taken;
+/** Records that the gateway accepted this key. */
+export function authenticated(acceptedKey) {
+  lastAccepted = acceptedKey;
 }
-export const kept = () => (device.read(NAME) !== null ? "device" : key !== null ? "tab" : "nowhere");
 
-/** Forgets a key wherever it is kept; another one, which another tab may have brought, stays. */
-function forget(old) {
-  if (key === old) key = null;
-  for (const place of [tab, device]) if (place.read(NAME) === old) place.write(NAME, null);
+const keyLocation = () => (local.read(NAME) !== null ? "device" : key !== null ? "tab" : "none");
+
+/** Deletes a key from everywhere; a different key, saved by another tab, stays. */
+function forget(oldKey) {
+  if (key === oldKey) key = null;
+  for (const area of [session, local]) if (area.read(NAME) === oldKey) area.write(NAME, null);
 }
 
 /**
- * Asks for a key; resolves once there is one. `refused`: the gateway's words about the one it had. What was made with
- * another key is somebody else's: the page begins anew.
+ * Asks for a key and resolves once there is one. `rejection`: the gateway's message about the previous one. Jobs of the
+ * previous key belong to someone else, so the page reloads with a new one.
  */
-export function wanted(refused) {
-  asking ??= new Promise((resolve) => {
-    const before = key;
-    forget(before);
-    const other = device.read(NAME);
-    const enter = (given, remember) => {
-      key = given;
-      if (remember !== null) (remember ? device : tab).write(NAME, given);
-      asking = null;
-      if (good === null || given === good) resolve(given);
+export function requestKey(rejection) {
+  pending ??= new Promise((resolve) => {
+    const oldKey = key;
+    forget(oldKey);
+    const savedKey = local.read(NAME);
+    const accept = (newKey, remember) => {
+      key = newKey;
+      if (remember !== null) (remember ? local : session).write(NAME, newKey);
+      pending = null;
+      if (lastAccepted === null || newKey === lastAccepted) resolve(newKey);
       else location.reload();
     };
-    if (other !== null) enter(other, null); // another tab asked already
-    else ask(before === null ? null : refused, enter);
+    if (savedKey !== null) accept(savedKey, null); // another tab has asked already
+    else openDialog(oldKey === null ? null : rejection, accept);
   });
-  return asking;
+  return pending;
 }
 
-function ask(refused, done) {
+function validationError(text) {
+  if (text === "") return "Enter an API key.";
+  return /^[\x21-\x7e]+$/.test(text) ? null : "A key has no spaces or special characters.";
+}
+
+function openDialog(rejection, accept) {
   const input = el("input", {
-    id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true, placeholder: "hfm_…", "aria-invalid": refused ? "true" : null,
-    "aria-describedby": "key-trouble key-hint",
+    id: "api-key", type: "password", autocomplete: "off", spellcheck: "false", required: true, placeholder: "hfm_…", "aria-invalid": rejection ? "true" : null,
+    "aria-describedby": "api-key-error api-key-hint",
   });
   const remember = el("input", { type: "checkbox", id: "remember" });
-  const trouble = el("p", { class: "trouble", id: "key-trouble", role: "alert", text: sentence(refused), hidden: !refused });
+  const error = el("p", { class: "error", id: "api-key-error", role: "alert", text: sentence(rejection), hidden: !rejection });
   const form = el("form", { novalidate: true },
-    el("h2", { id: "entry-title", text: "Enter with your key" }),
-    el("p", { class: "hint", id: "key-hint", text: "This gateway serves whoever has a key of it. Its keeper makes one with “hfmedia keys make NAME”." }),
-    el("div", { class: "field" }, el("label", { for: "key", text: "Gateway key" }), input),
-    trouble,
-    el("label", { class: "check" }, remember, el("span", { text: "Remember on this device" })),
-    el("p", { class: "hint", text: "Otherwise it is forgotten when this tab is closed. Do not tick this on a machine that others use." }),
-    el("button", { type: "submit", class: "main", text: "Enter" }));
+    el("h2", { id: "auth-title", text: "Enter your API key" }),
+    el("p", { class: "hint", id: "api-key-hint", text: "This gateway requires an API key. Ask its administrator to run “hfmedia keys make NAME”." }),
+    el("div", { class: "field" }, el("label", { for: "api-key", text: "API key" }), input),
+    error,
+    el("label", { class: "checkbox" }, remember, el("span", { text: "Remember on this device" })),
+    el("p", { class: "hint", text: "Otherwise it is forgotten when you close this tab. Leave this unchecked on a shared computer." }),
+    el("button", { type: "submit", class: "primary", text: "Continue" }));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const given = input.value.trim();
-    const wrong = given === "" ? "Paste or type the key first." : /^[\x21-\x7e]+$/.test(given) ? null : "A key has no spaces and no special characters.";
-    trouble.hidden = wrong === null;
-    trouble.textContent = wrong ?? "";
-    input.setAttribute("aria-invalid", String(wrong !== null));
-    if (wrong) return input.focus();
+    const newKey = input.value.trim();
+    const problem = validationError(newKey);
+    error.hidden = problem === null;
+    error.textContent = problem ?? "";
+    input.setAttribute("aria-invalid", String(problem !== null));
+    if (problem) return input.focus();
     close();
-    return done(given, remember.checked);
+    return accept(newKey, remember.checked);
   });
   const close = () => {
-    entered = true;
-    brought = () => {};
+    answered = true;
+    acceptFromOtherTab = () => {};
     dialog.close();
     form.remove();
   };
-  brought = (given) => {
+  acceptFromOtherTab = (newKey) => {
     close();
-    done(given, null);
+    accept(newKey, null);
   };
-  entered = false;
-  goHome(dialog);
+  answered = false;
+  moveOutOf(dialog);
   dialog.replaceChildren(form);
   if (!dialog.open) dialog.showModal();
   input.focus();
 }
 
-// Behind it there is nothing to see without a key. A browser lets Escape be held back once, and closes at the next.
+// Without a key there is nothing to show behind the dialog. A browser lets Escape be prevented once, and closes at the next.
 dialog.addEventListener("cancel", (event) => event.preventDefault());
 dialog.addEventListener("close", () => {
-  if (entered || dialog.open) return;
+  if (answered || dialog.open) return;
   dialog.showModal();
-  find("#key", dialog).focus();
+  find("#api-key", dialog).focus();
 });
 
-addEventListener("storage", (event) => { // another tab forgot the key, or was given the one that is asked for here
-  if (event.key !== placeOf(NAME)) return;
+addEventListener("storage", (event) => { // another tab deleted the key, or saved the one that this tab is asking for
+  if (event.key !== scopedKey(NAME)) return;
   const [before, after] = [event.oldValue, event.newValue].map((text) => JSON.parse(text ?? "null"));
   if (after === null && before !== null && before === key) location.reload();
-  else if (after !== null) brought(after);
+  else if (after !== null) acceptFromOtherTab(after);
 });
 
-/** What the settings say and offer about the key. */
-export function told(after) {
-  const where = { device: "A key is remembered on this device.", tab: "A key is kept until this tab is closed.", nowhere: "No key is in use: this gateway asks for none here." }[kept()];
-  return el("div", {}, el("p", { text: where }), key !== null && button("Forget key", () => { forget(key); after(); }, { kind: "plain" }));
+/** The section of the settings about the key. */
+export function keySettings(onForget) {
+  const text = { device: "Your key is saved on this device.", tab: "Your key is kept until you close this tab.", none: "No key in use; this gateway does not ask for one here." }[keyLocation()];
+  return el("div", {}, el("p", { text }), key !== null && button("Forget key", () => { forget(key); onForget(); }, { style: "outlined" }));
 }

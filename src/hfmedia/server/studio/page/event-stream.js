@@ -1,118 +1,118 @@
-// The one stream of events: each carries a whole job. It is taken up again when it breaks, and what was missed is read anew.
+// The event stream: each event carries a whole job. It reconnects when it breaks; what was missed is then read again.
 
-import { parsed, reach } from "./api.js";
+import { fetchResponse, parseJob } from "./api.js";
 
-const FIRST = 500; // milliseconds until the first new try
-const LONGEST = 15_000; // between later ones: a gateway that was restarted is noticed soon
-const BEGINS = 12_000; // it says at once that it listens: a first word that is later than this is held back on its way
-const SILENT = 45_000; // without even a comment (one comes each ten seconds) the connection is dead
-const UNSEEN = 10_000; // in the background: a browser has few connections for one server, and all its tabs share them
+const MIN_BACKOFF = 500; // milliseconds before the first reconnect
+const MAX_BACKOFF = 15_000; // milliseconds: a restarted gateway is noticed soon
+const CONNECT_TIMEOUT = 12_000; // milliseconds; the gateway writes at once, so a later first byte was held back by a proxy
+const IDLE_TIMEOUT = 45_000; // milliseconds; a comment arrives every ten seconds, so a longer silence is a dead connection
+const HIDDEN_GRACE_PERIOD = 10_000; // milliseconds; a browser shares few connections per server among all its tabs
 
 /**
- * Listens for as long as the page lives and is seen. `hear(job)`; `ready(again)` at each begin; `lost(trouble)` at each
- * end that nobody wanted, with the error where there is one; `rests()` when it stops because nobody looks.
+ * Subscribes to events as long as the page is open and visible. `onJob(job)`; `onConnected(reconnected)`;
+ * `onDisconnected(error)` when the stream breaks, the error null if there is none; `onPaused()` when the page is hidden.
  */
-export async function listen({ hear, ready, lost, rests }) {
-  let wait = FIRST;
-  for (let again = false; ; ) {
-    await seen();
-    const stop = new AbortController();
+export async function subscribe({ onJob, onConnected, onDisconnected, onPaused }) {
+  let backoff = MIN_BACKOFF;
+  for (let reconnected = false; ; ) {
+    await whenVisible();
+    const abort = new AbortController();
     let timer = 0;
-    let trouble = null;
-    const alive = (within = SILENT) => {
+    let failure = null;
+    const keepAlive = (timeout = IDLE_TIMEOUT) => {
       clearTimeout(timer);
-      timer = setTimeout(() => stop.abort(), within);
+      timer = setTimeout(() => abort.abort(), timeout);
     };
-    const hidden = unseen(() => stop.abort());
+    const stopWatching = whenHidden(() => abort.abort());
     try {
-      alive(BEGINS);
-      const answer = await reach("v1/events", { signal: stop.signal });
-      for await (const data of events(answer.body, alive)) {
-        if (data) hear(data);
+      keepAlive(CONNECT_TIMEOUT);
+      const response = await fetchResponse("v1/events", { signal: abort.signal });
+      for await (const data of readEvents(response.body, keepAlive)) {
+        if (data) onJob(parseJob(data));
         else {
-          wait = FIRST;
-          ready(again);
-          again = true;
+          backoff = MIN_BACKOFF;
+          onConnected(reconnected);
+          reconnected = true;
         }
       }
     } catch (error) {
       if (!(error instanceof Error)) throw error;
-      trouble = error.name === "AbortError" ? null : error;
+      failure = error.name === "AbortError" ? null : error;
     }
     clearTimeout(timer);
-    stop.abort();
-    if (hidden()) {
-      rests();
+    abort.abort();
+    if (stopWatching()) {
+      onPaused();
       continue;
     }
-    lost(trouble);
-    await slept(wait);
-    wait = Math.min(wait * 2, LONGEST);
+    onDisconnected(failure);
+    await waitToReconnect(backoff);
+    backoff = Math.min(backoff * 2, MAX_BACKOFF);
   }
 }
 
-/** The data of each event of a body, in order; first of all null, once anything comes. */
-async function* events(body, alive) {
+/** The data of each event of a response body, in order; first null, once the first bytes arrive. */
+async function* readEvents(body, keepAlive) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (let first = true; ; first = false) {
     const { done, value } = await reader.read();
     if (done) return;
-    alive();
+    keepAlive();
     if (first) yield null;
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
     for (const block of blocks) {
       const data = block.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trim()).join("\n");
-      if (data) yield parsed(data);
+      if (data) yield data;
     }
   }
 }
 
-/** Resolves when the page is in sight. */
-function seen() {
+/** Resolves once the page is visible. */
+function whenVisible() {
   return new Promise((resolve) => {
-    const look = () => {
+    const check = () => {
       if (document.hidden) return;
-      document.removeEventListener("visibilitychange", look);
+      document.removeEventListener("visibilitychange", check);
       resolve();
     };
-    document.addEventListener("visibilitychange", look);
-    look();
+    document.addEventListener("visibilitychange", check);
+    check();
   });
 }
 
-/** Does something once the page has been out of sight for a while; the answer ends that, and tells whether it came. */
-function unseen(deed) {
+/** Calls `callback` once the page has been hidden for a while; the returned function stops watching and says whether it did. */
+function whenHidden(callback) {
   let timer = 0;
-  let came = false;
-  const look = () => {
+  let called = false;
+  const check = () => {
     clearTimeout(timer);
     if (document.hidden) {
       timer = setTimeout(() => {
-        came = true;
-        deed();
-      }, UNSEEN);
+        called = true;
+        callback();
+      }, HIDDEN_GRACE_PERIOD);
     }
   };
-  document.addEventListener("visibilitychange", look);
-  look();
+  document.addEventListener("visibilitychange", check);
+  check();
   return () => {
     clearTimeout(timer);
-    document.removeEventListener("visibilitychange", look);
-    return came;
+    document.removeEventListener("visibilitychange", check);
+    return called;
   };
 }
 
-/** Waits for about so long, or until the network is back. */
-function slept(wait) {
+/** Waits for about the given time, or until the network is back. */
+function waitToReconnect(delay) {
   return new Promise((resolve) => {
-    const woken = () => {
+    const done = () => {
       clearTimeout(timer);
-      removeEventListener("online", woken);
+      removeEventListener("online", done);
       resolve();
     };
-    const timer = setTimeout(woken, wait * (0.75 + Math.random() / 2));
-    addEventListener("online", woken);
+    const timer = setTimeout(done, delay * (0.75 + Math.random() / 2));
+    addEventListener("online", done);
   });
 }

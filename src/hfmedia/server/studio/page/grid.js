@@ -1,50 +1,48 @@
-// The wall of cards, newest first, in sections of whole rows: the browser lays out and draws those in sight alone.
+// The grid of cards, newest first, in sections of whole rows: the browser lays out and paints only those in view.
 
 import { el, find } from "./dom.js";
 
-const SECTION = 60; // cards, which make whole rows of one to six columns
-const wall = find("#wall");
+const SECTION_SIZE = 60; // cards, which fill whole rows of one to six columns
+const grid = find("#grid");
 
-/** The cards as they are seen; the collection is live. */
-export const cards = wall.getElementsByClassName("card");
+/** The cards in display order; the collection is live. */
+export const cards = grid.getElementsByClassName("card");
 
-const section = () => wall.appendChild(el("div", { class: "grid", role: "presentation" }));
-export const nextOf = (made) => made.nextElementSibling ?? made.parentNode.nextElementSibling?.firstElementChild ?? null;
-export const beforeOf = (made) => made.previousElementSibling ?? made.parentNode.previousElementSibling?.lastElementChild ?? null;
+const addSection = () => grid.appendChild(el("div", { class: "grid-section", role: "presentation" }));
+export const nextCard = (card) => card.nextElementSibling ?? card.parentNode.nextElementSibling?.firstElementChild ?? null;
+export const previousCard = (card) => card.previousElementSibling ?? card.parentNode.previousElementSibling?.lastElementChild ?? null;
 
-/** Takes everything down. */
-export const clear = () => wall.replaceChildren();
+export const clear = () => grid.replaceChildren();
 
-/** Hangs a card before another one, or behind all. */
-export function hang(made, next) {
-  if (made.isConnected && nextOf(made) === next) return;
-  rehang(() => {
-    if (next) next.before(made);
-    else (wall.lastElementChild ?? section()).append(made);
+/** Inserts a card before another one, or at the end. */
+export function insert(card, next) {
+  if (card.isConnected && nextCard(card) === next) return;
+  rebalance(() => {
+    if (next) next.before(card);
+    else (grid.lastElementChild ?? addSection()).append(card);
   });
 }
 
-/** Hangs cards behind all the others. */
-export const hangAll = (several) => rehang(() => {
-  for (const made of several) {
-    const last = wall.lastElementChild;
-    (last && last.childElementCount < SECTION ? last : section()).append(made);
+/** Appends cards at the end. */
+export const appendAll = (newCards) => rebalance(() => {
+  for (const card of newCards) {
+    const last = grid.lastElementChild;
+    (last && last.childElementCount < SECTION_SIZE ? last : addSection()).append(card);
   }
 });
 
-/** Takes a card down. */
-export const takeDown = (made) => rehang(() => made.remove());
+export const remove = (card) => rebalance(() => card.remove());
 
-/** Does that, and fills each section to its number, so that no row has a gap. What has the focus keeps it. */
-function rehang(deed) {
+/** Applies a change, then refills the sections so that no row has a gap. The focus stays where it is. */
+function rebalance(change) {
   const focused = document.activeElement;
-  deed();
-  for (let here = wall.firstElementChild; here; here = here.nextElementSibling) {
-    while (here.childElementCount > SECTION) (here.nextElementSibling ?? section()).prepend(here.lastElementChild);
-    while (here.childElementCount < SECTION && here.nextElementSibling) {
-      if (here.nextElementSibling.childElementCount) here.append(here.nextElementSibling.firstElementChild);
-      else here.nextElementSibling.remove();
+  change();
+  for (let section = grid.firstElementChild; section; section = section.nextElementSibling) {
+    while (section.childElementCount > SECTION_SIZE) (section.nextElementSibling ?? addSection()).prepend(section.lastElementChild);
+    while (section.childElementCount < SECTION_SIZE && section.nextElementSibling) {
+      if (section.nextElementSibling.childElementCount) section.append(section.nextElementSibling.firstElementChild);
+      else section.nextElementSibling.remove();
     }
   }
-  if (focused !== document.activeElement && wall.contains(focused)) focused.focus({ preventScroll: true });
+  if (focused !== document.activeElement && grid.contains(focused)) focused.focus({ preventScroll: true });
 }

@@ -1,130 +1,130 @@
-// The input image: dropped anywhere on the page, pasted, chosen as a file, or taken from what was made.
+// The input image: dropped anywhere on the page, pasted, chosen as a file, or taken from the gallery.
 
-import { reach } from "./api.js";
+import { fetchResponse } from "./api.js";
 import { find } from "./dom.js";
-import { notice, say } from "./notifications.js";
-import { inOneLine } from "./format.js";
+import { errorText } from "./error-messages.js";
+import { announce, toast } from "./notifications.js";
 
-const SMALL = 256; // pixels a side of the stand-in that is sent to ask what would happen
-const LIGHT = 512 * 1024; // bytes below which the image itself is sent for that
-const area = find("#drop");
-const chosen = find("#chosen");
-const shown = find("#chosen-image");
-const file = find("#file");
+const PREVIEW_SIDE = 256; // pixels of the shorter side of the small copy that previews send
+const MAX_PREVIEW_BYTES = 512 * 1024; // up to which previews send the image itself
+const SUPPORTED_TYPES = ["image/png", "image/jpeg", "image/webp"];
+const area = find("#image-drop");
+const box = find("#input-image");
+const thumbnail = find("#input-image-thumbnail");
+const fileInput = find("#image-file");
 
-const READ = ["image/png", "image/jpeg", "image/webp"];
-let turn = 0; // grows with each image that is taken: one that took long is late
-let picture = null;
-let stand = null;
-let changed = () => {};
+let turn = 0; // grows with each image that is set: a slow earlier one is ignored
+let image = null;
+let smallCopy = null;
+let onChange = () => {};
 
-export const onPicture = (hear) => { changed = hear; };
-export const currentPicture = () => picture;
+export const onImageChange = (listener) => { onChange = listener; };
+export const currentImage = () => image;
 
-/** A small image of the same shape: enough to learn what would be rounded, without sending megabytes at each key. */
-export const standIn = () => stand ?? picture;
+/** The image, or a small copy with the same aspect ratio: enough for a preview without uploading megabytes at each key. */
+export const previewImage = () => smallCopy ?? image;
 
-/** Takes an image file, or null for none. Of one that no provider reads, such as a GIF, its first picture is taken. */
-export async function take(given) {
-  const mine = ++turn;
-  if (given && !READ.includes(given.type)) {
-    const name = given.name || "That";
-    const first = given.type.startsWith("image/") ? await asPng(given) : null;
-    if (mine !== turn) return;
-    if (!first) {
-      refuse(`${name} is no image that can be read here.`);
+/** Sets the image, or null for none. Of a type that no provider accepts, such as GIF, the first frame is used. */
+export async function setImage(file) {
+  const current = ++turn;
+  if (file && !SUPPORTED_TYPES.includes(file.type)) {
+    const name = file.name || "This file";
+    const frame = file.type.startsWith("image/") ? await toPng(file) : null;
+    if (current !== turn) return;
+    if (!frame) {
+      reject(`${name} is not a readable image.`);
       return;
     }
-    notice(`No provider reads ${given.type.split("/")[1].toUpperCase()}: the first picture of ${name} is taken, as PNG.`);
-    given = first;
+    toast(`Providers do not accept ${file.type.split("/")[1].toUpperCase()}: using the first frame of ${name} as PNG.`);
+    file = frame;
   }
-  if (shown.src) URL.revokeObjectURL(shown.src);
-  picture = given;
-  stand = null;
-  const focused = document.activeElement === file;
-  chosen.hidden = given === null;
-  for (const part of [find(".choose", area), file]) part.hidden = given !== null;
-  file.value = "";
-  if (given === null) shown.removeAttribute("src");
+  if (thumbnail.src) URL.revokeObjectURL(thumbnail.src);
+  image = file;
+  smallCopy = null;
+  const focused = document.activeElement === fileInput;
+  box.hidden = file === null;
+  for (const part of [find(".image-choose", area), fileInput]) part.hidden = file !== null;
+  fileInput.value = "";
+  if (file === null) thumbnail.removeAttribute("src");
   else {
-    shown.src = URL.createObjectURL(given);
-    find("#chosen-name").textContent = given.name || "Pasted image";
-    if (focused) find("#unchoose").focus();
-    say("Image taken as the beginning.");
-    const small = await smaller(given);
-    if (picture !== given) return; // it was taken away or replaced meanwhile
-    stand = small;
+    thumbnail.src = URL.createObjectURL(file);
+    find("#input-image-name").textContent = file.name || "Pasted image";
+    if (focused) find("#remove-image").focus();
+    announce("Input image added.");
+    const copy = await shrink(file);
+    if (image !== file) return; // removed or replaced meanwhile
+    smallCopy = copy;
   }
-  changed();
+  onChange();
 }
 
-/** Takes a file of the gallery. */
-export async function takeFrom(url, name) {
+/** Sets a file of the gallery as the image. */
+export async function setImageFromUrl(url, name) {
   try {
-    const blob = await (await reach(url)).blob();
-    await take(new File([blob], name, { type: blob.type }));
-  } catch (trouble) {
-    notice(inOneLine(trouble), { trouble: true });
+    const blob = await (await fetchResponse(url)).blob();
+    await setImage(new File([blob], name, { type: blob.type }));
+  } catch (error) {
+    toast(errorText(error), { error: true });
   }
 }
 
-const refuse = (words) => notice(`${words} Choose a PNG, JPEG or WebP.`, { trouble: true });
+const reject = (text) => toast(`${text} Choose a PNG, JPEG or WebP file.`, { error: true });
 
-const smaller = (given) => (given.size <= LIGHT ? null : asPng(given, SMALL));
+const shrink = (file) => (file.size <= MAX_PREVIEW_BYTES ? null : toPng(file, PREVIEW_SIDE));
 
-/** The image as PNG, its shorter side of so many pixels at most; null for a kind that this browser cannot draw. */
-async function asPng(given, side = Infinity) {
+/** The image as PNG, its shorter side at most `side` pixels; null for a type that this browser cannot decode. */
+async function toPng(file, side = Infinity) {
   try {
-    const whole = await createImageBitmap(given);
-    const scale = Math.min(1, side / Math.min(whole.width, whole.height));
-    const canvas = new OffscreenCanvas(Math.round(whole.width * scale), Math.round(whole.height * scale));
-    canvas.getContext("2d").drawImage(whole, 0, 0, canvas.width, canvas.height);
-    whole.close();
-    return new File([await canvas.convertToBlob({ type: "image/png" })], given.name || "image.png", { type: "image/png" });
+    const bitmap = await createImageBitmap(file);
+    const scale = Math.min(1, side / Math.min(bitmap.width, bitmap.height));
+    const canvas = new OffscreenCanvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
+    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    bitmap.close();
+    return new File([await canvas.convertToBlob({ type: "image/png" })], file.name || "image.png", { type: "image/png" });
   } catch {
     return null;
   }
 }
 
-shown.addEventListener("error", () => {
-  if (!picture) return;
-  refuse(`${picture.name || "That"} is broken, or no image.`);
-  take(null);
+thumbnail.addEventListener("error", () => {
+  if (!image) return;
+  reject(`${image.name || "This file"} is damaged or not an image.`);
+  setImage(null);
 });
 
-file.addEventListener("change", () => file.files.length && take(file.files[0]));
-find("#unchoose").addEventListener("click", () => {
-  take(null);
-  file.focus();
+fileInput.addEventListener("change", () => fileInput.files.length && setImage(fileInput.files[0]));
+find("#remove-image").addEventListener("click", () => {
+  setImage(null);
+  fileInput.focus();
 });
 
 addEventListener("paste", (event) => {
-  const given = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
-  const written = event.target.matches?.("input, textarea") && event.clipboardData.getData("text/plain") !== ""; // office programs put a picture of the words beside them
-  if (!given || written || document.querySelector("dialog[open]")) return;
+  const file = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
+  const pastesText = event.target.matches?.("input, textarea") && event.clipboardData.getData("text/plain") !== ""; // office programs add an image of the text
+  if (!file || pastesText || document.querySelector("dialog[open]")) return;
   event.preventDefault();
-  take(given);
+  setImage(file);
 });
 
-const carries = (event) => event.dataTransfer?.types.includes("Files");
-let inside = 0; // how many elements the dragged file is over, one within the other
+const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+let dragDepth = 0; // how many nested elements the dragged file is over
 
 addEventListener("dragenter", (event) => {
-  if (!carries(event)) return;
-  inside += 1;
-  area.classList.add("over");
+  if (!hasFiles(event)) return;
+  dragDepth += 1;
+  area.classList.add("drag-over");
 });
 addEventListener("dragleave", (event) => {
-  if (!carries(event)) return;
-  inside -= 1;
-  if (inside <= 0) area.classList.remove("over");
+  if (!hasFiles(event)) return;
+  dragDepth -= 1;
+  if (dragDepth <= 0) area.classList.remove("drag-over");
 });
-addEventListener("dragover", (event) => carries(event) && event.preventDefault());
+addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
 addEventListener("drop", (event) => {
-  if (!carries(event)) return;
+  if (!hasFiles(event)) return;
   event.preventDefault();
-  inside = 0;
-  area.classList.remove("over");
-  if (document.querySelector("dialog[open]")) return; // nobody would see where it went
-  if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+  dragDepth = 0;
+  area.classList.remove("drag-over");
+  if (document.querySelector("dialog[open]")) return; // the dialog would hide the form
+  if (event.dataTransfer.files.length) setImage(event.dataTransfer.files[0]);
 });

@@ -1,182 +1,184 @@
-// A job as a card: on its way, in doubt, failed, or the picture that it became. A card keeps its place as its job goes on.
+// The card of a job: open, in doubt, failed, or its finished image or video. A card keeps its place as its job changes.
 
-import { clock, fileUrl, missing } from "./api.js";
-import { all, button, el, find, icon, release, retext } from "./dom.js";
-import { isVideo, standing } from "./job-store.js";
+import { isMissing, serverNow } from "./api.js";
+import { all, button, el, find, icon, setText, unloadVideos } from "./dom.js";
+import { formatDateTime, formatDoubt, formatElapsed, formatFailover, formatLogLine, formatShort, formatStage, progressOf, sentence, shortModelName } from "./format.js";
+import { isVideo } from "./job-store.js";
 import { titleOf } from "./request.js";
-import { briefly, doubted, elapsed, fraction, logLine, moment, moved, sentence, shortModel, standsAt } from "./format.js";
 
-const RETRIES = [3000, 20_000, 60_000]; // milliseconds after which a preview that failed is asked for again
-const still = matchMedia("(prefers-reduced-motion: reduce)");
+const RETRY_DELAYS = [3000, 20_000, 60_000]; // milliseconds after which a thumbnail that failed to load is requested again
+const SCROLL_CHARS = 80; // from which a provider's message may need to scroll
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** A new card. `deeds`: open, cancel, again, change, remove, restore, resolve; each is given the job. */
-export function card(job, deeds) {
-  const made = el("div", { class: "card", role: "listitem", "data-id": job.id, tabindex: "-1" });
-  made.deeds = deeds;
-  update(made, job);
-  return made;
+/** Creates a card. `actions`: those of job-actions.js; each is given the job. */
+export function createCard(job, actions) {
+  const card = el("div", { class: "card", role: "listitem", "data-id": job.id, tabindex: "-1" });
+  card.actions = actions;
+  update(card, job);
+  return card;
 }
 
-/** Gives a card the keyboard's focus: its picture, or the card itself, and never a button that decides something. */
-export const focusOn = (made) => (find(".tile", made) ?? made).focus();
+/** Focuses a card: its thumbnail, or the card itself, but never a button that triggers something. */
+export const focusCard = (card) => (find(".tile", card) ?? card).focus();
 
-/** Shows the job as it stands now. A card that had the keyboard's focus keeps it. */
-export function update(made, job) {
-  const state = standing(job);
-  made.job = job;
-  if (made.dataset.state === "open" && state === "open") return refresh(made, job);
-  const focused = made.contains(document.activeElement) && document.activeElement;
-  const same = made.dataset.state === state;
-  made.dataset.state = state;
-  release(made);
-  made.replaceChildren(...PARTS[state](job, made.deeds));
-  if (state === "open") refresh(made, job);
+/** Updates a card to the current version of its job. The focus stays within it. */
+export function update(card, job) {
+  card.job = job;
+  const sameStatus = card.dataset.status === job.status;
+  if (sameStatus && job.status === "open") return refresh(card, job);
+  const focused = card.contains(document.activeElement) && document.activeElement;
+  card.dataset.status = job.status;
+  unloadVideos(card);
+  card.replaceChildren(...CONTENT[job.status](job, card.actions));
+  if (job.status === "open") refresh(card, job);
   if (!focused) return undefined;
-  const again = same && all("button", made).find((one) => one.className === focused.className && one.textContent === focused.textContent);
-  if (again) again.focus();
-  else focusOn(made);
+  const sameButton = sameStatus && all("button", card).find((each) => each.className === focused.className && each.textContent === focused.textContent);
+  if (sameButton) sameButton.focus();
+  else focusCard(card);
   return undefined;
 }
 
-/** Moves the clock of an open card on. */
-export function tick(made) {
-  const line = find(".clock", made);
-  if (line) retext(line, elapsed(clock() / 1000 - made.job.created_at));
+/** Updates the elapsed time of an open card. */
+export function updateClock(card) {
+  const clock = find(".elapsed", card);
+  if (clock) setText(clock, formatElapsed(serverNow() / 1000 - card.job.createdAt));
 }
 
-const prompt = (job) => el("p", { class: "prompt", dir: "auto", text: titleOf(job), title: (job.prompt ?? "").slice(0, 2000) || null });
-const facts = (job, ...more) => el("p", { class: "facts" }, el("span", { text: shortModel(job.model), title: job.model }), ...more);
-const what = (job) => (isVideo(job) ? "video" : "image");
+const prompt = (job) => el("p", { class: "card-prompt", dir: "auto", text: titleOf(job), title: (job.prompt ?? "").slice(0, 2000) || null });
+const meta = (job, ...more) => el("p", { class: "card-meta" }, el("span", { text: shortModelName(job.model), title: job.model }), ...more);
+const createdAt = (job) => el("span", { text: formatShort(job.createdAt), title: formatDateTime(job.createdAt) });
+const kindOf = (job) => (isVideo(job) ? "video" : "image");
 
-/** A button whose deed is done once at a time; it says that it is being done, and keeps the focus. */
-function once(words, during, deed, label = null) {
-  const made = button(words, async () => {
-    if (made.getAttribute("aria-disabled")) return;
-    made.setAttribute("aria-disabled", "true");
-    find("span", made).textContent = during;
-    await deed();
-    made.removeAttribute("aria-disabled");
-    find("span", made).textContent = words;
-  }, { kind: "plain", label });
-  return made;
+/** A button whose action runs once at a time; meanwhile it shows `busyText` and keeps the focus. */
+function actionButton(text, busyText, action, label = null) {
+  const element = button(text, async () => {
+    if (element.getAttribute("aria-disabled")) return;
+    element.setAttribute("aria-disabled", "true");
+    find("span", element).textContent = busyText;
+    await action();
+    element.removeAttribute("aria-disabled");
+    find("span", element).textContent = text;
+  }, { style: "outlined", label });
+  return element;
 }
 
-/** What was said, which scrolls where it is long. */
-const quoted = (words) => words && el("p", { class: "said", text: words, tabindex: words.length > 80 ? "0" : null });
-const decision = (job, words, during, deed) => once(words, during, deed, `${words} (${titleOf(job)})`);
+const decisionButton = (job, text, busyText, action) => actionButton(text, busyText, action, `${text} (${titleOf(job)})`);
+const providerMessage = (text) => text && el("p", { class: "provider-message", text, tabindex: text.length > SCROLL_CHARS ? "0" : null });
 
-const PARTS = {
-  open: (job, deeds) => [
-    el("div", { class: "stage" },
-      el("p", { class: "stands" }),
+const CONTENT = {
+  open: (job, actions) => [
+    el("div", { class: "job-panel" },
+      el("p", { class: "job-stage" }),
       el("progress", { max: "1", "aria-label": `Progress of ${titleOf(job)}` }),
-      el("p", { class: "log" }),
-      el("ul", { class: "moves" }),
-      el("div", { class: "line" }, el("span", { class: "clock" }), once("Cancel", "Cancelling…", () => deeds.cancel(job.id), `Cancel ${titleOf(job)}`))),
+      el("p", { class: "job-log" }),
+      el("ul", { class: "failovers" }),
+      el("div", { class: "job-footer" }, el("span", { class: "elapsed" }), actionButton("Cancel", "Canceling…", () => actions.cancel(job), `Cancel ${titleOf(job)}`))),
     prompt(job),
-    facts(job),
+    meta(job),
   ],
-  done: (job, deeds) => [tile(job, deeds), prompt(job), facts(job, el("span", { text: briefly(job.created_at), title: moment(job.created_at) }))],
-  failed: (job, deeds) => ended(job, deeds, job.error?.kind === "dropped" ? "Let go" : `This ${what(job)} failed`),
-  cancelled: (job, deeds) => ended(job, deeds, "Cancelled"),
-  deleted: (job, deeds) => [
-    el("div", { class: "stage trouble-stage" },
-      el("h3", {}, el("span", { text: `Deleted at ${briefly(job.deleted_at)}` })),
-      el("p", { text: "It can be brought back for an hour." }),
-      el("div", { class: "choices" }, once("Bring back", "Bringing back…", () => deeds.restore(job), `Bring back ${titleOf(job)}`))),
+  done: (job, actions) => [tile(job, actions), prompt(job), meta(job, createdAt(job))],
+  failed: (job, actions) => ended(job, actions, job.error?.dismissed ? "Dismissed" : `This ${kindOf(job)} failed`),
+  cancelled: (job, actions) => ended(job, actions, "Canceled"),
+  deleted: (job, actions) => [
+    el("div", { class: "job-panel job-ended" },
+      el("h3", {}, el("span", { text: `Deleted at ${formatShort(job.deletedAt)}` })),
+      el("p", { text: "Can be restored for one hour after deletion." }),
+      el("div", { class: "card-actions" }, actionButton("Restore", "Restoring…", () => actions.restore(job), `Restore ${titleOf(job)}`))),
     prompt(job),
-    facts(job),
+    meta(job),
   ],
-  doubt: (job, deeds) => [
-    el("div", { class: "stage trouble-stage doubtful" },
-      el("h3", {}, icon("alert"), el("span", { text: "It may or may not have been sent" })),
-      el("p", { text: `${doubted(job)} Nobody here knows whether ${job.provider ?? "the provider"} took the order and bills it. It is never sent again by itself.` }),
-      el("p", { text: `Look at ${job.provider ?? "the provider"}'s own dashboard, then choose:` }),
-      el("div", { class: "choices" },
-        decision(job, "It is not there: send again", "Sending…", () => deeds.resolve(job.id, "resend")),
-        decision(job, "It is there: let it go", "Letting go…", () => deeds.resolve(job.id, "drop")))),
+  in_doubt: (job, actions) => [
+    el("div", { class: "job-panel job-ended in-doubt" },
+      el("h3", {}, icon("alert"), el("span", { text: "In doubt: it may or may not have been sent" })),
+      el("p", { text: `${formatDoubt(job)} It is unknown whether ${job.provider ?? "the provider"} accepted the request and bills it. It is never resent automatically.` }),
+      el("p", { text: `Check ${job.provider ?? "the provider"}'s own dashboard, then choose:` }),
+      el("div", { class: "card-actions" },
+        decisionButton(job, "Not there: resend", "Resending…", () => actions.resend(job)),
+        decisionButton(job, "It is there: dismiss", "Dismissing…", () => actions.dismiss(job)))),
     prompt(job),
-    facts(job),
+    meta(job),
   ],
 };
 
-function ended(job, deeds, title) {
-  const failed = standing(job) === "failed" && job.error?.kind !== "dropped";
-  const said = job.error?.message && failed ? sentence(job.error.message) : "";
+function ended(job, actions, title) {
+  const dismissed = job.error?.dismissed === true;
+  const failed = job.status === "failed" && !dismissed;
+  const unbilled = job.mayBeBilled ? "" : "Nothing was billed. ";
+  const failureHint = `${unbilled}${job.error?.hint ?? "Change the request, then generate it again."}`;
+  const cancelHint = job.mayBeBilled ? "The provider had started, so it may still be billed." : "Nothing was billed.";
   return [
-    el("div", { class: `stage trouble-stage ${failed ? "bad" : ""}` },
+    el("div", { class: `job-panel job-ended ${failed ? "danger" : ""}` },
       el("h3", {}, failed && icon("alert"), el("span", { text: title })),
-      quoted(said),
-      el("p", { text: failed ? `${job.may_be_billed ? "" : "Nothing was billed. "}${job.error?.next ?? "Change something, and make it again."}` : job.error?.kind === "dropped" ? job.error.next : job.may_be_billed ? "The provider had begun, so it may still be billed." : "Nothing was billed." }),
-      el("div", { class: "choices" },
-        button("Change and retry", () => deeds.change(job), { kind: "plain", label: `Change and retry ${titleOf(job)}` }),
-        job.task.startsWith("text") && button("Make again", () => deeds.again(job), { kind: "quiet", label: `Make again ${titleOf(job)}` }),
-        button("Delete", () => deeds.remove(job), { kind: "quiet", label: `Delete ${titleOf(job)}` }))),
+      providerMessage(failed ? sentence(job.error?.message) : ""),
+      el("p", { text: failed ? failureHint : dismissed ? job.error.hint : cancelHint }),
+      el("div", { class: "card-actions" },
+        button("Edit and retry", () => actions.edit(job), { style: "outlined", label: `Edit and retry ${titleOf(job)}` }),
+        job.task.startsWith("text") && button("Generate again", () => actions.repeat(job), { style: "ghost", label: `Generate again ${titleOf(job)}` }),
+        button("Delete", () => actions.remove(job), { style: "ghost", label: `Delete ${titleOf(job)}` }))),
     prompt(job),
-    facts(job, el("span", { text: briefly(job.created_at), title: moment(job.created_at) })),
+    meta(job, createdAt(job)),
   ];
 }
 
-function tile(job, deeds) {
+function tile(job, actions) {
   const [media] = job.media;
-  const several = job.media.length > 1 ? `${job.media.length} files` : "";
-  const words = `${what(job)[0].toUpperCase()}${what(job).slice(1)}: ${titleOf(job)}${several && `, ${several}`}`;
-  const open = el("button", { type: "button", class: "tile", "aria-label": words, on: { click: () => deeds.open(job.id) } });
+  const count = job.media.length > 1 ? `${job.media.length} files` : "";
+  const kind = isVideo(job) ? "Video" : "Image";
+  const element = el("button", { type: "button", class: "tile", "aria-label": `${kind}: ${titleOf(job)}${count && `, ${count}`}`, on: { click: () => actions.open(job.id) } });
   if (!media) {
-    open.append(el("span", { class: "gone", text: "No file" }));
-    return open;
+    element.append(el("span", { class: "media-missing", text: "No file" }));
+    return element;
   }
-  open.append(preview(media), ...(several ? [el("span", { class: "count", text: several })] : []));
-  if (media.kind === "video") moving(open, media);
-  return open;
+  element.append(thumbnail(media), ...(count ? [el("span", { class: "count", text: count })] : []));
+  if (media.kind === "video") playOnHover(element, media);
+  return element;
 }
 
-/** The small picture of a file. Where it does not come it is asked for a few times more, unless it is gone for good. */
-function preview(media, tries = RETRIES) {
-  const image = el("img", { src: fileUrl(media.thumbnail_url), alt: "", loading: "lazy", decoding: "async", width: media.width, height: media.height });
+/** The thumbnail of a file. If it fails to load it is requested a few times more, unless the file is gone. */
+function thumbnail(media, delays = RETRY_DELAYS) {
+  const image = el("img", { src: media.thumbnailUrl, alt: "", loading: "lazy", decoding: "async", width: media.width, height: media.height });
   image.addEventListener("error", async () => {
-    const words = el("span", { class: "gone", text: "No preview now" });
-    image.replaceWith(words);
-    if (await missing(media.url)) retext(words, "The file is gone");
-    else if (tries.length) setTimeout(() => words.isConnected && words.replaceWith(preview(media, tries.slice(1))), tries[0]);
-    else retext(words, "No preview");
+    const text = el("span", { class: "media-missing", text: "No preview right now" });
+    image.replaceWith(text);
+    if (await isMissing(media.url)) setText(text, "The file is gone");
+    else if (delays.length) setTimeout(() => text.isConnected && text.replaceWith(thumbnail(media, delays.slice(1))), delays[0]);
+    else setText(text, "No preview");
   }, { once: true });
   return image;
 }
 
-/** A video's tile plays while it is pointed at or focused. */
-function moving(open, media) {
-  const badge = el("span", { class: "badge" }, icon("play"));
-  open.append(badge);
-  let film = null;
+/** Plays a video in its tile while it is hovered or focused. */
+function playOnHover(element, media) {
+  element.append(el("span", { class: "badge" }, icon("play")));
+  let video = null;
   const play = () => {
-    if (film || still.matches) return;
-    film = el("video", { src: fileUrl(media.url), muted: true, loop: true, playsinline: true, preload: "auto", tabindex: "-1", "aria-hidden": "true" });
-    film.play().catch(() => {}); // it was left before it began
-    open.append(film);
+    if (video || reducedMotion.matches) return;
+    video = el("video", { src: media.url, muted: true, loop: true, playsinline: true, preload: "auto", tabindex: "-1", "aria-hidden": "true" });
+    video.play().catch(() => {}); // the pointer left before it started
+    element.append(video);
   };
   const stop = () => {
-    if (!film) return;
-    release(open);
-    film.remove();
-    film = null;
+    if (!video) return;
+    unloadVideos(element);
+    video.remove();
+    video = null;
   };
-  for (const event of ["pointerenter", "focus"]) open.addEventListener(event, play);
-  for (const event of ["pointerleave", "blur"]) open.addEventListener(event, stop);
+  for (const event of ["pointerenter", "focus"]) element.addEventListener(event, play);
+  for (const event of ["pointerleave", "blur"]) element.addEventListener(event, stop);
 }
 
-function refresh(made, job) {
-  retext(find(".stands", made), standsAt(job));
-  const bar = find("progress", made);
-  const far = fraction(job);
-  if (far === null) bar.removeAttribute("value");
-  else bar.value = far;
-  retext(find(".log", made), logLine(job.message));
-  const moves = find(".moves", made);
-  const told = job.moves.slice(moves.childElementCount);
-  moves.append(...told.map((words) => {
-    const [move, why] = moved(words);
-    return el("li", { title: words }, icon("moved"), el("span", {}, el("strong", { text: move }), why && ` ${why}`));
+/** Updates the parts of an open card that change while its job runs. */
+function refresh(card, job) {
+  setText(find(".job-stage", card), formatStage(job));
+  const bar = find("progress", card);
+  const progress = progressOf(job);
+  if (progress === null) bar.removeAttribute("value");
+  else bar.value = progress;
+  setText(find(".job-log", card), formatLogLine(job.message));
+  const list = find(".failovers", card);
+  list.append(...job.failovers.slice(list.childElementCount).map((failover) => {
+    const [headline, reason] = formatFailover(failover);
+    return el("li", { title: failover.text }, icon("failover"), el("span", {}, el("strong", { text: headline }), reason && ` ${reason}`));
   }));
-  tick(made);
+  updateClock(card);
 }

@@ -1,53 +1,44 @@
-// The jobs that this page knows, each as it was last told. A later fact replaces an earlier one, never the other way.
+// The jobs that this page knows, each in its latest version. A newer version replaces an older one, never the reverse.
 
 export const jobs = new Map();
-const heard = new Set();
-const left = new Set();
-const gone = new Map(); // id -> when it was deleted; what was asked for before that does not bring it back
+const changeListeners = new Set();
+const removeListeners = new Set();
+const removedAt = new Map(); // id -> when it was removed; responses to earlier requests do not bring it back
 
-/** Now, as `asked` of put. */
+/** The current time, for `requestedAt` of upsert. */
 export const now = () => performance.now();
 
 /**
- * Takes in a job as it was told; everybody who listens hears of it if it is news. `quiet`: of what is new, nobody.
- * `asked`: when it was asked for. A job that is told to be deleted is forgotten.
+ * Adds or updates a job and notifies the listeners if it is news. `quiet`: not about a new job. `requestedAt`: when it
+ * was requested. A deleted job is removed.
  */
-export function put(job, { quiet = false, asked = now() } = {}) {
-  if (job.deleted_at !== null) return drop(job.id);
-  if (asked < (gone.get(job.id) ?? 0)) return undefined;
+export function upsert(job, { quiet = false, requestedAt = now() } = {}) {
+  if (job.status === "deleted") return remove(job.id);
+  if (requestedAt < (removedAt.get(job.id) ?? 0)) return undefined;
   const before = jobs.get(job.id) ?? null;
-  if (before && before.updated_at > job.updated_at) return undefined;
-  gone.delete(job.id);
+  if (before && before.updatedAt > job.updatedAt) return undefined;
+  removedAt.delete(job.id);
   if (before && JSON.stringify(before) === JSON.stringify(job)) return undefined;
   jobs.set(job.id, job);
   if (quiet && !before) return undefined;
-  for (const hear of heard) hear(job, before);
+  for (const listener of changeListeners) listener(job, before);
   return undefined;
 }
 
-/** Forgets a job that is deleted, or is being deleted: `until` then, whatever is told of it is late. */
-export function drop(id, until = now()) {
-  gone.set(id, until);
+/** Removes a job that is deleted or being deleted: versions requested before `until` are ignored. */
+export function remove(id, until = now()) {
+  removedAt.set(id, until);
   if (!jobs.delete(id)) return;
-  for (const leave of left) leave(id);
+  for (const listener of removeListeners) listener(id);
 }
 
-/** `hear(job, before)` at each change; `before` is null for a job not known until then. */
-export const onChange = (hear) => heard.add(hear);
+/** Calls `listener(job, before)` on each change; `before` is null for a new job. */
+export const onChange = (listener) => changeListeners.add(listener);
 
-/** `leave(id)` for each job that is forgotten. */
-export const onDrop = (leave) => left.add(leave);
+/** Calls `listener(id)` for each removed job. */
+export const onRemove = (listener) => removeListeners.add(listener);
 
-/** Newest first, as the gateway lists them: the ids of orders sort by age, and outputs are counted. */
-export const byAge = (one, other) => (one.order === other.order ? one.index - other.index : one.order < other.order ? 1 : -1);
-
-/** What a job is to a person: "open", "doubt", "done", "failed", "cancelled" or "deleted". */
-export function standing(job) {
-  if (job.deleted_at !== null) return "deleted";
-  if (job.state === "doubt") return "doubt";
-  if (job.status === "completed") return "done";
-  if (job.stage === "ended" && (job.status === "failed" || job.status === "cancelled")) return job.status;
-  return "open";
-}
+/** Newest first, as the gateway lists jobs: the ids of generations sort by age, and their outputs are numbered. */
+export const compareNewestFirst = (one, other) => (one.generation === other.generation ? one.index - other.index : one.generation < other.generation ? 1 : -1);
 
 export const isVideo = (job) => job.task.endsWith("video");

@@ -1,203 +1,209 @@
-// The large view: one picture or video, the facts about it, and what can be done with it. Left, right and Escape work.
+// The lightbox: one image or video at full size, its details and actions. Arrow keys step through, Escape closes.
 
-import { fileUrl, missing } from "./api.js";
-import { all, button, el, find, release, settled } from "./dom.js";
-import { focusOn } from "./job-card.js";
-import { nextPage, order } from "./gallery.js";
-import { goHome, notice, say } from "./notifications.js";
-import { jobs, onChange, onDrop, standing } from "./job-store.js";
+import { isMissing } from "./api.js";
+import { all, button, debounce, el, find, unloadVideos } from "./dom.js";
+import { formatBytes, formatCost, formatDateTime, formatDuration, formatNumber, sentence } from "./format.js";
+import { displayOrder, loadNextPage } from "./gallery.js";
+import { focusCard } from "./job-card.js";
+import { isVideo, jobs, onChange, onRemove } from "./job-store.js";
+import { announce, moveOutOf, toast } from "./notifications.js";
 import { titleOf } from "./request.js";
-import { bytes, costOf, moment, number, sentence, took } from "./format.js";
 
-const dialog = find("#viewer");
-const still = matchMedia("(prefers-reduced-motion: reduce)");
-let deeds = {};
-let at = null; // the id of the job that is shown,
-let which = 0; // and which of its files
+const SCROLL_CHARS = 300; // from which a prompt may need to scroll
+const ARROWS_DELAY = 50; // milliseconds in which several changes of the list are combined
+const dialog = find("#lightbox");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+let actions = {};
+let currentId = null; // the id of the shown job
+let fileIndex = 0;
 
-const showable = () => order().filter((id) => jobs.has(id) && standing(jobs.get(id)) === "done");
+const showableIds = () => displayOrder().filter((id) => jobs.get(id)?.status === "done");
 
-/** Opens the large view of a job. */
+/** Opens the lightbox with a job. */
 export function open(id) {
-  at = id;
-  which = 0;
-  draw();
+  currentId = id;
+  fileIndex = 0;
+  render();
   if (!dialog.open) dialog.showModal();
-  find("#viewer-close").focus();
+  find("#lightbox-close").focus();
 }
 
-async function step(by) {
-  if (by > 0 && showable().indexOf(at) >= showable().length - 2) await nextPage();
-  const ids = showable(); // as they are now: more may have come meanwhile
-  const next = ids[ids.indexOf(at) + by];
+async function step(offset) {
+  if (offset > 0 && showableIds().indexOf(currentId) >= showableIds().length - 2) await loadNextPage();
+  const ids = showableIds(); // the list may have changed meanwhile
+  const nextId = ids[ids.indexOf(currentId) + offset];
   if (!dialog.open) return;
-  if (!next) {
-    say(by > 0 ? "That was the last one." : "That is the newest one.");
+  if (!nextId) {
+    announce(offset > 0 ? "This is the last one." : "This is the newest one.");
     return;
   }
-  at = next;
-  which = 0;
-  redraw();
-  say(`${titleOf(jobs.get(at))}, ${number(ids.indexOf(at) + 1)} of ${number(ids.length)}`);
+  currentId = nextId;
+  fileIndex = 0;
+  renderAgain();
+  announce(`${titleOf(jobs.get(currentId))}, ${formatNumber(ids.indexOf(currentId) + 1)} of ${formatNumber(ids.length)}`);
 }
 
-/** Draws it anew; what has the focus keeps it, where it is still there. */
-function redraw() {
-  const focused = document.activeElement?.id;
-  draw();
-  const again = focused && find(`#${CSS.escape(focused)}`, dialog);
-  (again ?? find("#viewer-close")).focus();
+/** Renders again; the focus stays on the same control if it still exists. */
+function renderAgain() {
+  const focusedId = document.activeElement?.id;
+  render();
+  const control = focusedId && find(`#${CSS.escape(focusedId)}`, dialog);
+  (control ?? find("#lightbox-close")).focus();
 }
 
-function turnTo(k) {
-  which = k;
-  redraw();
+function showFile(index) {
+  fileIndex = index;
+  renderAgain();
 }
 
-function draw() {
-  const job = jobs.get(at);
-  const stage = el("div", { class: "view" });
-  const previous = button("", () => step(-1), { kind: "quiet round", drawn: "left", label: "Newer", often: true });
-  const next = button("", () => step(1), { kind: "quiet round", drawn: "right", label: "Older", often: true });
-  previous.id = "viewer-left";
-  next.id = "viewer-right";
-  const media = job.media[which];
-  show(stage, job, media);
-  const several = job.media.length > 1 && el("div", { class: "choices several" }, ...job.media.map((_, k) => {
-    const made = button(`${k + 1}`, () => turnTo(k), { kind: "plain", label: `File ${k + 1} of ${job.media.length}`, often: true });
-    made.id = `viewer-file-${k}`;
-    made.setAttribute("aria-pressed", String(k === which));
-    return made;
+function iconButton(id, iconName, label, onClick, repeatable = false) {
+  const element = button("", onClick, { style: "ghost icon-button", iconName, label, repeatable });
+  element.id = id;
+  return element;
+}
+
+function fileTabs(job) {
+  return job.media.length > 1 && el("div", { class: "card-actions file-tabs" }, ...job.media.map((_, k) => {
+    const tab = button(`${k + 1}`, () => showFile(k), { style: "outlined", label: `File ${k + 1} of ${job.media.length}`, repeatable: true });
+    tab.id = `lightbox-file-${k}`;
+    tab.setAttribute("aria-pressed", String(k === fileIndex));
+    return tab;
   }));
-  const close = button("", () => dialog.close(), { kind: "quiet round", drawn: "close", label: "Close" });
-  close.id = "viewer-close";
-  release(find(".view", dialog) ?? dialog);
-  dialog.replaceChildren(
-    el("div", { class: "view-side" }, stage, el("div", { class: "steps" }, previous, several, next)),
-    el("div", { class: "view-facts" }, el("div", { class: "sheet-head" }, el("h2", { text: job.task.endsWith("video") ? "Video" : "Image" }), close), about(job, media), actions(job, media)),
-    ...all("#said, #toasts", dialog)); // they stay where they are heard
-  arrows();
 }
 
-/** Offers the ways there are: the list goes on changing under the picture that is looked at. */
-function arrows() {
-  if (!dialog.open && at === null) return;
-  const ids = showable();
-  const here = ids.indexOf(at);
-  for (const [id, none] of [["#viewer-left", here <= 0], ["#viewer-right", here < 0 || here >= ids.length - 1]]) {
-    find(id, dialog)?.setAttribute("aria-disabled", String(none)); // it keeps the focus: a press too many does nothing
+function render() {
+  const job = jobs.get(currentId);
+  const media = job.media[fileIndex];
+  const frame = el("div", { class: "lightbox-media" });
+  showMedia(frame, job, media);
+  const newer = iconButton("lightbox-newer", "left", "Newer", () => step(-1), true);
+  const older = iconButton("lightbox-older", "right", "Older", () => step(1), true);
+  const close = iconButton("lightbox-close", "close", "Close", () => dialog.close());
+  unloadVideos(find(".lightbox-media", dialog) ?? dialog);
+  dialog.replaceChildren(
+    el("div", { class: "lightbox-main" }, frame, el("div", { class: "lightbox-nav" }, newer, fileTabs(job), older)),
+    el("div", { class: "lightbox-side" }, el("div", { class: "sheet-head" }, el("h2", { text: isVideo(job) ? "Video" : "Image" }), close), details(job, media), actionButtons(job, media)),
+    ...all("#announcements, #toasts", dialog)); // the live region stays in the open dialog
+  updateArrows();
+}
+
+/** Enables the arrows as the list changes behind the lightbox. */
+function updateArrows() {
+  if (!dialog.open && currentId === null) return;
+  const ids = showableIds();
+  const index = ids.indexOf(currentId);
+  for (const [id, disabled] of [["#lightbox-newer", index <= 0], ["#lightbox-older", index < 0 || index >= ids.length - 1]]) {
+    find(id, dialog)?.setAttribute("aria-disabled", String(disabled)); // stays focusable: an extra press does nothing
   }
 }
 
-function show(stage, job, media) {
-  release(stage);
-  if (!media) return stage.replaceChildren(el("p", { text: "There is no file." }));
-  const gone = async () => {
-    const lost = await missing(media.url);
-    if (!made.isConnected) return;
-    const again = !lost && button("Try again", () => {
-      show(stage, job, media);
-      find("#viewer-close").focus(); // the arrows work from within the dialog alone
-    }, { kind: "plain" });
-    stage.replaceChildren(el("p", { text: lost ? "The file is gone from the gateway's disk." : "It cannot be shown now." }), ...(again ? [again] : []));
+function showMedia(frame, job, media) {
+  unloadVideos(frame);
+  if (!media) return frame.replaceChildren(el("p", { text: "This job has no file." }));
+  const onError = async () => {
+    const missing = await isMissing(media.url);
+    if (!element.isConnected) return;
+    const retry = !missing && button("Try again", () => {
+      showMedia(frame, job, media);
+      find("#lightbox-close").focus(); // the arrow keys work only with the focus in the dialog
+    }, { style: "outlined" });
+    frame.replaceChildren(el("p", { text: missing ? "The file was removed from the gateway's disk." : "This file cannot be loaded right now." }), ...(retry ? [retry] : []));
   };
-  const url = fileUrl(media.url);
-  const made = media.kind === "video"
-    ? el("video", { src: url, controls: true, loop: true, muted: true, playsinline: true, autoplay: !still.matches, "aria-label": titleOf(job), width: media.width, height: media.height, poster: fileUrl(media.thumbnail_url) })
-    : el("img", { src: url, alt: job.prompt ? titleOf(job) : "The image", width: media.width, height: media.height });
-  made.addEventListener("error", gone, { once: true });
-  return stage.replaceChildren(made);
+  const element = media.kind === "video"
+    ? el("video", { src: media.url, controls: true, loop: true, muted: true, playsinline: true, autoplay: !reducedMotion.matches, "aria-label": titleOf(job), width: media.width, height: media.height, poster: media.thumbnailUrl })
+    : el("img", { src: media.url, alt: job.prompt ? titleOf(job) : "The image", width: media.width, height: media.height });
+  element.addEventListener("error", onError, { once: true });
+  return frame.replaceChildren(element);
 }
 
-function about(job, media) {
-  const rest = Object.entries(job.parameters).filter(([name]) => !["width", "height", "seed"].includes(name));
+function details(job, media) {
+  const otherParameters = Object.entries(job.parameters).filter(([name]) => !["width", "height", "seed"].includes(name));
   const rows = [
     ["Model", job.model],
     ["Provider", job.provider],
     ["Seed", job.seed],
     ["Size", media?.width && `${media.width} × ${media.height}`],
-    ["File", media && `${media.mime}, ${bytes(media.bytes)}`],
-    ["Cost", costOf(job)],
-    ["Made", moment(job.created_at)],
-    ["Took", took(job.updated_at - job.created_at)],
-    ["May be unsafe", media?.nsfw && "The provider flagged it"],
-    ...rest.map(([name, value]) => [name.replaceAll("_", " "), typeof value === "string" ? value : JSON.stringify(value)]),
+    ["File", media && `${media.mime}, ${formatBytes(media.bytes)}`],
+    ["Cost", formatCost(job)],
+    ["Created", formatDateTime(job.createdAt)],
+    ["Duration", formatDuration(job.updatedAt - job.createdAt)],
+    ["May be unsafe", media?.nsfw && "Flagged by the provider"],
+    ...otherParameters.map(([name, value]) => [name.replaceAll("_", " "), typeof value === "string" ? value : JSON.stringify(value)]),
   ].filter(([, value]) => value !== null && value !== undefined && value !== false);
-  const notes = [...job.moves, ...job.warnings];
-  return el("div", { class: "about", tabindex: "0", role: "group", "aria-label": "Facts" },
-    job.prompt && el("p", { class: "whole", text: job.prompt, dir: "auto", tabindex: job.prompt.length > 300 ? "0" : null }),
+  const notes = [...job.failovers.map((failover) => failover.text), ...job.warnings];
+  return el("div", { class: "lightbox-details", tabindex: "0", role: "group", "aria-label": "Details" },
+    job.prompt && el("p", { class: "full-prompt", text: job.prompt, dir: "auto", tabindex: job.prompt.length > SCROLL_CHARS ? "0" : null }),
     el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: String(value) })])),
-    notes.length > 0 && el("div", { class: "notes" }, el("h3", { text: "On the way" }), el("ul", {}, ...notes.map((words) => el("li", { text: sentence(words) })))));
+    notes.length > 0 && el("div", { class: "job-notes" }, el("h3", { text: "Notes" }), el("ul", {}, ...notes.map((text) => el("li", { text: sentence(text) })))));
 }
 
-function actions(job, media) {
-  const leave = (deed) => () => {
+function actionButtons(job, media) {
+  const closeThen = (action) => () => {
     dialog.close();
-    deed(job, media);
+    action(job, media);
   };
-  return el("div", { class: "actions" },
-    media && el("a", { class: "plain", href: fileUrl(media.url, { download: true }), download: "", text: "Download" }),
-    job.prompt && button("Copy prompt", () => copy(job.prompt), { kind: "plain" }),
-    button("Make again", leave(deeds.again), { kind: "plain" }),
-    button("Vary", leave(deeds.vary), { kind: "plain" }),
-    media?.kind === "image" && button("Use as input", leave(deeds.use), { kind: "plain" }),
-    button("Delete", removed, { kind: "plain bad" }));
+  return el("div", { class: "lightbox-actions" },
+    media && el("a", { class: "outlined", href: media.downloadUrl, download: "", text: "Download" }),
+    job.prompt && button("Copy prompt", () => copy(job.prompt), { style: "outlined" }),
+    button("Generate again", closeThen(actions.repeat), { style: "outlined" }),
+    button("Vary", closeThen(actions.vary), { style: "outlined" }),
+    media?.kind === "image" && button("Use as input", closeThen(actions.useAsInput), { style: "outlined" }),
+    button("Delete", deleteCurrent, { style: "outlined danger" }));
 }
 
-async function removed() {
-  const job = jobs.get(at);
-  const ids = showable();
-  const here = ids.indexOf(at);
-  at = ids[here + 1] ?? ids[here - 1] ?? null;
-  which = 0;
-  if (at === null) dialog.close();
-  const done = deeds.remove(job);
-  if (at !== null) {
-    draw();
-    find("#viewer-close").focus();
+async function deleteCurrent() {
+  const job = jobs.get(currentId);
+  const ids = showableIds();
+  const index = ids.indexOf(currentId);
+  currentId = ids[index + 1] ?? ids[index - 1] ?? null;
+  fileIndex = 0;
+  if (currentId === null) dialog.close();
+  const deletion = actions.remove(job);
+  if (currentId !== null) {
+    render();
+    find("#lightbox-close").focus();
   }
-  await done;
+  await deletion;
 }
 
-async function copy(words) {
+async function copy(text) {
   try {
-    await navigator.clipboard.writeText(words);
-    notice("Prompt copied.");
+    await navigator.clipboard.writeText(text);
+    toast("Prompt copied.");
   } catch {
-    const range = document.createRange(); // no clipboard without https: what can be copied is marked instead
-    range.selectNodeContents(find(".whole", dialog));
+    const range = document.createRange(); // no clipboard without https: select the text instead
+    range.selectNodeContents(find(".full-prompt", dialog));
     getSelection().removeAllRanges();
     getSelection().addRange(range);
-    notice("The prompt is marked: copy it with Ctrl+C.");
+    toast("The prompt is selected: copy it with Ctrl+C.");
   }
 }
 
-/** Makes the large view ready; `given` are its deeds. */
-export function begin(given) {
-  deeds = given;
-  const later = settled(arrows, 50);
-  onChange(later);
-  onDrop((id) => {
-    later();
-    if (id !== at) return;
+/** Initializes the lightbox with its actions. */
+export function init(jobActions) {
+  actions = jobActions;
+  const updateArrowsSoon = debounce(updateArrows, ARROWS_DELAY);
+  onChange(updateArrowsSoon);
+  onRemove((id) => {
+    updateArrowsSoon();
+    if (id !== currentId) return;
     dialog.close();
-    notice("What you looked at was deleted.");
+    toast("The job you were viewing was deleted.");
   });
   dialog.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("video")) return;
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!by) return;
+    const offset = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!offset) return;
     event.preventDefault();
-    step(by);
+    step(offset);
   });
   dialog.addEventListener("close", () => {
-    if (dialog.open) return; // it was opened again before this was told
-    goHome(dialog);
-    release(dialog);
+    if (dialog.open) return; // reopened before this event
+    moveOutOf(dialog);
+    unloadVideos(dialog);
     dialog.replaceChildren();
-    const made = find(`.card[data-id="${CSS.escape(at ?? "")}"]`);
-    at = null;
-    if (made && (document.activeElement === document.body || document.activeElement?.closest(".card"))) focusOn(made);
+    const card = find(`.card[data-id="${CSS.escape(currentId ?? "")}"]`);
+    currentId = null;
+    if (card && (document.activeElement === document.body || document.activeElement?.closest(".card"))) focusCard(card);
   });
 }
-

@@ -1,149 +1,154 @@
-// The model picker: every model that a provider runs now, found by a few letters; the ones used last come first.
+// The model picker: searches every model that a provider currently runs; recently used ones come first.
 
 import { api } from "./api.js";
-import { button, closeBeside, el, find, retext } from "./dom.js";
-import { device } from "./storage.js";
-import { inOneLine, plural } from "./format.js";
+import { button, closeOnBackdropClick, el, find, setText } from "./dom.js";
+import { errorText } from "./error-messages.js";
+import { plural } from "./format.js";
+import { local } from "./storage.js";
 
-const FRESH = 5 * 60_000; // milliseconds a list is good for; the gateway's own is renewed as slowly
-const PAGE = 60; // rows drawn at a time
-const REMEMBERED = 6;
-const dialog = find("#models");
-closeBeside(dialog);
-const lists = new Map(); // task -> { at, models: promise }
-const abilities = new Map(); // model -> { at, told: promise }
+const CACHE_LIFETIME = 5 * 60_000; // milliseconds; the gateway refreshes its own list as slowly
+const PAGE_SIZE = 60; // rows rendered at a time
+const RENDER_AHEAD = 400; // pixels from the end of the list at which more rows are rendered
+const PAGE_STEP = 8; // rows that Page Up and Page Down move
+const MAX_RECENT = 6;
+const MAX_PROVIDERS = 3; // named in a row
+const dialog = find("#model-picker");
+closeOnBackdropClick(dialog);
+const lists = new Map(); // task -> { at, value: promise }
+const details = new Map(); // model -> { at, value: promise }
 
-function held(store, key, load) {
-  const known = store.get(key);
-  if (known && Date.now() - known.at < FRESH) return known.told;
-  const told = load();
-  store.set(key, { at: Date.now(), told });
-  told.catch(() => store.delete(key));
-  return told;
+function cached(cache, key, load) {
+  const entry = cache.get(key);
+  if (entry && Date.now() - entry.at < CACHE_LIFETIME) return entry.value;
+  const value = load();
+  cache.set(key, { at: Date.now(), value });
+  value.catch(() => cache.delete(key));
+  return value;
 }
 
-/** One model, with what each of its providers takes. */
-export const modelFacts = (id) => held(abilities, id, () => api.model(id));
-const modelsFor = (task) => held(lists, task, async () => (await api.models(task)).data);
+/** A model with the parameters that each of its providers accepts. */
+export const getModel = (id) => cached(details, id, () => api.model(id));
+const listModels = (task) => cached(lists, task, () => api.models(task));
 
-/** Puts a model first among the ones used last. */
-export function remember(task, id) {
-  const recent = device.read("recent", {}) ?? {};
-  recent[task] = [id, ...(recent[task] ?? []).filter((one) => one !== id)].slice(0, REMEMBERED);
-  device.write("recent", recent);
+/** Adds a model to the recently used ones of a task. */
+export function rememberModel(task, id) {
+  const recent = local.read("recent", {}) ?? {};
+  recent[task] = [id, ...(recent[task] ?? []).filter((other) => other !== id)].slice(0, MAX_RECENT);
+  local.write("recent", recent);
 }
 
-const recentOf = (task) => {
-  const found = device.read("recent", {})?.[task];
-  return Array.isArray(found) ? found.filter((one) => typeof one === "string") : [];
-};
+function recentModels(task) {
+  const ids = local.read("recent", {})?.[task];
+  return Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [];
+}
 
-/** Lets a person choose a model for a task; resolves with its name, "" for automatic, null if nothing was chosen. */
-export function pick(task, current) {
+/** Opens the picker for a task; resolves with a model, "" for automatic, null if nothing was chosen. */
+export function pickModel(task, current) {
   return new Promise((resolve) => {
-    let answer = null;
+    let result = null;
     const picker = new Picker(task, current, (id) => {
-      answer = id;
+      result = id;
       dialog.close();
     });
-    dialog.replaceChildren(...picker.parts());
+    dialog.replaceChildren(...picker.elements());
     dialog.addEventListener("close", () => {
       dialog.replaceChildren();
-      resolve(answer);
+      resolve(result);
     }, { once: true });
     dialog.showModal();
-    picker.begin();
+    picker.load();
   });
 }
 
 class Picker {
   constructor(task, current, choose) {
-    Object.assign(this, { task, current, choose, models: [], rows: [], drawn: 0, active: -1, reading: true, trouble: "" });
+    Object.assign(this, { task, current, choose, models: [], rows: [], rendered: 0, active: -1, loading: true, error: "" });
     this.input = el("input", {
       type: "search", role: "combobox", "aria-expanded": "true", "aria-controls": "model-list", "aria-label": "Search models",
       "aria-autocomplete": "list", placeholder: "Search models", autocomplete: "off", spellcheck: "false", id: "model-search", maxlength: 200,
-      on: { input: () => this.draw(), keydown: (event) => this.key(event) },
+      on: { input: () => this.render(), keydown: (event) => this.onKey(event) },
     });
-    this.list = el("div", { id: "model-list", role: "listbox", "aria-label": "Models", class: "rows", on: { scroll: () => this.near() && this.grow() } });
-    this.count = el("p", { class: "hint", role: "status" });
+    this.list = el("div", { id: "model-list", role: "listbox", "aria-label": "Models", class: "option-list", on: { scroll: () => this.isNearEnd() && this.renderMore() } });
+    this.status = el("p", { class: "hint", role: "status" });
   }
 
-  parts() {
+  elements() {
     const head = el("div", { class: "sheet-head" },
-      el("h2", { id: "models-title", text: `Models for ${this.task.replaceAll("-", " ")}` }),
-      button("", () => dialog.close(), { kind: "quiet round", drawn: "close", label: "Close" }));
-    return [head, this.input, this.count, this.list];
+      el("h2", { id: "model-picker-title", text: `Models for ${this.task.replaceAll("-", " ")}` }),
+      button("", () => dialog.close(), { style: "ghost icon-button", iconName: "close", label: "Close" }));
+    return [head, this.input, this.status, this.list];
   }
 
-  async begin() {
+  async load() {
     this.input.focus();
-    this.draw();
+    this.render();
     try {
-      this.models = await modelsFor(this.task);
-    } catch (trouble) {
-      this.trouble = inOneLine(trouble);
+      this.models = await listModels(this.task);
+    } catch (error) {
+      this.error = errorText(error);
     }
-    this.reading = false;
-    this.draw();
+    this.loading = false;
+    this.render();
   }
 
-  draw() {
-    const words = this.input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = this.models.filter((model) => words.every((word) => model.id.toLowerCase().includes(word)));
-    const recent = words.length ? [] : recentOf(this.task).map((id) => this.models.find((model) => model.id === id)).filter(Boolean);
+  render() {
+    const terms = this.input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const matches = this.models.filter((model) => terms.every((term) => model.id.toLowerCase().includes(term)));
+    const recent = terms.length ? [] : recentModels(this.task).map((id) => this.models.find((model) => model.id === id)).filter(Boolean);
     const typed = this.input.value.trim();
+    const useTyped = !matches.length && !this.loading && /^[\w.-]+\/[\w.-]+$/.test(typed);
     this.rows = [
-      ...(words.length ? [] : [{ id: "", title: "Automatic", facts: "The gateway's usual model for this" }]),
-      ...recent.map((model) => ({ ...row(model, this.task), facts: `Used lately · ${row(model, this.task).facts}` })),
-      ...found.filter((model) => !recent.includes(model)).map((model) => row(model, this.task)),
-      ...(!found.length && !this.reading && /^[\w.-]+\/[\w.-]+$/.test(typed) ? [{ id: typed, title: typed, facts: this.trouble ? "Use it as typed" : "Not in the list; use it as typed" }] : []),
+      ...(terms.length ? [] : [{ id: "", title: "Automatic", details: "The gateway's default model for this task" }]),
+      ...recent.map((model) => ({ ...toRow(model, this.task), details: `Recently used · ${toRow(model, this.task).details}` })),
+      ...matches.filter((model) => !recent.includes(model)).map((model) => toRow(model, this.task)),
+      ...(useTyped ? [{ id: typed, title: typed, details: this.error ? "Use as typed" : "Not in the list; use as typed" }] : []),
     ];
-    const none = words.length ? "No model of that name. Try fewer letters." : "There is no model for this here.";
-    retext(this.count, this.reading ? "Reading the list…" : this.trouble || (found.length ? plural(found.length, "model") : none));
+    const empty = terms.length ? "No matching models. Try fewer letters." : "No models for this task.";
+    setText(this.status, this.loading ? "Loading models…" : this.error || (matches.length ? plural(matches.length, "model") : empty));
     this.list.replaceChildren();
     this.list.scrollTop = 0;
-    this.drawn = 0;
-    this.grow();
-    this.mark(words.length ? 0 : Math.max(0, this.rows.findIndex((one) => one.id === this.current)));
+    this.rendered = 0;
+    this.renderMore();
+    this.activate(terms.length ? 0 : Math.max(0, this.rows.findIndex((row) => row.id === this.current)));
   }
 
-  near() {
-    return this.list.scrollTop + this.list.clientHeight > this.list.scrollHeight - 400;
+  isNearEnd() {
+    return this.list.scrollTop + this.list.clientHeight > this.list.scrollHeight - RENDER_AHEAD;
   }
 
-  grow() {
-    const next = this.rows.slice(this.drawn, this.drawn + PAGE);
-    this.list.append(...next.map((one, at) => this.option(one, this.drawn + at)));
-    this.drawn += next.length;
+  renderMore() {
+    const next = this.rows.slice(this.rendered, this.rendered + PAGE_SIZE);
+    this.list.append(...next.map((row, k) => this.option(row, this.rendered + k)));
+    this.rendered += next.length;
   }
 
-  option(one, at) {
+  option(row, index) {
     return el("div", {
-      role: "option", id: `model-${at}`, class: "option", "aria-selected": String(one.id === this.current),
-      on: { click: () => this.choose(one.id), mousemove: () => this.active !== at && this.mark(at, false) },
-    }, el("span", { text: one.title }), el("small", { text: one.facts }));
+      role: "option", id: `model-${index}`, class: "option", "aria-selected": String(row.id === this.current),
+      on: { click: () => this.choose(row.id), mousemove: () => this.active !== index && this.activate(index, false) },
+    }, el("span", { text: row.title }), el("small", { text: row.details }));
   }
 
-  mark(at, scroll = true) {
-    while (at >= this.drawn && this.drawn < this.rows.length) this.grow();
+  activate(index, scroll = true) {
+    while (index >= this.rendered && this.rendered < this.rows.length) this.renderMore();
     this.list.children[this.active]?.classList.remove("active");
-    this.active = Math.min(Math.max(at, 0), this.rows.length - 1);
-    const shown = this.list.children[this.active];
-    if (!shown) return this.input.removeAttribute("aria-activedescendant");
-    shown.classList.add("active");
-    this.input.setAttribute("aria-activedescendant", shown.id);
+    this.active = Math.min(Math.max(index, 0), this.rows.length - 1);
+    const option = this.list.children[this.active];
+    if (!option) return this.input.removeAttribute("aria-activedescendant");
+    option.classList.add("active");
+    this.input.setAttribute("aria-activedescendant", option.id);
     if (!scroll) return undefined;
-    const [list, row] = [this.list.getBoundingClientRect(), shown.getBoundingClientRect()]; // the list alone scrolls: the field stays
+    const [list, row] = [this.list.getBoundingClientRect(), option.getBoundingClientRect()]; // scrolls the list only: the input stays in view
     if (row.top < list.top) this.list.scrollTop -= list.top - row.top;
     else if (row.bottom > list.bottom) this.list.scrollTop += row.bottom - list.bottom;
     return undefined;
   }
 
-  key(event) {
-    const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 };
-    if (moves[event.key]) {
+  onKey(event) {
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: PAGE_STEP, PageUp: -PAGE_STEP };
+    if (steps[event.key]) {
       event.preventDefault();
-      this.mark(this.active + moves[event.key]);
+      this.activate(this.active + steps[event.key]);
     } else if (event.key === "Enter") {
       event.preventDefault();
       if (this.rows[this.active]) this.choose(this.rows[this.active].id);
@@ -151,9 +156,8 @@ class Picker {
   }
 }
 
-function row(model, task) {
-  const providers = [...new Set(model.providers.map((one) => one.provider))];
-  const shown = providers.slice(0, 3).join(", ");
-  const rest = providers.length > 3 ? ` and ${providers.length - 3} more` : "";
-  return { id: model.id, title: model.id, facts: `${task.replaceAll("-", " ")} · ${shown ? `${shown}${rest}` : "no provider now"}` };
+function toRow(model, task) {
+  const names = model.providers.slice(0, MAX_PROVIDERS).join(", ");
+  const more = model.providers.length > MAX_PROVIDERS ? ` and ${model.providers.length - MAX_PROVIDERS} more` : "";
+  return { id: model.id, title: model.id, details: `${task.replaceAll("-", " ")} · ${names ? `${names}${more}` : "no provider right now"}` };
 }

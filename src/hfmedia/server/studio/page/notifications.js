@@ -1,92 +1,90 @@
-// What is said aside: a polite line for screen readers, and short notices that offer to undo.
+// Announcements for screen readers, and toasts that may offer to undo something.
 
 import { all, button, el, find } from "./dom.js";
 
-const STAYS = 10_000; // milliseconds; long enough to reach the button with the keyboard
-const said = find("#said");
-const toasts = find("#toasts");
-const TOGETHER = 250; // milliseconds within which words are said together,
-const PATIENCE = 1500; // but none waits for much longer than this
+const TOAST_DURATION = 10_000; // milliseconds; long enough to reach the button with the keyboard
+const BATCH_DELAY = 250; // milliseconds within which announcements are combined,
+const MAX_BATCH_DELAY = 1500; // but none waits much longer than this
 const UNDO = "Undo";
-const MOST = 3; // notices at once, those that offer to undo left aside
-let waiting = [];
-let since = 0;
+const MAX_TOASTS = 3; // at once, not counting those that offer to undo
+const liveRegion = find("#announcements");
+const toasts = find("#toasts");
+let queued = [];
+let queuedSince = 0;
 let timer = 0;
 
-/** What is open over the page hides all the rest from the keyboard and from screen readers: it takes these along. */
-function come() {
+/** Moves the live region and the toasts into the topmost dialog: a modal dialog hides everything behind it. */
+function moveToTop() {
   const host = all("dialog[open]").at(-1) ?? document.body;
-  for (const part of [said, toasts]) if (part.parentNode !== host) host.append(part);
+  for (const part of [liveRegion, toasts]) if (part.parentNode !== host) host.append(part);
 }
 
-/** Takes the line and the notices out of a dialog that is about to be emptied. */
-export function goHome(dialog) {
-  for (const part of [said, toasts]) if (dialog.contains(part)) document.body.append(part);
+/** Moves the live region and the toasts out of a dialog that is about to be emptied. */
+export function moveOutOf(dialog) {
+  for (const part of [liveRegion, toasts]) if (dialog.contains(part)) document.body.append(part);
 }
 
-/** Says something to whoever listens instead of looks. What comes together is said together. */
-export function say(words) {
-  if (!waiting.length) since = performance.now();
-  waiting.push(words);
-  come();
+/** Announces a text to screen readers, combined with others of the same moment. */
+export function announce(text) {
+  if (!queued.length) queuedSince = performance.now();
+  queued.push(text);
+  moveToTop();
   clearTimeout(timer);
   timer = setTimeout(() => {
-    said.textContent = [...counted(waiting)].slice(-4).map(([one, times]) => (times > 1 ? `${times} × ${one}` : one)).join(" ");
-    waiting = [];
-  }, performance.now() - since < PATIENCE ? TOGETHER : 0);
+    liveRegion.textContent = [...countTexts(queued)].slice(-4).map(([each, count]) => (count > 1 ? `${count} × ${each}` : each)).join(" ");
+    queued = [];
+  }, performance.now() - queuedSince < MAX_BATCH_DELAY ? BATCH_DELAY : 0);
 }
 
-/** How often each was said. */
-function counted(words) {
-  const times = new Map();
-  for (const one of words) times.set(one, (times.get(one) ?? 0) + 1);
-  return times;
+function countTexts(texts) {
+  const counts = new Map();
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+  return counts;
 }
 
-const undos = []; // of the notices that have one, the last behind
+const undoStack = []; // of the open toasts that offer to undo, the newest last
 
-/** A notice; the answer closes it. `back` is done when its button is pressed; where that is to undo something, also by Ctrl+Z while it is there. */
-export function notice(words, { back = null, label = UNDO, trouble = false } = {}) {
-  let slept = 0;
-  let came = null; // where the focus was before it came here
+/** Shows a toast and returns a function that closes it. `action` runs when its button is pressed; one labeled Undo also on Ctrl+Z. */
+export function toast(text, { action = null, label = UNDO, error = false } = {}) {
+  let closeTimer = 0;
+  let previousFocus = null; // where the focus was before it moved here
   const close = () => {
-    clearTimeout(slept);
-    const focused = note.contains(document.activeElement);
-    note.remove();
-    if (undos.includes(take)) undos.splice(undos.indexOf(take), 1);
-    if (focused) (came?.isConnected ? came : find("dialog[open] button") ?? find("#made")).focus();
+    clearTimeout(closeTimer);
+    const focused = element.contains(document.activeElement);
+    element.remove();
+    if (undoStack.includes(runAction)) undoStack.splice(undoStack.indexOf(runAction), 1);
+    if (focused) (previousFocus?.isConnected ? previousFocus : find("dialog[open] button") ?? find("#gallery")).focus();
   };
-  const take = () => {
+  const runAction = () => {
     close();
-    back();
+    action();
   };
-  const rest = () => {
-    clearTimeout(slept);
-    slept = setTimeout(close, STAYS);
+  const startTimer = () => {
+    clearTimeout(closeTimer);
+    closeTimer = setTimeout(close, TOAST_DURATION);
   };
-  const note = el("div", { class: `toast ${trouble ? "bad" : ""} ${back ? "undoes" : ""}` },
-    el("p", { text: words }),
-    back && button(label, take, { kind: "plain" }),
-    button("", close, { kind: "quiet round", drawn: "close", label: "Close this notice" }));
-  note.addEventListener("focusin", ({ relatedTarget: from }) => { if (from && !toasts.contains(from)) came = from; });
-  for (const event of ["mouseenter", "focusin"]) note.addEventListener(event, () => clearTimeout(slept));
-  for (const event of ["mouseleave", "focusout"]) note.addEventListener(event, rest);
-  if (back && label === UNDO) undos.push(take);
-  come();
-  toasts.append(note);
-  const plain = all(".toast:not(.undoes)", toasts);
-  for (const one of plain.slice(0, -MOST)) one.remove();
-  say(words);
-  rest();
+  const element = el("div", { class: `toast ${error ? "danger" : ""} ${action ? "undoable" : ""}` },
+    el("p", { text }),
+    action && button(label, runAction, { style: "outlined" }),
+    button("", close, { style: "ghost icon-button", iconName: "close", label: "Dismiss" }));
+  element.addEventListener("focusin", ({ relatedTarget: from }) => { if (from && !toasts.contains(from)) previousFocus = from; });
+  for (const event of ["mouseenter", "focusin"]) element.addEventListener(event, () => clearTimeout(closeTimer));
+  for (const event of ["mouseleave", "focusout"]) element.addEventListener(event, startTimer);
+  if (action && label === UNDO) undoStack.push(runAction);
+  moveToTop();
+  toasts.append(element);
+  for (const old of all(".toast:not(.undoable)", toasts).slice(0, -MAX_TOASTS)) old.remove();
+  announce(text);
+  startTimer();
   return close;
 }
 
-for (const dialog of all("dialog")) dialog.addEventListener("close", () => dialog.open || goHome(dialog));
+for (const dialog of all("dialog")) dialog.addEventListener("close", () => dialog.open || moveOutOf(dialog));
 
 addEventListener("keydown", (event) => {
-  const writes = event.target.matches?.("input, textarea, select");
-  if (undos.length && !writes && event.key === "z" && (event.ctrlKey || event.metaKey)) {
+  const editing = event.target.matches?.("input, textarea, select");
+  if (undoStack.length && !editing && event.key === "z" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
-    undos.at(-1)();
+    undoStack.at(-1)();
   }
 });

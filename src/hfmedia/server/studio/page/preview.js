@@ -1,81 +1,80 @@
-// What would happen: asked of the gateway while the form is filled, and told before anything is sent or paid.
+// The preview: asks the gateway what a request would do while the form is edited, before anything is submitted.
 
 import { api } from "./api.js";
-import { el, find, reachable, settled } from "./dom.js";
-import { asBody } from "./request.js";
+import { debounce, el, find, focusableIfScrollable } from "./dom.js";
 import { plural } from "./format.js";
 
-const PAUSE = 350; // milliseconds after the last change
-const ANY_PROMPT = "a picture"; // prompts change nothing of a plan, so the form's own is not sent for it
-const area = find("#plan");
-let stop = null;
-let last = "";
-let model = null; // of the plan that is shown
+const DELAY = 350; // milliseconds after the last change
+const ANY_PROMPT = "a picture"; // the prompt does not affect the routing, so the form's own is not sent
+const area = find("#preview");
+let abort = null;
+let lastFingerprint = "";
+let model = null; // of the shown preview
 
 /**
- * Asks what would become of a wish, unless that was just asked; of none, nothing is told. `judged(trouble, model)` hears
- * what cannot be done at all, or by which model it would be done.
+ * Shows where a request would be sent, unless that is shown already; nothing for null. Calls `onResult(error, model)`
+ * with an error that makes the request impossible, or else with the model that would be used.
  */
-export const foresee = settled(async (wish, picture, judged) => {
-  if (!wish) {
-    stop?.abort();
-    last = "";
-    tell();
+export const updatePreview = debounce(async (request, image, onResult) => {
+  if (!request) {
+    abort?.abort();
+    lastFingerprint = "";
+    render();
     return;
   }
-  const asked = { ...wish, n: 1, prompt: ANY_PROMPT };
-  const mark = JSON.stringify([asked, picture?.name, picture?.size, picture?.lastModified]);
-  if (mark === last) {
-    if (model) judged(null, model);
+  const probe = { ...request, n: 1, prompt: ANY_PROMPT };
+  const fingerprint = JSON.stringify([probe, image?.name, image?.size, image?.lastModified]);
+  if (fingerprint === lastFingerprint) {
+    if (model) onResult(null, model);
     return;
   }
-  [last, model] = [mark, null];
-  stop?.abort();
-  stop = new AbortController();
+  [lastFingerprint, model] = [fingerprint, null];
+  abort?.abort();
+  abort = new AbortController();
   try {
-    const { data } = await api.preview(asBody(asked, picture), stop.signal);
-    model = data[0]?.model ?? null;
-    judged(null, model);
-    show(data);
-  } catch (trouble) {
-    if (trouble.name === "AbortError") return;
-    last = "";
-    tell();
-    if (trouble.status === 400 || trouble.status === 403) judged(trouble);
+    const routes = await api.preview(probe, image, abort.signal);
+    model = routes[0]?.model ?? null;
+    onResult(null, model);
+    show(routes);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    lastFingerprint = "";
+    render();
+    if (error.status === 400 || error.status === 403) onResult(error);
   }
-}, PAUSE);
+}, DELAY);
 
-/** Tells it, unless it was told already: nothing is said twice, and what was opened in it stays open. */
-function tell(...parts) {
-  const told = el("div", {}, ...parts);
-  if (told.textContent === area.textContent) return;
+/** Replaces the content if its text differs: nothing is announced twice, and open details stay open. */
+function render(...parts) {
+  const content = el("div", {}, ...parts);
+  if (content.textContent === area.textContent) return;
   const focused = area.contains(document.activeElement);
-  const [before, after] = [find("details", area), find("details", told)];
+  const [before, after] = [find("details", area), find("details", content)];
   if (before && after) after.open = before.open;
-  area.replaceChildren(...told.children);
-  reachable(area);
+  area.replaceChildren(...content.children);
+  focusableIfScrollable(area);
   if (!focused) return;
   area.setAttribute("tabindex", "0");
   area.focus();
 }
 
-function show(plans) {
-  const able = plans.filter((plan) => plan.refusal === null);
-  const [first, ...others] = able;
+function show(routes) {
+  const [first, ...fallbacks] = routes.filter((route) => route.rejection === null);
   if (!first) {
-    const why = plans[0]?.refusal;
-    tell(why && el("p", { class: "note", text: why }));
+    const reason = routes[0]?.rejection;
+    render(reason && el("p", { class: "note", text: reason }));
     return;
   }
-  const notes = first.warnings.length > 0 && el("ul", { class: "note" }, ...first.warnings.map((words) => el("li", { text: words })));
-  const differing = others.filter((plan) => plan.warnings.length);
-  const more = differing.length > 0 && el("details", {},
-    el("summary", { text: `If it moves on: ${plural(differing.length, "provider")} would change something` }),
-    el("ul", {}, ...differing.flatMap((plan) => plan.warnings.map((words) => el("li", { text: words })))));
-  tell(el("p", { class: "first" }, "Goes to ", el("strong", { text: first.provider }), size(first), able.length > 1 ? `, then ${plural(others.length, "other")} if need be` : "", first.warnings.length > 1 && `. ${plural(first.warnings.length, "thing")} will differ:`), notes, more);
+  const warnings = first.warnings.length > 0 && el("ul", { class: "note" }, ...first.warnings.map((text) => el("li", { text })));
+  const differing = fallbacks.filter((route) => route.warnings.length);
+  const details = differing.length > 0 && el("details", {},
+    el("summary", { text: `${plural(differing.length, "fallback")} would change something` }),
+    el("ul", {}, ...differing.flatMap((route) => route.warnings.map((text) => el("li", { text })))));
+  const others = fallbacks.length > 0 && `; falls back to ${plural(fallbacks.length, "other")}`;
+  render(el("p", {}, "Sends to ", el("strong", { text: first.provider }), sizeText(first), others, first.warnings.length > 1 && `. ${plural(first.warnings.length, "change")}:`), warnings, details);
 }
 
-function size({ parameters: { width, height, aspect_ratio: ratio, resolution } }) {
+function sizeText({ parameters: { width, height, aspect_ratio: ratio, resolution } }) {
   if (width && height) return ` at ${width} × ${height}`;
   return ratio || resolution ? ` at ${[ratio, resolution].filter(Boolean).join(", ")}` : "";
 }

@@ -1,35 +1,38 @@
-// What this browser keeps: recent models, the draft, the colour scheme. A browser that keeps nothing works as well.
+// Browser storage for recent models, the draft and the color scheme. The page also works where storage is unavailable.
 
-/** Under which name a browser keeps something. */
-export const placeOf = (name) => `hfmedia.${name}`;
+/** The storage key of a setting. */
+export const scopedKey = (name) => `hfmedia.${name}`;
 
-function read(store, name, otherwise) {
+function read(storage, name, fallback) {
   try {
-    const text = store().getItem(placeOf(name));
-    return text === null ? otherwise : JSON.parse(text);
+    const text = storage().getItem(scopedKey(name));
+    return text === null ? fallback : JSON.parse(text);
   } catch {
-    return otherwise; // forbidden, or not ours
+    return fallback; // storage is blocked, or the value is not ours
   }
 }
 
-function write(store, name, value) {
+function write(storage, name, value) {
   try {
-    if (value === null || value === undefined) store().removeItem(placeOf(name));
-    else store().setItem(placeOf(name), JSON.stringify(value));
+    if (value === null || value === undefined) storage().removeItem(scopedKey(name));
+    else storage().setItem(scopedKey(name), JSON.stringify(value));
   } catch {
-    return false; // forbidden or full: nothing is kept, and nothing else is lost
+    return false; // storage is blocked or full: the value is lost, nothing else
   }
   return true;
 }
 
-const forTab = () => sessionStorage;
-const forGood = () => localStorage;
+const sessionArea = () => sessionStorage;
+const localArea = () => localStorage;
 
-export const tab = {
-  read: (name, otherwise = null) => read(forTab, name, otherwise),
-  write: (name, value) => write(forTab, name, value),
+/** Values kept until the tab is closed. */
+export const session = {
+  read: (name, fallback = null) => read(sessionArea, name, fallback),
+  write: (name, value) => write(sessionArea, name, value),
 };
-export const device = {
-  read: (name, otherwise = null) => read(forGood, name, otherwise),
-  write: (name, value) => write(forGood, name, value),
+
+/** Values kept on this device. */
+export const local = {
+  read: (name, fallback = null) => read(localArea, name, fallback),
+  write: (name, value) => write(localArea, name, value),
 };

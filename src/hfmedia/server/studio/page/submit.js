@@ -1,67 +1,64 @@
-// A wish becomes an order once. Until an answer says that it did, the same wish is sent under the same name only.
+// Submits requests exactly once: until a response confirms one, it is resent under the same idempotency key only.
 
-import { api, newKey } from "./api.js";
-import { tab } from "./storage.js";
-import { jobs } from "./job-store.js";
-import { asBody } from "./request.js";
+import { api, newIdempotencyKey } from "./api.js";
+import { session } from "./storage.js";
 
-const ONE_PRESS = 700; // milliseconds in which a second press for the same wish is the first one's echo
-const LASTS = 86_400_000; // milliseconds for which an unanswered wish keeps its name
-const MOST = 20; // unanswered wishes remembered
-const names = "unsent"; // under which they outlive a reload: mark -> { key, at }
-const sending = new Map(); // mark -> promise
-let unanswered = Object.fromEntries(Object.entries(tab.read(names, {}) ?? {}).filter(([, one]) => Date.now() - one?.at < LASTS));
-let last = { mark: "", at: 0 };
+const REPEAT_WINDOW = 700; // milliseconds within which a second press counts as part of the first
+const KEY_LIFETIME = 86_400_000; // milliseconds for which an unconfirmed request keeps its key
+const MAX_UNCONFIRMED = 20; // requests
+const STORAGE_KEY = "unconfirmed"; // keeps them across reloads: fingerprint -> { key, at }
+const inFlight = new Map(); // fingerprint -> promise
+let unconfirmed = Object.fromEntries(Object.entries(session.read(STORAGE_KEY, {}) ?? {}).filter(([, entry]) => Date.now() - entry?.at < KEY_LIFETIME));
+let lastPress = { fingerprint: "", at: 0 };
 
 /**
- * Orders a wish: `{ jobs, late }`. `late`: an earlier try had arrived after all, and nothing was made anew. Null where
- * the press was one with the press before it. Whatever error comes, the wish may have arrived: it keeps its name.
+ * Submits a request: `{ jobs, duplicate }`. `duplicate`: an earlier attempt had arrived, and all its jobs are known.
+ * Null if the press was part of the one before. After any error the request may have arrived: it keeps its key.
  */
-export async function order(wish, picture = null) {
-  const mark = await markOf(wish, picture);
-  const echo = mark === last.mark && performance.now() - last.at < ONE_PRESS;
-  last = { mark, at: performance.now() };
-  if (sending.has(mark)) return sending.get(mark);
-  if (echo && !unanswered[mark]) return null;
-  const asked = ask(mark, wish, picture).finally(() => sending.delete(mark));
-  sending.set(mark, asked);
-  return asked;
+export async function submitJobs(request, image, knownIds) {
+  const fingerprint = await fingerprintOf(request, image);
+  const repeated = fingerprint === lastPress.fingerprint && performance.now() - lastPress.at < REPEAT_WINDOW;
+  lastPress = { fingerprint, at: performance.now() };
+  if (inFlight.has(fingerprint)) return inFlight.get(fingerprint);
+  if (repeated && !unconfirmed[fingerprint]) return null;
+  const submission = send(fingerprint, request, image, new Set(knownIds)).finally(() => inFlight.delete(fingerprint));
+  inFlight.set(fingerprint, submission);
+  return submission;
 }
 
-async function ask(mark, wish, picture) {
-  const before = unanswered[mark];
-  const known = new Set(jobs.keys());
-  const { key } = remember(mark, before ?? { key: newKey(), at: Date.now() });
+async function send(fingerprint, request, image, known) {
+  const earlier = unconfirmed[fingerprint];
+  const { key } = setUnconfirmed(fingerprint, earlier ?? { key: newIdempotencyKey(), at: Date.now() });
   try {
-    const { data } = await api.make(asBody(wish, picture), key);
-    remember(mark, null);
-    return { jobs: data, late: Boolean(before) && data.every((job) => known.has(job.id) || job.deleted_at !== null) };
-  } catch (trouble) {
-    if (trouble.code === "idempotency_key_reused") remember(mark, null); // it names another wish: this one never arrived
-    throw trouble;
+    const jobs = await api.createJobs(request, image, key);
+    setUnconfirmed(fingerprint, null);
+    return { jobs, duplicate: Boolean(earlier) && jobs.every((job) => known.has(job.id) || job.status === "deleted") };
+  } catch (error) {
+    if (error.code === "idempotency_key_reused") setUnconfirmed(fingerprint, null); // the key belongs to another request: this one never arrived
+    throw error;
   }
 }
 
-function remember(mark, one) {
-  const { [mark]: _, ...others } = unanswered;
-  unanswered = Object.fromEntries([...Object.entries(others).slice(1 - MOST), ...(one ? [[mark, one]] : [])]);
-  tab.write(names, unanswered);
-  return one;
+function setUnconfirmed(fingerprint, entry) {
+  const { [fingerprint]: _, ...others } = unconfirmed;
+  unconfirmed = Object.fromEntries([...Object.entries(others).slice(1 - MAX_UNCONFIRMED), ...(entry ? [[fingerprint, entry]] : [])]);
+  session.write(STORAGE_KEY, unconfirmed);
+  return entry;
 }
 
-/** What tells a wish from every other, its picture's bytes included. */
-async function markOf(wish, picture) {
-  const told = new TextEncoder().encode(JSON.stringify(wish));
-  const seen = picture ? new Uint8Array(await picture.arrayBuffer()) : new Uint8Array();
-  return [digest(told), digest(seen), told.length, seen.length].join(".");
+/** Identifies a request, including the bytes of its image. */
+async function fingerprintOf(request, image) {
+  const text = new TextEncoder().encode(JSON.stringify(request));
+  const bytes = image ? new Uint8Array(await image.arrayBuffer()) : new Uint8Array();
+  return [hash(text), hash(bytes), text.length, bytes.length].join(".");
 }
 
-/** 64 bits of FNV's kind in two halves: crypto.subtle is missing where there is no https. */
-function digest(data) {
-  let [one, other] = [0x811c9dc5, 0x01000193];
+/** A 64-bit hash like FNV in two halves: crypto.subtle is missing without https. */
+function hash(data) {
+  let [high, low] = [0x811c9dc5, 0x01000193];
   for (const byte of data) {
-    one = Math.imul(one ^ byte, 0x01000193);
-    other = Math.imul(other ^ byte ^ (one >>> 15), 0x5bd1e995);
+    high = Math.imul(high ^ byte, 0x01000193);
+    low = Math.imul(low ^ byte ^ (high >>> 15), 0x5bd1e995);
   }
-  return (one >>> 0).toString(36) + (other >>> 0).toString(36);
+  return (high >>> 0).toString(36) + (low >>> 0).toString(36);
 }

@@ -1,95 +1,99 @@
-// What was spent, and how the providers are. What nobody told is told as that.
+// The usage dialog: costs, limits, and the status of the providers. Unreported costs are shown as unknown, never as zero.
 
-import { api, clock } from "./api.js";
-import { button, closeBeside, el, find, retext } from "./dom.js";
-import { elapsed, inOneLine, moment, number, plural, sums } from "./format.js";
+import { api, serverNow } from "./api.js";
+import { button, closeOnBackdropClick, el, find, setText } from "./dom.js";
+import { errorText } from "./error-messages.js";
+import { formatAmounts, formatDateTime, formatElapsed, formatNumber, plural, unitNote } from "./format.js";
 
-const dialog = find("#overview");
-
-const SOON = 400; // milliseconds after something ended
+const dialog = find("#usage-dialog");
+const summary = find("#usage-summary");
+const MIN_DELAY = 400; // milliseconds after a job has ended
 const DAY = 86_400_000; // milliseconds
-const SPARED = 20; // times what the last reading took: it reads the whole month, and many jobs may end one after the other
-let due = 0;
-let free = 0;
-let midnight = 0;
+const COST_FACTOR = 20; // times the duration of the last request: it reads a whole month, and many jobs may end in a row
+let refreshTimer = 0;
+let nextAllowed = 0;
+let midnightTimer = 0;
 
-/** Asks anew for the line in the page's head, a while after something ended. */
+/** Refreshes the summary in the page's header, shortly after a job has ended. */
 export function refresh() {
-  due ||= setTimeout(headline, Math.max(SOON, free - performance.now()));
+  refreshTimer ||= setTimeout(updateSummary, Math.max(MIN_DELAY, nextAllowed - performance.now()));
 }
 
-async function headline() {
-  due = 0;
-  const began = performance.now();
+async function updateSummary() {
+  refreshTimer = 0;
+  const startedAt = performance.now();
   try {
-    const usage = await api.usage();
-    const sum = sums(usage.today.told);
-    const unknown = usage.today.unknown ? `${number(usage.today.unknown)} unknown` : "";
-    retext(find("#spent"), ["Today", [sum, unknown].filter(Boolean).join(" + ") || (usage.today.jobs ? "nothing spent" : "nothing yet")].join(": "));
-    clearTimeout(midnight);
-    midnight = setTimeout(refresh, Math.min(usage.day_resets_at * 1000 - clock() + 1000, DAY));
+    const { today, dayResetsAt } = await api.usage();
+    const unknown = today.unknown ? `${formatNumber(today.unknown)} unknown` : "";
+    const text = [formatAmounts(today.amounts), unknown].filter(Boolean).join(" + ");
+    setText(summary, `Today: ${text || (today.jobs ? "nothing spent" : "no jobs")}`);
+    clearTimeout(midnightTimer);
+    midnightTimer = setTimeout(refresh, Math.min(dayResetsAt * 1000 - serverNow() + 1000, DAY));
   } catch {
-    retext(find("#spent"), "Costs"); // the panel says why when it is opened
+    setText(summary, "Usage"); // the dialog says why
   }
-  free = performance.now() + SPARED * (performance.now() - began);
+  nextAllowed = performance.now() + COST_FACTOR * (performance.now() - startedAt);
 }
 
-function costs(title, told, resets) {
-  const rows = [
-    ["Made or begun", plural(told.jobs, "job")],
-    ["Told by providers", told.known ? `${sums(told.told)} for ${plural(told.known, "job")}` : "nothing yet"],
-    ["Unknown", told.unknown ? `${plural(told.unknown, "job")} may be billed, and nobody told the price` : "none"],
-    ["Free", plural(told.free, "job")],
-    ["Begins anew", moment(resets)],
-  ];
-  return el("section", {}, el("h3", { text: title }), el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })])));
+const section = (title, rows) => el("section", {}, el("h3", { text: title }), el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })])));
+
+function costs(title, period, resetsAt) {
+  const notes = Object.keys(period.amounts).some(unitNote) ? " (a provider's own units have no price in USD)" : "";
+  return section(title, [
+    ["Jobs", formatNumber(period.jobs)],
+    ["Reported cost", period.reported ? `${formatAmounts(period.amounts)} for ${plural(period.reported, "job")}${notes}` : "none yet"],
+    ["Unknown cost", period.unknown ? `${plural(period.unknown, "job")} may be billed; the provider reported no price` : "none"],
+    ["Free", plural(period.free, "job")],
+    ["Resets", formatDateTime(resetsAt)],
+  ]);
 }
 
-function limits({ limits: of, images_today: images, videos_today: videos, usd_month: usd }) {
+function limits({ limits: key, imagesToday, videosToday, usdThisMonth }) {
   const rows = [
-    of.usd_per_month !== null && ["This month", `${number(usd)} of ${number(of.usd_per_month)} USD`],
-    of.images_per_day !== null && ["Images today", `${number(images)} of ${number(of.images_per_day)}`],
-    of.videos_per_day !== null && ["Videos today", `${number(videos)} of ${number(of.videos_per_day)}`],
-    of.requests_per_minute !== null && ["Pace", `${plural(of.requests_per_minute, "request")} a minute`],
-    of.models.length > 0 && ["Models", of.models.join(", ")],
+    key.usdPerMonth !== null && ["This month", `${formatNumber(usdThisMonth)} of ${formatNumber(key.usdPerMonth)} USD`],
+    key.imagesPerDay !== null && ["Images today", `${formatNumber(imagesToday)} of ${formatNumber(key.imagesPerDay)}`],
+    key.videosPerDay !== null && ["Videos today", `${formatNumber(videosToday)} of ${formatNumber(key.videosPerDay)}`],
+    key.requestsPerMinute !== null && ["Rate limit", `${plural(key.requestsPerMinute, "request")} per minute`],
+    key.models.length > 0 && ["Models", key.models.join(", ")],
   ].filter(Boolean);
-  return rows.length > 0 && el("section", {}, el("h3", { text: "Your limits" }), el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })])));
+  return rows.length > 0 && section("Your limits", rows);
 }
 
-function provider(one) {
-  const resting = one.resting > 0;
-  return el("li", { class: resting ? "resting" : "" },
-    el("p", {}, el("strong", { text: one.name }), el("span", { class: "state", text: resting ? `Resting, asked last for another ${elapsed(one.resting)}` : "Ready" })),
-    one.reason && el("p", { class: "hint", text: `${moment(one.reason_at)}: ${one.reason}` }));
+function providerItem({ name, cooldownSeconds, reason, reasonAt }) {
+  const coolingDown = cooldownSeconds > 0;
+  const status = coolingDown ? `Cooling down: tried last for another ${formatElapsed(cooldownSeconds)}` : "Ready";
+  return el("li", { class: coolingDown ? "cooling-down" : "" },
+    el("p", {}, el("strong", { text: name }), el("span", { class: "provider-status", text: status })),
+    reason && el("p", { class: "hint", text: `${formatDateTime(reasonAt)}: ${reason}` }));
 }
 
 async function show() {
-  const body = el("div", { class: "inside", tabindex: "0", role: "group", "aria-label": "Costs and providers", "aria-busy": "true" }, el("p", { class: "hint", text: "Reading…" }));
-  const again = button("Read again", draw, { kind: "quiet" });
-  dialog.replaceChildren(el("div", { class: "sheet-head" }, el("h2", { id: "overview-title", text: "Costs and providers" }), again, button("", () => dialog.close(), { kind: "quiet round", drawn: "close", label: "Close" })), body);
+  const body = el("div", { class: "sheet-body", tabindex: "0", role: "group", "aria-label": "Usage and providers", "aria-busy": "true" }, el("p", { class: "hint", text: "Loading…" }));
+  const reload = button("Refresh", load, { style: "ghost" });
+  dialog.replaceChildren(el("div", { class: "sheet-head" }, el("h2", { id: "usage-title", text: "Usage and providers" }), reload, button("", () => dialog.close(), { style: "ghost icon-button", iconName: "close", label: "Close" })), body);
   dialog.showModal();
-  await draw();
+  await load();
 
-  async function draw() {
+  async function load() {
     try {
-      const [usage, { data }] = await Promise.all([api.usage(), api.providers()]);
-      data.sort((one, other) => other.resting - one.resting);
+      const [usage, providers] = await Promise.all([api.usage(), api.providers()]);
+      providers.sort((one, other) => other.cooldownSeconds - one.cooldownSeconds);
       body.replaceChildren(...[
-        costs("Today", usage.today, usage.day_resets_at),
-        costs("This month", usage.month, usage.month_resets_at),
+        costs("Today", usage.today, usage.dayResetsAt),
+        costs("This month", usage.month, usage.monthResetsAt),
         limits(usage),
-        el("section", {}, el("h3", { text: "Providers" }), el("p", { class: "hint", text: "One that fails rests for a while: the others are asked first." }), el("ul", { class: "providers" }, ...data.map(provider))),
+        el("section", {}, el("h3", { text: "Providers" }), el("p", { class: "hint", text: "A provider that fails cools down for a while: the others are tried first." }), el("ul", { class: "providers" }, ...providers.map(providerItem))),
       ].filter(Boolean));
-    } catch (trouble) {
-      body.replaceChildren(el("p", { class: "trouble", role: "alert", text: inOneLine(trouble) }));
+    } catch (error) {
+      body.replaceChildren(el("p", { class: "error", role: "alert", text: errorText(error) }));
     }
     body.removeAttribute("aria-busy");
   }
 }
 
-/** Makes the panel ready. */
-export function begin() {
-  find("#open-overview").addEventListener("click", show);
-  closeBeside(dialog);
+/** Initializes the dialog and the summary. */
+export function init() {
+  find("#open-usage").addEventListener("click", show);
+  closeOnBackdropClick(dialog);
   refresh();
 }
