@@ -80,7 +80,8 @@ class Camera:
         await page.locator("#filters button").first.wait_for()
         await until(
             page,
-            "document.querySelector('#auth-dialog').open || document.querySelector('#usage-summary').textContent !== 'Usage'",
+            "document.querySelector('#auth-dialog').open"
+            " || document.querySelector('#usage-summary').textContent !== 'Usage'",
         )
         await until(
             page,

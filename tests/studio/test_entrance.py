@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -128,9 +127,7 @@ async def test_the_sandbox_is_marked(gateway: Served, opened: Opened) -> None:
     await expect(page.locator("#sandbox-badge")).to_contain_text("everything is simulated")
 
 
-async def test_a_gateway_that_goes_away_is_reported_and_found_again(
-    serve: Serve, opened: Opened, tmp_path: Path
-) -> None:
+async def test_a_gateway_that_goes_away_is_reported_and_found_again(serve: Serve, opened: Opened) -> None:
     """The page says that nobody answers, keeps what it shows, and goes on when the gateway is back."""
     served = serve()
     page = await opened(served)

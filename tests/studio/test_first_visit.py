@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MOST_BYTES = 100_000
-AFTER_THE_FORM = (
-    "submit",
-    "model-picker",
-    "gallery",
-    "lightbox",
-)  # what the page fetches once the form can be written in
+AFTER_THE_FORM = ("submit", "model-picker", "gallery", "lightbox")  # loaded once the form is ready
 MOST_SECONDS = 2.0  # a gross bound: 0.3 s on a quiet machine, and this one may be busy
 
 

@@ -381,7 +381,7 @@ async def test_no_field_hides_under_the_button_when_it_gets_the_focus(
     await page.evaluate("scrollTo(0, 0); document.querySelector('.panel').scrollTo(0, 0)")
     await page.get_by_label("Prompt", exact=True).focus()
     seen: list[str] = []
-    while "go" not in seen:
+    while "generate" not in seen:
         await page.keyboard.press("Tab")
         name, covered = await page.evaluate(
             """() => {

@@ -184,7 +184,7 @@ export async function send(request, image = null) {
   onSubmitted(submission.jobs);
   if (request.model) loadModelPicker().then(({ rememberModel }) => rememberModel(request.task, request.model), () => {}); // not essential
   const count = submission.jobs.length;
-  if (submission.duplicate) toast("The first attempt had arrived, so nothing was submitted twice. Submit it once more to get another one.");
+  if (submission.duplicate) toast("The first attempt had arrived, so nothing was submitted twice. Submit again to get another one.");
   else announce(count === 1 ? "Job created." : `${formatNumber(count)} jobs created.`);
 }
 
