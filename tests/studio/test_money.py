@@ -118,7 +118,7 @@ async def test_two_requests_at_once_keep_their_keys(lasting: Served, opened: Ope
     await page.get_by_label("Prompt", exact=True).fill("the other")
     await page.locator("#generate").click()
     await tile.click()
-    await page.locator("#lightbox").get_by_role("button", name="Generate again").click()
+    await page.locator("#lightbox").get_by_role("button", name="Run again").click()
     async with asyncio.timeout(10):
         while len(wire.keys) < 2:  # noqa: ASYNC110 - the browser says nothing else
             await asyncio.sleep(0.02)

@@ -196,7 +196,7 @@ async def test_again_is_what_was_asked_for(gateway: Served, opened: Opened) -> N
     await page.locator(".card[data-status=done] .tile").click()
     await expect(page.locator("#lightbox dl")).to_contain_text("Size")
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as second:
-        await page.locator("#lightbox").get_by_role("button", name="Generate again").click()
+        await page.locator("#lightbox").get_by_role("button", name="Run again").click()
     again = (await second.value).post_data_json
     assert again["aspect_ratio"] == "21:9"
     assert "width" not in again

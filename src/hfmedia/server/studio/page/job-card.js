@@ -89,7 +89,7 @@ const CONTENT = {
   ],
   in_doubt: (job, actions) => [
     el("div", { class: "job-panel job-ended in-doubt" },
-      el("h3", {}, icon("alert"), el("span", { text: "In doubt: it may or may not have been sent" })),
+      el("h3", {}, icon("alert"), el("span", { text: "In doubt" })),
       el("p", { text: `${formatDoubt(job)} It is unknown whether ${job.provider ?? "the provider"} accepted the request and bills it. It is never resent automatically.` }),
       el("p", { text: `Check ${job.provider ?? "the provider"}'s own dashboard, then choose:` }),
       el("div", { class: "card-actions" },
@@ -104,7 +104,7 @@ function ended(job, actions, title) {
   const dismissed = job.error?.dismissed === true;
   const failed = job.status === "failed" && !dismissed;
   const unbilled = job.mayBeBilled ? "" : "Nothing was billed. ";
-  const failureHint = `${unbilled}${job.error?.hint ?? "Change the request, then generate it again."}`;
+  const failureHint = `${unbilled}${job.error?.hint ?? "Change the request, then run it again."}`;
   const cancelHint = job.mayBeBilled ? "The provider had started, so it may still be billed." : "Nothing was billed.";
   return [
     el("div", { class: `job-panel job-ended ${failed ? "danger" : ""}` },
@@ -113,7 +113,7 @@ function ended(job, actions, title) {
       el("p", { text: failed ? failureHint : dismissed ? job.error.hint : cancelHint }),
       el("div", { class: "card-actions" },
         button("Edit and retry", () => actions.edit(job), { style: "outlined", label: `Edit and retry ${titleOf(job)}` }),
-        job.task.startsWith("text") && button("Generate again", () => actions.repeat(job), { style: "ghost", label: `Generate again ${titleOf(job)}` }),
+        job.task.startsWith("text") && button("Run again", () => actions.repeat(job), { style: "ghost", label: `Run again ${titleOf(job)}` }),
         button("Delete", () => actions.remove(job), { style: "ghost", label: `Delete ${titleOf(job)}` }))),
     prompt(job),
     meta(job, createdAt(job)),

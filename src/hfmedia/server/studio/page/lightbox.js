@@ -145,7 +145,7 @@ function actionButtons(job, media) {
   return el("div", { class: "lightbox-actions" },
     media && el("a", { class: "outlined", href: media.downloadUrl, download: "", text: "Download" }),
     job.prompt && button("Copy prompt", () => copy(job.prompt), { style: "outlined" }),
-    button("Generate again", closeThen(actions.repeat), { style: "outlined" }),
+    button("Run again", closeThen(actions.repeat), { style: "outlined" }),
     button("Vary", closeThen(actions.vary), { style: "outlined" }),
     media?.kind === "image" && button("Use as input", closeThen(actions.useAsInput), { style: "outlined" }),
     button("Delete", deleteCurrent, { style: "outlined danger" }));
