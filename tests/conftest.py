@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from hfmedia.sandbox import Sandbox
+from tests.studio.browser_report import pytest_terminal_summary
 
+__all__ = ["pytest_terminal_summary"]  # here, since a parallel run's main process loads only this file
 OURS = ("HF_", "HFMEDIA_", "HUGGING", "FAL_KEY", "REPLICATE_", "TOGETHER_", "NOVITA_", "NSCALE_", "WAVESPEED_", "ZAI_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

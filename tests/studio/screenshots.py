@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfmedia.server.config import Config
-from tests.cli.conftest import SandboxThread
-from tests.server.conftest import RunningGateway
+from tests.cli.conftest import Beside
+from tests.server.conftest import Served
 
-from .acts import add_key, choose_model, choose_provider, give_file, submit_prompt
-from .conftest import CHROMIUM, QUIET, wait_until
+from .actions import add_key, choose_model, choose_provider, hand_over, make
+from .conftest import CHROMIUM, QUIET, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -41,19 +41,19 @@ LONG = "A very long wish for a picture with every detail that anybody could ever
 
 DRAWN = """[...document.images].every((one) => one.complete || !one.getClientRects().length
   || one.getBoundingClientRect().top > innerHeight)"""
-AT_WORK = """[...document.querySelectorAll(".card[data-state=open] .stands")].slice(0, 6)
-  .every((one) => /queue|made/.test(one.textContent))"""
+AT_WORK = """[...document.querySelectorAll(".card[data-status=open] .job-stage")].slice(0, 6)
+  .every((one) => /queue|Queued|Running/.test(one.textContent))"""
 
 
 async def pictures(page: Page) -> None:
     """Waits until every picture in sight is drawn."""
-    await wait_until(page, DRAWN)
+    await until(page, DRAWN)
 
 
 async def ended(page: Page) -> None:
     """Waits until nothing is under way."""
-    await wait_until(
-        page, "document.querySelectorAll('.card').length > 0 && !document.querySelector('.card[data-state=open]')"
+    await until(
+        page, "document.querySelectorAll('.card').length > 0 && !document.querySelector('.card[data-status=open]')"
     )
     await pictures(page)
 
@@ -68,7 +68,7 @@ def _kept(shot: bytes, name: str) -> None:
 class Camera:
     """Takes each state in both colour schemes and both sizes."""
 
-    def __init__(self, browser: Browser, served: RunningGateway, names: tuple[str, ...]) -> None:
+    def __init__(self, browser: Browser, served: Served, names: tuple[str, ...]) -> None:
         self.browser, self.served, self.names = browser, served, names
 
     @asynccontextmanager
@@ -78,11 +78,14 @@ class Camera:
         page = await context.new_page()
         await page.goto(self.served.url)
         await page.locator("#filters button").first.wait_for()
-        await wait_until(
-            page, "document.querySelector('#entry').open || document.querySelector('#spent').textContent !== 'Costs'"
+        await until(
+            page,
+            "document.querySelector('#auth-dialog').open"
+            " || document.querySelector('#usage-summary').textContent !== 'Usage'",
         )
-        await wait_until(
-            page, "document.querySelector('#entry').open || !document.querySelector('#wall').hasAttribute('aria-busy')"
+        await until(
+            page,
+            "document.querySelector('#auth-dialog').open || !document.querySelector('#grid').hasAttribute('aria-busy')",
         )
         yield page
         await context.close()
@@ -97,30 +100,30 @@ class Camera:
                     if prepare:
                         await prepare(page)
                     elif where == "phone":
-                        await page.evaluate("document.querySelector('#made').scrollIntoView()")
+                        await page.evaluate("document.querySelector('#gallery').scrollIntoView()")
                     await pictures(page)
                     await asyncio.to_thread(_kept, await page.screenshot(), f"{name}-{where}-{scheme}.webp")
 
 
-async def all_states(browser: Browser, served: RunningGateway, names: tuple[str, ...]) -> None:
+async def all_states(browser: Browser, served: Served, names: tuple[str, ...]) -> None:
     """Every state, in the order in which a gateway comes through them."""
     camera = Camera(browser, served, names)
     await camera.take("empty")
     async with camera.open(DESK, "light") as page:
         for prompt in PROMPTS:
-            await submit_prompt(page, prompt)
-            await wait_until(page, f"document.querySelectorAll('.card').length >= {PROMPTS.index(prompt) + 1}")
+            await make(page, prompt)
+            await until(page, f"document.querySelectorAll('.card').length >= {PROMPTS.index(prompt) + 1}")
         await page.get_by_text("Video", exact=True).click()
-        await submit_prompt(page, "Waves rolling onto a quiet beach at dawn")
-        await wait_until(page, f"document.querySelectorAll('.card').length > {len(PROMPTS)}")
+        await make(page, "Waves rolling onto a quiet beach at dawn")
+        await until(page, f"document.querySelectorAll('.card').length > {len(PROMPTS)}")
         await ended(page)
     await camera.take("gallery")
     await camera.take("viewer", prepare=_picture_in_view)
     await camera.take("models", prepare=_models)
     await camera.take("form", prepare=_form)
     async with camera.open(DESK, "light") as page:
-        await submit_prompt(page, LONG.strip())
-        await wait_until(page, "document.querySelector('.card[data-state=open]') !== null")
+        await make(page, LONG.strip())
+        await until(page, "document.querySelector('.card[data-status=open]') !== null")
         await ended(page)
         served.fault("replicate", "fail", text="CUDA out of memory: tried to allocate 20.00 MiB on GPU 0")
         served.fault("together", "disconnect")
@@ -131,8 +134,8 @@ async def all_states(browser: Browser, served: RunningGateway, names: tuple[str,
         ):
             await choose_provider(page, provider)
             before = await page.locator(".card").count()
-            await submit_prompt(page, prompt)
-            await wait_until(page, f"document.querySelectorAll('.card').length > {before}")
+            await make(page, prompt)
+            await until(page, f"document.querySelectorAll('.card').length > {before}")
             await ended(page)
     await camera.take("trouble")
     await camera.take("long-prompt", prepare=_long)
@@ -141,9 +144,9 @@ async def all_states(browser: Browser, served: RunningGateway, names: tuple[str,
         served.fault(provider, "cold", seconds=90_000, times=12)
     async with camera.open(DESK, "light") as page:
         await page.get_by_text("Video", exact=True).click()
-        await submit_prompt(page, "A dozen short films of clouds", count=12)
-        await wait_until(page, "document.querySelectorAll('.card[data-state=open]').length >= 12")
-        await wait_until(page, AT_WORK)
+        await make(page, "A dozen short films of clouds", count=12)
+        await until(page, "document.querySelectorAll('.card[data-status=open]').length >= 12")
+        await until(page, AT_WORK)
     await camera.take("twelve")
     await camera.take("costs", prepare=_costs)
     add_key(served)
@@ -157,7 +160,7 @@ async def _picture_in_view(page: Page) -> None:
 
 async def in_view_ready(page: Page) -> None:
     """Waits for the large picture."""
-    await wait_until(page, "[...document.querySelectorAll('#viewer img')].some((one) => one.naturalWidth > 0)")
+    await until(page, "[...document.querySelectorAll('#lightbox img')].some((one) => one.naturalWidth > 0)")
 
 
 async def _models(page: Page) -> None:
@@ -166,13 +169,13 @@ async def _models(page: Page) -> None:
 
 
 async def _form(page: Page) -> None:
-    await give_file(page, "drop", "holiday.png")
+    await hand_over(page, "drop", "holiday.png")
     await page.get_by_label("Prompt", exact=True).fill("As a watercolour, with a paper texture")
-    await page.locator("#more summary").first.click()
+    await page.locator("#advanced summary").first.click()
     await page.get_by_label("Size", exact=True).select_option("exact")
     await page.get_by_label("Width").fill("1000")
     await page.get_by_label("Height").fill("777")
-    await wait_until(page, "document.querySelector('#plan').textContent.includes('777')")
+    await until(page, "document.querySelector('#preview').textContent.includes('777')")
 
 
 async def _long(page: Page) -> None:
@@ -181,7 +184,7 @@ async def _long(page: Page) -> None:
 
 
 async def _costs(page: Page) -> None:
-    await page.locator("#open-overview").click()
+    await page.locator("#open-usage").click()
     await page.locator(".providers li").first.wait_for()
 
 
@@ -190,11 +193,11 @@ async def main(names: tuple[str, ...]) -> None:
     from playwright.async_api import async_playwright
 
     TARGET.mkdir(parents=True, exist_ok=True)
-    beside = SandboxThread()
+    beside = Beside()
     beside.open(speed=50)
     with tempfile.TemporaryDirectory() as home:
-        environ = {**os.environ, **beside.sandbox.environment, "HFMEDIA_HOME": home}
-        served = RunningGateway(Config(port=0), environ, beside)
+        environ = {**os.environ, **beside.world.environment, "HFMEDIA_HOME": home}
+        served = Served(Config(port=0), environ, beside)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
             await all_states(browser, served, names)

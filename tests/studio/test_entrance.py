@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import aiohttp
 import pytest
 
-from hfmedia.server.studio import PAGE_FOLDER, page_files
+from hfmedia.server.studio import PAGE, page_files
 from tests.server.conftest import Serve
 
-from .acts import add_key, revoke_key, submit_prompt
-from .conftest import Opened, RunningGateway
+from .actions import add_key, make, revoke_key
+from .conftest import Opened, Served, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 
 
 async def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(serve: Serve, opened: Opened) -> None:
@@ -24,39 +21,39 @@ async def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(serve: Serve, o
     served = serve()
     key = add_key(served)
     page = await opened(served)
-    entry = page.locator("#entry")
-    await expect(entry.get_by_label("Gateway key")).to_be_focused()
+    entry = page.locator("#auth-dialog")
+    await expect(entry.get_by_label("API key")).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(entry).to_be_visible()
     await page.keyboard.type("hfm_wrong")
     await page.keyboard.press("Enter")
     await expect(entry.get_by_role("alert")).to_contain_text("no key of this gateway")
-    await entry.get_by_label("Gateway key").fill(key)
+    await entry.get_by_label("API key").fill(key)
     await page.keyboard.press("Enter")
     await expect(entry).to_be_hidden()
-    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     assert key not in await page.evaluate("JSON.stringify({...localStorage})")
     await page.reload()
-    await submit_prompt(page, "with a key")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
-    await page.get_by_role("button", name="Key and settings").click()
+    await make(page, "with a key")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
+    await page.get_by_role("button", name="API key and settings").click()
     await page.get_by_role("button", name="Forget key").click()
-    await expect(entry.get_by_label("Gateway key")).to_be_visible()
+    await expect(entry.get_by_label("API key")).to_be_visible()
     assert key not in await page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
     assert key not in page.url
 
 
-async def test_a_key_is_remembered_on_the_device_only_when_that_is_wished(serve: Serve, opened: Opened) -> None:
+async def test_a_key_is_remembered_on_the_device_only_when_that_is_chosen(serve: Serve, opened: Opened) -> None:
     """Then another tab needs none."""
     served = serve()
     key = add_key(served)
     page = await opened(served)
-    await page.locator("#entry").get_by_label("Gateway key").fill(key)
+    await page.locator("#auth-dialog").get_by_label("API key").fill(key)
     await page.get_by_label("Remember on this device").check()
     await page.keyboard.press("Enter")
-    await expect(page.locator("#entry")).to_be_hidden()
+    await expect(page.locator("#auth-dialog")).to_be_hidden()
     other = await opened(served, context=page.context)
-    await expect(other.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(other.get_by_text("Your images and videos will appear here")).to_be_visible()
 
 
 async def test_the_question_for_a_key_stays_until_it_is_answered(serve: Serve, opened: Opened) -> None:
@@ -64,15 +61,15 @@ async def test_the_question_for_a_key_stays_until_it_is_answered(serve: Serve, o
     served = serve()
     key = add_key(served)
     page = await opened(served)
-    entry = page.locator("#entry")
+    entry = page.locator("#auth-dialog")
     for _ in range(4):
         await page.keyboard.press("Escape")
-    await expect(entry.get_by_label("Gateway key")).to_be_focused()
+    await expect(entry.get_by_label("API key")).to_be_focused()
     await page.keyboard.type(key)
     await page.keyboard.press("Enter")
     await expect(entry).to_be_hidden()
-    await submit_prompt(page, "after all")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await make(page, "after all")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
 
 
 async def test_another_key_shows_nothing_of_the_one_before(serve: Serve, opened: Opened) -> None:
@@ -80,17 +77,17 @@ async def test_another_key_shows_nothing_of_the_one_before(serve: Serve, opened:
     served = serve()
     one, other = add_key(served), add_key(served)
     page = await opened(served)
-    await page.locator("#entry").get_by_label("Gateway key").fill(one)
+    await page.locator("#auth-dialog").get_by_label("API key").fill(one)
     await page.keyboard.press("Enter")
-    await submit_prompt(page, "private thing")
+    await make(page, "private thing")
     await page.get_by_role("button", name="Image: private thing").wait_for()
     revoke_key(served, one)
     await page.keyboard.press("Control+Enter")
-    await expect(page.locator("#entry").get_by_role("alert")).to_contain_text("revoked")
-    await page.locator("#entry").get_by_label("Gateway key").fill(other)
+    await expect(page.locator("#auth-dialog").get_by_role("alert")).to_contain_text("revoked")
+    await page.locator("#auth-dialog").get_by_label("API key").fill(other)
     async with page.expect_event("load"):
         await page.keyboard.press("Enter")
-    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("private thing")  # what is written stays
     assert await page.locator(".card").count() == 0
     assert served.submissions == 1
@@ -101,53 +98,53 @@ async def test_a_refused_key_of_one_tab_leaves_the_other_s(serve: Serve, opened:
     served = serve()
     one, other = add_key(served), add_key(served)
     page = await opened(served)
-    await page.locator("#entry").get_by_label("Gateway key").fill(one)
+    await page.locator("#auth-dialog").get_by_label("API key").fill(one)
     await page.keyboard.press("Enter")
-    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
-    await expect(page.locator("#plan")).to_contain_text("Goes to")
+    await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
+    await expect(page.locator("#preview")).to_contain_text("Sends to")
     beside = await opened(served, context=page.context)
-    await beside.locator("#entry").get_by_label("Gateway key").fill(other)
+    await beside.locator("#auth-dialog").get_by_label("API key").fill(other)
     await beside.get_by_label("Remember on this device").check()
     await beside.keyboard.press("Enter")
-    await expect(beside.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(beside.get_by_text("Your images and videos will appear here")).to_be_visible()
     await page.get_by_label("Prompt", exact=True).fill("which key")
     revoke_key(served, one)
     async with page.expect_event("load"):
         await page.keyboard.press("Control+Enter")
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("which key")
     await page.keyboard.press("Control+Enter")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
-    await beside.get_by_role("button", name="Key and settings").click()
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
+    await beside.get_by_role("button", name="API key and settings").click()
     async with page.expect_event("load"):
         await beside.get_by_role("button", name="Forget key").click()
     for each in (page, beside):
-        await expect(each.locator("#entry").get_by_label("Gateway key")).to_be_visible()
+        await expect(each.locator("#auth-dialog").get_by_label("API key")).to_be_visible()
 
 
-async def test_the_sandbox_is_marked(gateway: RunningGateway, opened: Opened) -> None:
+async def test_the_sandbox_is_marked(gateway: Served, opened: Opened) -> None:
     """Nobody shall take a simulation for the thing."""
     page = await opened(gateway)
-    await expect(page.locator("#simulated")).to_contain_text("everything is simulated")
+    await expect(page.locator("#sandbox-badge")).to_contain_text("everything is simulated")
 
 
-async def test_a_gateway_that_goes_away_is_told_and_found_again(serve: Serve, opened: Opened, tmp_path: Path) -> None:
+async def test_a_gateway_that_goes_away_is_reported_and_found_again(serve: Serve, opened: Opened) -> None:
     """The page says that nobody answers, keeps what it shows, and goes on when the gateway is back."""
     served = serve()
     page = await opened(served)
-    await submit_prompt(page, "before the storm")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await make(page, "before the storm")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     await page.context.set_offline(True)
     await page.get_by_label("Prompt", exact=True).fill("in the storm")
     await page.keyboard.press("Control+Enter")
-    await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
+    await expect(page.locator("#form-error")).to_contain_text("The gateway is not responding")
     await page.context.set_offline(False)
     await page.keyboard.press("Control+Enter")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(2)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(2)
     assert served.submissions == 2
 
 
 @pytest.mark.parametrize("name", ["", "app.js", "studio.css", "favicon.svg"])
-async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: RunningGateway, name: str) -> None:
+async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: Served, name: str) -> None:
     """Its type, its policy, and 304 for whoever has it."""
     url = f"{gateway.url}/studio/{name}" if name else f"{gateway.url}/"
     async with aiohttp.ClientSession() as http:
@@ -159,7 +156,7 @@ async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: RunningG
             policy = answer.headers["content-security-policy"]
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
-            assert await answer.read() == (PAGE_FOLDER / (name or "index.html")).read_bytes()
+            assert await answer.read() == (PAGE / (name or "index.html")).read_bytes()
         async with http.get(url, headers={"if-none-match": answer.headers["etag"]}) as again:
             assert again.status == 304
             assert await again.read() == b""
@@ -168,7 +165,7 @@ async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: RunningG
 
 
 @pytest.mark.parametrize("name", ["../__init__.py", "%2e%2e/__init__.py", "..%2f__init__.py", "index.html", "", "x"])
-async def test_nothing_but_the_page_is_served(gateway: RunningGateway, name: str) -> None:
+async def test_nothing_but_the_page_is_served(gateway: Served, name: str) -> None:
     """No path leads out of the page's folder."""
     from yarl import URL
 
@@ -178,12 +175,12 @@ async def test_nothing_but_the_page_is_served(gateway: RunningGateway, name: str
 
 async def test_every_address_in_the_page_is_relative_and_every_file_is_named() -> None:
     """So it works under any prefix; and nothing is inline, which the policy would stop."""
-    text = (PAGE_FOLDER / "index.html").read_text()
+    text = (PAGE / "index.html").read_text()
     addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
     assert addresses
     assert not [one for one in addresses if one.startswith(("/", "http:", "https:", "//"))]
     assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*src=)", text)
-    for path in PAGE_FOLDER.glob("*.js"):
+    for path in PAGE.glob("*.js"):
         source = path.read_text()
         assert source.startswith("// "), path.name
         assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", source), path.name

@@ -7,76 +7,75 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .acts import choose_model, submit_prompt
-from .conftest import CHROMIUM, Opened, RunningGateway, launched, wait_until
+from .actions import choose_model, make
+from .conftest import CHROMIUM, Opened, Served, expect, launched, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 MOST_BYTES = 100_000
-AFTER_THE_FORM = ("buy", "models", "gallery", "viewer")  # what the page fetches once the form can be written in
+AFTER_THE_FORM = ("submit", "model-picker", "gallery", "lightbox")  # loaded once the form is ready
 MOST_SECONDS = 2.0  # a gross bound: 0.3 s on a quiet machine, and this one may be busy
 
 
-async def test_the_first_visit_ends_with_an_image(gateway: RunningGateway, opened: Opened) -> None:
+async def test_the_first_visit_ends_with_an_image(gateway: Served, opened: Opened) -> None:
     """Nothing but a prompt and a press of the button is needed, and the picture that comes is really drawn."""
     page = await opened(gateway)
-    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
     await page.keyboard.type("a red fox in the snow")
-    await page.get_by_role("button", name=re.compile("Make image")).click()
+    await page.get_by_role("button", name=re.compile("Generate image")).click()
     tile = page.get_by_role("button", name="Image: a red fox in the snow")
     await expect(tile).to_be_visible()
-    await wait_until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
+    await until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
     assert gateway.submissions == 1
 
 
-async def test_the_whole_browser_shows_the_same(gateway: RunningGateway) -> None:
+@pytest.mark.browser
+async def test_the_whole_browser_shows_the_same(gateway: Served) -> None:
     """The other tests may drive its engine alone."""
     async with launched(CHROMIUM) as browser:
         page = await browser.new_page()
         await page.goto(gateway.url)
-        await submit_prompt(page, "a red fox in the snow")
+        await make(page, "a red fox in the snow")
         await expect(page.get_by_role("button", name="Image: a red fox in the snow")).to_be_visible()
-        await wait_until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
+        await until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
 
 
-async def test_a_video_is_watched_to_its_end(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) -> None:
     """Its card is there at once, says where it stands, and becomes a video that plays in the large view."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
-    await submit_prompt(page, "waves at dawn")
+    await make(page, "waves at dawn")
     card = page.locator(".card")
-    await expect(card).to_have_attribute("data-state", "open")
-    await expect(card.locator(".stands")).to_contain_text("fal-ai")
+    await expect(card).to_have_attribute("data-status", "open")
+    await expect(card.locator(".job-stage")).to_contain_text("fal-ai")
     await expect(card.locator("progress")).to_be_visible()
-    gateway.finish_waiting_jobs()
-    await expect(card).to_have_attribute("data-state", "done")
+    gateway.thaw()
+    await expect(card).to_have_attribute("data-status", "done")
     await card.get_by_role("button", name="Video: waves at dawn").click()
-    await wait_until(page, "document.querySelector('#viewer video').readyState >= 2")
-    await expect(page.locator("#viewer")).to_contain_text("Wan-AI/Wan2.2-T2V-A14B")
+    await until(page, "document.querySelector('#lightbox video').readyState >= 2")
+    await expect(page.locator("#lightbox")).to_contain_text("Wan-AI/Wan2.2-T2V-A14B")
 
 
-async def test_what_was_made_is_there_after_a_reload(gateway: RunningGateway, opened: Opened) -> None:
+async def test_what_was_made_is_there_after_a_reload(gateway: Served, opened: Opened) -> None:
     """A job that is under way when the page is reloaded is under way afterwards, and the draft is kept."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
-    await submit_prompt(page, "a slow snail")
-    await expect(page.locator(".card[data-state=open] .stands")).to_contain_text("fal-ai")
+    await make(page, "a slow snail")
+    await expect(page.locator(".card[data-status=open] .job-stage")).to_contain_text("fal-ai")
     await page.reload()
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a slow snail")
     await expect(page.locator(".card")).to_have_count(1)
-    await expect(page.locator(".card")).to_have_attribute("data-state", "open")
-    gateway.finish_waiting_jobs()
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await expect(page.locator(".card")).to_have_attribute("data-status", "open")
+    gateway.thaw()
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     assert gateway.submissions == 1
 
 
-async def test_the_first_load_is_light_and_quick(gateway: RunningGateway, opened: Opened) -> None:
+async def test_the_first_load_is_light_and_quick(gateway: Served, opened: Opened) -> None:
     """Under 100 kB on the wire with nothing kept from before, every file from here, and there at once."""
     facts = """() => {
       const all = performance.getEntriesByType("resource").filter((one) => !one.name.includes("/v1/"));
@@ -89,17 +88,17 @@ async def test_the_first_load_is_light_and_quick(gateway: RunningGateway, opened
     times: list[float] = []
     for _ in range(3):
         page = await opened(gateway)  # a context of its own, with an empty cache
-        await wait_until(page, "performance.getEntriesByType('navigation')[0].loadEventEnd > 0")
+        await until(page, "performance.getEntriesByType('navigation')[0].loadEventEnd > 0")
         told = await page.evaluate(facts)
         times.append(told["loaded"])
         assert 10_000 < told["sent"] < MOST_BYTES
         assert told["foreign"] == 0
-        assert "make.js" in told["first"]
+        assert "form.js" in told["first"]
         assert not {f"{part}.js" for part in AFTER_THE_FORM} & set(told["first"])
     assert min(times) < MOST_SECONDS, times
 
 
-async def missing(page: Page, served: RunningGateway, *parts: str) -> None:
+async def missing(page: Page, served: Served, *parts: str) -> None:
     """The studio for the first time, without some of its parts."""
     for part in parts:
         await page.route(f"**/studio/{part}.js*", lambda route: route.abort())
@@ -107,42 +106,40 @@ async def missing(page: Page, served: RunningGateway, *parts: str) -> None:
 
 
 async def test_what_comes_after_the_form_is_asked_for_again_where_it_was_missing(
-    gateway: RunningGateway, opened: Opened
+    gateway: Served, opened: Opened
 ) -> None:
     """A gateway that is away for a moment right after the first load costs a try, and no reload."""
     page = await opened(gateway, path="/healthz")
-    await missing(page, gateway, "buy", "models", "plan")
-    await submit_prompt(page, "a patient heron")
-    await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
-    async with page.expect_event("requestfailed", lambda one: "/models.js" in one.url):
+    await missing(page, gateway, "submit", "model-picker", "preview")
+    await make(page, "a patient heron")
+    await expect(page.locator("#form-error")).to_contain_text("The gateway is not responding")
+    async with page.expect_event("requestfailed", lambda one: "/model-picker.js" in one.url):
         await page.locator("#pick-model").click()
-    await expect(page.locator("#trouble")).to_contain_text("The gateway does not answer")
+    await expect(page.locator("#form-error")).to_contain_text("The gateway is not responding")
     await page.unroute_all()
     await choose_model(page, "FLUX.1-schnell")
-    await submit_prompt(page, "a patient heron")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await make(page, "a patient heron")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     assert gateway.submissions == 1
 
 
-async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(
-    gateway: RunningGateway, opened: Opened
-) -> None:
+async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(gateway: Served, opened: Opened) -> None:
     """Better told than an empty gallery that looks as if nothing had ever been made."""
     page = await opened(gateway, path="/healthz")
-    await missing(page, gateway, "cards")
+    await missing(page, gateway, "job-card")
     await expect(page.locator("#offline")).to_contain_text("Reload it")
     await page.get_by_label("Prompt", exact=True).fill("a patient heron")
     await page.unroute_all()
     await page.reload()
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a patient heron")
-    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
 
 
-async def test_a_wish_is_sent_once_however_often_the_button_is_pressed(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_request_is_sent_once_however_often_the_button_is_pressed(gateway: Served, opened: Opened) -> None:
     """Two presses within the same moment are one order."""
     gateway.fault("fal-ai", "slow", seconds=0.3)
     page = await opened(gateway)
     await page.get_by_label("Prompt", exact=True).fill("one lonely tree")
-    await page.evaluate("() => { const go = document.querySelector('#go'); go.click(); go.click(); go.click(); }")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await page.evaluate("() => { const go = document.querySelector('#generate'); go.click(); go.click(); go.click(); }")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     assert gateway.submissions == 1

@@ -2,125 +2,125 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from .acts import choose_model, choose_provider, give_file, submit_prompt
-from .conftest import Opened, RunningGateway, wait_until
+from .actions import choose_model, choose_provider, hand_over, make
+from .conftest import Opened, Served, expect, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 
 
-async def test_a_job_is_cancelled(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_job_is_cancelled(gateway: Served, opened: Opened) -> None:
     """Its card says so, and that it may be billed; the keyboard goes on from there."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
-    await submit_prompt(page, "a fox that takes too long")
-    await expect(page.locator(".stands")).to_contain_text("queue at fal-ai")
+    await make(page, "a fox that takes too long")
+    await expect(page.locator(".job-stage")).to_contain_text(re.compile("queued? at fal-ai", re.IGNORECASE))
     await page.get_by_role("button", name="Cancel a fox").click()
     card = page.locator(".card")
-    await expect(card).to_have_attribute("data-state", "cancelled")
+    await expect(card).to_have_attribute("data-status", "cancelled")
     await expect(card).to_contain_text("may still be billed")
     await expect(card).to_be_focused()  # and not a button that took the place of the one that was pressed
     await page.keyboard.press("Tab")
-    await expect(card.get_by_role("button", name="Change and retry")).to_be_focused()
+    await expect(card.get_by_role("button", name="Edit and retry")).to_be_focused()
 
 
-async def test_a_move_to_another_provider_is_told_with_its_reason(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_failover_is_shown_with_its_reason(gateway: Served, opened: Opened) -> None:
     """On the way and afterwards; and the resting provider and its reason are told with the costs."""
     gateway.fault("fal-ai", "credit", times=10)
     gateway.fault("replicate", "cold", seconds=5000, times=10)
     page = await opened(gateway)
-    await submit_prompt(page, "a fox on the move")
-    await expect(page.locator(".moves li")).to_contain_text("fal-ai")
-    gateway.finish_waiting_jobs()
+    await make(page, "a fox on the move")
+    await expect(page.locator(".failovers li")).to_contain_text("fal-ai")
+    gateway.thaw()
     await page.get_by_role("button", name="Image: a fox on the move").click()
-    await expect(page.locator("#viewer .notes")).to_contain_text("fal-ai")
+    await expect(page.locator("#lightbox .job-notes")).to_contain_text("fal-ai")
     await page.keyboard.press("Escape")
-    await page.locator("#open-overview").click()
-    await expect(page.locator(".resting")).to_contain_text("fal-ai")
-    await expect(page.locator(".resting")).to_contain_text("Resting")
-    await expect(page.locator(".resting .hint")).to_contain_text("credit")
+    await page.locator("#open-usage").click()
+    await expect(page.locator(".cooling-down")).to_contain_text("fal-ai")
+    await expect(page.locator(".cooling-down")).to_contain_text("Cooling down")
+    await expect(page.locator(".cooling-down .hint")).to_contain_text("credit")
 
 
-async def test_a_failing_job_says_why_and_what_to_do(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_failing_job_says_why_and_what_to_do(gateway: Served, opened: Opened) -> None:
     """In its provider's words and in ours; and its wish goes back into the form to be changed."""
     gateway.fault("fal-ai", "fail", text="the model ran out of memory", times=10)
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "fal-ai")
-    await submit_prompt(page, "a mountain of cheese")
+    await make(page, "a mountain of cheese")
     card = page.locator(".card")
-    await expect(card).to_have_attribute("data-state", "failed")
-    await expect(card.locator(".said")).to_contain_text("out of memory")
+    await expect(card).to_have_attribute("data-status", "failed")
+    await expect(card.locator(".provider-message")).to_contain_text("out of memory")
     await page.get_by_label("Prompt", exact=True).fill("")
-    await card.get_by_role("button", name="Change and retry").click()
+    await card.get_by_role("button", name="Edit and retry").click()
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a mountain of cheese")
     await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
 
 
-@pytest.mark.parametrize(("choice", "state"), [("send again", "done"), ("let it go", "cancelled")])
+@pytest.mark.parametrize(("choice", "state"), [("resend", "done"), ("dismiss", "cancelled")])
 async def test_a_doubt_is_explained_with_its_two_choices(
-    gateway: RunningGateway, opened: Opened, choice: str, state: str
+    gateway: Served, opened: Opened, choice: str, state: str
 ) -> None:
     """Nothing is sent again by itself; the person decides, once."""
     gateway.fault("together", "disconnect")
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "together")
-    await submit_prompt(page, "a doubtful fox")
+    await make(page, "a doubtful fox")
     card = page.locator(".card")
-    await expect(card).to_have_attribute("data-state", "doubt")
+    await expect(card).to_have_attribute("data-status", "in_doubt")
     await expect(card).to_contain_text("together's own dashboard")
     await expect(card.get_by_role("button")).to_have_count(2)
     before = gateway.submissions
     await card.get_by_role("button", name=choice).click()
-    await expect(card).not_to_have_attribute("data-state", "doubt")
-    if choice == "send again":
-        await expect(card).to_have_attribute("data-state", state)
-    assert gateway.submissions == before + (choice == "send again")
+    await expect(card).not_to_have_attribute("data-status", "in_doubt")
+    if choice == "resend":
+        await expect(card).to_have_attribute("data-status", state)
+    assert gateway.submissions == before + (choice == "resend")
 
 
-async def test_several_are_made_at_once_and_found_again(gateway: RunningGateway, opened: Opened) -> None:
+async def test_several_are_made_at_once_and_found_again(gateway: Served, opened: Opened) -> None:
     """Twelve cards at once; the gallery is searched and filtered; another page of the same person shows the same."""
     page = await opened(gateway)
-    await submit_prompt(page, "a dozen eggs", count=12)
+    await make(page, "a dozen eggs", count=12)
     await expect(page.locator(".card")).to_have_count(12)
-    await expect(page.locator(".card[data-state=done]")).to_have_count(12)
-    await submit_prompt(page, "a single pear", count=1)
-    await page.get_by_label("How many").fill("1")
-    await expect(page.locator(".card[data-state=done]").first).to_be_visible()
+    await expect(page.locator(".card[data-status=done]")).to_have_count(12)
+    await make(page, "a single pear", count=1)
+    await page.get_by_label("Outputs").fill("1")
+    await expect(page.locator(".card[data-status=done]").first).to_be_visible()
     await page.get_by_label("Search prompts").fill("PEAR")
     await expect(page.get_by_role("button", name="Image: a single pear").first).to_be_visible()
     await expect(page.get_by_role("button", name="Image: a dozen eggs")).to_have_count(0)
     await page.get_by_role("button", name="Videos").click()
-    await expect(page.get_by_text("Nothing found")).to_be_visible()
+    await expect(page.get_by_text("No results")).to_be_visible()
 
 
-async def test_what_was_made_is_seen_varied_used_and_deleted(gateway: RunningGateway, opened: Opened) -> None:
+async def test_what_was_made_is_seen_varied_used_and_deleted(gateway: Served, opened: Opened) -> None:
     """The large view's keys and deeds; what is deleted comes back with Undo."""
     page = await opened(gateway)
     await page.get_by_label("Seed", exact=True).fill(
         "18446744073709551614"
     )  # more digits than JavaScript's numbers hold
-    await submit_prompt(page, "first")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
-    await submit_prompt(page, "second")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(2)
+    await make(page, "first")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
+    await make(page, "second")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(2)
     await page.get_by_role("button", name="Image: second").click()
-    view = page.locator("#viewer")
+    view = page.locator("#lightbox")
     await expect(view).to_contain_text("18446744073709551614")
     await page.keyboard.press("ArrowRight")
-    await expect(view.locator(".whole")).to_have_text("first")
+    await expect(view.locator(".full-prompt")).to_have_text("first")
     await page.keyboard.press("ArrowLeft")
-    await expect(view.locator(".whole")).to_have_text("second")
+    await expect(view.locator(".full-prompt")).to_have_text("second")
     async with page.expect_download() as download:
         await view.get_by_role("link", name="Download").click()
     assert (await download.value).suggested_filename.endswith((".jpg", ".png", ".webp"))
     await view.get_by_role("button", name="Vary").click()
-    await expect(page.locator(".card[data-state=done]")).to_have_count(3)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(3)
     await page.get_by_role("button", name="Image: second").first.click()
     await expect(view).to_contain_text("18446744073709551615")
     await view.get_by_role("button", name="Delete").click()
@@ -130,29 +130,27 @@ async def test_what_was_made_is_seen_varied_used_and_deleted(gateway: RunningGat
     await expect(page.locator(".card")).to_have_count(3)
     await page.get_by_role("button", name="Image: first").click()
     await view.get_by_role("button", name="Use as input").click()
-    await expect(page.locator("#chosen-name")).to_contain_text("first")
+    await expect(page.locator("#input-image-name")).to_contain_text("first")
     await page.get_by_role("button", name="Remove the image").click()
-    await expect(page.locator("#chosen")).to_be_hidden()
+    await expect(page.locator("#input-image")).to_be_hidden()
 
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
-async def test_an_image_is_dropped_or_pasted_and_becomes_another(
-    gateway: RunningGateway, opened: Opened, event: str
-) -> None:
+async def test_an_image_is_dropped_or_pasted_and_becomes_another(gateway: Served, opened: Opened, event: str) -> None:
     """The task follows by itself; what is no image is refused in words."""
     page = await opened(gateway)
-    await give_file(page, "drop", "notes.txt", "text/plain")
-    await expect(page.locator(".toast")).to_contain_text("notes.txt is no image")
-    await give_file(page, event)
-    await expect(page.locator("#chosen")).to_be_visible()
-    await wait_until(page, "document.querySelector('#chosen-image').naturalWidth === 96")
-    await submit_prompt(page, "as a watercolour")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await hand_over(page, "drop", "notes.txt", "text/plain")
+    await expect(page.locator(".toast")).to_contain_text("notes.txt is not a readable image")
+    await hand_over(page, event)
+    await expect(page.locator("#input-image")).to_be_visible()
+    await until(page, "document.querySelector('#input-image-thumbnail').naturalWidth === 96")
+    await make(page, "as a watercolour")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     await page.get_by_role("button", name="Image: as a watercolour").click()
-    await expect(page.locator("#viewer")).to_contain_text("Kontext")
+    await expect(page.locator("#lightbox")).to_contain_text("Kontext")
 
 
-async def test_the_form_offers_what_is_taken_and_tells_what_is_not(gateway: RunningGateway, opened: Opened) -> None:
+async def test_the_form_offers_what_is_supported_and_reports_what_is_not(gateway: Served, opened: Opened) -> None:
     """A provider that takes a seed alone leaves the seed alone; what it would round is told before anything is sent."""
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
@@ -162,9 +160,9 @@ async def test_the_form_offers_what_is_taken_and_tells_what_is_not(gateway: Runn
     await page.get_by_label("Size", exact=True).select_option("exact")
     await page.get_by_label("Width").fill("100")
     await page.get_by_label("Height").fill("100")
-    await expect(page.locator("#plan .note")).to_contain_text("nearest")
-    await page.get_by_label("Further parameters").fill("[1]")
-    await submit_prompt(page, "a fox")
-    await expect(page.locator("#trouble")).to_contain_text("JSON object")
-    await expect(page.get_by_label("Further parameters")).to_be_focused()
+    await expect(page.locator("#preview .note")).to_contain_text("nearest")
+    await page.get_by_label("Extra parameters").fill("[1]")
+    await make(page, "a fox")
+    await expect(page.locator("#form-error")).to_contain_text("JSON object")
+    await expect(page.get_by_label("Extra parameters")).to_be_focused()
     assert gateway.submissions == 0

@@ -10,11 +10,9 @@ import pytest_asyncio
 from tests.server.conftest import Serve
 from tests.support.fake_hub import TOKEN, FakeHub, mapping_entry
 
-from .conftest import Opened
+from .conftest import Opened, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 MANY = 8000
 SLOWEST = 1500  # milliseconds; gross: some 20 on a quiet machine
 TYPE = """async (words) => {
@@ -63,6 +61,6 @@ async def test_one_of_thousands_is_found_by_a_few_letters_and_remembered(
     await page.reload()
     await page.locator("#pick-model").click()
     await expect(page.get_by_text("8,000 models")).to_be_visible()
-    await expect(page.locator("#model-list .option").nth(1)).to_contain_text("Used lately")
+    await expect(page.locator("#model-list .option").nth(1)).to_contain_text("Recently used")
     await page.locator("#model-list").evaluate("(list) => list.scrollTo(0, list.scrollHeight)")
     await expect(page.locator("#model-list .option").nth(100)).to_be_attached()

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .acts import give_file, submit_prompt
-from .conftest import Opened, RunningGateway, wait_until
+from .actions import hand_over, make
+from .conftest import Opened, Served, expect, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Route
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
-SENT = "!document.querySelector('#make').hasAttribute('aria-busy')"
+SENT = "!document.querySelector('#request-form').hasAttribute('aria-busy')"
 
 
 class Wire:
@@ -50,20 +48,18 @@ class Wire:
 
 async def made(page: Page, count: int) -> None:
     """Waits until so many pictures are there."""
-    await wait_until(page, f"document.querySelectorAll('.card[data-state=done]').length === {count}")
-    await wait_until(page, SENT)
+    await until(page, f"document.querySelectorAll('.card[data-status=done]').length === {count}")
+    await until(page, SENT)
 
 
 async def press(page: Page, *, later: bool = True) -> None:
     """Presses Make, later than any echo of the press before, and waits for what becomes of it."""
     await asyncio.sleep(0.75 if later else 0)
-    await page.locator("#go").click()
-    await wait_until(page, SENT)
+    await page.locator("#generate").click()
+    await until(page, SENT)
 
 
-async def test_a_wish_whose_answer_was_lost_is_the_same_order_when_it_is_sent_again(
-    lasting: RunningGateway, opened: Opened
-) -> None:
+async def test_a_request_whose_response_was_lost_is_resent_under_the_same_key(lasting: Served, opened: Opened) -> None:
     """Whatever came instead of the answer, and also after a reload; and then another one is another order."""
     before = lasting.submissions
     page = await opened(lasting)
@@ -75,7 +71,7 @@ async def test_a_wish_whose_answer_was_lost_is_the_same_order_when_it_is_sent_ag
             wire.fates.clear()
             await page.reload()
         await press(page, later=False)
-        assert await page.locator("#trouble").is_visible() == (fate != "reload")
+        assert await page.locator("#form-error").is_visible() == (fate != "reload")
     await made(page, 1)
     assert (len(wire.keys), len(set(wire.keys)), lasting.submissions) == (8, 1, before + 1)
     await press(page)
@@ -83,9 +79,7 @@ async def test_a_wish_whose_answer_was_lost_is_the_same_order_when_it_is_sent_ag
     assert (len(set(wire.keys)), lasting.submissions) == (2, before + 2)
 
 
-async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(
-    lasting: RunningGateway, opened: Opened
-) -> None:
+async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(lasting: Served, opened: Opened) -> None:
     """A double click, a key pressed twice or held down; then the same wish once more, on purpose."""
     page = await opened(lasting)
     wire = await Wire(page).begin()
@@ -93,11 +87,11 @@ async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(
     await page.evaluate(
         "() => { const at = performance.now(); window.passed = 0; performance.now = () => at + window.passed; }"
     )
-    await page.locator("#go").dblclick(delay=10)
-    await wait_until(page, SENT)
+    await page.locator("#generate").dblclick(delay=10)
+    await until(page, SENT)
     await page.evaluate("window.passed = 600")
     await page.keyboard.press("Control+Enter")
-    await wait_until(page, SENT)
+    await until(page, SENT)
     await page.evaluate("window.passed = 1200")
     await page.keyboard.down("Control")
     for _ in range(5):
@@ -105,64 +99,62 @@ async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(
     await page.keyboard.up("Enter")
     await page.keyboard.up("Control")
     await page.locator("#n").press("Enter")
-    await wait_until(page, SENT)
+    await until(page, SENT)
     assert len(wire.keys) == 1
     await page.evaluate("window.passed = 2000")
     await press(page, later=False)
     assert len(set(wire.keys)) == 2
 
 
-async def test_two_wishes_at_once_keep_their_names(lasting: RunningGateway, opened: Opened) -> None:
+async def test_two_requests_at_once_keep_their_keys(lasting: Served, opened: Opened) -> None:
     """One of them breaks while the other is on its way; sent again, it is still the same."""
     page = await opened(lasting)
-    await submit_prompt(page, "the one")
+    await make(page, "the one")
     tile = page.get_by_role("button", name="Image: the one")
     await tile.wait_for()
     wire = await Wire(page).begin()
     wire.held = asyncio.Event()
     wire.fates = ["broken", None]
     await page.get_by_label("Prompt", exact=True).fill("the other")
-    await page.locator("#go").click()
+    await page.locator("#generate").click()
     await tile.click()
-    await page.locator("#viewer").get_by_role("button", name="Make again").click()
+    await page.locator("#lightbox").get_by_role("button", name="Run again").click()
     async with asyncio.timeout(10):
         while len(wire.keys) < 2:  # noqa: ASYNC110 - the browser says nothing else
             await asyncio.sleep(0.02)
     wire.held.set()
-    await page.locator("#trouble").wait_for()
+    await page.locator("#form-error").wait_for()
     await expect(page.locator(".card").filter(has_text="the other")).to_have_count(1)
     await press(page)
     assert wire.keys[0] == wire.keys[2] != wire.keys[1]
-    await expect(page.locator(".toast")).to_contain_text("nothing was made twice")
+    await expect(page.locator(".toast")).to_contain_text("nothing was submitted twice")
 
 
-async def test_vary_again_takes_another_seed(lasting: RunningGateway, opened: Opened) -> None:
+async def test_vary_again_takes_another_seed(lasting: Served, opened: Opened) -> None:
     """Nobody pays for the same picture again by asking for another one."""
     page = await opened(lasting)
     await page.get_by_label("Seed", exact=True).fill("41")
-    await submit_prompt(page, "a variable fox")
+    await make(page, "a variable fox")
     tile = page.get_by_role("button", name="Image: a variable fox")
     for count in (1, 2, 3):
         await expect(tile).to_have_count(count)
         if count < 3:
             await tile.last.click()
-            await page.locator("#viewer").get_by_role("button", name="Vary").click()
+            await page.locator("#lightbox").get_by_role("button", name="Vary").click()
     seeds = await page.evaluate(
         "fetch('v1/jobs?search=variable').then((answer) => answer.json()).then(({data}) => data.map((job) => job.seed))"
     )
     assert seeds == [43, 42, 41]
 
 
-async def test_vary_whose_answer_was_lost_is_the_same_order_when_it_is_pressed_again(
-    lasting: RunningGateway, opened: Opened
-) -> None:
+async def test_vary_whose_response_was_lost_is_resent_under_the_same_key(lasting: Served, opened: Opened) -> None:
     """Whether the picture came by the stream meanwhile, or the page was loaded anew: it is bought once."""
     before = lasting.submissions
     page = await opened(lasting)
     await page.get_by_label("Seed", exact=True).fill("41")
-    await submit_prompt(page, "an unlucky fox")
+    await make(page, "an unlucky fox")
     tile = page.get_by_role("button", name="Image: an unlucky fox")
-    vary = page.locator("#viewer").get_by_role("button", name="Vary")
+    vary = page.locator("#lightbox").get_by_role("button", name="Vary")
     await expect(tile).to_have_count(1)
     wire = await Wire(page).begin()
     for fate in (502, "broken", None):
@@ -170,9 +162,9 @@ async def test_vary_whose_answer_was_lost_is_the_same_order_when_it_is_pressed_a
         await tile.last.click()
         await vary.click()
         if fate:
-            await page.locator(".toast.bad").wait_for()
+            await page.locator(".toast.danger").wait_for()
         else:
-            await expect(page.locator(".toast")).to_contain_text("nothing was made twice")
+            await expect(page.locator(".toast")).to_contain_text("nothing was submitted twice")
         await expect(tile).to_have_count(2)
         await page.reload()
         await expect(tile).to_have_count(2)
@@ -183,15 +175,15 @@ async def test_vary_whose_answer_was_lost_is_the_same_order_when_it_is_pressed_a
     assert lasting.submissions == before + 3
 
 
-async def test_an_image_tells_wishes_apart_by_its_bytes(lasting: RunningGateway, opened: Opened) -> None:
+async def test_requests_differ_by_the_bytes_of_their_image(lasting: Served, opened: Opened) -> None:
     """The same words for another image are another wish, although the first was never answered."""
     page = await opened(lasting)
     wire = await Wire(page).begin()
     wire.fates = ["refused"] * 3
     for width in (96, 97, 96):
-        await give_file(page, "drop", width=width)
-        await wait_until(page, f"document.querySelector('#chosen-image').naturalWidth === {width}")
+        await hand_over(page, "drop", width=width)
+        await until(page, f"document.querySelector('#input-image-thumbnail').naturalWidth === {width}")
         await page.get_by_label("Prompt", exact=True).fill("as a watercolour")
         await press(page, later=False)
-        await page.locator("#unchoose").click()
+        await page.locator("#remove-image").click()
     assert wire.keys[0] == wire.keys[2] != wire.keys[1]

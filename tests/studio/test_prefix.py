@@ -11,17 +11,15 @@ from aiohttp import web
 
 from tests.server.conftest import Serve
 
-from .acts import add_key, submit_prompt
-from .conftest import Opened, RunningGateway, wait_until
+from .actions import add_key, make
+from .conftest import Opened, Served, expect, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 HOPS = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
 
 
 @asynccontextmanager
-async def proxy(served: RunningGateway, *, strip: bool) -> AsyncIterator[str]:
+async def proxy(served: Served, *, strip: bool) -> AsyncIterator[str]:
     """The address of a gateway under /hf, behind a proxy that passes on everything as it comes."""
     async with aiohttp.ClientSession(auto_decompress=False) as http:
 
@@ -61,21 +59,21 @@ async def test_everything_works_under_a_prefix(serve: Serve, opened: Opened, str
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         await page.goto(f"{base}/")
-        await page.locator("#entry").get_by_label("Gateway key").fill(key)
+        await page.locator("#auth-dialog").get_by_label("API key").fill(key)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
-        await submit_prompt(page, "behind a proxy")
+        await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
+        await make(page, "behind a proxy")
         tile = page.get_by_role("button", name="Image: behind a proxy")
         await tile.wait_for()
-        await wait_until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
+        await until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
         await tile.click()
-        await wait_until(page, "[...document.querySelectorAll('#viewer img')].some((one) => one.naturalWidth > 0)")
+        await until(page, "[...document.querySelectorAll('#lightbox img')].some((one) => one.naturalWidth > 0)")
         async with page.expect_download():
-            await page.locator("#viewer").get_by_role("link", name="Download").click()
+            await page.locator("#lightbox").get_by_role("link", name="Download").click()
         await page.keyboard.press("Escape")
         assert await page.locator("#offline").is_hidden()
         drawn = "document.querySelector('.brand svg').getBBox().width > 0"
-        await wait_until(page, drawn)
+        await until(page, drawn)
         docs = await page.goto(f"{base}/docs")
         assert docs is not None
         assert docs.status == 200
@@ -83,5 +81,5 @@ async def test_everything_works_under_a_prefix(serve: Serve, opened: Opened, str
         if strip:  # a proxy that leaves the prefix is told by the gateway where nothing lies
             await page.goto(base)
             await tile.wait_for()
-            await wait_until(page, drawn)
+            await until(page, drawn)
         await page.close()

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from .acts import submit_prompt
-from .conftest import Opened, RunningGateway, wait_until
+from .actions import make
+from .conftest import Opened, Served, expect, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Route
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 ORDER = "[...document.querySelectorAll('.card')].map((one) => one.dataset.id)"
 LISTED = "fetch('v1/jobs').then((answer) => answer.json()).then(({data}) => data.map((job) => job.id))"
 
@@ -25,19 +23,19 @@ async def same_order(page: Page) -> None:
     """Waits until the cards stand as the gateway lists their jobs."""
     listed = await page.evaluate(LISTED)
     assert len(listed) > 1
-    await wait_until(page, f"JSON.stringify({ORDER}) === '{str(listed).replace(' ', '').replace(chr(39), chr(34))}'")
+    await until(page, f"JSON.stringify({ORDER}) === '{str(listed).replace(' ', '').replace(chr(39), chr(34))}'")
 
 
-async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: RunningGateway, opened: Opened) -> None:
+async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: Served, opened: Opened) -> None:
     """Made, deleted, brought back to its place; also what happened while the other one heard nothing."""
     one = await opened(gateway)
     other = await opened(gateway, context=one.context)
-    await submit_prompt(one, "shared", count=3)
+    await make(one, "shared", count=3)
     for page in (one, other):
-        await expect(page.locator(".card[data-state=done]")).to_have_count(3)
+        await expect(page.locator(".card[data-status=done]")).to_have_count(3)
         await same_order(page)
     await one.locator(".tile").nth(1).click()
-    await one.locator("#viewer").get_by_role("button", name="Delete").click()
+    await one.locator("#lightbox").get_by_role("button", name="Delete").click()
     await one.locator(".toast").last.dispatch_event("mouseenter")  # who points at it keeps it
     await one.keyboard.press("Escape")
     await expect(other.locator(".card")).to_have_count(2)
@@ -47,7 +45,7 @@ async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: RunningGat
     await expect(other.locator(".card")).to_have_count(3)
     await same_order(one)
     await same_order(other)
-    assert await other.locator("#viewer").is_visible()
+    assert await other.locator("#lightbox").is_visible()
     await other.close()
     deaf = await opened(gateway, context=one.context, path="/studio/favicon.svg")
     await deaf.route("**/v1/events", lambda route: route.abort())
@@ -61,14 +59,14 @@ async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: RunningGat
     await deaf.unroute("**/v1/events")
     await deaf.evaluate("dispatchEvent(new Event('online'))")
     await expect(deaf.locator(".card")).to_have_count(2)
-    await expect(deaf.locator("#viewer")).to_be_hidden()
+    await expect(deaf.locator("#lightbox")).to_be_hidden()
 
 
-async def test_late_lists_change_no_order_and_bring_nothing_back(gateway: RunningGateway, opened: Opened) -> None:
+async def test_late_lists_change_no_order_and_bring_nothing_back(gateway: Served, opened: Opened) -> None:
     """The first page comes after the stream's events, and tells of a job that was deleted meanwhile."""
     page = await opened(gateway)
     for prompt in ("oldest", "middle"):
-        await submit_prompt(page, prompt)
+        await make(page, prompt)
         await page.get_by_role("button", name=f"Image: {prompt}").wait_for()
     late = await opened(gateway, context=page.context, path="/studio/favicon.svg")
     release = asyncio.Event()
@@ -80,13 +78,13 @@ async def test_late_lists_change_no_order_and_bring_nothing_back(gateway: Runnin
 
     await late.route("**/v1/jobs?*", hold)
     await late.goto(gateway.url)
-    await wait_until(late, "document.querySelectorAll('#filters button').length > 0")
-    await submit_prompt(late, "newest", count=2)
-    await expect(late.locator(".card[data-state=done]")).to_have_count(2)
+    await until(late, "document.querySelectorAll('#filters button').length > 0")
+    await make(late, "newest", count=2)
+    await expect(late.locator(".card[data-status=done]")).to_have_count(2)
     await page.get_by_role("button", name="Image: middle").click()
-    await page.locator("#viewer").get_by_role("button", name="Delete").click()
+    await page.locator("#lightbox").get_by_role("button", name="Delete").click()
     await expect(page.locator(".card")).to_have_count(3)
     release.set()
-    await wait_until(late, "!document.querySelector('#wall').hasAttribute('aria-busy')")
+    await until(late, "!document.querySelector('#grid').hasAttribute('aria-busy')")
     await expect(late.locator(".card")).to_have_count(3)
     await same_order(late)

@@ -1,125 +1,211 @@
-// The gateway's public API. Every request goes through here, with the key, and every error comes out in one shape.
+// Client of the gateway's public API: authentication, errors in one shape, and the only code that reads the server's JSON.
 
-import { current, opened, wanted } from "./key.js";
+import { authenticated, currentKey, requestKey } from "./auth.js";
 
-const ROOT = new URL("../", import.meta.url); // the page may lie under any prefix
+const ROOT = new URL("../", import.meta.url); // the page may be served under any path prefix
+const READ_TIMEOUT = 60_000; // milliseconds
+const WRITE_TIMEOUT = 150_000; // milliseconds; an upload may be large
+const MAX_CLOCK_SKEW = 2000; // milliseconds; the Date header counts whole seconds
 
-/** An answer that is an error. `status` 0: nobody answered. */
-export class Trouble extends Error {
-  constructor(status, facts = {}) {
-    super(facts.message ?? "The gateway gave no answer.");
+/** An error response. `status` 0: no response. */
+export class ApiError extends Error {
+  constructor(status, { message, code, param, limit } = {}) {
+    super(message ?? "The gateway did not respond.");
     this.status = status;
-    this.code = facts.code ?? null;
-    this.param = facts.param ?? null;
-    this.limit = facts.limit ?? null; // of the key, where one is reached
-    this.job = facts.job_id ?? null;
+    this.code = code ?? null;
+    this.param = param ?? null;
+    this.limit = limit ?? null; // the limit of the API key that was reached
   }
 }
 
-/** JSON, with whole numbers beyond what JavaScript can hold as text: seeds have up to 20 digits. */
-export function parsed(text) {
-  return JSON.parse(text.replace(/(?<!\\)"seed":\s*(\d{16,})/g, '"seed":"$1"'));
+/** Parses JSON and keeps seeds beyond JavaScript's safe integers as text: they have up to 20 digits. */
+const parseJson = (text) => JSON.parse(text.replace(/(?<!\\)"seed":\s*(\d{16,})/g, '"seed":"$1"'));
+
+let clockOffset = 0; // milliseconds by which the gateway's clock is ahead of this device's
+
+/** The gateway's current time in milliseconds: job timestamps are the gateway's. */
+export const serverNow = () => Date.now() + clockOffset;
+
+function syncClock(date) {
+  const offset = Date.parse(date ?? "") - Date.now();
+  if (Number.isFinite(offset)) clockOffset = Math.abs(offset) < MAX_CLOCK_SKEW ? 0 : offset;
 }
 
-let ahead = 0; // milliseconds by which the gateway's clock is before this machine's
-
-/** What time it is at the gateway, in milliseconds: jobs carry its times. */
-export const clock = () => Date.now() + ahead;
-
-function setClock(date) {
-  const off = Date.parse(date ?? "") - Date.now();
-  if (Number.isFinite(off)) ahead = Math.abs(off) < 2000 ? 0 : off; // the header counts whole seconds
-}
-
-/** The raw answer, with a key asked for whenever the gateway wants one. */
-export async function reach(path, { method = "GET", json, form, headers = {}, signal } = {}) {
+/** Sends a request and returns its response. Asks for an API key whenever the gateway requires one. */
+export async function fetchResponse(path, { method = "GET", json, form, headers = {}, signal } = {}) {
   for (;;) {
-    const key = current();
-    const sent = { ...headers };
-    if (key !== null) sent.Authorization = `Bearer ${key}`;
-    if (json !== undefined) sent["Content-Type"] = "application/json";
-    let answer;
-    const limit = AbortSignal.timeout(method === "GET" ? 60_000 : 150_000);
+    const key = currentKey();
+    const allHeaders = { ...headers };
+    if (key !== null) allHeaders.Authorization = `Bearer ${key}`;
+    if (json !== undefined) allHeaders["Content-Type"] = "application/json";
+    let response;
+    const timeout = AbortSignal.timeout(method === "GET" ? READ_TIMEOUT : WRITE_TIMEOUT);
     try {
       const body = form ?? (json === undefined ? undefined : JSON.stringify(json));
-      answer = await fetch(new URL(path, ROOT), { method, headers: sent, body, signal: signal ?? limit, cache: "no-store" });
+      response = await fetch(new URL(path, ROOT), { method, headers: allHeaders, body, signal: signal ?? timeout, cache: "no-store" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Trouble(0);
+      throw new ApiError(0);
     }
-    setClock(answer.headers.get("Date"));
-    if (answer.ok) {
-      if (key !== null) opened(key);
-      return answer;
+    syncClock(response.headers.get("Date"));
+    if (response.ok) {
+      if (key !== null) authenticated(key);
+      return response;
     }
-    const facts = await answer.json().then((body) => body.error ?? {}, () => ({ message: `The gateway answered ${answer.status}.` }));
-    if (answer.status !== 401) throw new Trouble(answer.status, facts);
-    if (key === current()) await wanted(facts.message);
+    const details = await response.json().then((body) => body.error ?? {}, () => ({ message: `The gateway returned HTTP ${response.status}.` }));
+    if (response.status !== 401) throw new ApiError(response.status, details);
+    if (key === currentKey()) await requestKey(details.message);
+  }
+}
+
+/** Sends a request and returns the JSON of its response. */
+async function requestJson(path, options) {
+  const response = await fetchResponse(path, options);
+  const text = await response.text().catch((error) => {
+    throw error.name === "AbortError" ? error : new ApiError(0); // the connection broke in the middle
+  });
+  try {
+    return parseJson(text);
+  } catch {
+    throw new ApiError(502, { message: "The response did not come from an hfmedia gateway." });
   }
 }
 
 /**
- * A part of this page that nobody needs before the form can be written in: a function that fetches it, with a Trouble
- * where it did not arrive. The next try takes another address, since browsers keep a failed one as failed.
+ * Loads a module that is not needed before the form is ready; an ApiError if it does not arrive. A retry uses another
+ * URL, because browsers remember that a module failed.
  */
-export function part(name) {
-  let failed = 0;
-  return () => import(`./${name}.js${failed ? `?try=${failed}` : ""}`).catch(() => {
-    failed += 1;
-    throw new Trouble(0);
+export function lazyModule(name) {
+  let failures = 0;
+  return () => import(`./${name}.js${failures ? `?try=${failures}` : ""}`).catch(() => {
+    failures += 1;
+    throw new ApiError(0);
   });
 }
 
-/** The answer's JSON. */
-export async function ask(path, options) {
-  const answer = await reach(path, options);
-  const text = await answer.text().catch((error) => {
-    throw error.name === "AbortError" ? error : new Trouble(0); // it broke off in the middle
-  });
-  try {
-    return parsed(text);
-  } catch {
-    throw new Trouble(502, { message: "What answered is no gateway of hfmedia." });
-  }
+const presentEntries = (object) => Object.entries(object).filter(([, value]) => value !== null && value !== undefined && value !== "");
+
+/** A query string without empty values. */
+function queryString(params) {
+  const entries = presentEntries(params);
+  return entries.length ? `?${new URLSearchParams(entries)}` : "";
 }
 
-/** A query string of what is there. */
-export function query(facts) {
-  const given = Object.entries(facts).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return given.length ? `?${new URLSearchParams(given)}` : "";
+/** A request as the body of POST /v1/jobs: a multipart form with an image, JSON without. */
+function toBody(request, image) {
+  const parameters = presentEntries(request);
+  if (!image) return { json: Object.fromEntries(parameters) };
+  const form = new FormData();
+  for (const [name, value] of parameters) form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
+  form.append("image", image, image.name || "image");
+  return { form };
 }
 
-/** Where a file lies, as this page reaches it: the gateway may know itself by another name. */
-export function fileUrl(told, { download = false } = {}) {
-  const name = new URL(told, ROOT).pathname.split("/media/").pop();
-  return new URL(`media/${name}${download ? "?download=true" : ""}`, ROOT).href;
+/** Whether a file is certainly gone: not if the gateway is unreachable or a proxy fails. */
+export async function isMissing(url) {
+  const response = await fetch(url, { method: "HEAD", cache: "no-store" }).catch(() => null);
+  return response?.status === 404 || response?.status === 410;
 }
 
-/** Whether a file is no longer there for certain: not when nobody answers, or a proxy on the way fails. */
-export async function missing(told) {
-  const answer = await fetch(fileUrl(told), { method: "HEAD", cache: "no-store" }).catch(() => null);
-  return answer?.status === 404 || answer?.status === 410;
-}
-
-/** A name for one wish, so that sending it again after a broken connection never makes it twice. */
-export function newKey() {
+/** An idempotency key: resending a request under the same key never submits it twice. */
+export function newIdempotencyKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-const job = (id, deed = "") => `v1/jobs/${encodeURIComponent(id)}${deed}`;
+// -- the server's JSON as the page's objects --------------------------------------------------------------------------
+
+/** The URL of a media file as this page reaches it: the gateway may know itself by another name. */
+function mediaUrl(url, { download = false } = {}) {
+  const name = new URL(url, ROOT).pathname.split("/media/").pop();
+  return new URL(`media/${name}${download ? "?download=true" : ""}`, ROOT).href;
+}
+
+const toMedia = (raw) => ({
+  url: mediaUrl(raw.url), downloadUrl: mediaUrl(raw.url, { download: true }), thumbnailUrl: mediaUrl(raw.thumbnail_url),
+  kind: raw.kind, mime: raw.mime, width: raw.width, height: raw.height, bytes: raw.bytes, nsfw: raw.nsfw,
+});
+
+/** "open", "in_doubt", "done", "failed", "cancelled" or "deleted". */
+function toStatus(raw) {
+  if (raw.deleted_at !== null) return "deleted";
+  if (raw.state === "doubt") return "in_doubt";
+  if (raw.status === "completed") return "done";
+  if (raw.stage === "ended" && (raw.status === "failed" || raw.status === "cancelled")) return raw.status;
+  return "open";
+}
+
+/** A failover: `from`, `to` and the `reason`; `text` is the server's whole sentence. */
+function toFailover(text) {
+  const [, reason = text, from = null, to = null] = /^(.*); moved from (\S+) to (\S+)$/s.exec(text) ?? [];
+  return { text, reason, from, to };
+}
+
+/** `reason`: why a job is in doubt, the end of the message. `dismissed`: its owner resolved it as lost. */
+const toJobError = (raw) => ({
+  message: raw.message, hint: raw.next, reason: (raw.message ?? "").split("accepted and billed: ")[1] ?? null, dismissed: raw.kind === "dropped",
+});
+
+const toJob = (raw) => ({
+  id: raw.id, generation: raw.order, index: raw.index, status: toStatus(raw), stage: raw.stage,
+  task: raw.task, prompt: raw.prompt, model: raw.model, provider: raw.provider, seed: raw.seed,
+  requestedProvider: raw.choice.split(":")[1] ?? "", requestedParameters: raw.asked, parameters: raw.parameters,
+  createdAt: raw.created_at, updatedAt: raw.updated_at, deletedAt: raw.deleted_at,
+  progress: raw.progress, queuePosition: raw.position, message: raw.message, receivedBytes: raw.received, totalBytes: raw.total,
+  failovers: raw.moves.map(toFailover), warnings: raw.warnings, error: raw.error && toJobError(raw.error),
+  cost: raw.cost && { amount: raw.cost.amount, unit: raw.cost.unit }, mayBeBilled: raw.may_be_billed, media: raw.media.map(toMedia),
+});
+
+/** A job from the JSON of an event. */
+export const parseJob = (text) => toJob(parseJson(text));
+
+const toJobPage = (raw) => ({ jobs: raw.data.map(toJob), hasMore: raw.has_more === true });
+
+const toPreview = (raw) => ({ provider: raw.provider, model: raw.model, parameters: raw.parameters, warnings: raw.warnings, rejection: raw.refusal });
+
+/** What a provider accepts for a task: the names of parameters; "size" stands for all ways to give a size. */
+const toCapabilities = (raw) => raw && new Set([...raw.takes, ...(raw.size.form === "none" ? [] : ["size"])]);
+
+const mapValues = (object, fn) => Object.fromEntries(Object.entries(object ?? {}).map(([name, value]) => [name, fn(value)]));
+
+const toModel = (raw) => ({
+  id: raw.id, providers: [...new Set(raw.providers.map((served) => served.provider))],
+  capabilities: mapValues(raw.abilities, (providers) => mapValues(providers, toCapabilities)), // by task and provider
+});
+
+/** `amounts`: reported costs by unit; `reported`, `unknown` and `free` count jobs. */
+const toCosts = (raw) => ({ jobs: raw.jobs, amounts: raw.told, reported: raw.known, unknown: raw.unknown, free: raw.free });
+
+const toUsage = (raw) => ({
+  today: toCosts(raw.today), month: toCosts(raw.month), dayResetsAt: raw.day_resets_at, monthResetsAt: raw.month_resets_at,
+  imagesToday: raw.images_today, videosToday: raw.videos_today, usdThisMonth: raw.usd_month,
+  limits: {
+    models: raw.limits.models, requestsPerMinute: raw.limits.requests_per_minute,
+    imagesPerDay: raw.limits.images_per_day, videosPerDay: raw.limits.videos_per_day, usdPerMonth: raw.limits.usd_per_month,
+  },
+});
+
+const toProvider = (raw) => ({ name: raw.name, cooldownSeconds: raw.resting, reason: raw.reason, reasonAt: raw.reason_at });
+
+const toHealth = (raw) => ({ version: raw.version, sandbox: raw.sandbox === true });
+
+// -- endpoints --------------------------------------------------------------------------------------------------------
+
+const jobPath = (id, action = "") => `v1/jobs/${encodeURIComponent(id)}${action}`;
+const post = async (path, options) => toJob(await requestJson(path, { method: "POST", ...options }));
 
 export const api = {
-  health: () => ask("healthz"),
-  make: (body, key) => ask("v1/jobs", { method: "POST", ...body, headers: { "Idempotency-Key": key } }),
-  preview: (body, signal) => ask("v1/jobs/preview", { method: "POST", ...body, signal }),
-  jobs: (facts) => ask(`v1/jobs${query(facts)}`),
-  job: (id) => ask(job(id)),
-  cancel: (id) => ask(job(id, "/cancel"), { method: "POST" }),
-  resolve: (id, decision) => ask(job(id, "/resolve"), { method: "POST", json: { decision } }),
-  remove: (id) => ask(job(id), { method: "DELETE" }),
-  restore: (id) => ask(job(id, "/restore"), { method: "POST" }),
-  models: (task) => ask(`v1/models${query({ task })}`),
-  model: (id) => ask(`v1/models/${id.split("/").map(encodeURIComponent).join("/")}`),
-  usage: () => ask("v1/usage"),
-  providers: () => ask("v1/providers"),
+  health: async () => toHealth(await requestJson("healthz")),
+  createJobs: async (request, image, key) => (await requestJson("v1/jobs", { method: "POST", ...toBody(request, image), headers: { "Idempotency-Key": key } })).data.map(toJob),
+  preview: async (request, image, signal) => (await requestJson("v1/jobs/preview", { method: "POST", ...toBody(request, image), signal })).data.map(toPreview),
+  jobs: async (params) => toJobPage(await requestJson(`v1/jobs${queryString(params)}`)),
+  job: async (id) => toJob(await requestJson(jobPath(id))),
+  cancel: (id) => post(jobPath(id, "/cancel")),
+  resend: (id) => post(jobPath(id, "/resolve"), { json: { decision: "resend" } }),
+  dismiss: (id) => post(jobPath(id, "/resolve"), { json: { decision: "drop" } }),
+  remove: (id) => requestJson(jobPath(id), { method: "DELETE" }),
+  restore: (id) => post(jobPath(id, "/restore")),
+  models: async (task) => (await requestJson(`v1/models${queryString({ task })}`)).data.map(toModel),
+  model: async (id) => toModel(await requestJson(`v1/models/${id.split("/").map(encodeURIComponent).join("/")}`)),
+  usage: async () => toUsage(await requestJson("v1/usage")),
+  providers: async () => (await requestJson("v1/providers")).data.map(toProvider),
 };

@@ -1,98 +1,98 @@
-// Elements made by hand. Text goes in as text and attributes as attributes: no markup is ever read from a string.
+// DOM helpers. Text is set as text and attributes as attributes: no markup is ever parsed from a string.
 
 const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "disabled", "muted", "loop", "indeterminate"]);
 
-export const find = (selector, within = document) => within.querySelector(selector);
-export const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+export const find = (selector, root = document) => root.querySelector(selector);
+export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-/** An element. `facts`: attributes, some properties, `text`, and `on` with listeners by event; null leaves one out. */
-export function el(tag, facts = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(facts)) {
+/** Creates an element. `props`: attributes, some properties, `text`, and `on` with listeners by event; null omits one. */
+export function el(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name === "text") made.textContent = value;
-    else if (name === "on") for (const [event, heard] of Object.entries(value)) made.addEventListener(event, heard);
-    else if (PROPERTIES.has(name)) made[name] = value;
-    else made.setAttribute(name, value === true ? "" : String(value));
+    if (name === "text") element.textContent = value;
+    else if (name === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
+    else if (PROPERTIES.has(name)) element[name] = value;
+    else element.setAttribute(name, value === true ? "" : String(value));
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
-  return made;
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
 }
 
-/** One of the drawings at the top of the page. It says nothing: the words beside it do. */
+/** An icon of the sprite in index.html, hidden from screen readers: the text next to it carries the meaning. */
 export function icon(name) {
-  const drawing = document.createElementNS(SVG, "svg");
+  const svg = document.createElementNS(SVG, "svg");
   const use = document.createElementNS(SVG, "use");
-  drawing.setAttribute("class", "icon");
-  drawing.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `#drawn-${name}`);
-  drawing.append(use);
-  return drawing;
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", `#icon-${name}`);
+  svg.append(use);
+  return svg;
 }
 
-/** A button with words, and an icon before them where one is named. `often`: each of several quick clicks counts. */
-export function button(words, deed, { kind = "quiet", drawn = null, label = null, often = false } = {}) {
-  const made = el("button", { type: "button", class: kind, "aria-label": label, "data-often": often, on: { click: deed } });
-  if (drawn) made.append(icon(drawn));
-  if (words) made.append(el("span", { text: words }));
-  return made;
+/** A button with an optional icon. `repeatable`: every click of a quick series counts. */
+export function button(text, onClick, { style = "ghost", iconName = null, label = null, repeatable = false } = {}) {
+  const element = el("button", { type: "button", class: style, "aria-label": label, "data-repeatable": repeatable, on: { click: onClick } });
+  if (iconName) element.append(icon(iconName));
+  if (text) element.append(el("span", { text }));
+  return element;
 }
 
-/** Lets go of the videos in an element: one that is only taken away would go on loading, and keep its connection. */
-export function release(element) {
-  for (const film of all("video", element)) {
-    film.removeAttribute("src");
-    film.load();
+/** Unloads the videos in an element: a removed video would keep loading and hold its connection. */
+export function unloadVideos(root) {
+  for (const video of all("video", root)) {
+    video.removeAttribute("src");
+    video.load();
   }
 }
 
-/** A double click is one click: what lies under the pointer at the second one may have come with the first. */
+/** Treats a double click as one click: the element under the second may have appeared because of the first. */
 addEventListener("click", (event) => {
-  if (event.detail < 2 || !event.target.closest?.("button:not([data-often]), a")) return;
+  if (event.detail < 2 || !event.target.closest?.("button:not([data-repeatable]), a")) return;
   event.preventDefault();
   event.stopImmediatePropagation();
 }, true);
 
-/** A key that is held down is one press: while it is, the focus may have moved to a button that nobody meant. */
+/** Treats a held key as one press: meanwhile the focus may have moved to another button. */
 addEventListener("keydown", (event) => {
   if (event.repeat && ["Enter", " "].includes(event.key) && event.target.closest?.("button, a, summary")) event.preventDefault();
 }, true);
 
-/** Brings what lies below the screen into sight, gently where that is wanted. */
-export function bring(element) {
+/** Scrolls an element into view if it is below the screen, smoothly unless reduced motion is preferred. */
+export function scrollIntoView(element) {
   if (element.getBoundingClientRect().top < innerHeight * 0.8) return;
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  element.scrollIntoView({ behavior: still ? "auto" : "smooth" });
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ behavior: reducedMotion ? "auto" : "smooth" });
 }
 
-/** Lets the keyboard scroll what is longer than its place. */
-export function reachable(element) {
+/** Makes an element focusable while its content overflows, so that the keyboard can scroll it. */
+export function focusableIfScrollable(element) {
   if (element.scrollHeight > element.clientHeight) element.setAttribute("tabindex", "0");
   else element.removeAttribute("tabindex");
 }
 
-/** Closes a dialog by a press beside it; not where something was only marked, or let go of, there. */
-export function closeBeside(dialog) {
-  const beside = ({ target, clientX: x, clientY: y }) => {
+/** Closes a dialog on a click on its backdrop that also started there: ending a text selection there does not count. */
+export function closeOnBackdropClick(dialog) {
+  const onBackdrop = ({ target, clientX: x, clientY: y }) => {
     const box = dialog.getBoundingClientRect();
     return target === dialog && !(box.left <= x && x <= box.right && box.top <= y && y <= box.bottom);
   };
   let pressed = false;
-  dialog.addEventListener("pointerdown", (event) => { pressed = beside(event); });
-  dialog.addEventListener("click", (event) => pressed && beside(event) && dialog.close());
+  dialog.addEventListener("pointerdown", (event) => { pressed = onBackdrop(event); });
+  dialog.addEventListener("click", (event) => pressed && onBackdrop(event) && dialog.close());
 }
 
-/** Changes the text of an element only if it differs: a live region must not repeat itself. */
-export function retext(element, words) {
-  if (element.textContent !== words) element.textContent = words;
+/** Sets an element's text only if it differs: a live region must not repeat itself. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
-/** The deed, once nothing has asked for it during so many milliseconds. */
-export function settled(deed, after) {
+/** Runs `fn` once it has not been called for `delay` milliseconds. */
+export function debounce(fn, delay) {
   let timer = 0;
-  return (...given) => {
+  return (...args) => {
     clearTimeout(timer);
-    timer = setTimeout(() => deed(...given), after);
+    timer = setTimeout(() => fn(...args), delay);
   };
 }

@@ -1,314 +1,343 @@
-// Everything that was and is being made, newest first. It comes in pages as one scrolls.
+// The gallery: all jobs, newest first, loaded in pages as the user scrolls.
 
 import { api } from "./api.js";
-import { card, focusOn, tick, update } from "./cards.js";
-import { all, bring, button, el, find, release, retext, settled } from "./dom.js";
-import { notice, say } from "./say.js";
-import { byAge, drop, jobs, now, onChange, onDrop, put, standing } from "./state.js";
-import { beforeOf, cards, clear, hang, hangAll, nextOf, takeDown } from "./wall.js";
-import { titleOf } from "./wish.js";
-import { inOneLine, number, plural } from "./words.js";
+import { all, button, debounce, el, find, scrollIntoView, setText, unloadVideos } from "./dom.js";
+import { errorText } from "./error-messages.js";
+import { formatNumber, plural } from "./format.js";
+import * as grid from "./grid.js";
+import { createCard, focusCard, update, updateClock } from "./job-card.js";
+import { compareNewestFirst, isVideo, jobs, now, onChange, onRemove, remove, upsert } from "./job-store.js";
+import { announce, toast } from "./notifications.js";
+import { titleOf } from "./request.js";
 
-const PAGE = 60;
-const OPEN = 200; // open jobs read at once
-const MOST = 20; // pages read to catch up, and jobs asked for one by one; beyond that it begins anew
-const DOUBTED = 15_000; // milliseconds after which open cards are compared with the gateway, should an event be lost
-const SELDOM = 4; // times that, where nobody looks
-const AGAIN = [2000, 5000, 15_000, 60_000]; // milliseconds after which a page that did not come is asked for again
-const wall = find("#wall");
-const ending = find("#ending");
+const PAGE_SIZE = 60;
+const MAX_OPEN_JOBS = 200; // open or deleted jobs read at once
+const MAX_RESYNC = 20; // pages, and single jobs, read to resync; beyond that the gallery is reloaded
+const POLL_INTERVAL = 15_000; // milliseconds after which open jobs are compared with the gateway, should an event be lost
+const HIDDEN_POLL_FACTOR = 4; // times that while the page is hidden
+const RETRY_DELAYS = [2000, 5000, 15_000, 60_000]; // milliseconds after which a page that failed is requested again
+const PRELOAD_MARGIN = 1200; // pixels below the screen within which the next page is loaded
+const HEADER_HEIGHT = 64; // pixels that the sticky header covers
+const SEARCH_DELAY = 300; // milliseconds after the last key
+const SUMMARY_DELAY = 30; // milliseconds in which several changes are combined
+const SUGGESTIONS = ["A red fox in fresh snow, soft morning light", "A lighthouse in a storm, oil painting", "A tiny robot watering a bonsai, macro photo"];
+const FILTERS = [
+  { name: "All", matches: () => true, query: {} },
+  { name: "Running", matches: (job) => ["open", "in_doubt"].includes(job.status), query: { status: "open" } },
+  { name: "Images", matches: (job) => !isVideo(job), query: { kind: "image" } },
+  { name: "Videos", matches: isVideo, query: { kind: "video" } },
+  { name: "Failed", matches: (job) => job.status === "failed", query: { status: "failed" }, hint: "Nothing failed." },
+  { name: "Deleted", matches: () => false, query: { status: "deleted" }, hint: "Deleted jobs can be restored here for one hour." },
+];
+const gridElement = find("#grid");
+const end = find("#gallery-end");
 const empty = find("#empty");
 const search = find("#search");
-const FILTERS = [
-  { name: "All", fits: () => true, query: {} },
-  { name: "Under way", fits: (job) => ["open", "doubt"].includes(standing(job)), query: { status: "open" } },
-  { name: "Images", fits: (job) => job.task.endsWith("image"), query: { kind: "image" } },
-  { name: "Videos", fits: (job) => job.task.endsWith("video"), query: { kind: "video" } },
-  { name: "Failed", fits: (job) => standing(job) === "failed", query: { status: "failed" }, none: "Nothing failed." },
-  { name: "Deleted", fits: () => false, query: { status: "deleted" } },
-];
 let filter = FILTERS[0];
-let deeds = {};
-let edge = null; // the last job of the pages read so far
-let more = false;
-let reading = null;
-let stuck = null; // why the next page did not come, and how often; null where it may
-let retry = 0;
-let hearing = false; // whether the stream tells of every change
-let known = null; // the jobs that were known when it last did: whatever is newer may have been missed
-let turn = 0; // grows with each new question, so that late answers to an old one are left
-const shown = new Map(); // id -> card
-const farewells = new Map(); // id -> what closes the notice that it was deleted
+let actions = {};
+let onStatusChanged = () => {};
+let lastLoaded = null; // the last job of the pages loaded so far
+let hasMore = false;
+let loadingPage = null;
+let failure = null; // why the next page failed to load, and how often; null if it did not
+let retryTimer = 0;
+let connected = false; // whether the event stream reports every change
+let knownBefore = null; // the jobs known when it last did: newer ones may have been missed
+let turn = 0; // grows with each new query: late responses to an earlier one are ignored
+const cardsById = new Map();
+const deletionToasts = new Map(); // id -> closes the toast about its deletion
 
-const plain = (text) => text.replace(/\s+/g, " ").trim().toLowerCase();
-const words = () => plain(search.value);
-const fits = (job) => filter.fits(job) && plain(`${job.prompt ?? ""} ${job.model}`).includes(words());
-const asking = () => ({ ...filter.query, search: search.value.trim(), limit: PAGE });
+const normalize = (text) => text.replace(/\s+/g, " ").trim().toLowerCase();
+const searchTerm = () => normalize(search.value);
+const isShown = (job) => filter.matches(job) && normalize(`${job.prompt ?? ""} ${job.model}`).includes(searchTerm());
+const query = () => ({ ...filter.query, search: search.value.trim(), limit: PAGE_SIZE });
 
-/** The ids of the cards, in the order in which they are seen. */
-export const order = () => [...cards].map((made) => made.dataset.id);
+/** The ids of the cards in display order. */
+export const displayOrder = () => [...grid.cards].map((card) => card.dataset.id);
 
-/** Begins anew with the present search and filter; the answer tells whether they still are. */
+// -- pages ------------------------------------------------------------------------------------------------------------
+
+/** Reloads the gallery with the current search and filter; resolves with whether they are still current. */
 export async function load() {
   turn += 1;
-  edge = null;
-  more = true;
-  reading = null;
-  unstick();
-  for (const made of shown.values()) release(made);
-  shown.clear();
-  clear();
-  wall.setAttribute("aria-busy", "true");
+  lastLoaded = null;
+  hasMore = true;
+  loadingPage = null;
+  clearFailure();
+  for (const card of cardsById.values()) unloadVideos(card);
+  cardsById.clear();
+  grid.clear();
+  gridElement.setAttribute("aria-busy", "true");
   empty.hidden = true;
-  const [mine, asked] = [turn, now()];
-  told();
-  const open = filter === FILTERS[0] ? api.jobs({ ...asking(), status: "open", limit: 200 }).catch(() => null) : null;
-  await nextPage();
-  const old = await open;
-  if (mine === turn) for (const job of old?.data ?? []) put(job, { asked });
-  if (mine === turn) wall.removeAttribute("aria-busy");
-  return mine === turn;
+  const [current, requestedAt] = [turn, now()];
+  updateSummary();
+  const open = filter === FILTERS[0] ? api.jobs({ ...query(), status: "open", limit: MAX_OPEN_JOBS }).catch(() => null) : null;
+  await loadNextPage();
+  const openPage = await open;
+  if (current === turn) for (const job of openPage?.jobs ?? []) upsert(job, { requestedAt });
+  if (current === turn) gridElement.removeAttribute("aria-busy");
+  return current === turn;
 }
 
-/** Reads the next page, if there is one. */
-export function nextPage() {
-  if (!more) return Promise.resolve();
-  if (!reading) {
-    const mine = readPage(turn).finally(() => {
-      if (reading === mine) reading = null;
+/** Loads the next page, if there is one. */
+export function loadNextPage() {
+  if (!hasMore) return Promise.resolve();
+  if (!loadingPage) {
+    const page = loadPage(turn).finally(() => {
+      if (loadingPage === page) loadingPage = null;
     });
-    reading = mine;
+    loadingPage = page;
   }
-  return reading;
+  return loadingPage;
 }
 
-async function readPage(mine) {
+async function loadPage(current) {
   try {
-    const asked = now();
-    const page = await api.jobs({ ...asking(), after: edge?.id });
-    if (mine !== turn) return;
-    for (const job of page.data) known?.add(job.id); // what it missed is newer than the first of these
-    edge = page.data.at(-1) ?? edge;
-    more = page.has_more;
-    for (const job of page.data) put(job, { quiet: true, asked });
-    const here = (job) => jobs.get(job.id) ?? (filter.query.status === "deleted" ? job : null);
-    hangAll(page.data.filter(here).map((job) => shown.get(job.id) ?? added(here(job))));
-    for (const made of all(".card.early", wall)) place(made); // their turn may have come
-    unstick();
-  } catch (trouble) {
-    if (mine !== turn) return;
-    stuck = { words: inOneLine(trouble), times: (stuck?.times ?? 0) + 1 };
-    if (stuck.times === 1) say(stuck.words);
-    clearTimeout(retry);
-    retry = setTimeout(fillUp, AGAIN[Math.min(stuck.times, AGAIN.length) - 1]);
+    const requestedAt = now();
+    const page = await api.jobs({ ...query(), after: lastLoaded?.id });
+    if (current !== turn) return;
+    for (const job of page.jobs) knownBefore?.add(job.id); // what was missed is newer than the first of these
+    lastLoaded = page.jobs.at(-1) ?? lastLoaded;
+    hasMore = page.hasMore;
+    for (const job of page.jobs) upsert(job, { quiet: true, requestedAt });
+    const latest = (job) => jobs.get(job.id) ?? (filter.query.status === "deleted" ? job : null);
+    grid.appendAll(page.jobs.filter(latest).map((job) => cardsById.get(job.id) ?? addCard(latest(job))));
+    for (const card of all(".card.pinned", gridElement)) placeCard(card); // their page may be loaded now
+    clearFailure();
+  } catch (error) {
+    if (current !== turn) return;
+    failure = { text: errorText(error), count: (failure?.count ?? 0) + 1 };
+    if (failure.count === 1) announce(failure.text);
+    clearTimeout(retryTimer);
+    retryTimer = setTimeout(fillScreen, RETRY_DELAYS[Math.min(failure.count, RETRY_DELAYS.length) - 1]);
   }
-  told();
+  updateSummary();
 }
 
-function unstick() {
-  clearTimeout(retry);
-  stuck = null;
+function clearFailure() {
+  clearTimeout(retryTimer);
+  failure = null;
 }
 
-function added(job) {
-  const made = card(job, deeds);
-  shown.set(job.id, made);
-  return made;
+/** Loads pages until the screen is filled. */
+async function fillScreen() {
+  const current = turn;
+  do await loadNextPage(); while (current === turn && hasMore && !failure && end.getBoundingClientRect().top < innerHeight + PRELOAD_MARGIN);
 }
+
+function retry() {
+  find("#gallery").focus({ preventScroll: true }); // the button disappears once the page is loaded
+  return fillScreen();
+}
+
+// -- cards ------------------------------------------------------------------------------------------------------------
+
+function addCard(job) {
+  const card = createCard(job, actions);
+  cardsById.set(job.id, card);
+  return card;
+}
+
+const isPinned = (card) => card?.classList.contains("pinned") === true;
 
 /**
- * Puts a card where it belongs: before the first that is older. What is older than all that was read so far, but of
- * interest now, is early: it stands before the others until their page is read.
+ * Puts a card before the first older one. A job older than the pages loaded so far that is of interest now is pinned:
+ * it comes before the others until its page is loaded.
  */
-function place(made) {
-  const { job } = made;
-  const early = more && (!edge || byAge(edge, job) < 0);
-  made.classList.toggle("early", early);
-  const older = (one) => one !== made && (early ? !isEarly(one) || byAge(job, one.job) < 0 : !isEarly(one) && byAge(job, one.job) < 0);
-  const last = cards[cards.length - 1];
-  let next = last && !early && !isEarly(last) && byAge(last.job, job) < 0 ? null : cards[0] ?? null;
-  while (next && !older(next)) next = nextOf(next);
-  while (!early && next && isEarly(beforeOf(next))) next = beforeOf(next); // the newest is above all
-  hang(made, next);
+function placeCard(card) {
+  const { job } = card;
+  const pinned = hasMore && (!lastLoaded || compareNewestFirst(lastLoaded, job) < 0);
+  card.classList.toggle("pinned", pinned);
+  const comesAfter = (other) => other !== card && (pinned ? !isPinned(other) || compareNewestFirst(job, other.job) < 0 : !isPinned(other) && compareNewestFirst(job, other.job) < 0);
+  const last = grid.cards[grid.cards.length - 1];
+  let next = last && !pinned && !isPinned(last) && compareNewestFirst(last.job, job) < 0 ? null : grid.cards[0] ?? null;
+  while (next && !comesAfter(next)) next = grid.nextCard(next);
+  while (!pinned && next && isPinned(grid.previousCard(next))) next = grid.previousCard(next); // the newest comes before all
+  grid.insert(card, next);
 }
 
-const isEarly = (made) => made?.classList.contains("early") === true;
-
-function hear(job) {
-  farewells.get(job.id)?.(); // it is back, or was never gone
-  farewells.delete(job.id);
-  const made = shown.get(job.id);
-  if (made) update(made, job);
-  else if (fits(job)) place(added(job));
-  told();
+function onJobChanged(job, before) {
+  if (before) announceChange(job, before);
+  deletionToasts.get(job.id)?.(); // it was restored, or its deletion failed
+  deletionToasts.delete(job.id);
+  const card = cardsById.get(job.id);
+  if (card) update(card, job);
+  else if (isShown(job)) placeCard(addCard(job));
+  updateSummary();
 }
 
-function leave(id) {
-  const made = shown.get(id);
-  if (!made) return;
-  const beside = nextOf(made) ?? beforeOf(made);
-  if (made.contains(document.activeElement)) beside ? focusOn(beside) : find("#made").focus();
-  release(made);
-  takeDown(made);
-  shown.delete(id);
-  told();
+function onJobRemoved(id) {
+  const card = cardsById.get(id);
+  if (!card) return;
+  const neighbor = grid.nextCard(card) ?? grid.previousCard(card);
+  if (card.contains(document.activeElement)) neighbor ? focusCard(neighbor) : find("#gallery").focus();
+  unloadVideos(card);
+  grid.remove(card);
+  cardsById.delete(id);
+  updateSummary();
 }
 
-/** Brings what was just begun into sight, or says that the filter or the search leaves it out. */
-export function present(begun) {
-  if (!begun.length) return;
-  const made = shown.get(begun[0].id);
-  if (!made) notice("Begun. What is shown here now leaves it out.", { back: showAll, label: "Show all" });
-  else if (made.getBoundingClientRect().top < 64) find("#made").scrollIntoView();
-  else bring(find("#made"));
+/** Announces starts, ends and failovers, but not every percent of progress. */
+function announceChange(job, before) {
+  const name = `${isVideo(job) ? "Video" : "Image"} “${titleOf(job)}”`;
+  if (job.status !== before.status) {
+    announce(`${name} ${{ done: "is ready", failed: "failed", cancelled: "was canceled", in_doubt: "needs your decision", open: "is running" }[job.status]}.`);
+    onStatusChanged();
+  } else if (job.failovers.length > before.failovers.length) announce(`${name}: ${job.failovers.at(-1).text}.`);
+  else if (job.status === "open" && job.stage !== before.stage && job.stage === "running") announce(`${name} is running.`);
 }
 
-function showAll() {
-  search.value = "";
-  choose(FILTERS[0]);
-  find("#filters button").focus(); // what was pressed goes with what it stood in
+/** Scrolls to new jobs, or says that the filter or the search hides them. */
+export function reveal(newJobs) {
+  if (!newJobs.length) return;
+  const card = cardsById.get(newJobs[0].id);
+  if (!card) toast("Job created, but hidden by the current filter or search.", { action: showAll, label: "Show all" });
+  else if (card.getBoundingClientRect().top < HEADER_HEIGHT) find("#gallery").scrollIntoView();
+  else scrollIntoView(find("#gallery"));
 }
 
-/** Takes a job out of sight; it can be brought back for an hour, and its notice offers that. */
-export async function remove(job) {
-  drop(job.id, Infinity);
-  const gone = api.remove(job.id).then(() => drop(job.id), (trouble) => {
-    drop(job.id);
-    if (trouble.status !== 404) put(job);
-    throw trouble;
+// -- deletion ---------------------------------------------------------------------------------------------------------
+
+/** Deletes a job; it can be restored for an hour, and a toast offers that. */
+export async function deleteJob(job) {
+  remove(job.id, Infinity);
+  const deletion = api.remove(job.id).then(() => remove(job.id), (error) => {
+    remove(job.id);
+    if (error.status !== 404) upsert(job);
+    throw error;
   });
-  farewells.set(job.id, notice(`Deleted: ${titleOf(job)}`, { back: () => undo(job, gone) }));
-  await gone.catch((trouble) => notice(inOneLine(trouble), { trouble: true }));
+  deletionToasts.set(job.id, toast(`Deleted: ${titleOf(job)}`, { action: () => undoDeletion(job, deletion) }));
+  await deletion.catch((error) => toast(errorText(error), { error: true }));
 }
 
-/** Undoes a deletion, once that is done: whoever changes their mind is quicker than the gateway. */
-async function undo(job, gone) {
+/** Restores a job once its deletion is complete: a user may press Undo before the gateway responds. */
+async function undoDeletion(job, deletion) {
   try {
-    await gone.catch(() => null);
-    put(await api.restore(job.id));
-    if (shown.has(job.id)) focusOn(shown.get(job.id));
-  } catch (trouble) {
-    notice(inOneLine(trouble), { trouble: true });
+    await deletion.catch(() => null);
+    upsert(await api.restore(job.id));
+    if (cardsById.has(job.id)) focusCard(cardsById.get(job.id));
+  } catch (error) {
+    toast(errorText(error), { error: true });
   }
 }
 
-/** From now on jobs may come and go unheard, until it hears again and has caught up. */
-export function deaf() {
-  hearing = false;
-  known ??= new Set(jobs.keys());
+// -- resync -----------------------------------------------------------------------------------------------------------
+
+/** The event stream is down: jobs may change unnoticed until it is back and the gallery has been resynced. */
+export function onDisconnected() {
+  connected = false;
+  knownBefore ??= new Set(jobs.keys());
 }
 
-/** From now on the stream tells of every change. */
-export function hears() {
-  hearing = true;
+/** The event stream reports every change from now on. */
+export function onConnected() {
+  connected = true;
 }
 
 /**
- * Compares what is under way with the gateway. After it was deaf, reads all that came and went meanwhile as well; begins
- * anew where that is too much.
+ * Compares the open jobs with the gateway. After a disconnect it also reads what was created and deleted meanwhile, and
+ * reloads the gallery if that is too much.
  */
-export async function catchUp() {
-  const [asked, before] = [now(), known];
-  known = hearing ? null : new Set(jobs.keys()); // while it is deaf, what comes after this is missed again
+export async function resync() {
+  const [requestedAt, before] = [now(), knownBefore];
+  knownBefore = connected ? null : new Set(jobs.keys()); // while disconnected, later jobs are missed again
   try {
-    const newest = (page) => page.some((job) => before.has(job.id)) || (edge === null && more); // the rest comes as one scrolls
+    const reachesKnown = (page) => page.some((job) => before.has(job.id)) || (lastLoaded === null && hasMore); // the rest is loaded on scrolling
     const [open, recent, deleted] = await Promise.all([
-      pages({ limit: OPEN, status: "open" }, () => false),
-      before && pages({ limit: PAGE }, newest),
-      before && api.jobs({ limit: OPEN, status: "deleted" }),
+      readPages({ limit: MAX_OPEN_JOBS, status: "open" }, () => false),
+      before && readPages({ limit: PAGE_SIZE }, reachesKnown),
+      before && api.jobs({ limit: MAX_OPEN_JOBS, status: "deleted" }),
     ]);
-    if (!open || (before && (!recent || deleted.has_more))) return await load();
-    for (const job of deleted?.data ?? []) put(job, { asked });
-    const fresh = [...open.data, ...(recent?.data ?? [])];
-    const seen = new Set(fresh.map((job) => job.id));
-    const last = recent?.more ? recent.data.at(-1) : null;
-    const expected = (job) => standing(job) === "open" || (recent && (!last || byAge(job, last) < 0)); // it ended, or was deleted
-    const missing = [...jobs.values()].filter((job) => !seen.has(job.id) && expected(job)).slice(0, MOST);
-    for (const job of fresh) put(job, { asked });
-    await Promise.all(missing.map(({ id }) => api.job(id).then((job) => put(job, { asked }), (trouble) => trouble.status === 404 && drop(id))));
-  } catch (trouble) {
-    known = before ?? known;
-    throw trouble;
+    if (!open || (before && (!recent || deleted.hasMore))) return await load();
+    for (const job of deleted?.jobs ?? []) upsert(job, { requestedAt });
+    const fresh = [...open.jobs, ...(recent?.jobs ?? [])];
+    const freshIds = new Set(fresh.map((job) => job.id));
+    const last = recent?.hasMore ? recent.jobs.at(-1) : null;
+    const isExpected = (job) => job.status === "open" || (recent && (!last || compareNewestFirst(job, last) < 0));
+    const missing = [...jobs.values()].filter((job) => !freshIds.has(job.id) && isExpected(job)).slice(0, MAX_RESYNC); // ended or deleted
+    for (const job of fresh) upsert(job, { requestedAt });
+    await Promise.all(missing.map(({ id }) => api.job(id).then((job) => upsert(job, { requestedAt }), (error) => error.status === 404 && remove(id))));
+  } catch (error) {
+    knownBefore = before ?? knownBefore;
+    throw error;
   }
-  if (stuck) fillUp();
+  if (failure) fillScreen();
   return undefined;
 }
 
-/** Pages of jobs until one is enough or there are no more: `{ data, more }`; null where they are too many. */
-async function pages(query, enough) {
-  const data = [];
-  for (let turns = 0; turns < MOST; turns += 1) {
-    const page = await api.jobs({ ...query, after: data.at(-1)?.id });
-    data.push(...page.data);
-    if (!page.has_more || enough(page.data)) return { data, more: page.has_more };
+/** Reads pages of jobs until one is enough or there are no more; null if there are too many. */
+async function readPages(params, isEnough) {
+  const result = [];
+  for (let count = 0; count < MAX_RESYNC; count += 1) {
+    const page = await api.jobs({ ...params, after: result.at(-1)?.id });
+    result.push(...page.jobs);
+    if (!page.hasMore || isEnough(page.jobs)) return { jobs: result, hasMore: page.hasMore };
   }
   return null;
 }
 
-// -- what is told about the whole -------------------------------------------------------------------------------------
+// -- summary ----------------------------------------------------------------------------------------------------------
 
-const told = settled(() => {
-  const open = [...jobs.values()].filter((job) => standing(job) === "open").length;
-  const doubts = [...jobs.values()].filter((job) => standing(job) === "doubt").length;
-  retext(find("#filters [data-name='Under way'] span"), open + doubts ? `Under way ${number(open + doubts)}` : "Under way");
+/** Updates the count of running jobs, the page title, the end of the list, and the empty state. */
+const updateSummary = debounce(() => {
+  const count = (status) => [...jobs.values()].filter((job) => job.status === status).length;
+  const [open, inDoubt] = [count("open"), count("in_doubt")];
+  setText(find("#filters [data-name='Running'] span"), open + inDoubt ? `Running ${formatNumber(open + inDoubt)}` : "Running");
   document.title = open ? `(${open}) hfmedia studio` : "hfmedia studio";
-  if (stuck) {
-    if (find("span", ending)?.textContent !== stuck.words) ending.replaceChildren(el("span", { text: stuck.words }), button("Try again", tryAgain, { kind: "plain" }));
-  } else retext(ending, reading && !cards.length ? "Reading…" : cards.length && more ? "More…" : "");
-  ending.setAttribute("aria-hidden", String(!stuck));
-  const none = cards.length === 0 && !more && !reading;
-  if (none) empty.replaceChildren(...nothing());
-  empty.hidden = !none;
-}, 30);
+  if (failure) {
+    if (find("span", end)?.textContent !== failure.text) end.replaceChildren(el("span", { text: failure.text }), button("Try again", retry, { style: "outlined" }));
+  } else setText(end, loadingPage && !grid.cards.length ? "Loading…" : grid.cards.length && hasMore ? "Loading more…" : "");
+  end.setAttribute("aria-hidden", String(!failure));
+  const isEmpty = grid.cards.length === 0 && !hasMore && !loadingPage;
+  if (isEmpty) empty.replaceChildren(...emptyState());
+  empty.hidden = !isEmpty;
+}, SUMMARY_DELAY);
 
-function nothing() {
-  if (words()) return [el("h3", { text: "Nothing found" }), el("p", { text: "No prompt and no model here holds these words." }), button("Show all", showAll, { kind: "plain" })];
-  if (filter !== FILTERS[0]) return [el("h3", { text: `${filter.name}: nothing here` }), el("p", { text: filter.query.status === "deleted" ? "What was deleted can be brought back here for an hour." : filter.none ?? "What fits will appear here by itself." })];
-  const ideas = ["A red fox in fresh snow, soft morning light", "A lighthouse in a storm, oil painting", "A tiny robot watering a bonsai, macro photo"];
+function emptyState() {
+  if (searchTerm()) return [el("h3", { text: "No results" }), el("p", { text: "No prompt or model here contains this text." }), button("Show all", showAll, { style: "outlined" })];
+  if (filter !== FILTERS[0]) return [el("h3", { text: `${filter.name}: nothing here` }), el("p", { text: filter.hint ?? "Matching jobs will appear here automatically." })];
   return [
-    el("h3", { text: "Your pictures will gather here" }),
-    el("p", { text: "Say what you want to see and press Make. Or begin with one of these:" }),
-    el("div", { class: "ideas" }, ...ideas.map((idea) => button(idea, () => deeds.idea(idea), { kind: "plain" }))),
+    el("h3", { text: "Your images and videos will appear here" }),
+    el("p", { text: "Write a prompt and press Generate, or start with one of these:" }),
+    el("div", { class: "suggestions" }, ...SUGGESTIONS.map((text) => button(text, () => actions.usePrompt(text), { style: "outlined" }))),
   ];
 }
 
-function choose(wanted) {
-  filter = wanted;
-  for (const chip of all("#filters button")) chip.setAttribute("aria-pressed", String(chip.dataset.name === wanted.name));
-  load().then((mine) => mine && !stuck && say(more ? `${number(cards.length)} results and more` : plural(cards.length, "result")));
+function setFilter(newFilter) {
+  filter = newFilter;
+  for (const chip of all("#filters button")) chip.setAttribute("aria-pressed", String(chip.dataset.name === newFilter.name));
+  load().then((current) => current && !failure && announce(hasMore ? `${formatNumber(grid.cards.length)} results and more` : plural(grid.cards.length, "result")));
 }
 
-/** Makes the gallery ready; `given` are the deeds of its cards. */
-export function begin(given) {
-  deeds = given;
-  find("#filters").append(...FILTERS.map((one) => {
-    const chip = button(one.name, () => choose(one), { kind: "chip" });
-    chip.dataset.name = one.name;
-    chip.setAttribute("aria-pressed", String(one === filter));
+function showAll() {
+  search.value = "";
+  setFilter(FILTERS[0]);
+  find("#filters button").focus(); // the pressed button disappears with its container
+}
+
+function poll(tick) {
+  if (document.hidden && tick % HIDDEN_POLL_FACTOR) return;
+  const hasOpen = [...jobs.values()].some((job) => job.status === "open");
+  if (hasOpen || (knownBefore && !document.hidden)) resync().catch(() => {}); // the event stream reports that the gateway is gone
+}
+
+/** Initializes the gallery with the actions of its cards; `onStatus` is called when a job changes its status. */
+export function init(cardActions, onStatus) {
+  actions = cardActions;
+  onStatusChanged = onStatus;
+  find("#filters").append(...FILTERS.map((each) => {
+    const chip = button(each.name, () => setFilter(each), { style: "chip" });
+    chip.dataset.name = each.name;
+    chip.setAttribute("aria-pressed", String(each === filter));
     return chip;
   }));
-  search.addEventListener("input", settled(() => choose(filter), 300));
-  new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && fillUp(), { rootMargin: "1200px" }).observe(ending);
-  onChange(hear);
-  onDrop(leave);
+  search.addEventListener("input", debounce(() => setFilter(filter), SEARCH_DELAY));
+  new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && fillScreen(), { rootMargin: `${PRELOAD_MARGIN}px` }).observe(end);
+  onChange(onJobChanged);
+  onRemove(onJobRemoved);
   setInterval(() => {
-    for (const made of all(".card[data-state='open']", wall)) tick(made);
+    for (const card of all(".card[data-status='open']", gridElement)) updateClock(card);
   }, 1000);
-  let beats = 0;
-  setInterval(() => {
-    beats += 1;
-    if (document.hidden && beats % SELDOM) return;
-    const open = [...jobs.values()].some((job) => standing(job) === "open");
-    if (open || (known && !document.hidden)) catchUp().catch(() => {}); // when nobody answers, the stream says so
-  }, DOUBTED);
-}
-
-function tryAgain() {
-  find("#made").focus({ preventScroll: true }); // the button goes once there is nothing to try
-  return fillUp();
-}
-
-async function fillUp() {
-  const mine = turn;
-  do await nextPage(); while (mine === turn && more && !stuck && ending.getBoundingClientRect().top < innerHeight + 1200);
+  let tick = 0;
+  setInterval(() => poll(tick += 1), POLL_INTERVAL);
 }

@@ -1,41 +1,40 @@
-// The colour scheme, the key, and what this page is.
+// The settings dialog: API key, color scheme, and version.
 
-import { button, closeBeside, el, find } from "./dom.js";
-import { told } from "./key.js";
-import { device } from "./kept.js";
+import { keySettings } from "./auth.js";
+import { button, closeOnBackdropClick, el, find } from "./dom.js";
+import { local } from "./storage.js";
 
 const dialog = find("#settings");
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const toggle = find("#scheme");
-const CHOICES = [["", "As the system"], ["light", "Light"], ["dark", "Dark"]];
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+const toggle = find("#toggle-scheme");
+const SCHEMES = [["", "System"], ["light", "Light"], ["dark", "Dark"]];
 
-const chosen = () => document.documentElement.dataset.scheme ?? "";
-const isDark = () => (chosen() ? chosen() === "dark" : dark.matches);
+const currentScheme = () => document.documentElement.dataset.scheme ?? "";
+const isDark = () => (currentScheme() ? currentScheme() === "dark" : systemDark.matches);
+const updateToggle = () => toggle.setAttribute("aria-pressed", String(isDark()));
 
-function scheme(name) {
+function setScheme(name) {
   if (name) document.documentElement.dataset.scheme = name;
   else delete document.documentElement.dataset.scheme;
-  device.write("scheme", name || null);
-  mark();
+  local.write("scheme", name || null);
+  updateToggle();
 }
 
-const mark = () => toggle.setAttribute("aria-pressed", String(isDark()));
-
 function show(health) {
-  const radios = CHOICES.map(([value, words]) => el("label", {}, el("input", { type: "radio", name: "colours", value, checked: value === chosen(), on: { change: () => scheme(value) } }), el("span", { text: words })));
+  const radios = SCHEMES.map(([value, text]) => el("label", {}, el("input", { type: "radio", name: "scheme", value, checked: value === currentScheme(), on: { change: () => setScheme(value) } }), el("span", { text })));
   dialog.replaceChildren(
-    el("div", { class: "sheet-head" }, el("h2", { id: "settings-title", text: "Key and settings" }), button("", () => dialog.close(), { kind: "quiet round", drawn: "close", label: "Close" })),
-    el("section", {}, el("h3", { text: "Key" }), told(() => location.reload())),
-    el("section", {}, el("fieldset", { class: "kinds" }, el("legend", { text: "Colours" }), ...radios)),
-    el("section", {}, el("h3", { text: "About" }), el("p", {}, `hfmedia ${health?.version ?? ""}. This page uses the gateway's public API alone: `, el("a", { href: new URL("../docs", import.meta.url).href, text: "see its description" }), ".")));
+    el("div", { class: "sheet-head" }, el("h2", { id: "settings-title", text: "API key and settings" }), button("", () => dialog.close(), { style: "ghost icon-button", iconName: "close", label: "Close" })),
+    el("section", {}, el("h3", { text: "API key" }), keySettings(() => location.reload())),
+    el("section", {}, el("fieldset", { class: "segmented" }, el("legend", { text: "Color scheme" }), ...radios)),
+    el("section", {}, el("h3", { text: "About" }), el("p", {}, `hfmedia ${health?.version ?? ""}. This page uses only the gateway's public API: `, el("a", { href: new URL("../docs", import.meta.url).href, text: "see its documentation" }), ".")));
   dialog.showModal();
 }
 
-/** Makes the settings ready; `health()` is what the gateway says of itself. */
-export function begin(health) {
-  mark();
-  dark.addEventListener("change", mark);
-  toggle.addEventListener("click", () => scheme(isDark() ? "light" : "dark"));
+/** Initializes the settings. `health()` is the gateway's last health response. */
+export function init(health) {
+  updateToggle();
+  systemDark.addEventListener("change", updateToggle);
+  toggle.addEventListener("click", () => setScheme(isDark() ? "light" : "dark"));
   find("#open-settings").addEventListener("click", () => show(health()));
-  closeBeside(dialog);
+  closeOnBackdropClick(dialog);
 }

@@ -1,10 +1,10 @@
-// The colour scheme, set before anything is drawn, so that nothing flashes.
+// Applies the color scheme before the first paint, so that nothing flashes.
 (() => {
-  let chosen = null;
+  let scheme = null;
   try {
-    chosen = JSON.parse(localStorage.getItem("hfmedia.scheme"));
+    scheme = JSON.parse(localStorage.getItem("hfmedia.scheme"));
   } catch {
-    chosen = null; // nothing can be read here: the system decides
+    scheme = null; // storage is unavailable: the system decides
   }
-  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.scheme = chosen;
+  if (scheme === "light" || scheme === "dark") document.documentElement.dataset.scheme = scheme;
 })();

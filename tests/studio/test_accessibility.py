@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .acts import add_key, choose_model, choose_provider, give_file, submit_prompt
-from .conftest import Opened, RunningGateway, wait_until
-from .many import add_copies
+from .actions import add_key, choose_model, choose_provider, hand_over, make
+from .conftest import Opened, Served, expect, until
+from .large_gallery import multiply
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 HOSTILE = [
     "<img src=x onerror=\"document.title='owned'\">",
     "<script>document.title='owned'</script>",
@@ -27,14 +25,14 @@ MANY = 5000
 SCHEMES: list[Any] = ["light", "dark"]
 
 
-async def test_the_keyboard_alone_makes_sees_and_deletes(gateway: RunningGateway, opened: Opened) -> None:
+async def test_the_keyboard_alone_makes_sees_and_deletes(gateway: Served, opened: Opened) -> None:
     """From the first key to the last, no pointer is needed, and the focus is always somewhere to be seen."""
     page = await opened(gateway)
     await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
     await page.keyboard.type("by keys alone")
     await page.get_by_role("radio", name="Image").focus()
     await page.keyboard.press("ArrowRight")
-    await expect(page.locator("#go-words")).to_have_text("Make video")
+    await expect(page.locator("#generate-label")).to_have_text("Generate video")
     await page.keyboard.press("ArrowLeft")
     await page.locator("#pick-model").focus()
     await page.keyboard.press("Enter")
@@ -48,62 +46,62 @@ async def test_the_keyboard_alone_makes_sees_and_deletes(gateway: RunningGateway
     await expect(tile).to_be_visible()
     await tile.focus()
     await page.keyboard.press("Enter")
-    await expect(page.locator("#viewer-close")).to_be_focused()
+    await expect(page.locator("#lightbox-close")).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(tile).to_be_focused()
     await page.keyboard.press("Enter")
-    await page.locator("#viewer").get_by_role("button", name="Delete").focus()
+    await page.locator("#lightbox").get_by_role("button", name="Delete").focus()
     await page.keyboard.press("Enter")
     await expect(tile).to_have_count(0)
     await page.keyboard.press("Control+z")
     await expect(tile).to_be_visible()
 
 
-async def test_what_happens_is_said_to_screen_readers(gateway: RunningGateway, opened: Opened) -> None:
+async def test_what_happens_is_said_to_screen_readers(gateway: Served, opened: Opened) -> None:
     """Politely, and when it matters."""
     page = await opened(gateway)
-    await expect(page.locator("#said")).to_have_attribute("aria-live", "polite")
-    await submit_prompt(page, "a loud parrot")
-    await expect(page.locator("#said")).to_contain_text("“a loud parrot” is ready")
+    await expect(page.locator("#announcements")).to_have_attribute("aria-live", "polite")
+    await make(page, "a loud parrot")
+    await expect(page.locator("#announcements")).to_contain_text("“a loud parrot” is ready")
 
 
-async def test_hostile_words_stay_words(gateway: RunningGateway, opened: Opened) -> None:
+async def test_hostile_words_stay_words(gateway: Served, opened: Opened) -> None:
     """In the cards, the large view, notices, a provider's error and the title of the page."""
     page = await opened(gateway)
     for count, prompt in enumerate(HOSTILE, 1):
-        await submit_prompt(page, prompt)
-        await expect(page.locator(".card[data-state=done]")).to_have_count(count)
-        await expect(page.locator(".card .prompt").first).to_have_text(prompt)
+        await make(page, prompt)
+        await expect(page.locator(".card[data-status=done]")).to_have_count(count)
+        await expect(page.locator(".card .card-prompt").first).to_have_text(prompt)
     await page.locator(".tile").first.click()
     for prompt in reversed(HOSTILE):
-        await expect(page.locator("#viewer .whole")).to_have_text(prompt)
-        await page.locator("#viewer").get_by_role("button", name="Delete").click()
+        await expect(page.locator("#lightbox .full-prompt")).to_have_text(prompt)
+        await page.locator("#lightbox").get_by_role("button", name="Delete").click()
         await expect(page.locator(".toast").last).to_contain_text(prompt[:40])
-    await give_file(page, "drop", HOSTILE[0], "text/plain")
-    await expect(page.locator(".toast").last).to_contain_text(f"{HOSTILE[0]} is no image")
+    await hand_over(page, "drop", HOSTILE[0], "text/plain")
+    await expect(page.locator(".toast").last).to_contain_text(f"{HOSTILE[0]} is not a readable image")
     gateway.fault("fal-ai", "fail", text=HOSTILE[0], times=10)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "fal-ai")
-    await submit_prompt(page, "fine words")
-    await expect(page.locator(".card[data-state=failed] .said")).to_contain_text(HOSTILE[0])
+    await make(page, "fine words")
+    await expect(page.locator(".card[data-status=failed] .provider-message")).to_contain_text(HOSTILE[0])
     assert "owned" not in await page.title()
     assert await page.locator("main :is(script, [onload], [onerror]), .toast :is(img, script)").count() == 0
 
 
-async def test_five_thousand_pictures_stay_quick(gateway: RunningGateway, opened: Opened) -> None:
+async def test_five_thousand_pictures_stay_quick(gateway: Served, opened: Opened) -> None:
     """Scrolled to the end, every card is there, a leap anywhere is drawn at once, words find, and the new comes first.
 
     The gateway's lists are quick as well: nothing of them grows with what is not shown.
     """
     page = await opened(gateway, viewport={"width": 400, "height": 400})  # what is drawn is not what is asked here
-    await submit_prompt(page, "the pattern of all")
-    await page.locator(".card[data-state=done]").wait_for()
-    await add_copies(gateway, str(await page.locator(".card").get_attribute("data-id")), MANY)
+    await make(page, "the pattern of all")
+    await page.locator(".card[data-status=done]").wait_for()
+    await multiply(gateway, str(await page.locator(".card").get_attribute("data-id")), MANY)
     await page.reload()
-    await wait_until(page, "document.querySelectorAll('.card').length >= 50")
+    await until(page, "document.querySelectorAll('.card').length >= 50")
     await page.evaluate(
         """async (all) => {
-          const wall = document.querySelector("#wall");
+          const wall = document.querySelector("#grid");
           while (wall.querySelectorAll(".card").length < all) {
             const grown = new Promise((done) =>
               new MutationObserver(done).observe(wall, {childList: true, subtree: true}));
@@ -129,98 +127,96 @@ async def test_five_thousand_pictures_stay_quick(gateway: RunningGateway, opened
     assert leaps[15] < 1500, leaps  # the slowest few may be the machine's
     await page.locator(".card .tile").first.click()
     await page.keyboard.press("ArrowRight")
-    await expect(page.locator("#viewer .whole")).to_have_text("picture 0")
+    await expect(page.locator("#lightbox .full-prompt")).to_have_text("picture 0")
     await page.keyboard.press("Escape")
-    await submit_prompt(page, "one more")
+    await make(page, "one more")
     await expect(page.locator(".card").first).to_contain_text("one more")
     await page.get_by_label("Search prompts").fill("PICTURE 249")
-    await wait_until(page, "document.querySelectorAll('.card').length === 20")
+    await until(page, "document.querySelectorAll('.card').length === 20")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_nothing_leaves_the_screen_and_the_scheme_is_kept(
-    gateway: RunningGateway, opened: Opened, scheme: Any
-) -> None:
+async def test_nothing_leaves_the_screen_and_the_scheme_is_kept(gateway: Served, opened: Opened, scheme: Any) -> None:
     """From a small phone to a desk, the page never scrolls sideways; a scheme that was chosen outlives a reload."""
     page = await opened(gateway, color_scheme=scheme)
-    await submit_prompt(page, "W" * 300)
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await make(page, "W" * 300)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     for width in (320, 390, 820, 1440):
         await page.set_viewport_size({"width": width, "height": 800})
         sideways = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert sideways <= 0, width
     ground = "getComputedStyle(document.body).backgroundColor"
     before = await page.evaluate(ground)
-    await page.get_by_role("button", name="Dark colours").click()
-    await wait_until(page, f"{ground} !== '{before}'")
+    await page.get_by_role("button", name="Dark mode").click()
+    await until(page, f"{ground} !== '{before}'")
     after = await page.evaluate(ground)
     await page.reload()
     assert await page.evaluate(ground) == after
 
 
-async def test_on_a_phone_what_was_begun_comes_into_sight(lasting: RunningGateway, opened: Opened) -> None:
+async def test_on_a_phone_new_jobs_come_into_view(lasting: Served, opened: Opened) -> None:
     """The cards lie below the form there; nobody has to look for them."""
     page = await opened(lasting, viewport={"width": 390, "height": 800}, reduced_motion="reduce")
-    await submit_prompt(page, "a small fox")
+    await make(page, "a small fox")
     await expect(page.locator(".card").first).to_be_in_viewport()
-    await expect(page.locator("#go-words")).to_have_text("Make image")
+    await expect(page.locator("#generate-label")).to_have_text("Generate image")
 
 
-async def states(page: Page, gateway: RunningGateway) -> Any:
+async def states(page: Page, gateway: Served) -> Any:
     """Brings the page into each of its states, one after the other, and names it."""
-    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     yield "empty"
     await choose_model(page, "FLUX.1-schnell")
     for provider, kind, times in (("replicate", "fail", 10), ("together", "disconnect", 1)):
         gateway.fault(provider, kind, times=times)
         await choose_provider(page, provider)
         before = await page.locator(".card").count()
-        await submit_prompt(page, f"a fox at {provider}")
-        await expect(page.locator(".card:not([data-state=open])")).to_have_count(before + 1)
+        await make(page, f"a fox at {provider}")
+        await expect(page.locator(".card:not([data-status=open])")).to_have_count(before + 1)
     await choose_provider(page, "")
-    await submit_prompt(page, "a fox that comes")
+    await make(page, "a fox that comes")
     await expect(page.get_by_role("button", name="Image: a fox that comes")).to_be_visible()
     gateway.fault("fal-ai", "cold", seconds=5000)
     await page.get_by_text("Video", exact=True).click()
-    await submit_prompt(page, "a slow fox")
-    for state in ("failed", "doubt", "done", "open"):
-        await expect(page.locator(f".card[data-state={state}]")).to_have_count(1)
-    await expect(page.locator(".stands")).to_contain_text("queue")
-    yield "cards of every kind"
+    await make(page, "a slow fox")
+    for state in ("failed", "in_doubt", "done", "open"):
+        await expect(page.locator(f".card[data-status={state}]")).to_have_count(1)
+    await expect(page.locator(".job-stage")).to_contain_text("queue", ignore_case=True)
+    yield "cards of every status"
     await page.get_by_role("button", name="Image: a fox that comes").click()
-    yield "large view"
-    await page.locator("#viewer").get_by_role("button", name="Copy prompt").click()
+    yield "lightbox"
+    await page.locator("#lightbox").get_by_role("button", name="Copy prompt").click()
     await expect(page.locator(".toast")).to_be_visible()
-    yield "notice in the large view"
+    yield "toast in the lightbox"
     await page.keyboard.press("Escape")
     await page.locator("#pick-model").click()
     await page.locator("#model-list .option").nth(3).wait_for()
     yield "models"
     await page.keyboard.press("Escape")
-    await page.locator("#open-overview").click()
+    await page.locator("#open-usage").click()
     await page.locator(".providers li").first.wait_for()
     yield "costs"
     await page.keyboard.press("Escape")
     await page.locator("#open-settings").click()
     yield "settings"
     await page.keyboard.press("Escape")
-    await give_file(page, "drop")
-    await page.get_by_label("Further parameters").fill("{")
+    await hand_over(page, "drop")
+    await page.get_by_label("Extra parameters").fill("{")
     await page.keyboard.press("Control+Enter")
-    await expect(page.locator("#trouble")).to_be_visible()
+    await expect(page.locator("#form-error")).to_be_visible()
     yield "form with an image and an error"
     await page.get_by_label("Search prompts").fill("no such thing")
-    await expect(page.get_by_text("Nothing found")).to_be_visible()
+    await expect(page.get_by_text("No results")).to_be_visible()
     yield "nothing found"
     add_key(gateway)
     await page.reload()
-    await expect(page.locator("#entry")).to_be_visible()
+    await expect(page.locator("#auth-dialog")).to_be_visible()
     yield "key"
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 async def test_no_state_has_an_accessibility_violation(
-    gateway: RunningGateway, opened: Opened, accessible: Any, scheme: Any, width: int
+    gateway: Served, opened: Opened, accessible: Any, scheme: Any, width: int
 ) -> None:
     """axe-core finds nothing against WCAG 2.2 AA in any state of the page."""
     page = await opened(gateway, viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")

@@ -18,9 +18,9 @@ FLUX = "black-forest-labs/FLUX.1-schnell"
 
 async def submit_prompt(page: Page, prompt: str, *, count: int = 1) -> None:
     """Writes a prompt and sends it."""
-    await page.locator("#make:not([aria-busy])").wait_for()  # what is pressed while it sends is dropped
+    await page.locator("#request-form:not([aria-busy])").wait_for()  # what is pressed while it sends is dropped
     if count != 1:
-        await page.get_by_label("How many").fill(str(count))
+        await page.get_by_label("Outputs").fill(str(count))
     await page.get_by_label("Prompt", exact=True).fill(prompt)
     await page.keyboard.press("Control+Enter")
 
@@ -31,12 +31,12 @@ async def choose_model(page: Page, words: str) -> None:
     await page.get_by_label("Search models").fill(words)
     await page.locator("#model-list .option").first.wait_for()
     await page.keyboard.press("Enter")
-    await page.locator("#models").wait_for(state="hidden")
+    await page.locator("#model-picker").wait_for(state="hidden")
 
 
 async def choose_provider(page: Page, name: str) -> None:
     """Takes a provider of the chosen model."""
-    more = page.locator("#more")
+    more = page.locator("#advanced")
     if await more.get_attribute("open") is None:
         await more.locator("summary").click()
     await page.locator("#provider:not([disabled])").select_option(name)

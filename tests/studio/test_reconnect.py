@@ -10,26 +10,24 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from .acts import FLUX, choose_model, choose_provider, noise, submit_prompt
-from .conftest import Opened, RunningGateway, wait_until
-from .many import add_copies
+from .actions import FLUX, choose_model, choose_provider, make, noise
+from .conftest import Opened, Served, expect, until
+from .large_gallery import multiply
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Route
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 POLL = 15_500  # milliseconds after which open cards are compared with the gateway
 
 
-async def doubtful(gateway: RunningGateway, page: Page) -> None:
+async def doubtful(gateway: Served, page: Page) -> None:
     """One job in doubt on the page."""
     gateway.fault("together", "disconnect")
     await choose_model(page, "schnell")
     await choose_provider(page, "together")
-    await submit_prompt(page, "a doubtful fox")
-    await page.locator(".card[data-state=doubt]").wait_for()
+    await make(page, "a doubtful fox")
+    await page.locator(".card[data-status=in_doubt]").wait_for()
 
 
 async def in_sight(page: Page, seen: bool) -> None:
@@ -43,7 +41,7 @@ async def in_sight(page: Page, seen: bool) -> None:
     )
 
 
-def listeners(gateway: RunningGateway) -> int:
+def listeners(gateway: Served) -> int:
     """How many streams of events the gateway has open."""
     return len(gateway.gateway.service._runner.change_listeners)
 
@@ -68,82 +66,82 @@ async def later(page: Page, script: str) -> None:
 # -- under the hands --------------------------------------------------------------------------------------------------
 
 
-async def test_comparing_with_the_gateway_moves_nothing(gateway: RunningGateway, opened: Opened) -> None:
+async def test_comparing_with_the_gateway_moves_nothing(gateway: Served, opened: Opened) -> None:
     """Cards that stand as they stood are left alone: the focus stays where it was, pictures are not drawn anew."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
     await page.goto(gateway.url)
     await doubtful(gateway, page)
     await page.locator("#reset").click()
-    await submit_prompt(page, "a picture")
+    await make(page, "a picture")
     await page.locator(".tile img").wait_for()
     gateway.fault("fal-ai", "cold", seconds=5000)
     await page.get_by_text("Video", exact=True).click()
-    await submit_prompt(page, "something long")
-    await page.locator(".card[data-state=open]").wait_for()
-    let_go = page.get_by_role("button", name="It is there: let it go")
-    await let_go.focus()
+    await make(page, "something long")
+    await page.locator(".card[data-status=open]").wait_for()
+    dismiss = page.get_by_role("button", name="It is there: dismiss")
+    await dismiss.focus()
     await page.evaluate(
-        "document.querySelector('.tile img').mine = document.querySelector('[data-state=doubt] h3').mine = 1"
+        "document.querySelector('.tile img').mine = document.querySelector('[data-status=in_doubt] h3').mine = 1"
     )
     async with page.expect_response(lambda answer: "status=open" in answer.url):
         await page.clock.fast_forward(POLL)
     await page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
-    await expect(let_go).to_be_focused()
+    await expect(dismiss).to_be_focused()
     assert (
         await page.evaluate(
-            "document.querySelector('.tile img').mine + document.querySelector('[data-state=doubt] h3').mine"
+            "document.querySelector('.tile img').mine + document.querySelector('[data-status=in_doubt] h3').mine"
         )
         == 2
     )
 
 
-async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: Served, opened: Opened) -> None:
     """Deleting a picture moves the focus to its neighbour, which may be a doubt: nothing is decided or paid."""
     page = await opened(gateway)
     await doubtful(gateway, page)
-    await page.locator("#more #provider").select_option("")
-    await submit_prompt(page, "a picture")
+    await page.locator("#advanced #provider").select_option("")
+    await make(page, "a picture")
     await page.locator(".tile").click()
     before = gateway.submissions
-    await page.locator("#viewer").get_by_role("button", name="Delete").focus()
+    await page.locator("#lightbox").get_by_role("button", name="Delete").focus()
     for _ in range(5):
         await page.keyboard.down("Enter")
-    await expect(page.locator("#viewer")).to_be_hidden()
+    await expect(page.locator("#lightbox")).to_be_hidden()
     for _ in range(5):
         await page.keyboard.down("Enter")
     await page.keyboard.up("Enter")
     await expect(page.locator(".card")).to_be_focused()
-    await expect(page.locator(".card")).to_have_attribute("data-state", "doubt")
+    await expect(page.locator(".card")).to_have_attribute("data-status", "in_doubt")
     assert gateway.submissions == before
 
 
-async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: RunningGateway, opened: Opened) -> None:
+async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: Served, opened: Opened) -> None:
     """A job that falls into doubt when it is cancelled: the card gets the focus, and a second press decides nothing."""
     page = await opened(gateway)
     gateway.fault("together", "hang")
     await choose_model(page, "schnell")
     await choose_provider(page, "together")
-    await submit_prompt(page, "a doubtful fox")
+    await make(page, "a doubtful fox")
     await becomes(lambda: gateway.submissions, 1)
     await page.get_by_role("button", name="Cancel a doubtful").focus()
     await page.keyboard.press("Enter")
     card = page.locator(".card")
-    await expect(card).to_have_attribute("data-state", "doubt")
+    await expect(card).to_have_attribute("data-status", "in_doubt")
     await expect(card).to_be_focused()
     await page.keyboard.press("Enter")
-    await expect(card).to_have_attribute("data-state", "doubt")
+    await expect(card).to_have_attribute("data-status", "in_doubt")
     assert gateway.submissions == 1
 
 
-async def test_many_deletions_are_undone_one_after_the_other(gateway: RunningGateway, opened: Opened) -> None:
+async def test_many_deletions_are_undone_one_after_the_other(gateway: Served, opened: Opened) -> None:
     """And what was deleted is found again for an hour."""
     page = await opened(gateway)
-    await submit_prompt(page, "five of them", count=5)
-    await expect(page.locator(".card[data-state=done]")).to_have_count(5)
+    await make(page, "five of them", count=5)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(5)
     await page.locator(".tile").first.click()
     for _ in range(5):
-        await page.locator("#viewer").get_by_role("button", name="Delete").click()
+        await page.locator("#lightbox").get_by_role("button", name="Delete").click()
         await page.locator(".toast").last.dispatch_event("mouseenter")  # who points at it keeps it
     await expect(page.locator(".card")).to_have_count(0)
     for left in range(1, 5):
@@ -151,17 +149,17 @@ async def test_many_deletions_are_undone_one_after_the_other(gateway: RunningGat
         await expect(page.locator(".card")).to_have_count(left)
     await page.get_by_role("button", name="Deleted", exact=True).click()
     card = page.locator(".card")
-    await expect(card).to_have_attribute("data-state", "deleted")
-    await expect(card).to_contain_text("It can be brought back for an hour")
-    await card.get_by_role("button", name="Bring back five of them").click()
-    await expect(card).to_have_attribute("data-state", "done")
+    await expect(card).to_have_attribute("data-status", "deleted")
+    await expect(card).to_contain_text("Can be restored for one hour")
+    await card.get_by_role("button", name="Restore five of them").click()
+    await expect(card).to_have_attribute("data-status", "done")
     await page.get_by_role("button", name="All", exact=True).click()
-    await expect(page.locator(".card[data-state=done]")).to_have_count(5)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(5)
     await page.get_by_role("button", name="Deleted", exact=True).click()
     await expect(page.get_by_text("Deleted: nothing here")).to_be_visible()
 
 
-async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: RunningGateway, opened: Opened) -> None:
+async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: Served, opened: Opened) -> None:
     """A large one is made small meanwhile, and that comes too late."""
     page = await opened(gateway)
     await page.evaluate(
@@ -170,35 +168,35 @@ async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: Runni
           const given = new DataTransfer();
           given.items.add(new File([bytes], "large.png", {type: "image/png"}));
           document.body.dispatchEvent(new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer: given}));
-          document.querySelector("#unchoose").click();
+          document.querySelector("#remove-image").click();
           await new Promise((done) => setTimeout(done, 400));
         }""",
         noise(),
     )
     async with page.expect_request("**/v1/jobs/preview") as asked:
-        await page.locator("#more summary").click()
-        await page.get_by_label("What to avoid").fill("text")
+        await page.locator("#advanced summary").click()
+        await page.get_by_label("Negative prompt").fill("text")
     sent = await asked.value
     assert sent.headers["content-type"] == "application/json"
-    await expect(page.locator("#plan")).to_contain_text("Goes to")
-    await expect(page.locator("#trouble")).to_be_hidden()
+    await expect(page.locator("#preview")).to_contain_text("Sends to")
+    await expect(page.locator("#form-error")).to_be_hidden()
 
 
-async def test_again_is_what_was_asked_for(gateway: RunningGateway, opened: Opened) -> None:
+async def test_again_is_what_was_asked_for(gateway: Served, opened: Opened) -> None:
     """Not what the last provider took of it; and further parameters go out to the last digit."""
     page = await opened(gateway)
     await choose_model(page, "Z-Image-Turbo")
     await page.locator("#ratios label").filter(has_text="21:9").click()
-    await page.locator("#more summary").click()
-    await page.get_by_label("Further parameters").fill('{"noise_seed": 18446744073709551615, "strength": 1.0}')
+    await page.locator("#advanced summary").click()
+    await page.get_by_label("Extra parameters").fill('{"noise_seed": 18446744073709551615, "strength": 1.0}')
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as first:
-        await submit_prompt(page, "a wide fox")
+        await make(page, "a wide fox")
     wish = (await first.value).post_data_json
     assert wish["extra"] == '{"noise_seed": 18446744073709551615, "strength": 1.0}'
-    await page.locator(".card[data-state=done] .tile").click()
-    await expect(page.locator("#viewer dl")).to_contain_text("Size")
+    await page.locator(".card[data-status=done] .tile").click()
+    await expect(page.locator("#lightbox dl")).to_contain_text("Size")
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as second:
-        await page.locator("#viewer").get_by_role("button", name="Make again").click()
+        await page.locator("#lightbox").get_by_role("button", name="Run again").click()
     again = (await second.value).post_data_json
     assert again["aspect_ratio"] == "21:9"
     assert "width" not in again
@@ -209,7 +207,7 @@ async def test_again_is_what_was_asked_for(gateway: RunningGateway, opened: Open
 
 
 @pytest.mark.parametrize("open_too", [False, True])
-async def test_a_page_out_of_sight_holds_no_connection(gateway: RunningGateway, opened: Opened, open_too: bool) -> None:
+async def test_a_page_out_of_sight_holds_no_connection(gateway: Served, opened: Opened, open_too: bool) -> None:
     """A browser has six for all its tabs. Brought to the front, it shows what was made meanwhile.
 
     Also where it had something under way, and therefore asked how that stands from time to time.
@@ -221,8 +219,8 @@ async def test_a_page_out_of_sight_holds_no_connection(gateway: RunningGateway, 
     if open_too:
         gateway.fault("fal-ai", "cold", seconds=50_000)
         await page.get_by_text("Video", exact=True).click()
-        await submit_prompt(page, "something long")
-        await page.locator(".card[data-state=open]").wait_for()
+        await make(page, "something long")
+        await page.locator(".card[data-status=open]").wait_for()
     await in_sight(page, False)
     await page.clock.fast_forward(11_000)
     await becomes(lambda: listeners(gateway), 0)
@@ -241,38 +239,38 @@ async def test_a_page_out_of_sight_holds_no_connection(gateway: RunningGateway, 
     assert await page.locator(".card").count() == int(open_too)
     await expect(page.locator("#offline")).to_be_hidden()
     await in_sight(page, True)
-    await wait_until(page, "document.querySelectorAll('.card[data-state=done]').length >= 60")
+    await until(page, "document.querySelectorAll('.card[data-status=done]').length >= 60")
     await becomes(lambda: listeners(gateway), 1)
 
 
-async def test_a_video_that_is_left_holds_no_connection(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_video_that_is_left_holds_no_connection(gateway: Served, opened: Opened) -> None:
     """On its tile and in the large view."""
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
-    await submit_prompt(page, "waves")
-    tile = page.locator(".card[data-state=done] .tile")
+    await make(page, "waves")
+    tile = page.locator(".card[data-status=done] .tile")
     await tile.hover()
     empty = "window.film !== null && !window.film.hasAttribute('src') && window.film.networkState === 0"
     await page.locator(".tile video").wait_for()
     await page.evaluate("window.film = document.querySelector('.tile video')")
     await page.mouse.move(0, 0)
-    await wait_until(page, empty)
+    await until(page, empty)
     await tile.click()
-    await page.locator("#viewer video").wait_for()
-    await page.evaluate("window.film = document.querySelector('#viewer video')")
+    await page.locator("#lightbox video").wait_for()
+    await page.evaluate("window.film = document.querySelector('#lightbox video')")
     await page.keyboard.press("Escape")
-    await wait_until(page, empty)
+    await until(page, empty)
 
 
 # -- what fails -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: Served, opened: Opened) -> None:
     """By itself and by hand; meanwhile nothing is said to be empty, and the end is not said to be reached."""
     page = await opened(gateway)
-    await submit_prompt(page, "the pattern")
-    await page.locator(".card[data-state=done]").wait_for()
-    await add_copies(gateway, str(await page.locator(".card").get_attribute("data-id")), 100)
+    await make(page, "the pattern")
+    await page.locator(".card[data-status=done]").wait_for()
+    await multiply(gateway, str(await page.locator(".card").get_attribute("data-id")), 100)
     failing = await opened(gateway, context=page.context, path="/studio/favicon.svg")
 
     async def fail(route: Route) -> None:
@@ -286,22 +284,20 @@ async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: Runn
     )
     await failing.route("**/v1/jobs?*", fail)
     await failing.goto(gateway.url)
-    await expect(failing.locator("#ending")).to_contain_text("a proxy stumbled", ignore_case=True)
+    await expect(failing.locator("#gallery-end")).to_contain_text("a proxy stumbled", ignore_case=True)
     await expect(failing.locator("#empty")).to_be_hidden()
     await failing.unroute("**/v1/jobs?*")
-    await failing.locator("#ending").get_by_role("button", name="Try again").click()
-    await wait_until(failing, "document.querySelectorAll('.card').length >= 60")
+    await failing.locator("#gallery-end").get_by_role("button", name="Try again").click()
+    await until(failing, "document.querySelectorAll('.card').length >= 60")
     await failing.evaluate("window.byItself = true")
     await failing.route("**/v1/jobs?*after=*", fail)
     await failing.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-    await expect(failing.locator("#ending")).to_contain_text("a proxy stumbled", ignore_case=True)
+    await expect(failing.locator("#gallery-end")).to_contain_text("a proxy stumbled", ignore_case=True)
     await failing.unroute("**/v1/jobs?*after=*")
-    await wait_until(failing, "document.querySelectorAll('.card').length === 101")
+    await until(failing, "document.querySelectorAll('.card').length === 101")
 
 
-async def test_a_stream_that_is_held_back_is_told_from_a_gateway_that_is_gone(
-    gateway: RunningGateway, opened: Opened
-) -> None:
+async def test_a_blocked_stream_is_not_taken_for_a_gateway_that_is_gone(gateway: Served, opened: Opened) -> None:
     """And what was made is shown all the same, a little later."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
@@ -312,22 +308,22 @@ async def test_a_stream_that_is_held_back_is_told_from_a_gateway_that_is_gone(
 
     await page.route("**/v1/events", hold)
     await page.goto(gateway.url)
-    await submit_prompt(page, "slow news")
+    await make(page, "slow news")
     await page.locator(".card").wait_for()
-    await later(page, "document.querySelector('#offline').textContent.includes('Live news do not come through')")
-    await later(page, "document.querySelector('.card').dataset.state === 'done'")
+    await later(page, "document.querySelector('#offline').textContent.includes('Live updates are blocked')")
+    await later(page, "document.querySelector('.card').dataset.status === 'done'")
     await page.unroute("**/v1/events")
     await later(page, "document.querySelector('#offline').hidden")
 
 
-async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: Served, opened: Opened) -> None:
     """Only a file that is gone for certain is said to be gone."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
     await page.route("**/media/*.t.*", lambda route: route.fulfill(status=503))
     await page.goto(gateway.url)
-    await submit_prompt(page, "a shy fox")
-    await expect(page.locator(".tile")).to_have_text("No preview now")
+    await make(page, "a shy fox")
+    await expect(page.locator(".tile")).to_have_text("No preview right now")
     await page.unroute("**/media/*.t.*")
     await later(page, "document.querySelector('.tile img')?.naturalWidth > 0")
     await page.route(
@@ -335,41 +331,41 @@ async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: RunningG
         lambda route: route.fulfill(status=503) if route.request.method == "GET" else route.continue_(),
     )
     await page.locator(".tile").click()
-    await expect(page.locator("#viewer .view")).to_contain_text("It cannot be shown now")
+    await expect(page.locator("#lightbox .lightbox-media")).to_contain_text("This file cannot be loaded right now")
     await page.unroute("**/media/*.o.*")
-    await page.locator("#viewer").get_by_role("button", name="Try again").click()
-    await expect(page.locator("#viewer .view img")).to_be_visible()
+    await page.locator("#lightbox").get_by_role("button", name="Try again").click()
+    await expect(page.locator("#lightbox .lightbox-media img")).to_be_visible()
 
 
-async def test_the_clock_of_a_card_is_the_gateway_s(gateway: RunningGateway, opened: Opened) -> None:
+async def test_the_clock_of_a_card_is_the_gateway_s(gateway: Served, opened: Opened) -> None:
     """However wrong this machine's is."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install(time=time.time() + 600)
     await page.goto(gateway.url)
     await page.get_by_text("Video", exact=True).click()
-    await submit_prompt(page, "a long film")
-    await expect(page.locator(".clock")).to_have_text(re.compile(r"^[1-5]?\d s$"))
-    await expect(page.locator(".clock")).to_have_text(re.compile(r"^[2-9] s$"))
+    await make(page, "a long film")
+    await expect(page.locator(".elapsed")).to_have_text(re.compile(r"^[1-5]?\d s$"))
+    await expect(page.locator(".elapsed")).to_have_text(re.compile(r"^[2-9] s$"))
 
 
 # -- for everybody ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_said_is_heard_in_an_open_dialog(gateway: RunningGateway, opened: Opened) -> None:
+async def test_what_is_said_is_heard_in_an_open_dialog(gateway: Served, opened: Opened) -> None:
     """What lies behind a modal dialog is silent: the line and the notices come along, and go home again."""
     page = await opened(gateway)
-    await submit_prompt(page, "one of two", count=2)
-    await expect(page.locator(".card[data-state=done]")).to_have_count(2)
+    await make(page, "one of two", count=2)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(2)
     await page.locator(".tile").first.click()
     await page.keyboard.press("ArrowRight")
-    await expect(page.locator("#viewer #said")).to_have_text(re.compile(r"(^|\. )one of two, 2 of 2$"))
-    await page.locator("#viewer").get_by_role("button", name="Copy prompt").click()
-    await expect(page.locator("#viewer #toasts .toast")).to_be_visible()
+    await expect(page.locator("#lightbox #announcements")).to_have_text(re.compile(r"(^|\. )one of two, 2 of 2$"))
+    await page.locator("#lightbox").get_by_role("button", name="Copy prompt").click()
+    await expect(page.locator("#lightbox #toasts .toast")).to_be_visible()
     await page.keyboard.press("Escape")
-    await expect(page.locator("body > #said")).to_have_count(1)
+    await expect(page.locator("body > #announcements")).to_have_count(1)
     await expect(page.locator("body > #toasts .toast")).to_be_visible()
-    await page.locator(".toast").get_by_role("button", name="Close this notice").focus()
+    await page.locator(".toast").get_by_role("button", name="Dismiss").focus()
     await page.keyboard.press("Enter")
     await expect(page.locator(".toast")).to_have_count(0)
     assert await page.evaluate("document.activeElement !== document.body")
@@ -377,22 +373,22 @@ async def test_what_is_said_is_heard_in_an_open_dialog(gateway: RunningGateway, 
 
 @pytest.mark.parametrize("size", [(1280, 720), (390, 700)])
 async def test_no_field_hides_under_the_button_when_it_gets_the_focus(
-    gateway: RunningGateway, opened: Opened, size: tuple[int, int]
+    gateway: Served, opened: Opened, size: tuple[int, int]
 ) -> None:
     """The button sticks to the edge of the form; whatever is reached with Tab is to be seen."""
     page = await opened(gateway, viewport={"width": size[0], "height": size[1]})
-    await page.locator("#more summary").click()
+    await page.locator("#advanced summary").click()
     await page.evaluate("scrollTo(0, 0); document.querySelector('.panel').scrollTo(0, 0)")
     await page.get_by_label("Prompt", exact=True).focus()
     seen: list[str] = []
-    while "go" not in seen:
+    while "generate" not in seen:
         await page.keyboard.press("Tab")
         name, covered = await page.evaluate(
             """() => {
               const at = document.activeElement;
               const box = at.getBoundingClientRect();
               const hit = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
-              const small = at.matches(".hush, [type=radio]"); // what stands for it is drawn beside it
+              const small = at.matches(".visually-hidden, [type=radio]"); // what stands for it is drawn beside it
               return [at.id || at.name || at.tagName, !small && hit !== at && !at.contains(hit)];
             }"""
         )

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.catalog.little_hub import TOKEN, LittleHub
 from tests.server.conftest import Serve
-from tests.support.fake_hub import TOKEN, FakeHub
 
-from .acts import FLUX, choose_model, choose_provider, give_file, png, submit_prompt
-from .conftest import Opened, RunningGateway, wait_until
+from .actions import FLUX, choose_model, choose_provider, hand_over, make, png
+from .conftest import Opened, Served, expect, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Locator, Page, Route
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-api = pytest.importorskip("playwright.async_api", reason="the studio's tests need: pip install playwright")
-expect = api.expect
 PHONE = {"width": 390, "height": 844}
 HIT = """([selector]) => {
   const one = document.querySelector(selector);
@@ -41,17 +39,17 @@ async def drag(page: Page, begin: Locator, end: Locator) -> None:
 # -- dialogs ----------------------------------------------------------------------------------------------------------
 
 
-async def test_marking_words_closes_nothing(gateway: RunningGateway, opened: Opened) -> None:
+async def test_marking_words_closes_nothing(gateway: Served, opened: Opened) -> None:
     """A dialog is closed by a press beside it, which neither its own edge nor the end of a mark is."""
     page = await opened(gateway)
-    await submit_prompt(page, "words to mark")
-    await page.locator(".card[data-state=done] .tile").click()
-    view = page.locator("#viewer")
-    await drag(page, view.locator(".whole"), view.locator(".steps"))
+    await make(page, "words to mark")
+    await page.locator(".card[data-status=done] .tile").click()
+    view = page.locator("#lightbox")
+    await drag(page, view.locator(".full-prompt"), view.locator(".lightbox-nav"))
     await expect(view).to_be_visible()
     await page.keyboard.press("Escape")
-    await page.locator("#open-overview").click()
-    sheet = page.locator("#overview")
+    await page.locator("#open-usage").click()
+    sheet = page.locator("#usage-dialog")
     await sheet.locator(".providers li").first.wait_for()
     box = await sheet.bounding_box()
     assert box is not None
@@ -65,15 +63,15 @@ async def test_marking_words_closes_nothing(gateway: RunningGateway, opened: Ope
 # -- several files of one job -----------------------------------------------------------------------------------------
 
 
-async def test_each_file_of_a_job_has_its_own_facts_and_deeds(gateway: RunningGateway, opened: Opened) -> None:
+async def test_each_file_of_a_job_has_its_own_details_and_actions(gateway: Served, opened: Opened) -> None:
     """What is looked at is what is downloaded and used."""
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "replicate")
-    await page.get_by_label("Further parameters").fill('{"num_outputs": 3}')
-    await submit_prompt(page, "three in one")
-    await page.locator(".card[data-state=done] .tile").click()
-    view = page.locator("#viewer")
+    await page.get_by_label("Extra parameters").fill('{"num_outputs": 3}')
+    await make(page, "three in one")
+    await page.locator(".card[data-status=done] .tile").click()
+    view = page.locator("#lightbox")
     link, second = view.get_by_role("link", name="Download"), view.get_by_role("button", name="File 2 of 3")
     first = await link.get_attribute("href")
     await expect(view.get_by_role("button", name="File 1 of 3")).to_have_attribute("aria-pressed", "true")
@@ -82,16 +80,16 @@ async def test_each_file_of_a_job_has_its_own_facts_and_deeds(gateway: RunningGa
     await expect(second).to_have_attribute("aria-pressed", "true")
     other = str(await link.get_attribute("href"))
     assert other != first
-    assert other.split("?")[0] == await view.locator(".view img").get_attribute("src")
+    assert other.split("?")[0] == await view.locator(".lightbox-media img").get_attribute("src")
     async with page.expect_request(other.split("?")[0]):
         await view.get_by_role("button", name="Use as input").click()
-    await expect(page.locator("#chosen")).to_be_visible()
+    await expect(page.locator("#input-image")).to_be_visible()
 
 
 # -- the form ---------------------------------------------------------------------------------------------------------
 
 
-async def test_words_from_an_office_are_pasted_as_words(shared: RunningGateway, opened: Opened) -> None:
+async def test_words_from_an_office_are_pasted_as_words(shared: Served, opened: Opened) -> None:
     """Such programs put a picture of the words beside them; pasted into a field, the words are meant."""
     page = await opened(shared)
     taken = await page.evaluate(
@@ -104,22 +102,22 @@ async def test_words_from_an_office_are_pasted_as_words(shared: RunningGateway, 
         }"""
     )
     assert not taken
-    await expect(page.locator("#chosen")).to_be_hidden()
-    await give_file(page, "paste")  # anywhere else, or without words, it is the image that is meant
-    await expect(page.locator("#chosen")).to_be_visible()
+    await expect(page.locator("#input-image")).to_be_hidden()
+    await hand_over(page, "paste")  # anywhere else, or without words, it is the image that is meant
+    await expect(page.locator("#input-image")).to_be_visible()
 
 
-async def test_what_is_foreseen_stays_as_it_was_read(shared: RunningGateway, opened: Opened) -> None:
+async def test_the_preview_stays_as_it_was_read(shared: Served, opened: Opened) -> None:
     """What is the same is not said again; what was opened in it stays open, and whoever is in it stays there."""
     page = await opened(shared)
     await choose_model(page, "FLUX.1-schnell")
-    await page.locator("#more summary").click()
-    await page.get_by_label("What to avoid").fill("text")
-    details, first = page.locator("#plan details"), "document.querySelector('#plan').firstElementChild"
+    await page.locator("#advanced summary").click()
+    await page.get_by_label("Negative prompt").fill("text")
+    details, first = page.locator("#preview details"), "document.querySelector('#preview').firstElementChild"
 
     async def rolled() -> None:
         async with page.expect_response("**/v1/jobs/preview"):
-            await page.get_by_role("button", name="Roll a seed").click()
+            await page.get_by_role("button", name="Random seed").click()
         await page.evaluate("new Promise((done) => setTimeout(done, 50))")
 
     await details.locator("summary").click()
@@ -136,75 +134,73 @@ async def test_what_is_foreseen_stays_as_it_was_read(shared: RunningGateway, ope
         await page.locator("#size").evaluate(
             "(one) => { one.value = '1080p'; one.dispatchEvent(new Event('change', {bubbles: true})); }"
         )
-    await wait_until(page, f"{first}.mine === undefined")
-    assert await page.evaluate("document.activeElement.closest('#plan') !== null")
+    await until(page, f"{first}.mine === undefined")
+    assert await page.evaluate("document.activeElement.closest('#preview') !== null")
 
 
-async def test_a_draft_whose_image_is_gone_complains_of_nothing(shared: RunningGateway, opened: Opened) -> None:
+async def test_a_draft_whose_image_is_gone_complains_of_nothing(shared: Served, opened: Opened) -> None:
     """After a reload the form says what is missing; it is no error before anything is sent."""
     page = await opened(shared)
-    await give_file(page, "drop")
+    await hand_over(page, "drop")
     await page.get_by_label("Prompt", exact=True).fill("as a watercolour")
     await page.reload()
-    await expect(page.locator(".toast")).to_contain_text("add yours again")
+    await expect(page.locator(".toast")).to_contain_text("Add yours again")
     asked: list[str] = []
     page.on("request", lambda sent: asked.append(sent.url))
     await page.get_by_label("Prompt", exact=True).press("End")
     await page.keyboard.type(", please")
     await page.evaluate("new Promise((done) => setTimeout(done, 600))")
     assert not any("preview" in url for url in asked)
-    await expect(page.locator("#trouble")).to_be_hidden()
+    await expect(page.locator("#form-error")).to_be_hidden()
 
 
-async def test_what_the_form_has_no_place_for_is_told(gateway: RunningGateway, opened: Opened) -> None:
+async def test_what_the_form_does_not_support_is_reported(gateway: Served, opened: Opened) -> None:
     """A wish of another program: its shape is none of the form's, and its provider is a policy."""
     page = await opened(gateway)
     gateway.fault("*", "fail", times=50)
     wish = {"prompt": "from elsewhere", "model": FLUX, "provider": "fastest", "aspect_ratio": "5:4"}
     answer = await page.request.post(f"{gateway.api}/jobs", data=wish)
     assert answer.status == 202, await answer.text()
-    await page.get_by_role("button", name="Change and retry").click()
-    await expect(page.locator(".toast")).to_contain_text("no place for the shape 5:4, the provider fastest")
+    await page.get_by_role("button", name="Edit and retry").click()
+    await expect(page.locator(".toast")).to_contain_text("does not support aspect ratio 5:4, provider fastest")
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("from elsewhere")
 
 
 @pytest.mark.parametrize("size", [(320, 256), (667, 375), (390, 844)])
-async def test_what_is_wrong_is_seen_beside_its_field(
-    shared: RunningGateway, opened: Opened, size: tuple[int, int]
-) -> None:
+async def test_an_error_is_seen_next_to_its_field(shared: Served, opened: Opened, size: tuple[int, int]) -> None:
     """On its side, made four times as large, in a hand: the field that complains is not behind the complaint."""
     page = await opened(shared, viewport={"width": size[0], "height": size[1]})
-    await page.locator("#more summary").click()
+    await page.locator("#advanced summary").click()
     await page.get_by_label("Steps").fill("0")
     await page.keyboard.press("Control+Enter")
-    await expect(page.locator("#trouble")).to_contain_text("“Steps” is from 1 to 1,000")
+    await expect(page.locator("#form-error")).to_contain_text("“Steps” must be from 1 to 1,000")
     await expect(page.get_by_label("Steps")).to_be_focused()
-    await wait_until(page, f"({HIT})(['#num_inference_steps'])")
+    await until(page, f"({HIT})(['#num_inference_steps'])")
 
 
-async def test_a_notice_on_a_phone_lies_on_no_button_it_speaks_of(shared: RunningGateway, opened: Opened) -> None:
+async def test_a_notice_on_a_phone_lies_on_no_button_it_speaks_of(shared: Served, opened: Opened) -> None:
     """The button that makes things is at the bottom there, and notices are at the top."""
     page = await opened(shared, viewport=PHONE)
     await page.get_by_label("Prompt", exact=True).focus()
-    await give_file(page, "drop", "notes.txt", "text/plain")
+    await hand_over(page, "drop", "notes.txt", "text/plain")
     await page.locator(".toast").wait_for()
-    assert await page.evaluate(HIT, ["#go"])
+    assert await page.evaluate(HIT, ["#generate"])
 
 
-async def test_back_to_automatic_keeps_the_model_and_says_so(shared: RunningGateway, opened: Opened) -> None:
+async def test_back_to_automatic_keeps_the_model_and_says_so(shared: Served, opened: Opened) -> None:
     """Nobody is told that everything is automatic while the model is not."""
     page = await opened(shared)
     await choose_model(page, "FLUX.1-schnell")
     await page.get_by_label("Seed", exact=True).fill("7")
-    await page.locator("#more summary").click()
-    await page.get_by_role("button", name="Back to automatic").click()
+    await page.locator("#advanced summary").click()
+    await page.get_by_role("button", name="Reset to automatic").click()
     await expect(page.get_by_label("Seed", exact=True)).to_have_value("")
-    await expect(page.locator("#said")).to_contain_text("Everything but the model is automatic again")
+    await expect(page.locator("#announcements")).to_contain_text("Reset to automatic, except for the model")
     await expect(page.locator("#model-name")).to_have_text(FLUX)
 
 
 @pytest.mark.parametrize(("typed", "sent"), [("2,5", 2.5), ("2.5", 2.5), (",5", 0.5), ("3", 3)])
-async def test_a_comma_is_a_point(shared: RunningGateway, opened: Opened, typed: str, sent: float) -> None:
+async def test_a_comma_is_a_point(shared: Served, opened: Opened, typed: str, sent: float) -> None:
     """Half the world writes 2,5; a browser's own number field would read 25 and say nothing."""
     page = await opened(shared)
     await page.get_by_text("Video", exact=True).click()
@@ -213,14 +209,14 @@ async def test_a_comma_is_a_point(shared: RunningGateway, opened: Opened, typed:
     assert (await asked.value).post_data_json["seconds"] == sent
 
 
-async def test_what_was_written_comes_back(gateway: RunningGateway, opened: Opened) -> None:
+async def test_what_was_written_comes_back(gateway: Served, opened: Opened) -> None:
     """A wish that fills the form takes the place of another one, which is not lost."""
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "fal-ai")
     gateway.fault("fal-ai", "fail", times=10)
-    await submit_prompt(page, "one that fails")
-    change = page.get_by_role("button", name="Change and retry")
+    await make(page, "one that fails")
+    change = page.get_by_role("button", name="Edit and retry")
     await change.wait_for()
     await page.get_by_label("Prompt", exact=True).fill("a long and careful draft")
     await page.get_by_label("Seed", exact=True).fill("77")
@@ -231,36 +227,36 @@ async def test_what_was_written_comes_back(gateway: RunningGateway, opened: Open
     await expect(page.get_by_label("Seed", exact=True)).to_have_value("77")
 
 
-async def test_a_wish_can_go_on_without_its_image(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_request_can_continue_without_its_image(gateway: Served, opened: Opened) -> None:
     """Images do not outlive a reload; the rest of the wish does, and nothing of it is lost by going on without."""
     page = await opened(gateway)
-    await give_file(page, "drop")
+    await hand_over(page, "drop")
     await page.get_by_label("Seed", exact=True).fill("7")
     await page.get_by_label("Prompt", exact=True).fill("a fox after all")
     await page.reload()
-    await page.get_by_role("button", name="Go on without an image").click()
+    await page.get_by_role("button", name="Continue without an image").click()
     await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
     await page.keyboard.press("Control+Enter")
     await page.get_by_role("button", name="Image: a fox after all").click()
-    await expect(page.locator("#viewer dl")).to_contain_text("FLUX.1-schnell")
-    await expect(page.locator("#viewer dl")).to_contain_text("7")
+    await expect(page.locator("#lightbox dl")).to_contain_text("FLUX.1-schnell")
+    await expect(page.locator("#lightbox dl")).to_contain_text("7")
 
 
-async def test_an_image_that_nobody_reads_is_told_or_turned_before_anything_is_sent(
-    gateway: RunningGateway, opened: Opened
+async def test_an_unsupported_image_is_rejected_or_converted_before_anything_is_sent(
+    gateway: Served, opened: Opened
 ) -> None:
     """Of a GIF the first picture is taken; what no browser can draw, and what is broken, is refused by name."""
     page = await opened(gateway)
-    await page.locator("#file").set_input_files({"name": "a.gif", "mimeType": "image/gif", "buffer": _gif()})
-    await expect(page.locator(".toast")).to_contain_text("No provider reads GIF: the first picture of a.gif is taken")
-    await submit_prompt(page, "as a watercolour")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await page.locator("#image-file").set_input_files({"name": "a.gif", "mimeType": "image/gif", "buffer": _gif()})
+    await expect(page.locator(".toast")).to_contain_text("Providers do not accept GIF: using the first frame of a.gif")
+    await make(page, "as a watercolour")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     await page.get_by_role("button", name="Remove the image").click()
     for name, mime in (("a.heic", "image/heic"), ("broken.png", "image/png")):
-        await page.locator("#file").set_input_files({"name": name, "mimeType": mime, "buffer": b"\x00" * 99})
-        await expect(page.locator(".toast.bad").last).to_contain_text(name)
-        await expect(page.locator(".toast.bad").last).to_contain_text("Choose a PNG, JPEG or WebP")
-        await expect(page.locator("#chosen")).to_be_hidden()
+        await page.locator("#image-file").set_input_files({"name": name, "mimeType": mime, "buffer": b"\x00" * 99})
+        await expect(page.locator(".toast.danger").last).to_contain_text(name)
+        await expect(page.locator(".toast.danger").last).to_contain_text("Choose a PNG, JPEG or WebP file")
+        await expect(page.locator("#input-image")).to_be_hidden()
 
 
 def _gif() -> bytes:
@@ -272,100 +268,100 @@ def _gif() -> bytes:
     return made.getvalue()
 
 
-async def test_what_cannot_be_read_is_not_foreseen(shared: RunningGateway, opened: Opened) -> None:
+async def test_what_cannot_be_read_is_not_previewed(shared: Served, opened: Opened) -> None:
     """An older plan is not shown for a wish that it is not of; and who chose no model is told which one it is."""
     page = await opened(shared)
-    await expect(page.locator("#plan")).to_contain_text("Goes to fal-ai")
-    await expect(page.locator("#pick-model")).to_contain_text("FLUX.1-schnell, the usual one for this")
-    await page.locator("#more summary").click()
-    await page.get_by_label("Further parameters").fill("{")
-    await expect(page.locator("#plan")).to_be_empty()
-    await page.get_by_label("Further parameters").fill("{}")
-    await expect(page.locator("#plan")).to_contain_text("Goes to")
+    await expect(page.locator("#preview")).to_contain_text("Sends to fal-ai")
+    await expect(page.locator("#pick-model")).to_contain_text("FLUX.1-schnell (default)")
+    await page.locator("#advanced summary").click()
+    await page.get_by_label("Extra parameters").fill("{")
+    await expect(page.locator("#preview")).to_be_empty()
+    await page.get_by_label("Extra parameters").fill("{}")
+    await expect(page.locator("#preview")).to_contain_text("Sends to")
 
 
 # -- where the focus goes ---------------------------------------------------------------------------------------------
 
 
-async def test_the_focus_is_never_nowhere(gateway: RunningGateway, opened: Opened) -> None:
+async def test_the_focus_is_never_nowhere(gateway: Served, opened: Opened) -> None:
     """What was pressed may go with what it stood in: whoever has no pointer goes on from somewhere near."""
     page = await opened(gateway)
     somewhere = "document.activeElement !== document.body"
-    await page.locator("#file").focus()
-    await page.locator("#file").set_input_files({"name": "seen.png", "mimeType": "image/png", "buffer": png()})
-    await expect(page.locator("#unchoose")).to_be_focused()
+    await page.locator("#image-file").focus()
+    await page.locator("#image-file").set_input_files({"name": "seen.png", "mimeType": "image/png", "buffer": png()})
+    await expect(page.locator("#remove-image")).to_be_focused()
     await page.keyboard.press("Enter")
-    await expect(page.locator("#file")).to_be_focused()
+    await expect(page.locator("#image-file")).to_be_focused()
     await page.get_by_label("Search prompts").fill("nothing of that kind")
     await page.locator("#empty").get_by_role("button", name="Show all").press("Enter")
-    await expect(page.get_by_text("Your pictures will gather here")).to_be_visible()
+    await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     assert await page.evaluate(somewhere)
-    await submit_prompt(page, "a shy fox")
-    await page.locator(".card[data-state=done]").wait_for()
+    await make(page, "a shy fox")
+    await page.locator(".card[data-status=done]").wait_for()
 
     async def fail(route: Route) -> None:
         await route.fulfill(status=503) if route.request.method == "GET" else await route.continue_()
 
     await page.route("**/media/*.o.*", fail)
     await page.locator(".tile").click()
-    again = page.locator("#viewer").get_by_role("button", name="Try again")
+    again = page.locator("#lightbox").get_by_role("button", name="Try again")
     await again.wait_for()
     await page.unroute_all()
     await again.press("Enter")
-    await page.locator("#viewer .view img").wait_for()
-    assert await page.evaluate("document.activeElement.closest('#viewer') !== null")
+    await page.locator("#lightbox .lightbox-media img").wait_for()
+    assert await page.evaluate("document.activeElement.closest('#lightbox') !== null")
 
 
-async def test_a_press_too_many_at_the_end_closes_nothing(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_press_too_many_at_the_end_closes_nothing(gateway: Served, opened: Opened) -> None:
     """Whoever walks through the pictures with Enter stays in the large view, and hears that it was the last."""
     page = await opened(gateway)
-    await submit_prompt(page, "three of them", count=3)
-    await expect(page.locator(".card[data-state=done]")).to_have_count(3)
+    await make(page, "three of them", count=3)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(3)
     await page.locator(".tile").first.click()
-    older = page.locator("#viewer-right")
+    older = page.locator("#lightbox-older")
     await older.focus()
     for _ in range(4):
         await page.keyboard.press("Enter")
-    await expect(page.locator("#viewer #said")).to_contain_text("That was the last one.")
-    await expect(page.locator("#viewer")).to_be_visible()
+    await expect(page.locator("#lightbox #announcements")).to_contain_text("This is the last one.")
+    await expect(page.locator("#lightbox")).to_be_visible()
     await expect(older).to_be_focused()
     await expect(older).to_be_disabled()
 
 
-async def test_a_deletion_that_failed_is_not_said_to_be_done(gateway: RunningGateway, opened: Opened) -> None:
+async def test_a_deletion_that_failed_is_not_said_to_be_done(gateway: Served, opened: Opened) -> None:
     """The card is back, and the notice that offered to undo it is gone."""
     page = await opened(gateway)
-    await submit_prompt(page, "a stubborn fox")
-    await page.locator(".card[data-state=done] .tile").click()
+    await make(page, "a stubborn fox")
+    await page.locator(".card[data-status=done] .tile").click()
 
     async def refuse(route: Route) -> None:
         refused = route.request.method == "DELETE"
         await (route.fulfill(status=503, json={"error": {"message": "not now"}}) if refused else route.continue_())
 
     await page.route("**/v1/jobs/*", refuse)
-    await page.locator("#viewer").get_by_role("button", name="Delete").click()
-    await expect(page.locator(".toast.bad")).to_contain_text("Not now")
-    await expect(page.locator(".card[data-state=done]")).to_have_count(1)
+    await page.locator("#lightbox").get_by_role("button", name="Delete").click()
+    await expect(page.locator(".toast.danger")).to_contain_text("Not now")
+    await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     await expect(page.locator(".toast").filter(has_text="Deleted")).to_have_count(0)
 
 
-async def test_what_is_said_again_and_again_is_counted(gateway: RunningGateway, opened: Opened) -> None:
+async def test_what_is_said_again_and_again_is_counted(gateway: Served, opened: Opened) -> None:
     """Nine pictures of one wish that come together are not nine times the same words."""
     page = await opened(gateway)
     gateway.fault("fal-ai", "cold", seconds=50_000, times=9)
-    await submit_prompt(page, "nine of them", count=9)
-    await expect(page.locator(".card[data-state=open]")).to_have_count(9)
-    await wait_until(page, "!document.querySelector('#said').textContent.includes('ready')")
+    await make(page, "nine of them", count=9)
+    await expect(page.locator(".card[data-status=open]")).to_have_count(9)
+    await until(page, "!document.querySelector('#announcements').textContent.includes('ready')")
     await page.evaluate(
         """() => {
           window.heard = [];
-          new MutationObserver(() => window.heard.push(document.querySelector("#said").textContent))
-            .observe(document.querySelector("#said"), {childList: true});
+          new MutationObserver(() => window.heard.push(document.querySelector("#announcements").textContent))
+            .observe(document.querySelector("#announcements"), {childList: true});
         }"""
     )
-    gateway.finish_waiting_jobs()
-    await expect(page.locator(".card[data-state=done]")).to_have_count(9)
-    await wait_until(
+    gateway.thaw()
+    await expect(page.locator(".card[data-status=done]")).to_have_count(9)
+    await until(
         page,
         """window.heard.join(" ").split("is ready").length - 1 > 0
         && [...window.heard.join(" ").matchAll(/(?:(\\d+) \\u00d7 )?Image “nine of them” is ready/g)]
@@ -374,23 +370,23 @@ async def test_what_is_said_again_and_again_is_counted(gateway: RunningGateway, 
     assert len(await page.evaluate("window.heard")) < 9
 
 
-async def test_undo_undoes_and_nothing_else(gateway: RunningGateway, opened: Opened) -> None:
+async def test_undo_undoes_and_nothing_else(gateway: Served, opened: Opened) -> None:
     """A later notice that offers something else is not what Ctrl+Z means."""
     page = await opened(gateway)
-    await submit_prompt(page, "the deleted")
-    await page.locator(".card[data-state=done] .tile").click()
-    await page.locator("#viewer").get_by_role("button", name="Delete").click()
+    await make(page, "the deleted")
+    await page.locator(".card[data-status=done] .tile").click()
+    await page.locator("#lightbox").get_by_role("button", name="Delete").click()
     await expect(page.locator(".card")).to_have_count(0)
     await page.get_by_role("button", name="Videos", exact=True).click()
     await expect(page.get_by_text("Videos: nothing here")).to_be_visible()
-    await submit_prompt(page, "a hidden one")
+    await make(page, "a hidden one")
     await expect(page.get_by_role("button", name="Show all")).to_be_visible()
-    await page.locator("#go").focus()
+    await page.locator("#generate").focus()
     await page.keyboard.press("Control+z")
     await expect(page.locator(".toast").filter(has_text="Deleted: the deleted")).to_have_count(0)
     await expect(page.get_by_role("button", name="Videos", exact=True)).to_have_attribute("aria-pressed", "true")
     await page.get_by_role("button", name="All", exact=True).click()
-    await expect(page.locator(".card[data-state=done]")).to_have_count(2)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(2)
 
 
 # -- models -----------------------------------------------------------------------------------------------------------
@@ -398,7 +394,7 @@ async def test_undo_undoes_and_nothing_else(gateway: RunningGateway, opened: Ope
 
 async def test_a_list_that_is_late_or_missing_is_not_called_empty(serve: Serve, opened: Opened) -> None:
     """Whoever types meanwhile is not told that there is no such model; what failed stays told."""
-    async with FakeHub() as hub:
+    async with LittleHub() as hub:
         gateway = serve(environ={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN})
         page = await opened(gateway)
         held: list[Route] = []
@@ -408,9 +404,9 @@ async def test_a_list_that_is_late_or_missing_is_not_called_empty(serve: Serve, 
 
         await page.route("**/v1/models?*", hold)
         await page.locator("#pick-model").click()
-        search, status = page.get_by_label("Search models"), page.locator("#models [role=status]")
+        search, status = page.get_by_label("Search models"), page.locator("#model-picker [role=status]")
         await search.fill("org/model")
-        await expect(status).to_have_text("Reading the list…")
+        await expect(status).to_have_text("Loading models…")
         await expect(page.locator("#model-list .option")).to_have_count(0)
         while not held:
             await page.wait_for_timeout(20)
@@ -418,4 +414,4 @@ async def test_a_list_that_is_late_or_missing_is_not_called_empty(serve: Serve, 
         await expect(status).to_contain_text("the Hub is away", ignore_case=True)
         await search.fill("org/model-2")
         await expect(status).to_contain_text("the Hub is away", ignore_case=True)
-        await expect(page.locator("#model-list .option")).to_have_text(re.compile("org/model-2.*Use it as typed"))
+        await expect(page.locator("#model-list .option")).to_have_text(re.compile("org/model-2.*Use as typed"))
