@@ -22,12 +22,12 @@ if sys.platform == "win32":
     def _lock(fd: int, *, exclusive: bool) -> bool:
         """Locks the first byte. There are no shared locks here: two who look at once may both see a living owner."""
         try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
-        if not mine:
-            os.lseek(handle, 0, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+        if not exclusive:
+            os.lseek(fd, 0, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
         return True
 
 else:

@@ -59,13 +59,13 @@ def get_job(connection: Connection, job_id: str) -> Job | None:
 
 def find_by_key(connection: Connection, key: str) -> Job | None:
     """The job of that idempotency key."""
-    row = connection.execute("SELECT id, body FROM jobs WHERE key = ?", (key,)).fetchone()
+    row = connection.execute("SELECT id, body FROM jobs WHERE idempotency_key = ?", (key,)).fetchone()
     return decode_job(row[0], row[1]) if row else None
 
 
 def list_entries(connection: Connection, job_id: str) -> list[LedgerEntry]:
     """All of a job, in their order."""
-    rows = connection.execute("SELECT body FROM facts WHERE job = ? ORDER BY seq", (job_id,)).fetchall()
+    rows = connection.execute("SELECT body FROM entries WHERE job_id = ? ORDER BY seq", (job_id,)).fetchall()
     return [decode_entry(job_id, body) for (body,) in rows]
 
 
@@ -84,7 +84,7 @@ def list_page(
     for condition, value in (
         ("provider = ?", job_filter.provider),
         ("model = ?", job_filter.model),
-        ("created >= ?", job_filter.since),
+        ("created_at >= ?", job_filter.since),
     ):
         if value is not None:
             conditions += f" AND {condition}"
@@ -93,7 +93,7 @@ def list_page(
         conditions += f" AND state IN ({', '.join('?' * len(job_filter.states))})"
         values += job_filter.states
         if not job_filter.states & TERMINAL_STATES:
-            conditions += " AND ended = 0"  # the index of these is short; the others are walked in their order
+            conditions += " AND is_terminal = 0"  # the index of these is short; the others are walked in their order
     direction = "DESC" if newest_first else "ASC"
     sql = f"SELECT seq, id, body FROM jobs WHERE {conditions} ORDER BY seq {direction} LIMIT ?"
     rows = connection.execute(sql, (*values, limit)).fetchall()
@@ -102,12 +102,12 @@ def list_page(
 
 def find_owner(connection: Connection, locks: ProcessLocks, job_id: str) -> str | None:
     """Who carries the job and lives."""
-    row = connection.execute("SELECT owner FROM claims WHERE job = ?", (job_id,)).fetchone()
+    row = connection.execute("SELECT owner FROM claims WHERE job_id = ?", (job_id,)).fetchone()
     return str(row[0]) if row and locks.is_alive(row[0]) else None
 
 
 def list_claims(connection: Connection, locks: ProcessLocks) -> dict[str, str]:
     """What is carried by whom of those who live."""
-    rows = connection.execute("SELECT job, owner FROM claims ORDER BY job").fetchall()
+    rows = connection.execute("SELECT job_id, owner FROM claims ORDER BY job_id").fetchall()
     alive = {owner_id for owner_id in {owner_id for _, owner_id in rows} if locks.is_alive(owner_id)}
     return {job_id: owner_id for job_id, owner_id in rows if owner_id in alive}

@@ -39,7 +39,8 @@ def encode_entry(entry: LedgerEntry) -> EncodedEntry:
         body = _encode(entry)
         if len(body) > MAX_ENTRY_BYTES:
             raise StorageError(
-                f"the fact {kind!r} has {len(body):,} bytes; the ledger takes {MAX_ENTRY_BYTES:,}: give media by its URL",
+                f"the {kind!r} entry has {len(body):,} bytes, more than the {MAX_ENTRY_BYTES:,} that the ledger keeps; "
+                "pass media by URL",
                 job_id=entry.job_id,
             )
         return EncodedEntry(_entry_decoder.decode(body), kind, body.decode(), idempotency_key_of(entry))
@@ -66,9 +67,9 @@ def job_columns(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "state": job.state,
-        "ended": int(job.is_terminal),
-        "created": job.created_at,
-        "updated": job.updated_at,
+        "is_terminal": int(job.is_terminal),
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
         "task": job.request.task,
         "model": job.request.model,
         "provider": job.route and job.route.provider,

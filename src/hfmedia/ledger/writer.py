@@ -23,9 +23,9 @@ from .process_locks import ProcessLocks
 from .serialization import EncodedEntry, decode_job, job_columns
 
 PRUNE_BATCH_SIZE = 500  # jobs forgotten in one transaction, so that nobody waits long for us
-UPDATE_COLUMNS = ("state", "ended", "updated", "provider", "attempts", "cost", "unit", "body")
-INSERT_COLUMNS = ("seq", "id", "key", "created", "task", "model", *UPDATE_COLUMNS)
-INSERT_ENTRY = "INSERT INTO facts (job, at, kind, body) VALUES (?, ?, ?, ?)"
+UPDATE_COLUMNS = ("state", "is_terminal", "updated_at", "provider", "attempts", "cost", "unit", "body")
+INSERT_COLUMNS = ("seq", "id", "idempotency_key", "created_at", "task", "model", *UPDATE_COLUMNS)
+INSERT_ENTRY = "INSERT INTO entries (job_id, timestamp, kind, body) VALUES (?, ?, ?, ?)"
 INSERT_JOB = (
     f"INSERT INTO jobs ({', '.join(INSERT_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in INSERT_COLUMNS)})"
 )
@@ -134,7 +134,7 @@ def append(connection: Connection, locks: ProcessLocks, entries: tuple[EncodedEn
     job = apply_entries(previous, *(encoded.entry for encoded in entries))
     columns = job_columns(job)
     if previous is None:
-        existing = key and connection.execute("SELECT id FROM jobs WHERE key = ?", (key,)).fetchone()
+        existing = key and connection.execute("SELECT id FROM jobs WHERE idempotency_key = ?", (key,)).fetchone()
         if existing:
             raise IdempotencyKeyInUseError(existing[0])
         if not claim(connection, locks, job.id):
@@ -143,28 +143,28 @@ def append(connection: Connection, locks: ProcessLocks, entries: tuple[EncodedEn
     seq = connection.execute(INSERT_ENTRY, rows[0]).lastrowid
     connection.executemany(INSERT_ENTRY, rows[1:])
     if previous is None:
-        connection.execute(INSERT_JOB, {**columns, "seq": seq, "key": key})
+        connection.execute(INSERT_JOB, {**columns, "seq": seq, "idempotency_key": key})
     else:
         connection.execute(UPDATE_JOB, columns)
     if previous is not None and job.is_terminal:
-        connection.execute("DELETE FROM claims WHERE job = ?", (job.id,))
+        connection.execute("DELETE FROM claims WHERE job_id = ?", (job.id,))
     return job
 
 
 def claim(connection: Connection, locks: ProcessLocks, job_id: str) -> bool:
     """Whether we carry the job now."""
     owner_id = locks.acquire_owner_id()
-    row = connection.execute("SELECT owner FROM claims WHERE job = ?", (job_id,)).fetchone()
+    row = connection.execute("SELECT owner FROM claims WHERE job_id = ?", (job_id,)).fetchone()
     if row and row[0] != owner_id and locks.is_alive(row[0]):
         return False
     if not row or row[0] != owner_id:
-        connection.execute("REPLACE INTO claims (job, owner) VALUES (?, ?)", (job_id, owner_id))
+        connection.execute("REPLACE INTO claims (job_id, owner) VALUES (?, ?)", (job_id, owner_id))
     return True
 
 
 def release(connection: Connection, locks: ProcessLocks, job_id: str) -> None:
     """We carry it no longer."""
-    connection.execute("DELETE FROM claims WHERE job = ? AND owner = ?", (job_id, locks.owner_id))
+    connection.execute("DELETE FROM claims WHERE job_id = ? AND owner = ?", (job_id, locks.owner_id))
 
 
 def prune(connection: Connection, locks: ProcessLocks, before: float, states: frozenset[str]) -> int:
@@ -174,9 +174,10 @@ def prune(connection: Connection, locks: ProcessLocks, before: float, states: fr
             connection.execute("DELETE FROM claims WHERE owner = ?", (owner_id,))
     placeholders = ", ".join("?" * len(states))
     pruned = connection.execute(
-        f"SELECT id FROM jobs WHERE state IN ({placeholders}) AND updated < ? AND id NOT IN (SELECT job FROM claims) LIMIT ?",
+        f"SELECT id FROM jobs WHERE state IN ({placeholders}) AND updated_at < ? "
+        "AND id NOT IN (SELECT job_id FROM claims) LIMIT ?",
         (*states, before, PRUNE_BATCH_SIZE),
     ).fetchall()
-    connection.executemany("DELETE FROM facts WHERE job = ?", pruned)
+    connection.executemany("DELETE FROM entries WHERE job_id = ?", pruned)
     connection.executemany("DELETE FROM jobs WHERE id = ?", pruned)
     return len(pruned)
