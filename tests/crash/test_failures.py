@@ -143,16 +143,17 @@ def test_an_unsent_job_whose_picture_is_not_kept_says_so(town: CrashScenario, st
     model = {"task": "image-to-video", "model": "Wan-AI/Wan2.2-I2V-A14B:fal-ai"}
     (kept,) = town.new_requests(1, **model, image="https://example.org/fox.png")
     (lost,) = town.new_requests(1, **model, image=str(picture))
-    assert town.start("make", wishes=[kept, lost], fate=[step, 2, 0]).was_killed()
+    for request in (kept, lost):  # one after the other: in parallel, either may be sent before the other's step
+        assert town.start("make", wishes=[request], fate=[step, 1, 0]).was_killed()
     told = town.run_command("resume")
     states = {job["prompt"]: job["state"] for job in town.jobs()}
     for job in town.jobs():
         if job["prompt"] == lost["prompt"]:
             assert told[job["id"]]["error"] == "InvalidRequestError"
             assert "ask for it again" in told[job["id"]]["words"]
-    assert states[kept["prompt"]] in ("stored", "doubt")
+    assert states[kept["prompt"]] == "stored"
     assert town.billed_by_prompt()[lost["prompt"]] == 0
-    assert town.request_count("submit") <= 1
+    assert town.request_count("submit") == 1
 
 
 # -- disks ------------------------------------------------------------------------------------------------------------

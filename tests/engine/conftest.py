@@ -205,9 +205,25 @@ def scene(script: ScriptedProviders) -> EngineHarness:
     return EngineHarness(script)
 
 
+async def until_idle() -> None:
+    """Returns once only unanswered work is left: nothing here waits for a thread, a socket or a clock."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
 def expect_failed(kind: str, **more: Any) -> Failure:
     """A failure of that kind."""
     return Failure(kind=kind, message="no luck", **more)  # type: ignore[arg-type]
 
 
-__all__ = ["DONE", "REQUEST", "RUNNING", "CancelResult", "EngineHarness", "ScriptedProviders", "expect_failed", "route"]
+__all__ = [
+    "DONE",
+    "REQUEST",
+    "RUNNING",
+    "CancelResult",
+    "EngineHarness",
+    "ScriptedProviders",
+    "expect_failed",
+    "route",
+    "until_idle",
+]
