@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from hfmedia.core import job as life
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.core.errors import ResponseLostError
+from hfmedia.core.http import HttpRequest, HttpResponse, get, post_json
 from hfmedia.core.ports import OutputTarget, StoredFile
 from hfmedia.core.protocol import (
     Cancel,
@@ -32,7 +34,6 @@ from hfmedia.core.protocol import (
 from hfmedia.core.provider import Capabilities, Provider
 from hfmedia.core.request import GenerationRequest
 from hfmedia.core.sizes import SizeConstraints
-from hfmedia.core.wire import Credential, HttpRequest, HttpResponse, Secret, get, post_json
 from hfmedia.engine import Engine, EngineDependencies, Event, Timeouts
 from hfmedia.ledger import MemoryLedger
 
