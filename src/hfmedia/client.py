@@ -30,7 +30,7 @@ from .settings import Settings, load_settings, settings_for_account
 from .storage import FileStorage, Media, resolve_target
 from .transport import Transport
 
-RESUMABLE_STATES: tuple[State, ...] = ("new", "ready", "running", "finished")
+RESUMABLE_STATES: tuple[State, ...] = ("created", "routed", "running", "completed")
 
 
 class MediaClient:

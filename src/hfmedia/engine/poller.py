@@ -66,7 +66,7 @@ class Poller:
         """Seconds to wait after trouble while a job runs; raises when the provider ended it or patience does."""
         action = POLL_ACTIONS[failure.kind]
         message = describe_failure(failure, route.provider, polling=True)
-        if action == "over":
+        if action == "fail":
             await self.context.record(life.FailedEntry, kind=failure.kind, message=message, status=failure.status)
             raise build_error(failure, route, job_id=self.context.job_id)
         if action == "detach" or failures > (MAX_INVALID_POLLS if failure.kind == "unreadable" else POLL_RETRIES):

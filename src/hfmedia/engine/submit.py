@@ -101,8 +101,8 @@ class Submitter:
                 )
                 await self.context.acquire_slot(route.provider)
         except InvalidRequestError as error:  # this provider cannot take it; nothing was sent, the next one may
-            failure = Failure(kind="refused", message=error.message)
-            raise RouteRejectedError(failure, SubmitPolicy("refused", failover="yes"), invalid_request=error) from None
+            failure = Failure(kind="rejected", message=error.message)
+            raise RouteRejectedError(failure, SubmitPolicy("rejected", failover="yes"), invalid_request=error) from None
         except TimeoutError:
             raise await self.context.deadline_error("before anything was sent", not_submitted=True) from None
         try:
@@ -225,7 +225,7 @@ class Submitter:
             return
         outcome = submit_policy(result.kind, via=route.via).outcome
         message = describe_failure(result, route.provider)
-        if outcome == "doubt":
+        if outcome == "in_doubt":
             await self.context.record(life.InDoubtEntry, message=message)
             failure = Failure(kind="lost", message=result.message, status=result.status, code=result.code)
             raise build_error(failure, route, job_id=self.context.job_id)
