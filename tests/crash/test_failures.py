@@ -128,7 +128,8 @@ def test_no_answer_to_the_submission_within_its_time_is_a_doubt(town: CrashScena
     """It was sent, and nobody knows what became of it."""
     town.fault(PROVIDERS[kind], "hang", step="submit")
     (wish,) = town.new_requests(1, **REQUESTS[kind])
-    (told,) = town.run_command("make", wishes=[wish], timeouts={"submit": 0.4}).values()
+    # it is sent by then, on any machine
+    (told,) = town.run_command("make", wishes=[wish], timeouts={"submit": 1.5}).values()
     assert told["error"] == "InDoubtError"
     assert town.run_command("resume") == {}
     (job,) = town.check_jobs([wish["prompt"]])
