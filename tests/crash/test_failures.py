@@ -128,7 +128,8 @@ def test_no_answer_to_the_submission_within_its_time_is_a_doubt(town: CrashScena
     """It was sent, and nobody knows what became of it."""
     town.fault(PROVIDERS[kind], "hang", step="submit")
     (wish,) = town.new_requests(1, **REQUESTS[kind])
-    (told,) = town.run_command("make", wishes=[wish], timeouts={"submit": 0.4}).values()
+    # it is sent by then, on any machine
+    (told,) = town.run_command("make", wishes=[wish], timeouts={"submit": 1.5}).values()
     assert told["error"] == "InDoubtError"
     assert town.run_command("resume") == {}
     (job,) = town.check_jobs([wish["prompt"]])
@@ -143,16 +144,17 @@ def test_an_unsent_job_whose_picture_is_not_kept_says_so(town: CrashScenario, st
     model = {"task": "image-to-video", "model": "Wan-AI/Wan2.2-I2V-A14B:fal-ai"}
     (kept,) = town.new_requests(1, **model, image="https://example.org/fox.png")
     (lost,) = town.new_requests(1, **model, image=str(picture))
-    assert town.start("make", wishes=[kept, lost], fate=[step, 2, 0]).was_killed()
+    for request in (kept, lost):  # one after the other: in parallel, either may be sent before the other's step
+        assert town.start("make", wishes=[request], fate=[step, 1, 0]).was_killed()
     told = town.run_command("resume")
     states = {job["prompt"]: job["state"] for job in town.jobs()}
     for job in town.jobs():
         if job["prompt"] == lost["prompt"]:
             assert told[job["id"]]["error"] == "InvalidRequestError"
             assert "ask for it again" in told[job["id"]]["words"]
-    assert states[kept["prompt"]] in ("stored", "in_doubt")
+    assert states[kept["prompt"]] == "stored"
     assert town.billed_by_prompt()[lost["prompt"]] == 0
-    assert town.request_count("submit") <= 1
+    assert town.request_count("submit") == 1
 
 
 # -- disks ------------------------------------------------------------------------------------------------------------

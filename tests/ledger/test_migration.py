@@ -23,7 +23,7 @@ from hfmedia.sandbox import Sandbox
 from hfmedia.sqlite import apply_migration
 from tests.data.before_redesign.unpack import HERE, unpack
 from tests.engine.conftest import DONE, EngineHarness, ScriptedProviders
-from tests.support.golden import check_golden
+from tests.support.golden import assert_golden_text
 
 from .builders import ENDINGS, FULL_ENTRIES, created_entry, job_entries
 
@@ -170,7 +170,7 @@ async def test_an_old_and_a_new_file_have_the_same_schema(tmp_path: Path, path: 
         meta = rows(file, "SELECT name, value FROM meta") + rows(file, "PRAGMA application_id")
         schemas.append("".join(f"{sql};\n" for (sql,) in statements) + f"-- meta and application_id: {meta}\n")
     assert schemas[0] == schemas[1]
-    check_golden("ledger.schema.sql", schemas[1])
+    assert_golden_text("ledger.schema.sql", schemas[1])
 
 
 async def test_what_is_written_of_a_job_is_what_the_golden_file_says(path: Path) -> None:
@@ -186,7 +186,7 @@ async def test_what_is_written_of_a_job_is_what_the_golden_file_says(path: Path)
         await ledger.append(type(ending)(**{**fields, "job_id": job_id}))
     await ledger.aclose()
     bodies = rows(path, "SELECT body FROM entries ORDER BY seq") + rows(path, "SELECT body FROM jobs ORDER BY seq")
-    check_golden("ledger.bodies.jsonl", "".join(f"{body}\n" for (body,) in bodies))
+    assert_golden_text("ledger.bodies.jsonl", "".join(f"{body}\n" for (body,) in bodies))
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from typing import Any
 from msgspec import structs
 
 from hfmedia.core import job as life
+from hfmedia.core.credentials import redact
 from hfmedia.core.errors import DeadlineExceededError
+from hfmedia.core.http import HttpRequest
 from hfmedia.core.protocol import Completed, Pending, Route
-from hfmedia.core.wire import HttpRequest, redact
 
 from .dependencies import EngineDependencies, Timeouts
 from .events import Event, Queued, Running

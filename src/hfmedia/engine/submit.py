@@ -15,11 +15,11 @@ from hfmedia.core import job as life
 from hfmedia.core.error_messages import build_error, describe_failure
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, RequestNotSentError, ResponseLostError
 from hfmedia.core.failure_policy import SubmitPolicy, submit_policy
+from hfmedia.core.http import HttpRequest, HttpResponse
 from hfmedia.core.protocol import CancelResult, Completed, Failure, Pending, Route, Submit
 from hfmedia.core.provider import AdaptedRequest, Provider, adapt_request
 from hfmedia.core.request import GenerationRequest
 from hfmedia.core.retry import SUBMIT_RETRIES, backoff, retry_delay
-from hfmedia.core.wire import HttpRequest, HttpResponse
 
 from .events import Accepted, FailedOver, Retrying, Submitting
 from .input_images import download_image
