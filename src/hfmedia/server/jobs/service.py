@@ -19,7 +19,7 @@ from hfmedia.core.costs import billable_attempts
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.job import Job
 from hfmedia.core.request import MAX_SEED, Task
-from hfmedia.engine.several import RANDOM_SEED_LIMIT
+from hfmedia.core.seeds import RANDOM_SEED_LIMIT
 from hfmedia.server.auth.authentication import require_model_access
 from hfmedia.server.auth.caller import Caller
 from hfmedia.server.config import Config
