@@ -36,7 +36,7 @@ async def load_input_image(source: Any) -> InputImage:
 
 
 async def download_image(image: InputImage, fetch: MediaFetcher) -> InputImage:
-    """Return the image as bytes, for a provider that accepts no URL: downloaded without credentials, from public hosts."""
+    """Return the image as bytes, for a provider that accepts no URL; downloaded without credentials."""
     if image.url is None or image.data is not None:
         return image
     host = urlsplit(image.url).hostname
