@@ -312,7 +312,7 @@ async def test_a_doubt_is_settled_by_one(
         assert len(losers) == 5
         for error in losers:
             assert isinstance(error, InvalidRequestError), repr(error)
-            assert re.search("not in doubt|settled by somebody else", str(error)), error
+            assert re.search("not in doubt|resolved by another process", str(error)), error
     assert sum(world.submissions.values()) == 1
 
 

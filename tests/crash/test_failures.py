@@ -151,7 +151,7 @@ def test_an_unsent_job_whose_picture_is_not_kept_says_so(town: CrashScenario, st
     for job in town.jobs():
         if job["prompt"] == lost["prompt"]:
             assert told[job["id"]]["error"] == "InvalidRequestError"
-            assert "ask for it again" in told[job["id"]]["words"]
+            assert "submit the request again" in told[job["id"]]["words"]
     assert states[kept["prompt"]] == "stored"
     assert town.billed_by_prompt()[lost["prompt"]] == 0
     assert town.request_count("submit") == 1
@@ -222,7 +222,7 @@ def test_two_processes_that_resume_at_once_share_the_jobs(town: CrashScenario, s
                 paths.setdefault(job_id, set()).add(told["path"])
             else:
                 assert told["error"] == "InvalidRequestError"
-                assert "carried" in told["words"]
+                assert "already running" in told["words"]
     jobs = town.check_jobs(wish["prompt"] for wish in wishes)
     # a job that was on its way out when its process died is in doubt, rightly: that is nobody's to resume
     stored = [job for job in jobs if job["state"] == "stored"]
