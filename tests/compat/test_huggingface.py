@@ -218,7 +218,7 @@ async def test_an_image_comes_with_its_provider_before_it(town: Sandbox) -> None
 
 async def test_silence_is_told_too(town: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that answers late, and says nothing meanwhile, does not leave a chat without a word."""
-    monkeypatch.setattr(reasoning, "PULSE", 0.05)
+    monkeypatch.setattr(reasoning, "HEARTBEAT_INTERVAL", 0.05)
     town.fault("fal-ai", "slow", step="submit", seconds=0.5)
     chunks = await collect(f"{IMAGE}:fal-ai", **SMALL)
     pulses = [str(chunk) for chunk in chunks if isinstance(chunk, Reasoning) and chunk.label == "Generating"]
