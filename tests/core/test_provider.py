@@ -150,7 +150,7 @@ size_constraints = st.sampled_from(
         SOME,
         SizeConstraints(style="ratio"),
         SizeConstraints(style="none"),
-        SizeConstraints(style="given"),
+        SizeConstraints(style="passthrough"),
         SizeConstraints(style="pixels", multiple=32, min_side=1024, max_side=2048, max_pixels=2**22),
     ]
 )

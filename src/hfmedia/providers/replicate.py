@@ -216,7 +216,7 @@ def _decode_error(operation: Operation, route: Route, response: HttpResponse) ->
     return CancelResult(False, failure.message) if isinstance(operation, Cancel) and failure.kind == "gone" else failure
 
 
-CAPABILITIES = Capabilities(size=SizeConstraints(style="given"), parameters=ALL_PARAMETERS)
+CAPABILITIES = Capabilities(size=SizeConstraints(style="passthrough"), parameters=ALL_PARAMETERS)
 
 REPLICATE = Provider(
     name="replicate",
