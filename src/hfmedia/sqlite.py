@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,9 @@ ERROR_HINTS = {
 }
 
 
+Migration = str | Callable[[sqlite3.Connection], None]  # an SQL script, or a function that changes the tables
+
+
 class DatabaseSchema(NamedTuple):
     """One kind of file.
 
@@ -48,7 +51,7 @@ class DatabaseSchema(NamedTuple):
 
     label: str
     application_id: int
-    migrations: tuple[str, ...]
+    migrations: tuple[Migration, ...]
     error_hints: Mapping[int, str] = {}
 
 
@@ -193,6 +196,9 @@ def _migrate(schema: DatabaseSchema, path: Path, connection: sqlite3.Connection)
             connection.execute(f"PRAGMA application_id = {schema.application_id}")
             connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
         for migration in schema.migrations[version:]:
+            if callable(migration):
+                migration(connection)
+                continue
             for statement in split_statements(migration):
                 connection.execute(statement)
         connection.execute("REPLACE INTO meta (name, value) VALUES ('version', ?)", (len(schema.migrations),))
