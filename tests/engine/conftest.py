@@ -137,7 +137,7 @@ class _FakeStorage:
 
     async def save(self, output: Output, target: OutputTarget, **more: Any) -> StoredFile:
         kept = await self.script.save_file(output, target, **more)
-        assert more["facts"](kept)["path"] == str(kept.path)
+        assert more["build_sidecar"](kept)["path"] == str(kept.path)
         self.script.log.append("describe")
         return kept
 
@@ -148,7 +148,7 @@ class _Ledger(MemoryLedger):
         self.script = script
 
     async def append(self, entry: life.LedgerEntry, *more: life.LedgerEntry) -> life.Job:
-        self.script.log += [f"write {type(one).__name__.lower()}" for one in (entry, *more)]
+        self.script.log += [f"write {life.entry_tag(item)}" for item in (entry, *more)]
         return await super().append(entry, *more)
 
 
