@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hfmedia.core.errors import RequestNotSentError, ResponseLostError
-from hfmedia.core.wire import HttpRequest, get, post_json
+from hfmedia.core.http import HttpRequest, get, post_json
 from hfmedia.transport import Transport, TransportLimits
 
 from .servers import ReceivedRequest, answering, http_response, names, read_request, serve

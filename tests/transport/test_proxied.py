@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.core.errors import RequestNotSentError, ResponseLostError, UnsafeUrlError
-from hfmedia.core.wire import Credential, Secret, post_json
+from hfmedia.core.http import post_json
 from hfmedia.transport import Transport, TransportLimits
 
 from .servers import HttpProxy, ReceivedRequest, SocksProxy, answering, http_response, names, serve

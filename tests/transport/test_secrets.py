@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from hfmedia.core.wire import Credential, Secret, post_json
+from hfmedia.core.credentials import Credential, Secret
+from hfmedia.core.http import post_json
 from hfmedia.transport import Transport, TransportLimits
 
 from .servers import HttpProxy, SocksProxy, answering, http_response, names, serve

@@ -9,8 +9,9 @@ import zlib
 
 import pytest
 
+from hfmedia.core.credentials import Credential, Secret
+from hfmedia.core.http import HttpRequest, get, post_json
 from hfmedia.core.ports import HttpSender
-from hfmedia.core.wire import Credential, HttpRequest, Secret, get, post_json
 from hfmedia.transport import BODY_OMITTED_HEADER, Transport, TransportLimits
 
 from .servers import ReceivedRequest, answering, http_response, read_request, serve
