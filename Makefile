@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 SEED ?= $(shell date +%s)
 unexport PYTHONDONTWRITEBYTECODE  # a module compiled once serves every process that the tests begin
 
-.PHONY: help demo gateway test crash check screenshots bench clean
+.PHONY: help demo gateway test options crash check screenshots bench clean
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
 
@@ -32,6 +32,9 @@ tests/studio/node/node_modules/.package-lock.json: tests/studio/node/package.jso
 
 test: $(STAMP) $(NODE)  ## every test; three at once, since many of them wait
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+options: $(STAMP)  ## copy the table of parameters into the library's typed keyword options
+	$(BIN)/python scripts/update_options.py
 
 crash: $(STAMP)  ## kill it many hundreds of times, at every step of a job's life and at random moments
 	HFMEDIA_CRASH_ROUNDS=150 HFMEDIA_CRASH_SEED=$(SEED) $(BIN)/python -m pytest -n 2 tests/crash

@@ -26,32 +26,38 @@ class TargetSize(TypedDict):
 
 
 class GenerationOptions(TypedDict, total=False):
-    """What may be asked for with any task; the names are those of the Hub's own client.
+    """Keyword options of any task; the names are those of the Hub's own client.
 
     ``model`` is ``org/name``, ``org/name:provider`` or ``org/name:fastest`` (``cheapest``, ``preferred``). ``timeout``
     is in seconds, 0 for no limit. ``output`` is a file, or a folder when it is one or ends in a slash. ``extra_body``
-    goes into the provider's own JSON as it stands.
+    is passed through to the provider's own JSON unchanged. The parameters are explained in core/parameters.py.
     """
 
     model: str | None
-    negative_prompt: str | list[str] | None
-    num_inference_steps: int | None
-    guidance_scale: float | None
-    seed: int | None
-    width: int | None
-    height: int | None
     target_size: TargetSize | None
-    aspect_ratio: str | None
-    resolution: str | None
-    scheduler: str | None
     extra_body: Mapping[str, Any] | None
     timeout: float | Timeouts | None
     output: str | os.PathLike[str] | None
+    # parameters: copied from core/parameters.py by `make options`
+    negative_prompt: str | list[str] | None
+    width: int | None
+    height: int | None
+    aspect_ratio: str | None
+    resolution: str | None
+    seed: int | None
+    num_inference_steps: int | None
+    guidance_scale: float | None
+    scheduler: str | None
+    strength: float | None
+    quality: str | None
+    # end of parameters
 
 
 class VideoGenerationOptions(GenerationOptions, total=False):
-    """What may be asked for with a video besides: its length in frames or in seconds, and frames a second."""
+    """Keyword options of a video task: those of any task, and the length in frames or seconds."""
 
+    # video parameters: copied from core/parameters.py by `make options`
     num_frames: int | None
     seconds: float | None
     fps: int | None
+    # end of video parameters

@@ -35,13 +35,13 @@ USD = Cost(0.25)
 REFUSED = ("fal-ai is busy",)
 
 STANDINGS: tuple[tuple[Job, int, str], ...] = (
-    (job(attempts=0, state="new"), 0, "free"),
+    (job(attempts=0, state="created"), 0, "free"),
     (job(attempts=0, state="cancelled"), 0, "free"),
     (job(cost=USD), 1, "known"),
     (job(cost=Cost(0.0)), 1, "known"),
     (job(), 1, "unknown"),
     (job(state="running"), 1, "unknown"),
-    (job(state="doubt"), 1, "unknown"),
+    (job(state="in_doubt"), 1, "unknown"),
     (job(state="failed"), 1, "unknown"),
     (job(state="failed", refusals=REFUSED), 0, "free"),
     (job(cost=USD, attempts=2, refusals=REFUSED), 1, "known"),
@@ -117,7 +117,16 @@ def test_the_day_is_the_caller_s() -> None:
 
 def test_every_job_is_counted_once_whatever_its_state() -> None:
     """The three counts add up."""
-    states: tuple[State, ...] = ("new", "ready", "sending", "doubt", "running", "finished", "stored", "failed")
+    states: tuple[State, ...] = (
+        "created",
+        "routed",
+        "submitting",
+        "in_doubt",
+        "running",
+        "completed",
+        "stored",
+        "failed",
+    )
     made = total_cost([job(state=state, cost=USD if state == "stored" else None) for state in states])
     assert made.jobs == made.jobs_with_cost + made.jobs_without_cost + made.free == len(states)
     assert made.reported == {"USD": 0.25}

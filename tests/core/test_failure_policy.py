@@ -25,21 +25,27 @@ VIAS: tuple[Via, ...] = ("router", "direct")
 
 # what was seen of a submission: kind, way, fate, the same provider again, the next provider
 PROMISES: list[tuple[FailureKind, Via | None, str, str, str]] = [
-    ("unsent", None, "refused", "bounded", "yes"),  # could not connect: not sent
-    ("lost", None, "doubt", "no", "no"),  # sent, no complete answer
-    ("unreadable", None, "failed", "no", "no"),  # a 2xx that cannot be read: accepted and billed
-    ("refused", None, "refused", "no", "yes"),  # 400, 404, 422
-    ("content", None, "refused", "no", "no"),  # refused on purpose
-    ("credential", None, "refused", "no", "other-credential"),  # 401
-    ("credit", None, "refused", "no", "yes"),  # 402 and its disguises
-    ("forbidden", None, "refused", "no", "yes"),  # 403
-    ("busy", None, "refused", "bounded", "yes"),  # 408, 425, 429
-    ("server", "router", "refused", "once", "yes"),  # 5xx
-    ("server", "direct", "refused", "no", "yes"),  # a provider that says itself that it failed is not asked again
-    ("gateway", "router", "refused", "once", "yes"),  # 502, 504: the router bills 2xx and 3xx alone
-    ("gateway", "direct", "doubt", "no", "no"),  # 502, 504 of a provider's own front
-    ("failed", None, "failed", "no", "no"),  # accepted, then failed
-    ("gone", None, "refused", "no", "yes"),  # 410: nothing there to accept anything
+    ("not_sent", None, "rejected", "bounded", "yes"),  # could not connect: not sent
+    ("no_response", None, "in_doubt", "no", "no"),  # sent, no complete answer
+    ("invalid_response", None, "failed", "no", "no"),  # a 2xx that cannot be read: accepted and billed
+    ("rejected", None, "rejected", "no", "yes"),  # 400, 404, 422
+    ("content_policy", None, "rejected", "no", "no"),  # refused on purpose
+    ("authentication", None, "rejected", "no", "other-credential"),  # 401
+    ("insufficient_credit", None, "rejected", "no", "yes"),  # 402 and its disguises
+    ("permission_denied", None, "rejected", "no", "yes"),  # 403
+    ("rate_limited", None, "rejected", "bounded", "yes"),  # 408, 425, 429
+    ("server_error", "router", "rejected", "once", "yes"),  # 5xx
+    (
+        "server_error",
+        "direct",
+        "rejected",
+        "no",
+        "yes",
+    ),  # a provider that says itself that it failed is not asked again
+    ("gateway_error", "router", "rejected", "once", "yes"),  # 502, 504: the router bills 2xx and 3xx alone
+    ("gateway_error", "direct", "in_doubt", "no", "no"),  # 502, 504 of a provider's own front
+    ("generation_failed", None, "failed", "no", "no"),  # accepted, then failed
+    ("expired", None, "rejected", "no", "yes"),  # 410: nothing there to accept anything
 ]
 
 
@@ -62,7 +68,7 @@ def test_a_failed_submission_means_what_was_promised(kind: FailureKind, via: Via
 def test_what_may_have_been_accepted_is_never_sent_again(kind: FailureKind, via: Via) -> None:
     """The rule behind every row: a doubt and an accepted job end the asking, here and elsewhere."""
     verdict = submit_policy(kind, via=via)
-    if verdict.outcome != "refused":
+    if verdict.outcome != "rejected":
         assert verdict == SubmitPolicy(verdict.outcome)
 
 
@@ -72,14 +78,16 @@ def test_a_rest_is_for_providers_that_another_job_should_not_knock_at(kind: Fail
     """A word on this request or this credential is no reason to rest; trouble with the provider itself is."""
     verdict = submit_policy(kind, via=via)
     assert 0 <= verdict.cooldown <= 600
-    troubled = kind in ("unsent", "credit", "busy", "server") or (kind == "gateway" and via == "router")
+    troubled = kind in ("not_sent", "insufficient_credit", "rate_limited", "server_error") or (
+        kind == "gateway_error" and via == "router"
+    )
     assert (verdict.cooldown > 0) == troubled
 
 
 @pytest.mark.parametrize(
     "table",
     [SUBMIT_POLICIES, POLL_ACTIONS, ERROR_CLASSES, DESCRIPTIONS, HINTS],
-    ids=["SUBMITTED", "CHECKED", "ERRORS", "WHAT", "NEXT"],
+    ids=["SUBMIT_POLICIES", "POLL_ACTIONS", "ERROR_CLASSES", "DESCRIPTIONS", "HINTS"],
 )
 def test_every_kind_has_a_row_in_every_table(table: dict[FailureKind, object]) -> None:
     """And no table knows a kind that does not exist."""
@@ -94,19 +102,19 @@ def test_only_ways_that_differ_have_a_row_of_their_own() -> None:
 
 # kind: what trouble in asking for a running job means, and the error and exit code of a failure of that kind
 MEANINGS: dict[FailureKind, tuple[str, str, int]] = {
-    "unsent": ("again", "UnreachableError", 6),
-    "lost": ("again", "InDoubtError", 8),
-    "unreadable": ("again", "UnreadableReplyError", 6),
-    "busy": ("again", "BusyError", 6),
-    "server": ("again", "ServerError", 6),
-    "gateway": ("again", "ServerError", 6),
-    "gone": ("over", "ExpiredError", 6),
-    "failed": ("over", "FailedError", 6),
-    "content": ("over", "ContentRefusedError", 6),
-    "refused": ("over", "RefusedError", 6),
-    "credential": ("detach", "CredentialError", 3),
-    "credit": ("detach", "CreditError", 4),
-    "forbidden": ("detach", "ForbiddenError", 6),
+    "not_sent": ("retry", "ProviderUnreachableError", 6),
+    "no_response": ("retry", "InDoubtError", 8),
+    "invalid_response": ("retry", "InvalidResponseError", 6),
+    "rate_limited": ("retry", "ProviderBusyError", 6),
+    "server_error": ("retry", "ProviderServerError", 6),
+    "gateway_error": ("retry", "ProviderServerError", 6),
+    "expired": ("fail", "ResultExpiredError", 6),
+    "generation_failed": ("fail", "GenerationFailedError", 6),
+    "content_policy": ("fail", "ContentPolicyError", 6),
+    "rejected": ("fail", "RequestRejectedError", 6),
+    "authentication": ("detach", "AuthenticationError", 3),
+    "insufficient_credit": ("detach", "InsufficientCreditError", 4),
+    "permission_denied": ("detach", "PermissionDeniedError", 6),
 }
 
 
@@ -127,15 +135,15 @@ def test_an_error_is_called_retryable_only_where_nothing_was_bought(kind: Failur
 
 
 STATUSES: dict[FailureKind, tuple[int, ...]] = {
-    "refused": (400, 404, 405, 406, 409, 413, 415, 418, 422, 431, 451, 499),
-    "credential": (401,),
-    "credit": (402,),
-    "forbidden": (403,),
-    "busy": (408, 425, 429),
-    "gone": (410,),
-    "server": (500, 501, 503, 505, 521, 529, 599),
-    "gateway": (502, 504, 520, 522, 523, 524),
-    "unreadable": (200, 201, 202, 204, 206, 301, 302, 304, 307, 399),
+    "rejected": (400, 404, 405, 406, 409, 413, 415, 418, 422, 431, 451, 499),
+    "authentication": (401,),
+    "insufficient_credit": (402,),
+    "permission_denied": (403,),
+    "rate_limited": (408, 425, 429),
+    "expired": (410,),
+    "server_error": (500, 501, 503, 505, 521, 529, 599),
+    "gateway_error": (502, 504, 520, 522, 523, 524),
+    "invalid_response": (200, 201, 202, 204, 206, 301, 302, 304, 307, 399),
 }
 
 

@@ -72,12 +72,12 @@ def story(*kinds: type[LedgerEntry]) -> list[Any]:
 
 # How to come into each state, by the shortest way.
 WAYS: dict[State, tuple[type[LedgerEntry], ...]] = {
-    "new": (),
-    "ready": (RoutedEntry,),
-    "sending": (RoutedEntry, SubmittingEntry),
-    "doubt": (RoutedEntry, SubmittingEntry, InDoubtEntry),
+    "created": (),
+    "routed": (RoutedEntry,),
+    "submitting": (RoutedEntry, SubmittingEntry),
+    "in_doubt": (RoutedEntry, SubmittingEntry, InDoubtEntry),
     "running": (RoutedEntry, SubmittingEntry, AcceptedEntry),
-    "finished": (RoutedEntry, SubmittingEntry, AcceptedEntry, CompletedEntry),
+    "completed": (RoutedEntry, SubmittingEntry, AcceptedEntry, CompletedEntry),
     "stored": (RoutedEntry, SubmittingEntry, AcceptedEntry, CompletedEntry, StoredEntry),
     "failed": (FailedEntry,),
     "cancelled": (CancelledEntry,),
@@ -93,12 +93,12 @@ def test_every_state_can_be_reached(state: State) -> None:
 
 # What must never be possible, state by state; written here apart from the table.
 LEAVES: dict[State, set[State]] = {
-    "new": {"ready", "failed", "cancelled"},
-    "ready": {"ready", "sending", "failed", "cancelled"},
-    "sending": {"running", "finished", "ready", "doubt", "failed"},
-    "doubt": {"running", "finished", "ready", "failed"},
-    "running": {"running", "finished", "failed", "cancelled"},
-    "finished": {"finished", "stored", "failed", "cancelled"},
+    "created": {"routed", "failed", "cancelled"},
+    "routed": {"routed", "submitting", "failed", "cancelled"},
+    "submitting": {"running", "completed", "routed", "in_doubt", "failed"},
+    "in_doubt": {"running", "completed", "routed", "failed"},
+    "running": {"running", "completed", "failed", "cancelled"},
+    "completed": {"completed", "stored", "failed", "cancelled"},
     "stored": {"stored"},
     "failed": set(),
     "cancelled": set(),
@@ -134,14 +134,14 @@ def test_an_ended_job_stays_ended() -> None:
 
 def test_sending_begins_from_ready_alone_and_only_by_saying_so() -> None:
     """Nothing is bought without the fact that says that it is about to be."""
-    into = {(state, kind) for state, row in TRANSITIONS.items() for kind, to in row.items() if to == "sending"}
-    assert into == {("ready", SubmittingEntry)}
-    assert {state for state, row in TRANSITIONS.items() if SubmittingEntry in row} == {"ready"}
+    into = {(state, kind) for state, row in TRANSITIONS.items() for kind, to in row.items() if to == "submitting"}
+    assert into == {("routed", SubmittingEntry)}
+    assert {state for state, row in TRANSITIONS.items() if SubmittingEntry in row} == {"routed"}
 
 
 def test_a_send_cannot_simply_be_cancelled() -> None:
     """What is on its way may be bought: it is accepted, made, refused, doubted or broken first."""
-    assert set(TRANSITIONS["sending"]) == {AcceptedEntry, CompletedEntry, RejectedEntry, InDoubtEntry, FailedEntry}
+    assert set(TRANSITIONS["submitting"]) == {AcceptedEntry, CompletedEntry, RejectedEntry, InDoubtEntry, FailedEntry}
 
 
 def reachable(start: State, without: Iterable[type[LedgerEntry]]) -> set[State]:
@@ -157,15 +157,15 @@ def reachable(start: State, without: Iterable[type[LedgerEntry]]) -> set[State]:
 
 def test_a_doubt_is_never_sent_again_unless_it_is_resolved() -> None:
     """There is no way from doubt to sending that goes around the word of a person."""
-    assert "sending" not in reachable("doubt", without=[ResolvedEntry])
-    assert "sending" in reachable("doubt", without=[])
-    assert ResolvedEntry not in {kind for state, row in TRANSITIONS.items() if state != "doubt" for kind in row}
+    assert "submitting" not in reachable("in_doubt", without=[ResolvedEntry])
+    assert "submitting" in reachable("in_doubt", without=[])
+    assert ResolvedEntry not in {kind for state, row in TRANSITIONS.items() if state != "in_doubt" for kind in row}
 
 
 def test_what_was_accepted_is_never_sent_again() -> None:
     """From running and finished no facts at all lead back to sending."""
-    for state in ("running", "finished", "stored"):
-        assert "sending" not in reachable(state, without=[])  # type: ignore[arg-type]
+    for state in ("running", "completed", "stored"):
+        assert "submitting" not in reachable(state, without=[])  # type: ignore[arg-type]
 
 
 def test_a_doubt_can_be_dropped() -> None:
@@ -174,7 +174,7 @@ def test_a_doubt_can_be_dropped() -> None:
     dropped = apply_entry(doubt, fact(ResolvedEntry, decision="drop"))
     assert (dropped.state, dropped.error) == ("failed", "dropped by the user")
     again = apply_entry(doubt, fact(ResolvedEntry, decision="resend"))
-    assert (again.state, again.error, again.attempts) == ("ready", None, 1)
+    assert (again.state, again.error, again.attempts) == ("routed", None, 1)
 
 
 def test_a_job_is_the_fold_of_its_facts() -> None:
@@ -329,7 +329,7 @@ def test_routes_and_handles_of_yesterday_are_as_good_as_fresh_ones(route: Route,
 
 def test_a_fact_from_a_newer_hfmedia_can_still_be_read() -> None:
     """Fields that are unknown here are passed over; a fact that is unknown is an error, never patience."""
-    newer = {"fact": "sending", "job": "j1", "at": 1.0, "attempt": 1, "mood": "good"}
+    newer = {"fact": "sending", "job_id": "j1", "timestamp": 1.0, "attempt": 1, "mood": "good"}
     assert msgspec.json.decode(msgspec.json.encode(newer), type=AnyEntry) == fact(SubmittingEntry, timestamp=1.0)
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(msgspec.json.encode({**newer, "fact": "dreamt"}), type=AnyEntry)

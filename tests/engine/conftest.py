@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from hfmedia.core import job as life
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.core.errors import ResponseLostError
+from hfmedia.core.http import HttpRequest, HttpResponse, get, post_json
 from hfmedia.core.ports import OutputTarget, StoredFile
 from hfmedia.core.protocol import (
     Cancel,
@@ -32,7 +34,6 @@ from hfmedia.core.protocol import (
 from hfmedia.core.provider import Capabilities, Provider
 from hfmedia.core.request import GenerationRequest
 from hfmedia.core.sizes import SizeConstraints
-from hfmedia.core.wire import Credential, HttpRequest, HttpResponse, Secret, get, post_json
 from hfmedia.engine import Engine, EngineDependencies, Event, Timeouts
 from hfmedia.ledger import MemoryLedger
 
@@ -136,7 +137,7 @@ class _FakeStorage:
 
     async def save(self, output: Output, target: OutputTarget, **more: Any) -> StoredFile:
         kept = await self.script.save_file(output, target, **more)
-        assert more["facts"](kept)["path"] == str(kept.path)
+        assert more["build_sidecar"](kept)["path"] == str(kept.path)
         self.script.log.append("describe")
         return kept
 
@@ -147,7 +148,7 @@ class _Ledger(MemoryLedger):
         self.script = script
 
     async def append(self, entry: life.LedgerEntry, *more: life.LedgerEntry) -> life.Job:
-        self.script.log += [f"write {type(one).__name__.lower()}" for one in (entry, *more)]
+        self.script.log += [f"write {life.entry_tag(item)}" for item in (entry, *more)]
         return await super().append(entry, *more)
 
 
@@ -204,9 +205,25 @@ def scene(script: ScriptedProviders) -> EngineHarness:
     return EngineHarness(script)
 
 
+async def until_idle() -> None:
+    """Returns once only unanswered work is left: nothing here waits for a thread, a socket or a clock."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
 def expect_failed(kind: str, **more: Any) -> Failure:
     """A failure of that kind."""
     return Failure(kind=kind, message="no luck", **more)  # type: ignore[arg-type]
 
 
-__all__ = ["DONE", "REQUEST", "RUNNING", "CancelResult", "EngineHarness", "ScriptedProviders", "expect_failed", "route"]
+__all__ = [
+    "DONE",
+    "REQUEST",
+    "RUNNING",
+    "CancelResult",
+    "EngineHarness",
+    "ScriptedProviders",
+    "expect_failed",
+    "route",
+    "until_idle",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,12 @@ class RunningGateway:
         """Orders a fault in the simulated world."""
         self.sandbox_thread.fault(provider, kind, **options)
 
-    def finish_waiting_jobs(self) -> None:
-        """Whatever waits in a queue of the simulated world is done now."""
+    async def finish_waiting_jobs(self, jobs: int = 1) -> None:
+        """Completes every job that waits in a queue of the sandbox, as soon as that many submissions have arrived."""
+        deadline = time.monotonic() + 30
+        while self.submissions < jobs:
+            assert time.monotonic() < deadline, self.submissions
+            await asyncio.sleep(0.01)
         self.sandbox_thread.finish_waiting_jobs()
 
     @property

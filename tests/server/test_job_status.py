@@ -9,7 +9,18 @@ import pytest
 from hfmedia.core.errors import DownloadError, GenerationFailedError, JobCancelledError
 from hfmedia.core.job import STATES, Job
 from hfmedia.core.request import GenerationRequest
-from hfmedia.engine import Accepted, Downloading, Event, FailedOver, JobFailed, Queued, Retrying, Running, Submitting
+from hfmedia.engine import (
+    Accepted,
+    Downloading,
+    Event,
+    FailedOver,
+    JobFailed,
+    MediaReady,
+    Queued,
+    Retrying,
+    Running,
+    Submitting,
+)
 from hfmedia.server.jobs.status import PUBLIC_STATUS, JobStatus, apply_event, job_status_of
 
 J: dict[str, Any] = {"job_id": "j"}
@@ -39,6 +50,17 @@ def test_a_story_is_told_event_by_event() -> None:
         assert {name: getattr(live, name) for name in expected} == expected, event
         assert (live.version, live.updated_at) == (number, float(number))
     assert live.failovers == ("no credit; moved from fal-ai to together",)
+
+
+def test_a_completed_job_looks_the_same_once_its_run_is_over() -> None:
+    """From the ledger alone as from its last event; otherwise the page redraws its picture while it is looked at."""
+    live = JobStatus(job_id="j", status="queued")
+    for event in (*(event for event, _ in STORY), MediaReady(**J, media=None)):  # type: ignore[arg-type]
+        live = apply_event(live, event, timestamp=1.0, is_final=True)
+    job = Job(id="j", request=GenerationRequest(task="text-to-image", model="a/b"), state="stored")
+    later = job_status_of(job)
+    for name in ("status", "stage", "position", "progress", "message", "received", "total", "error"):
+        assert getattr(live, name) == getattr(later, name), name
 
 
 ENDS = [

@@ -180,7 +180,7 @@ async def test_a_video_is_made_and_downloaded(
     for asked, status in (("/v1/videos/{video_id}/content", 404), ("/v1/videos/{video_id}", 200)):
         while not (playing.done() or await answered(gateway, http, asked, status)):  # noqa: ASYNC110 - it rings no bell
             await asyncio.sleep(0.02)
-    gateway.finish_waiting_jobs()
+    await gateway.finish_waiting_jobs()
     told, sent = await playing
     begun, early, video = told["begun"], told["early"], told["video"]
     assert begun["status"] in ("queued", "in_progress") and begun["retry"] == "false"

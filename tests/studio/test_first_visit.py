@@ -53,7 +53,7 @@ async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) ->
     await expect(card).to_have_attribute("data-status", "open")
     await expect(card.locator(".job-stage")).to_contain_text("fal-ai")
     await expect(card.locator("progress")).to_be_visible()
-    gateway.thaw()
+    await gateway.finish_waiting_jobs()
     await expect(card).to_have_attribute("data-status", "done")
     await card.get_by_role("button", name="Video: waves at dawn").click()
     await until(page, "document.querySelector('#lightbox video').readyState >= 2")
@@ -70,7 +70,7 @@ async def test_what_was_made_is_there_after_a_reload(gateway: Served, opened: Op
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a slow snail")
     await expect(page.locator(".card")).to_have_count(1)
     await expect(page.locator(".card")).to_have_attribute("data-status", "open")
-    gateway.thaw()
+    await gateway.finish_waiting_jobs()
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     assert gateway.submissions == 1
 

@@ -35,7 +35,7 @@ async def test_a_failover_is_shown_with_its_reason(gateway: Served, opened: Open
     page = await opened(gateway)
     await make(page, "a fox on the move")
     await expect(page.locator(".failovers li")).to_contain_text("fal-ai")
-    gateway.thaw()
+    await gateway.finish_waiting_jobs()
     await page.get_by_role("button", name="Image: a fox on the move").click()
     await expect(page.locator("#lightbox .job-notes")).to_contain_text("fal-ai")
     await page.keyboard.press("Escape")

@@ -359,7 +359,7 @@ async def test_what_is_said_again_and_again_is_counted(gateway: Served, opened: 
             .observe(document.querySelector("#announcements"), {childList: true});
         }"""
     )
-    gateway.thaw()
+    await gateway.finish_waiting_jobs(9)
     await expect(page.locator(".card[data-status=done]")).to_have_count(9)
     await until(
         page,

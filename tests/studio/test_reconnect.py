@@ -116,6 +116,23 @@ async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: Serv
     assert gateway.submissions == before
 
 
+async def test_the_focus_moves_to_the_next_card_although_the_opener_of_the_lightbox_is_gone(
+    gateway: Served, opened: Opened
+) -> None:
+    """The picture that was clicked is deleted first, then its neighbor: the focus moves to the card that remains."""
+    page = await opened(gateway)
+    await doubtful(gateway, page)
+    await page.locator("#advanced #provider").select_option("")
+    await make(page, "two pictures", count=2)
+    await expect(page.locator(".card[data-status=done]")).to_have_count(2)
+    await page.locator(".tile").first.click()
+    for _ in range(2):
+        await page.locator("#lightbox").get_by_role("button", name="Delete").click()
+    await expect(page.locator("#lightbox")).to_be_hidden()
+    await expect(page.locator(".card")).to_have_attribute("data-status", "in_doubt")
+    await expect(page.locator(".card")).to_be_focused()
+
+
 async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: Served, opened: Opened) -> None:
     """A job that falls into doubt when it is cancelled: the card gets the focus, and a second press decides nothing."""
     page = await opened(gateway)

@@ -9,51 +9,51 @@ from collections.abc import Sequence
 
 from .errors import HfmediaError, InvalidResponseError
 from .failure_policy import ERROR_CLASSES
+from .http import MAX_RAW_BYTES
 from .protocol import Failure, FailureKind, Route
-from .wire import MAX_RAW_BYTES
 
 DESCRIPTIONS: dict[FailureKind, str] = {
-    "unsent": "could not be reached, nothing was sent",
-    "lost": "was sent the request, and no complete answer came: it may or may not have been accepted and billed",
-    "unreadable": "accepted the request, but its answer could not be understood, and it may be billed",
-    "refused": "refused the request",
-    "content": "refused it by its content policy",
-    "credential": "refused the credential",
-    "credit": "says that there is no credit left for it",
-    "forbidden": "does not allow it with this credential",
-    "busy": "is busy or limits the rate",
-    "server": "failed on its side before accepting anything",
-    "gateway": "failed on its side before accepting anything",
-    "failed": "accepted the job and then failed it",
-    "gone": "no longer has the job or its result",
+    "not_sent": "could not be reached, nothing was sent",
+    "no_response": "was sent the request, and no complete answer came: it may or may not have been accepted and billed",
+    "invalid_response": "accepted the request, but its answer could not be understood, and it may be billed",
+    "rejected": "refused the request",
+    "content_policy": "refused it by its content policy",
+    "authentication": "refused the credential",
+    "insufficient_credit": "says that there is no credit left for it",
+    "permission_denied": "does not allow it with this credential",
+    "rate_limited": "is busy or limits the rate",
+    "server_error": "failed on its side before accepting anything",
+    "gateway_error": "failed on its side before accepting anything",
+    "generation_failed": "accepted the job and then failed it",
+    "expired": "no longer has the job or its result",
 }
 
 HINTS: dict[FailureKind, str] = {
-    "unsent": "Check the network and the proxy with `hfmedia doctor`, then try again.",
-    "lost": "It is never sent again by itself. Look at the provider's own dashboard, then decide: "
+    "not_sent": "Check the network and the proxy with `hfmedia doctor`, then try again.",
+    "no_response": "It is never sent again by itself. Look at the provider's own dashboard, then decide: "
     "`hfmedia jobs resolve {job} --resend` or `--drop`.",
-    "unreadable": "The raw answer is kept with this error. Look at the provider's dashboard before you repeat it.",
-    "refused": "Change the parameters, or choose another provider with MODEL:PROVIDER.",
-    "content": "Change the prompt or the image; another provider is not asked, since this was a decision.",
-    "credential": "Check the token with `hfmedia doctor`; make one at https://huggingface.co/settings/tokens.",
-    "credit": "Add credit at https://huggingface.co/settings/billing or with the provider, or choose another provider.",
-    "forbidden": "The token needs the permission to make calls to Inference Providers, and the model may be gated.",
-    "busy": "Try again later, or choose another provider with MODEL:PROVIDER.",
-    "server": "Try again later, or choose another provider with MODEL:PROVIDER.",
-    "gateway": "Try again later, or choose another provider with MODEL:PROVIDER.",
-    "failed": "It may be billed. Try again, or choose another provider with MODEL:PROVIDER.",
-    "gone": "It can only be made again.",
+    "invalid_response": "The raw answer is kept with this error. Look at the provider's dashboard before you repeat it.",
+    "rejected": "Change the parameters, or choose another provider with MODEL:PROVIDER.",
+    "content_policy": "Change the prompt or the image; another provider is not asked, since this was a decision.",
+    "authentication": "Check the token with `hfmedia doctor`; make one at https://huggingface.co/settings/tokens.",
+    "insufficient_credit": "Add credit at https://huggingface.co/settings/billing or with the provider, or choose another provider.",
+    "permission_denied": "The token needs the permission to make calls to Inference Providers, and the model may be gated.",
+    "rate_limited": "Try again later, or choose another provider with MODEL:PROVIDER.",
+    "server_error": "Try again later, or choose another provider with MODEL:PROVIDER.",
+    "gateway_error": "Try again later, or choose another provider with MODEL:PROVIDER.",
+    "generation_failed": "It may be billed. Try again, or choose another provider with MODEL:PROVIDER.",
+    "expired": "It can only be made again.",
 }
 
 RESUME_HINT = "Job {job} still stands: `hfmedia jobs resume {job}` carries it on, without paying again."
 
 # While a job runs, the same kinds of trouble are about asking for it, not about buying it.
 POLL_DESCRIPTIONS: dict[FailureKind, str] = {
-    "unsent": "could not be reached",
-    "lost": "did not answer completely",
-    "unreadable": "answered something that could not be understood",
-    "server": "failed on its side",
-    "gateway": "failed on its side",
+    "not_sent": "could not be reached",
+    "no_response": "did not answer completely",
+    "invalid_response": "answered something that could not be understood",
+    "server_error": "failed on its side",
+    "gateway_error": "failed on its side",
 }
 
 

@@ -28,7 +28,7 @@ from .protocol import FailureKind
 
 Retry = Literal["no", "once", "bounded"]
 Failover = Literal["no", "yes", "other-credential"]
-SubmitOutcome = Literal["refused", "failed", "doubt"]
+SubmitOutcome = Literal["rejected", "failed", "in_doubt"]
 
 
 class SubmitPolicy(Struct, frozen=True):
@@ -46,63 +46,63 @@ class SubmitPolicy(Struct, frozen=True):
 
 
 SUBMIT_POLICIES: dict[FailureKind, SubmitPolicy] = {
-    "unsent": SubmitPolicy("refused", retry="bounded", failover="yes", cooldown=15),
-    "lost": SubmitPolicy("doubt"),
-    "unreadable": SubmitPolicy("failed"),
-    "refused": SubmitPolicy("refused", failover="yes"),
-    "content": SubmitPolicy("refused"),
-    "credential": SubmitPolicy("refused", failover="other-credential"),
-    "credit": SubmitPolicy("refused", failover="yes", cooldown=300),
-    "forbidden": SubmitPolicy("refused", failover="yes"),
-    "busy": SubmitPolicy("refused", retry="bounded", failover="yes", cooldown=10),
-    "server": SubmitPolicy("refused", retry="once", failover="yes", cooldown=30),
-    "gateway": SubmitPolicy("refused", retry="once", failover="yes", cooldown=30),
-    "failed": SubmitPolicy("failed"),
-    "gone": SubmitPolicy("refused", failover="yes"),
+    "not_sent": SubmitPolicy("rejected", retry="bounded", failover="yes", cooldown=15),
+    "no_response": SubmitPolicy("in_doubt"),
+    "invalid_response": SubmitPolicy("failed"),
+    "rejected": SubmitPolicy("rejected", failover="yes"),
+    "content_policy": SubmitPolicy("rejected"),
+    "authentication": SubmitPolicy("rejected", failover="other-credential"),
+    "insufficient_credit": SubmitPolicy("rejected", failover="yes", cooldown=300),
+    "permission_denied": SubmitPolicy("rejected", failover="yes"),
+    "rate_limited": SubmitPolicy("rejected", retry="bounded", failover="yes", cooldown=10),
+    "server_error": SubmitPolicy("rejected", retry="once", failover="yes", cooldown=30),
+    "gateway_error": SubmitPolicy("rejected", retry="once", failover="yes", cooldown=30),
+    "generation_failed": SubmitPolicy("failed"),
+    "expired": SubmitPolicy("rejected", failover="yes"),
 }
 
 # A 502 or 504 that a provider's own front sends says nothing of what stands behind it. Through the router the same
 # status means refused: Hugging Face bills 2xx and 3xx alone (hub-docs, register-as-a-provider).
 # Any other 5xx of the provider's own is its word that it failed, but no invitation to knock again.
 DIRECT_OVERRIDES: dict[FailureKind, SubmitPolicy] = {
-    "gateway": SubmitPolicy("doubt"),
-    "server": SubmitPolicy("refused", failover="yes", cooldown=30),
+    "gateway_error": SubmitPolicy("in_doubt"),
+    "server_error": SubmitPolicy("rejected", failover="yes", cooldown=30),
 }
 
-PollAction = Literal["again", "over", "detach"]
+PollAction = Literal["retry", "fail", "detach"]
 
 # While a job runs, trouble in asking is not trouble with the job: ask again, and when that does not help, let go of it
 # without forgetting it. Only the provider's own word ends a job.
 POLL_ACTIONS: dict[FailureKind, PollAction] = {
-    "unsent": "again",
-    "lost": "again",
-    "unreadable": "again",
-    "busy": "again",
-    "server": "again",
-    "gateway": "again",
-    "gone": "over",
-    "failed": "over",
-    "content": "over",
-    "refused": "over",
-    "credential": "detach",
-    "credit": "detach",
-    "forbidden": "detach",
+    "not_sent": "retry",
+    "no_response": "retry",
+    "invalid_response": "retry",
+    "rate_limited": "retry",
+    "server_error": "retry",
+    "gateway_error": "retry",
+    "expired": "fail",
+    "generation_failed": "fail",
+    "content_policy": "fail",
+    "rejected": "fail",
+    "authentication": "detach",
+    "insufficient_credit": "detach",
+    "permission_denied": "detach",
 }
 
 ERROR_CLASSES: dict[FailureKind, type[HfmediaError]] = {
-    "unsent": ProviderUnreachableError,
-    "lost": InDoubtError,
-    "unreadable": InvalidResponseError,
-    "refused": RequestRejectedError,
-    "content": ContentPolicyError,
-    "credential": AuthenticationError,
-    "credit": InsufficientCreditError,
-    "forbidden": PermissionDeniedError,
-    "busy": ProviderBusyError,
-    "server": ProviderServerError,
-    "gateway": ProviderServerError,
-    "failed": GenerationFailedError,
-    "gone": ResultExpiredError,
+    "not_sent": ProviderUnreachableError,
+    "no_response": InDoubtError,
+    "invalid_response": InvalidResponseError,
+    "rejected": RequestRejectedError,
+    "content_policy": ContentPolicyError,
+    "authentication": AuthenticationError,
+    "insufficient_credit": InsufficientCreditError,
+    "permission_denied": PermissionDeniedError,
+    "rate_limited": ProviderBusyError,
+    "server_error": ProviderServerError,
+    "gateway_error": ProviderServerError,
+    "generation_failed": GenerationFailedError,
+    "expired": ResultExpiredError,
 }
 
 
@@ -113,11 +113,15 @@ def submit_policy(kind: FailureKind, *, via: Literal["router", "direct"]) -> Sub
 
 def classify_status(status: int) -> FailureKind:
     """What an HTTP status means where the provider gave no better reason."""
-    return _KIND_BY_STATUS.get(status) or _KIND_BY_STATUS_CLASS.get(status // 100, "unreadable")
+    return _KIND_BY_STATUS.get(status) or _KIND_BY_STATUS_CLASS.get(status // 100, "invalid_response")
 
 
 _KIND_BY_STATUS: dict[int, FailureKind] = {
-    401: "credential", 402: "credit", 403: "forbidden", 408: "busy", 425: "busy", 429: "busy", 410: "gone",
-    502: "gateway", 504: "gateway", 520: "gateway", 522: "gateway", 523: "gateway", 524: "gateway",
-}  # fmt: skip
-_KIND_BY_STATUS_CLASS: dict[int, FailureKind] = {4: "refused", 5: "server"}
+    401: "authentication",
+    402: "insufficient_credit",
+    403: "permission_denied",
+    410: "expired",
+    **dict.fromkeys((408, 425, 429), "rate_limited"),
+    **dict.fromkeys((502, 504, 520, 522, 523, 524), "gateway_error"),
+}
+_KIND_BY_STATUS_CLASS: dict[int, FailureKind] = {4: "rejected", 5: "server_error"}

@@ -13,7 +13,7 @@ from msgspec import Struct, field, structs
 from .protocol import Cost, FailureKind, JobHandle, Output, Route
 from .request import GenerationRequest
 
-State = Literal["new", "ready", "sending", "doubt", "running", "finished", "stored", "failed", "cancelled"]
+State = Literal["created", "routed", "submitting", "in_doubt", "running", "completed", "stored", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 TERMINAL_STATES: frozenset[State] = frozenset({"stored", "failed", "cancelled"})
 
@@ -126,23 +126,33 @@ AnyEntry = (
 )
 
 TRANSITIONS: dict[State, dict[type[LedgerEntry], State]] = {
-    "new": {RoutedEntry: "ready", FailedEntry: "failed", CancelledEntry: "cancelled"},
-    "ready": {RoutedEntry: "ready", SubmittingEntry: "sending", FailedEntry: "failed", CancelledEntry: "cancelled"},
-    "sending": {
-        AcceptedEntry: "running",
-        CompletedEntry: "finished",
-        RejectedEntry: "ready",
-        InDoubtEntry: "doubt",
-        FailedEntry: "failed",
-    },
-    "doubt": {AcceptedEntry: "running", CompletedEntry: "finished", ResolvedEntry: "ready", FailedEntry: "failed"},
-    "running": {
-        AcceptedEntry: "running",
-        CompletedEntry: "finished",
+    "created": {RoutedEntry: "routed", FailedEntry: "failed", CancelledEntry: "cancelled"},
+    "routed": {
+        RoutedEntry: "routed",
+        SubmittingEntry: "submitting",
         FailedEntry: "failed",
         CancelledEntry: "cancelled",
     },
-    "finished": {CompletedEntry: "finished", StoredEntry: "stored", FailedEntry: "failed", CancelledEntry: "cancelled"},
+    "submitting": {
+        AcceptedEntry: "running",
+        CompletedEntry: "completed",
+        RejectedEntry: "routed",
+        InDoubtEntry: "in_doubt",
+        FailedEntry: "failed",
+    },
+    "in_doubt": {AcceptedEntry: "running", CompletedEntry: "completed", ResolvedEntry: "routed", FailedEntry: "failed"},
+    "running": {
+        AcceptedEntry: "running",
+        CompletedEntry: "completed",
+        FailedEntry: "failed",
+        CancelledEntry: "cancelled",
+    },
+    "completed": {
+        CompletedEntry: "completed",
+        StoredEntry: "stored",
+        FailedEntry: "failed",
+        CancelledEntry: "cancelled",
+    },
     "stored": {StoredEntry: "stored"},  # downloaded again, because its file was missing
     "failed": {},
     "cancelled": {},
@@ -159,7 +169,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
     id: str
     request: GenerationRequest
-    state: State = "new"
+    state: State = "created"
     index: int = 0
     idempotency_key: str | None = None
     requested_model: str | None = None
@@ -186,6 +196,14 @@ class Job(Struct, frozen=True, kw_only=True):
     def is_terminal(self) -> bool:
         """Whether nothing more will happen by itself."""
         return self.state in TERMINAL_STATES
+
+    def stored_files(self) -> tuple[dict[str, Any], ...]:
+        """Return the sidecar data of each stored file, in order; its ``path`` is where the file was stored."""
+        return tuple((self.media or {}).get("files", ()))
+
+    def stored_paths(self) -> tuple[str, ...]:
+        """Return the path of each stored file, in order."""
+        return tuple(str(file["path"]) for file in self.stored_files())
 
 
 DROPPED_BY_USER = "dropped by the user"  # the error of a job whose doubt was settled so

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from .request import GenerationRequest, Task
+from .text import format_amount
 
 
 class Lora(Struct, frozen=True):
@@ -102,7 +103,7 @@ class Cost(Struct, frozen=True):
     unit: str = "USD"
 
     def __str__(self) -> str:
-        return f"${self.amount:.4f}".rstrip("0").rstrip(".") if self.unit == "USD" else f"{self.amount:g} {self.unit}"
+        return format_amount(self.amount, self.unit)
 
 
 class Output(Struct, frozen=True, kw_only=True):
@@ -143,19 +144,19 @@ class Completed(Struct, frozen=True, kw_only=True):
 
 
 FailureKind = Literal[
-    "unsent",  # could not connect: nothing was sent
-    "lost",  # sent, no complete answer
-    "unreadable",  # a 2xx or 3xx that cannot be read: accepted, and billed
-    "refused",  # refused as asked: 400, 404, 422
-    "content",  # refused on purpose, by a content policy
-    "credential",  # 401
-    "credit",  # 402 and its disguises
-    "forbidden",  # 403
-    "busy",  # 408, 425, 429
-    "server",  # 5xx, but for the next
-    "gateway",  # 502, 504 and a CDN's own 52x: somebody in the middle lost sight of it
-    "failed",  # accepted, then failed by the provider
-    "gone",  # the provider no longer knows the job or its result
+    "not_sent",  # could not connect: nothing was sent
+    "no_response",  # sent, no complete answer
+    "invalid_response",  # a 2xx or 3xx that cannot be read: accepted, and billed
+    "rejected",  # refused as asked: 400, 404, 422
+    "content_policy",  # refused on purpose, by a content policy
+    "authentication",  # 401
+    "insufficient_credit",  # 402 and its disguises
+    "permission_denied",  # 403
+    "rate_limited",  # 408, 425, 429
+    "server_error",  # 5xx, but for the next
+    "gateway_error",  # 502, 504 and a CDN's own 52x: somebody in the middle lost sight of it
+    "generation_failed",  # accepted, then failed by the provider
+    "expired",  # the provider no longer knows the job or its result
 ]
 
 

@@ -12,6 +12,8 @@ from typing import Literal
 from msgspec import Struct, field, structs
 
 from .errors import InvalidRequestError
+from .parameters import OPTIONAL_PARAMETERS as OPTIONAL_PARAMETERS
+from .parameters import PARAMETERS_BY_NAME
 from .protocol import Operation, OperationResult, Route
 from .request import GenerationRequest, Task
 from .sizes import AspectRatio, SizeConstraints, adapt_size
@@ -70,19 +72,6 @@ class AdaptedRequest(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-# Parameters that a provider may lack; sizes and images have rules of their own.
-OPTIONAL_PARAMETERS = (
-    "negative_prompt",
-    "seed",
-    "num_inference_steps",
-    "guidance_scale",
-    "scheduler",
-    "num_frames",
-    "seconds",
-    "fps",
-)
-
-
 def adapt_request(request: GenerationRequest, provider: Provider) -> AdaptedRequest:
     """The request as this provider takes it; InvalidRequestError when it cannot take it at all (nothing is sent)."""
     capabilities = provider.tasks.get(request.task)
@@ -97,13 +86,20 @@ def adapt_request(request: GenerationRequest, provider: Provider) -> AdaptedRequ
     dropped = [
         name
         for name in OPTIONAL_PARAMETERS
-        if getattr(request, name) is not None and name not in capabilities.parameters
+        if getattr(request, name) is not None
+        and (name not in capabilities.parameters or (request.image is None and PARAMETERS_BY_NAME[name].needs_image))
     ]
     changes = {name: getattr(size_spec, name) for name in size_spec.__struct_fields__} | dict.fromkeys(dropped)
     if request.image is not None:
         _validate_image(request, capabilities.image, provider.name)
-    drop_warnings = tuple(f"{provider.name} takes no {name} for {request.task}; it was dropped" for name in dropped)
+    drop_warnings = tuple(_drop_warning(name, request, provider.name) for name in dropped)
     return AdaptedRequest(structs.replace(request, **changes), warnings + drop_warnings)
+
+
+def _drop_warning(name: str, request: GenerationRequest, provider: str) -> str:
+    if request.image is None and PARAMETERS_BY_NAME[name].needs_image:
+        return f"{name} applies only with an input image; it was dropped"
+    return f"{provider} takes no {name} for {request.task}; it was dropped"
 
 
 def _validate_image(request: GenerationRequest, constraints: ImageConstraints | None, provider: str) -> None:

@@ -12,13 +12,14 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from .errors import InvalidRequestError
+from .parameters import MAX_SEED as MAX_SEED
+from .parameters import PARAMETERS, GenerationParameters, Parameter
 from .sizes import AspectRatio, SizeSpec, parse_ratio, parse_resolution, truncated_repr, validate_side
 
 Task = Literal["text-to-image", "text-to-video", "image-to-image", "image-to-video"]
 TASKS: tuple[Task, ...] = get_args(Task)
 MAX_PROMPT_CHARS = 32_000  # characters; OpenAI's images API states the same limit
 MAX_OUTPUTS = 100  # of one call: beyond this a mistake is likelier than a wish, and every output is paid
-MAX_SEED = 2**64 - 1  # fal.ai reports seeds beyond 2^53
 MAX_NAME_CHARS = 200  # characters; the Hub's own limit on a name is 96
 RoutingPolicy = Literal["fastest", "cheapest", "preferred"]
 ROUTING_POLICIES: tuple[RoutingPolicy, ...] = get_args(RoutingPolicy)
@@ -43,28 +44,16 @@ class InputImage(Struct, frozen=True, kw_only=True):
         return f"InputImage({summary})"
 
 
-class GenerationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One wish for one output. Absent means: as the provider thinks best.
+class GenerationRequest(GenerationParameters, frozen=True, kw_only=True, omit_defaults=True):
+    """A request for one output, independent of any provider. The parameters are those of the table (parameters.py).
 
-    ``seconds`` and ``fps`` are for videos; ``extra`` goes into the provider's own JSON as it stands.
+    ``extra`` is passed through to the provider's own JSON unchanged.
     """
 
     task: Task
     model: str
     prompt: str | None = None
     image: InputImage | None = None
-    negative_prompt: str | None = None
-    width: int | None = None
-    height: int | None = None
-    aspect_ratio: AspectRatio | None = None
-    resolution: str | None = None
-    seed: int | None = None
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    scheduler: str | None = None
-    num_frames: int | None = None
-    seconds: float | None = None
-    fps: int | None = None
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -167,8 +156,7 @@ def build_request(
 
 def validate_request(request: GenerationRequest) -> None:
     """InvalidRequestError unless every field of the request can be sent to somebody."""
-    for name, text in (("model", request.model), ("prompt", request.prompt), ("negative prompt", request.negative_prompt),
-                       ("scheduler", request.scheduler)):  # fmt: skip
+    for name, text in (("model", request.model), ("prompt", request.prompt)):
         if text is not None and len(_require_text(name, text)) > MAX_PROMPT_CHARS:
             raise InvalidRequestError(f"the {name} has {len(text)} characters; at most {MAX_PROMPT_CHARS} can be sent")
     needs_prompt = request.task.startswith("text")
@@ -178,17 +166,10 @@ def validate_request(request: GenerationRequest) -> None:
         _validate_image(request)
     if needs_prompt and request.image is not None:
         raise InvalidRequestError(f"{request.task} takes no input image; use image-to-{request.output_kind}")
-    if request.aspect_ratio is not None:
-        _validate_ratio(request.aspect_ratio)
-    if request.resolution is not None:
-        parse_resolution(_require_text("resolution", request.resolution))
-    for name, side in (("width", request.width), ("height", request.height)):
-        if side is not None:
-            validate_side(name, _require_int(name, side))
-    for name, low, high in _PARAMETER_RANGES:
-        value = getattr(request, name)
+    for parameter in PARAMETERS:
+        value = getattr(request, parameter.name)
         if value is not None:
-            _validate_number(name, value, low, high, integer=name not in ("guidance_scale", "seconds"))
+            _validate_parameter(parameter, value)
 
 
 def validate_output_count(n: int) -> int:
@@ -206,16 +187,6 @@ def with_task(request: GenerationRequest, task: Task, model: str) -> GenerationR
 def with_seed(request: GenerationRequest, seed: int | None) -> GenerationRequest:
     """The same request with another seed."""
     return structs.replace(request, seed=seed)
-
-
-_PARAMETER_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("seed", 0, MAX_SEED),
-    ("num_inference_steps", 1, 1000),
-    ("guidance_scale", 0, 1000),
-    ("num_frames", 1, 10_000),
-    ("seconds", 0.1, 3600),
-    ("fps", 1, 240),
-)
 
 
 def _require_text(name: str, value: Any) -> str:
@@ -261,6 +232,33 @@ def _require_int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidRequestError(f"{name} is {truncated_repr(value)}, but must be a whole number")
     return value
+
+
+def _validate_parameter(parameter: Parameter, value: Any) -> None:
+    """Raise InvalidRequestError unless the value is legal for this row of the table."""
+    name = parameter.name
+    match parameter.kind:
+        case "aspect_ratio":
+            _validate_ratio(value)
+        case "resolution":
+            parse_resolution(_require_text(name, value))
+        case "text":
+            _validate_text(parameter, value)
+        case "integer" if parameter.group == "size":
+            validate_side(name, _require_int(name, value))
+        case kind:
+            assert parameter.minimum is not None
+            assert parameter.maximum is not None
+            _validate_number(name, value, parameter.minimum, parameter.maximum, integer=kind == "integer")
+
+
+def _validate_text(parameter: Parameter, value: Any) -> None:
+    name = parameter.name.replace("_", " ")
+    if len(_require_text(name, value)) > MAX_PROMPT_CHARS:
+        raise InvalidRequestError(f"the {name} has {len(value)} characters; at most {MAX_PROMPT_CHARS} can be sent")
+    if parameter.choices and value not in parameter.choices:
+        choices = ", ".join(parameter.choices)
+        raise InvalidRequestError(f"{name} is {truncated_repr(value)}, but must be one of {choices}")
 
 
 def _validate_number(name: str, value: Any, low: float, high: float, *, integer: bool) -> float:

@@ -141,6 +141,8 @@ _CHANGES: dict[type[Event], Callable[[JobStatus, Any], dict[str, Any]]] = {
         "progress": 1.0,
         "position": None,
         "message": None,
+        "received": None,  # as the ledger shows it once the run is over
+        "total": None,
         "error": None,
     },
 }

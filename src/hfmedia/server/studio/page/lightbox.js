@@ -151,13 +151,21 @@ function actionButtons(job, media) {
     button("Delete", deleteCurrent, { style: "outlined danger" }));
 }
 
+function focusCardOf(id) {
+  const card = find(`.card[data-id="${CSS.escape(id)}"]`);
+  if (card) focusCard(card);
+}
+
 async function deleteCurrent() {
   const job = jobs.get(currentId);
   const ids = showableIds();
   const index = ids.indexOf(currentId);
   currentId = ids[index + 1] ?? ids[index - 1] ?? null;
   fileIndex = 0;
-  if (currentId === null) dialog.close();
+  if (currentId === null) {
+    dialog.close();
+    if (document.activeElement === document.body || dialog.contains(document.activeElement)) focusCardOf(job.id); // the opener is gone, or was replaced
+  }
   const deletion = actions.remove(job);
   if (currentId !== null) {
     render();
@@ -202,8 +210,7 @@ export function init(jobActions) {
     moveOutOf(dialog);
     unloadVideos(dialog);
     dialog.replaceChildren();
-    const card = find(`.card[data-id="${CSS.escape(currentId ?? "")}"]`);
+    if (document.activeElement === document.body || document.activeElement?.closest(".card")) focusCardOf(currentId ?? "");
     currentId = null;
-    if (card && (document.activeElement === document.body || document.activeElement?.closest(".card"))) focusCard(card);
   });
 }
