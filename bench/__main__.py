@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …] [--quick] [--out FOLDER | --docs]`: run the cases; prints a table, writes JSON and plots."""
+"""`python -m bench [NAME …] [--quick] [--out FOLDER | --docs]`: run cases; print a table, write JSON and plots."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def format_row(case_row: Row) -> list[str]:
             spread = f"{min(client_result['values']):.2f} to {max(client_result['values']):.2f}"
             lines.append(f"  {client:16} {client_result['median']:9.2f} {case_row['unit']:3} ({spread:>20})  {ratio}")
         else:
-            lines += [f"  {client:16} {length:>9} events: {numbers['job']:.2f} ms per job, {numbers['find']:.2f} ms per "
-                      f"lookup by key, {numbers['latest']:.2f} ms for the latest 100"
+            lines += [f"  {client:16} {length:>9} entries: {numbers['job']:.2f} ms per job, {numbers['find']:.2f} ms "
+                      f"per lookup by key, {numbers['latest']:.2f} ms for the latest 100"
                       for length, numbers in client_result["values"][0].items()]  # fmt: skip
     return [*lines, f"  method: {case_row['how']}"]
 
@@ -123,10 +123,13 @@ def main() -> None:
     """Run the selected cases and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="small sizes, as a smoke test; takes a minute or two")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, as a smoke test; takes a minute or two"
+        "--out",
+        type=Path,
+        default=Path("bench-results"),
+        help="output folder for the JSON and the plots (default: bench-results)",
     )
-    parser.add_argument("--out", type=Path, default=Path("bench-results"), help="output folder for the JSON and the plots (default: bench-results)")
     parser.add_argument("--docs", action="store_true", help="write to docs/performance and update docs/performance.md")
     arguments = parser.parse_args()
     out = report.RESULTS.parent if arguments.docs else arguments.out

@@ -48,11 +48,14 @@ def main() -> None:
             samples += [(round(time.perf_counter() - started_at, 1), files, resident[0])] if resident else []
     elapsed = time.perf_counter() - started_at
     files = sum(1 for entry in os.scandir(output_folder) if entry.name.endswith(".png"))
-    assert (process.returncode, files) == (0, prompts), f"the batch exited with code {process.returncode} and {files} files"
+    assert (process.returncode, files) == (0, prompts), (
+        f"the batch exited with code {process.returncode} and {files} files"
+    )
     second_half = [memory for _, files, memory in samples if files >= prompts // 2]
     memory_growth = second_half[-1] - second_half[0] if second_half else 0.0
-    print(json.dumps({"wall": elapsed, "rate": prompts / elapsed, "peak": max(memory for *_, memory in samples), "grown": memory_growth,
-                      "samples": samples}))  # fmt: skip
+    peak = max(memory for *_, memory in samples)
+    numbers = {"wall": elapsed, "rate": prompts / elapsed, "peak": peak, "grown": memory_growth, "samples": samples}
+    print(json.dumps(numbers))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from hfmedia.core.protocol import JobHandle, Output, Route
 from hfmedia.core.request import GenerationRequest
 from hfmedia.ledger import SqliteLedger
 from hfmedia.ledger.serialization import encode_entry, job_columns
+from hfmedia.ledger.writer import INSERT_COLUMNS, INSERT_ENTRY, INSERT_JOB
 
 REQUEST = GenerationRequest(
     task="text-to-image", model="bench/image", prompt="a red kite over the harbor, early light", seed=7
@@ -64,19 +65,18 @@ def insert_past_jobs(path: Path, first: int, jobs: int) -> None:
     """Insert past jobs, as the ledger itself would write them, in one transaction."""
     entries = [structs.replace(entry, job_id="past") for entry in job_entries("past")]
     rows = [(encode_entry(entry).kind, encode_entry(entry).body) for entry in entries]
-    columns = {**job_columns(replay(entries)), "seq": 0, "key": None}
+    columns, key_column = job_columns(replay(entries)), next(name for name in INSERT_COLUMNS if name.endswith("key"))
     connection = sqlite3.connect(path)
     names = [f"past{number:08}" for number in range(first, first + jobs)]
     connection.executemany(
-        "INSERT INTO facts (job, at, kind, body) VALUES (?, 1.0, ?, ?)",
-        ((name, kind, body.replace("past", name)) for name in names for kind, body in rows),
+        INSERT_ENTRY, ((name, 1.0, kind, body.replace("past", name)) for name in names for kind, body in rows)
     )
-    (last_seq,) = connection.execute("SELECT max(seq) FROM facts").fetchone()
+    (last_seq,) = connection.execute("SELECT last_insert_rowid()").fetchone()
     seqs = range(last_seq - jobs * ENTRIES_PER_JOB + 1, last_seq + 1, ENTRIES_PER_JOB)
     connection.executemany(
-        f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})",
+        INSERT_JOB,
         (
-            {**columns, "seq": seq, "id": name, "key": name, "body": columns["body"].replace("past", name)}
+            {**columns, "seq": seq, "id": name, key_column: name, "body": columns["body"].replace("past", name)}
             for seq, name in zip(seqs, names, strict=True)
         ),
     )

@@ -21,7 +21,8 @@ BAR_CASES = ("videos", "thousand", "image", "films", "inline", "pause-films", "l
 
 
 def _svg(height: int, title: str, elements: list[str]) -> str:
-    opening_tag = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
+    view_box = f'viewBox="0 0 {WIDTH} {height}"'
+    opening_tag = f'<svg xmlns="http://www.w3.org/2000/svg" {view_box} role="img" aria-label="{escape(title)}">'
     return "\n".join(
         [opening_tag, STYLE, f'<text x="0" y="16" font-weight="600">{escape(title)}</text>', *elements, "</svg>\n"]
     )
@@ -37,7 +38,8 @@ def bar_chart(case_row: dict[str, Any]) -> str:
         elements += [
             f'<text x="{LABEL_WIDTH - 10}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
             f'<rect class="{css_class}" x="{LABEL_WIDTH}" y="{y}" width="{bar_width:.0f}" height="{BAR - 8}" rx="2"/>',
-            f'<text class="soft" x="{LABEL_WIDTH + bar_width + 8:.0f}" y="{y + 14}">{value:.3g} {escape(case_row["unit"])}</text>',
+            f'<text class="soft" x="{LABEL_WIDTH + bar_width + 8:.0f}" y="{y + 14}">'
+            f"{value:.3g} {escape(case_row['unit'])}</text>",
         ]
     return _svg(40 + len(medians) * BAR, case_row["about"], elements)
 
@@ -87,11 +89,16 @@ def draw_plots(results: dict[str, Any], folder: Path) -> list[Path]:
         curves = {name: curve for name, curve in curves.items() if curve}
         axis_label = "images in parallel"
         charts["rate"] = line_chart("20 kB images per second", axis_label, curves, [name[5:] for name in rates])
-    concurrent_rows = {name[13:]: case_row["who"] for name, case_row in rows.items() if name.startswith("gateway-rate-")}
+    concurrent_rows = {
+        name[13:]: case_row["who"] for name, case_row in rows.items() if name.startswith("gateway-rate-")
+    }
     curves = {
-        NAMES[client]: [(float(index), case_row[client]["median"]) for index, case_row in enumerate(concurrent_rows.values())]
+        NAMES[client]: [
+            (float(index), case_row[client]["median"]) for index, case_row in enumerate(concurrent_rows.values())
+        ]
         for client in ("ours", "LiteLLM")
-        if len(concurrent_rows) > 1 and all("median" in case_row.get(client, {}) for case_row in concurrent_rows.values())
+        if len(concurrent_rows) > 1
+        and all("median" in case_row.get(client, {}) for case_row in concurrent_rows.values())
     }
     if curves:
         charts["gateway-rate"] = line_chart("gateway: requests per second", "clients", curves, list(concurrent_rows))
