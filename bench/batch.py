@@ -47,10 +47,9 @@ def main() -> None:
             )
             samples += [(round(time.perf_counter() - started_at, 1), files, resident[0])] if resident else []
     elapsed = time.perf_counter() - started_at
+    assert process.returncode == 0, f"the batch exited with code {process.returncode}"
     files = sum(1 for entry in os.scandir(output_folder) if entry.name.endswith(".png"))
-    assert (process.returncode, files) == (0, prompts), (
-        f"the batch exited with code {process.returncode} and {files} files"
-    )
+    assert files == prompts, f"the batch wrote {files} of {prompts} files"
     second_half = [memory for _, files, memory in samples if files >= prompts // 2]
     memory_growth = second_half[-1] - second_half[0] if second_half else 0.0
     peak = max(memory for *_, memory in samples)
