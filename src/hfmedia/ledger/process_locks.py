@@ -13,33 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
+from hfmedia.files.locks import try_lock
+
 OWNER_ID_PATTERN = re.compile(r"[0-9]+-[0-9a-f]{32}")
 MAX_LOCK_ATTEMPTS = 100  # to get a file of our own; each can only fail when a neighbour sweeps in the same microsecond
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(fd: int, *, exclusive: bool) -> bool:
-        """Locks the first byte. There are no shared locks here: two who look at once may both see a living owner."""
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        if not mine:
-            os.lseek(handle, 0, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
-        return True
-
-else:
-    import fcntl
-
-    def _lock(fd: int, *, exclusive: bool) -> bool:
-        """Locks the open file until it is closed; False when somebody else holds it. Those who look do so together."""
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 class ProcessLocks:
@@ -76,7 +53,7 @@ class ProcessLocks:
         except PermissionError:  # another user's, so better taken for a living one
             return True
         try:
-            if not _lock(fd, exclusive=False):
+            if not try_lock(fd, shared=True):
                 return True
             if sys.platform != "win32":
                 with suppress(OSError):
@@ -117,7 +94,7 @@ class ProcessLocks:
                 fd = os.open(self._path(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
             except FileNotFoundError:  # the last one left and took the folder along
                 continue
-            if _lock(fd, exclusive=True) and self._path().exists():
+            if try_lock(fd) and self._path().exists():
                 self._fd = fd
                 self._remove_stale_locks()
                 return
