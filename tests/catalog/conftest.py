@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hfmedia.catalog import Catalog, hub_client
-from hfmedia.core.wire import Credential, Secret
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.transport import Transport
 
 from ..support.fake_hub import TOKEN, FakeHub, mapping_entry

@@ -13,9 +13,9 @@ import pytest
 from hfmedia.catalog import Catalog
 from hfmedia.catalog import cache as cache_module
 from hfmedia.catalog.cache import CachedPage, PageCache
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.core.errors import HubError, ModelNotFoundError
 from hfmedia.core.hub_models import HubModel, ProviderMapping
-from hfmedia.core.wire import Credential, Secret
 from hfmedia.transport import Transport
 
 from ..support.fake_hub import FakeHub, ScriptedResponse, mapping_entry

@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hfmedia.core.http import MAX_RAW_BYTES, HttpResponse
 from hfmedia.core.protocol import Cancel, CancelResult, Completed, Failure, JobHandle, Operation, Pending, Poll, Submit
 from hfmedia.core.request import Task
-from hfmedia.core.wire import MAX_RAW_BYTES, HttpResponse
 from hfmedia.providers import get_provider
 
 from .cases import PAIRS, envelope, fal_queued, fal_result, life, novita_task, prediction, route, wish

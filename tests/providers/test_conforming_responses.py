@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from hfmedia.core.errors import InvalidRequestError
+from hfmedia.core.http import MAX_RAW_BYTES, HttpResponse
 from hfmedia.core.protocol import Cancel, CancelResult, Failure, JobHandle, Poll, Route, Submit
 from hfmedia.core.provider import Provider
 from hfmedia.core.request import Task
-from hfmedia.core.wire import MAX_RAW_BYTES, HttpResponse
 from hfmedia.providers import PROVIDERS, get_provider
 
 from .cases import (

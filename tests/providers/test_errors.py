@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from hfmedia.core.http import HttpResponse
 from hfmedia.core.protocol import Failure, Submit
-from hfmedia.core.wire import HttpResponse
 from hfmedia.providers import get_provider
 
 from .cases import reply, route, wish

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from hfmedia.core.http import HttpResponse
 from hfmedia.core.protocol import Completed, Failure, JobHandle, Pending, Poll, Submit
 from hfmedia.core.request import Task
-from hfmedia.core.wire import HttpResponse
 from hfmedia.providers import get_provider
 
 from .cases import (

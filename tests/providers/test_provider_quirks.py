@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from hfmedia.core.http import HttpResponse
 from hfmedia.core.protocol import Cancel, CancelResult, Completed, JobHandle, Pending, Poll, Submit
-from hfmedia.core.wire import HttpResponse
 from hfmedia.providers import get_provider
 
 from .cases import (

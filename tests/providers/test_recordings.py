@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
+from hfmedia.core.http import HttpRequest, HttpResponse
 from hfmedia.core.hub_models import parse_model
 from hfmedia.core.protocol import Completed, Cost, Failure, FailureKind, Lora, Output, Route, Submit
 from hfmedia.core.provider import adapt_request
 from hfmedia.core.request import Task, build_request
-from hfmedia.core.wire import HttpRequest, HttpResponse
 from hfmedia.providers import PROVIDERS
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "recordings"

@@ -28,7 +28,7 @@ DATA = noise(900_000)
 @pytest.fixture
 async def keeping(cdn: FakeCdn, tmp_path: Path) -> AsyncIterator[StorageHarness]:
     """A store that fetches as hfmedia does, and may fetch from the test's own server."""
-    limits = TransportLimits(download_idle=0.5, max_media_bytes=4_000_000)
+    limits = TransportLimits(download_idle=1.0, max_media_bytes=4_000_000)
     async with Transport(environ={}, trusted_hosts=[urlsplit(cdn.url).netloc], limits=limits) as transport:
         yield StorageHarness(tmp_path / "out", transport.fetch)
 
@@ -185,7 +185,7 @@ async def test_a_server_that_falls_silent_is_given_up_and_asked_again(awkward: A
     told = f"Content-Range: bytes 100-{len(PNG) - 1}/{len(PNG)}"
     rest = answer(PNG[100:], f"Content-Length: {len(PNG) - 100}", etag, told, status="206 Partial Content")
     awkward.answers, awkward.stalls = [first, rest], True
-    limits = TransportLimits(download_idle=0.2)
+    limits = TransportLimits(download_idle=1.0)
     async with Transport(environ={}, trusted_hosts=[urlsplit(awkward.url).netloc], limits=limits) as transport:
         keeping = StorageHarness(tmp_path / "out", transport.fetch)
         kept = await keeping.keep(awkward.url)

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from hfmedia.core.credentials import redact
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, StorageError
-from hfmedia.core.wire import redact
 from hfmedia.files.locks import try_advisory_lock
 from hfmedia.storage import Media
 from hfmedia.storage.atomic_file import remove_stale_parts

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..core.credentials import redact
+from ..core.http import MAX_RAW_BYTES, HttpResponse
 from ..core.protocol import Completed, Failure, Operation, OperationResult, Output, Progress, Route
 from ..core.provider import Decode
 from ..core.request import MAX_SEED
-from ..core.wire import MAX_RAW_BYTES, HttpResponse, redact
 
 T = TypeVar("T")
 ResponseReader = Callable[[Operation, Route, HttpResponse], OperationResult]

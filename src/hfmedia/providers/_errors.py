@@ -12,9 +12,9 @@ from typing import Any
 from msgspec import Struct
 
 from ..core.failure_policy import classify_status
+from ..core.http import MAX_RAW_BYTES, HttpResponse
 from ..core.protocol import Cancel, Failure, FailureKind, Operation, Poll, Route
 from ..core.retry import parse_rate_limit_reset, parse_retry_after
-from ..core.wire import MAX_RAW_BYTES, HttpResponse
 from ._decoding import DECODE_ERRORS, ResponseReader, clean_message, items, to_float, to_text, try_convert
 
 # Codes that mean a content policy wherever they stand: fal.ai's and OpenAI's.

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from ..core.http import HttpRequest, HttpResponse, get, post_json, safe_path
 from ..core.protocol import (
     Cancel,
     CancelResult,
@@ -25,7 +26,6 @@ from ..core.protocol import (
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import TASKS, GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpRequest, HttpResponse, get, post_json, safe_path
 from ._decoding import (
     completed,
     flag_at,

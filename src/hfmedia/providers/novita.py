@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ..core.http import HttpRequest, HttpResponse, get, post_json
 from ..core.protocol import JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, Provider
 from ..core.request import GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpRequest, HttpResponse, get, post_json
 from ._decoding import (
     completed,
     invalid_response,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from ..core.http import HttpRequest, HttpResponse, get, post_json
 from ..core.protocol import (
     Cancel,
     CancelResult,
@@ -32,7 +33,6 @@ from ..core.protocol import (
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpRequest, HttpResponse, get, post_json
 from ._decoding import (
     completed,
     items,

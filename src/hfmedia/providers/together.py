@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from ..core.http import HttpRequest, HttpResponse, get, post_json
 from ..core.protocol import Cost, JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import TASKS, GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpRequest, HttpResponse, get, post_json
 from ._decoding import (
     completed,
     output_from_url,

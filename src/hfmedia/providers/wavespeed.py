@@ -12,11 +12,11 @@ import msgspec
 from msgspec import Struct, structs
 
 from ..core.failure_policy import classify_status
+from ..core.http import HttpRequest, HttpResponse, get, post_json, safe_path
 from ..core.protocol import Failure, FailureKind, JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import TASKS, GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpRequest, HttpResponse, get, post_json, safe_path
 from ._decoding import (
     completed,
     flag_at,

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from ..core.http import MAX_RAW_BYTES, HttpRequest, HttpResponse, get, post_json
 from ..core.protocol import JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, Provider
 from ..core.sizes import SizeConstraints
-from ..core.wire import MAX_RAW_BYTES, HttpRequest, HttpResponse, get, post_json
 from ._decoding import completed, invalid_response, output_from_url, require_job_id, safe_decoder, unknown_status
 from ._encoding import prompt_field, quoted_id, size_field
 from ._errors import ErrorPattern, error_decoder, parse_http_error, parse_job_failure
