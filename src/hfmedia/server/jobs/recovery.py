@@ -67,7 +67,7 @@ class RecoveryLoop:
             if len(jobs) < generation.n and runner.clock() - generation.created_at < RECENT_SECONDS:
                 return  # another process may begin it at this moment
             for job in jobs:
-                if job.state in ("new", "ready"):
+                if job.state in ("created", "routed"):
                     with suppress(HfmediaError):  # another process carries it
                         await runner.account_clients.base.cancel(job.id)
             jobs = await runner.jobs_of(generation)

@@ -39,7 +39,7 @@ SHUTDOWN_MESSAGE = (
     "the gateway is stopping; the work goes on at its next start, and GET /v1/jobs/{job} tells how it stands"
 )
 MAX_TRACKED_UPDATES = 4096  # jobs of which it is remembered when they were last heard of
-UNFINISHED_STATES = ("new", "ready", "sending", "running", "finished")
+UNFINISHED_STATES = ("created", "routed", "submitting", "running", "completed")
 EventListener = Callable[[Generation, Event], None]
 ChangeListener = Callable[[Generation, str], None]  # an order, and the id of its job that stands otherwise than before
 
@@ -172,7 +172,7 @@ class GenerationRunner:
         async def detach(job_id: str) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SUBMIT_RESPONSE_TIMEOUT):
-                    while (job := await self.ledger.get(job_id)) and job.state == "sending":  # noqa: ASYNC110 - a ledger
+                    while (job := await self.ledger.get(job_id)) and job.state == "submitting":  # noqa: ASYNC110 - a ledger
                         await asyncio.sleep(SUBMIT_CHECK_INTERVAL)
             await client.detach(job_id, keep_unsent=True)
 
@@ -232,7 +232,7 @@ class GenerationRunner:
             )
             if job is None:
                 return True
-            if job.state in ("new", "ready") and not error.retryable:
+            if job.state in ("created", "routed") and not error.retryable:
                 await self.account_clients.base.cancel(job.id)
         except Exception as error:  # a defect of ours: told as such, and the other outputs go on
             unexpected = HfmediaError(f"unexpected: {type(error).__name__}: {error}")
@@ -250,7 +250,7 @@ class GenerationRunner:
         client, spec = self.account_clients.for_generation(generation), generation.spec
         key = generation.job_key(index)
         job = await self.ledger.find_by_key(key)
-        if job is not None and job.state not in ("new", "ready"):
+        if job is not None and job.state not in ("created", "routed"):
             events = client.resume_stream(job.id)
         else:
             image = await asyncio.to_thread(self.input_store.load, spec.image) if spec.image else None
@@ -271,11 +271,11 @@ class GenerationRunner:
         is_final, was_completed = isinstance(event, MediaReady), False
         if isinstance(event, JobFailed):
             job = await self.ledger.get(event.job_id)
-            was_completed = job is not None and job.state == "finished"
+            was_completed = job is not None and job.state == "completed"
             is_final = job is None or job.state not in UNFINISHED_STATES
             shutdown_error = DeadlineExceededError(SHUTDOWN_MESSAGE.format(job=event.job_id), job_id=event.job_id)
             error = shutdown_error if self.is_shutting_down and not is_final else event.error
-            if job is not None and job.state == "doubt" and not isinstance(error, InDoubtError):
+            if job is not None and job.state == "in_doubt" and not isinstance(error, InDoubtError):
                 error = InDoubtError(f"job {job.id} is in doubt: {job.error}", job_id=job.id, provider=error.provider)
             active.finish(
                 OutputResult(

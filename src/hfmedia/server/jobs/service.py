@@ -233,7 +233,7 @@ class GenerationService:
         Its files go later, so there is time to change one's mind.
         """
         generation, job, index = await self._find_owned(caller, job_id)
-        if not restore and not job.is_terminal and job.state != "doubt":
+        if not restore and not job.is_terminal and job.state != "in_doubt":
             job = await self.cancel(generation, job_id)
         deleted_at = None if restore else self._runner.clock()
         await asyncio.to_thread(self.database.mark_deleted, generation.id, index, deleted_at)
@@ -305,7 +305,7 @@ class GenerationService:
             job = await self.account_clients.for_generation(generation).resolve(job_id, decision)
         except InvalidRequestError as error:
             current = await self._runner.ledger.get(job_id)
-            if current is None or current.state == "doubt":
+            if current is None or current.state == "in_doubt":
                 raise
             raise ApiError(400, error.message, code="not_in_doubt", retry=False) from None
         self._runner.notify_changed(generation, job_id)

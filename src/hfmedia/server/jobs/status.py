@@ -28,12 +28,12 @@ from hfmedia.engine import (
 
 PublicStatus = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
 PUBLIC_STATUS: dict[State, PublicStatus] = {
-    "new": "queued",
-    "ready": "queued",
-    "sending": "in_progress",
-    "doubt": "failed",
+    "created": "queued",
+    "routed": "queued",
+    "submitting": "in_progress",
+    "in_doubt": "failed",
     "running": "in_progress",
-    "finished": "in_progress",
+    "completed": "in_progress",
     "stored": "completed",
     "failed": "failed",
     "cancelled": "cancelled",
@@ -49,7 +49,7 @@ class JobStatus(Struct, frozen=True, kw_only=True):
 
     job_id: str
     status: PublicStatus
-    stage: Literal["waiting", "asking", "queued", "running", "downloading", "ended"] = "waiting"
+    stage: Literal["waiting", "submitting", "queued", "running", "downloading", "ended"] = "waiting"
     provider: str | None = None
     position: int | None = None
     progress: float | None = None
@@ -71,8 +71,8 @@ class JobStatus(Struct, frozen=True, kw_only=True):
 def job_status_of(job: Job) -> JobStatus:
     """How a job stands by the ledger alone: nobody here carries it."""
     status = PUBLIC_STATUS[job.state]
-    stages: dict[State, Any] = {"running": "running", "finished": "downloading", "sending": "asking"}
-    is_final = job.is_terminal or job.state == "doubt"
+    stages: dict[State, Any] = {"running": "running", "completed": "downloading", "submitting": "submitting"}
+    is_final = job.is_terminal or job.state == "in_doubt"
     return JobStatus(
         job_id=job.id,
         status=status,
@@ -80,7 +80,7 @@ def job_status_of(job: Job) -> JobStatus:
         provider=job.route.provider if job.route else None,
         progress=1.0 if job.state == "stored" else None,
         failovers=job.rejections,
-        error=job.error if job.state in ("failed", "cancelled", "doubt") else None,
+        error=job.error if job.state in ("failed", "cancelled", "in_doubt") else None,
         updated_at=job.updated_at,
     )
 
@@ -111,7 +111,7 @@ def _failure_changes(event: JobFailed, *, is_final: bool, was_completed: bool) -
 
 _CHANGES: dict[type[Event], Callable[[JobStatus, Any], dict[str, Any]]] = {
     Started: lambda live, event: {"warnings": event.warnings},
-    Submitting: lambda live, event: {"stage": "asking", "provider": event.provider, "message": None},
+    Submitting: lambda live, event: {"stage": "submitting", "provider": event.provider, "message": None},
     Accepted: lambda live, event: {"stage": "queued", "status": "queued", "provider": event.provider, "message": None},
     Queued: lambda live, event: {"stage": "queued", "provider": event.provider, "position": event.position},
     Running: lambda live, event: {

@@ -16,7 +16,7 @@ from hfmedia.server.jobs import JobStatus, PublicStatus
 from hfmedia.storage import Media
 
 HINTS: dict[str, str] = {
-    "doubt": "Look at the provider's own dashboard. If it has the job, drop it here; if not, send it again.",
+    "in_doubt": "Look at the provider's own dashboard. If it has the job, drop it here; if not, send it again.",
     "failed": "Read what the provider said, change the request, and make it again.",
     "cancelled": "Make it again if you want it after all.",
     "dropped": "Nothing more happens here. The provider may have made it, and may bill it.",
@@ -46,7 +46,7 @@ class MediaView(BaseModel):
 class ErrorView(BaseModel):
     """Why there is no media, and what to do next. ``dropped``: its doubt was settled so by its owner."""
 
-    kind: Literal["doubt", "failed", "cancelled", "dropped"]
+    kind: Literal["in_doubt", "failed", "cancelled", "dropped"]
     message: str
     hint: str | None
 
@@ -62,13 +62,13 @@ class JobView(BaseModel):
 
     id: str
     object: Literal["job"] = "job"
-    generation_id: str
+    generation: str
     index: int
     api: str
     task: str
     state: str
     status: PublicStatus
-    stage: Literal["waiting", "asking", "queued", "running", "downloading", "ended"]
+    stage: Literal["waiting", "submitting", "queued", "running", "downloading", "ended"]
     prompt: str | None
     model: str
     requested_model: str
@@ -118,7 +118,7 @@ def serialize_job(
     """A job as it is told."""
     submitted = job.provider_request or job.request
     index = (parse_job_key(job.idempotency_key) or ("", 0))[1]
-    in_doubt, is_final = job.state == "doubt", job.is_terminal or job.state == "doubt"
+    in_doubt, is_final = job.state == "in_doubt", job.is_terminal or job.state == "in_doubt"
     allowed_actions: list[Literal["cancel", "delete", "resolve", "restore"]] = (
         ["delete"] if is_final else ["cancel", "delete"]
     )
@@ -130,7 +130,7 @@ def serialize_job(
     error = ErrorView(kind=kind, message=redact(job.error), hint=HINTS[kind]) if job.error and kind in HINTS else None
     return JobView(
         id=job.id,
-        generation_id=generation.id,
+        generation=generation.id,
         index=index,
         api=generation.api,
         task=job.request.task,

@@ -150,7 +150,7 @@ def _size(context: dict[str, Any], media: Media | None) -> str:
 
 def _error(job: Job, job_status: JobStatus, error_code: str) -> VideoError:
     message = redact(job_status.error or job.error or "it failed, and nobody said why")
-    if job.state == "doubt":
+    if job.state == "in_doubt":
         return VideoError(
             code="in_doubt", message=f"{message.split('. Look at')[0]}. {IN_DOUBT_HINT.format(job=job.id)}"
         )
