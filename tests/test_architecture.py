@@ -21,6 +21,7 @@ SOURCES = ROOT / "src" / "hfmedia"
 FACE = 5
 LEVELS: dict[str, int] = {
     "_version": 0,
+    "ids": 0,  # the one clock that every part may read, to name what it creates
     "core": 1,
     "database": 2,
     "providers": 3, "transport": 3, "ledger": 3, "store": 3,

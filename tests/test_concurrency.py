@@ -251,7 +251,7 @@ async def test_stopping_in_the_middle_of_a_download_leaves_no_half_file(
         assert not files(out)
         world.state.faults.clear()
         for job in await client.jobs():
-            if job.state == "finished":
+            if job.state == "completed":
                 assert (await client.resume(job.id)).path.exists()
     assert world.submissions["wavespeed"] <= 4
 

@@ -273,7 +273,7 @@ async def check_ledger(client: MediaClient, job_id: str | None, end: str) -> Non
     """The ledger tells the same end as the caller heard."""
     (job,) = await client.jobs()
     assert job.id == job_id
-    states = {"ok": "stored", "InDoubtError": "doubt", "DownloadError": "finished"}
+    states = {"ok": "stored", "InDoubtError": "in_doubt", "DownloadError": "completed"}
     assert job.state == states.get(end, "failed")
 
 

@@ -14,13 +14,14 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
 from .catalog import Catalog
+from .core.credentials import Credential
 from .core.errors import InvalidRequestError
 from .core.hub_models import HubModel
 from .core.job import Job, LedgerEntry, State
 from .core.ports import OutputTarget
 from .core.request import Task, parse_model_spec, parse_task, validate_output_count
-from .core.wire import Credential
-from .engine import Engine, EngineDependencies, Event, JobFailed, MediaReady, Timeouts
+from .core.timeouts import Timeouts
+from .engine import Engine, EngineDependencies, Event, JobFailed, MediaReady
 from .ledger import Ledger, MemoryLedger, SqliteLedger
 from .options import GenerationOptions, VideoGenerationOptions
 from .planning import Planner, Preview

@@ -15,17 +15,14 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
+from .core.credentials import BILL_TO_PATTERN, Secret, redact
 from .core.errors import AuthenticationError, InvalidRequestError, MissingAuthError
-from .core.sizes import truncated_repr
-from .core.wire import Secret, redact
+from .core.origin import DEFAULT_PORTS
+from .core.text import truncated_repr
 from .providers import PROVIDERS
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DEFAULT_ROUTER = "https://router.huggingface.co"
-DEFAULT_PORTS = {"http": 80, "https": 443}
-_BILL_TO_PATTERN = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-)  # the Hub's own rule for names; a resource group's id fits
 
 MAX_TOKEN_CHARS = 4096  # characters; the longest are signed ones of about 1,500, and servers cut headers at 8 KiB
 TRUE_VALUES = frozenset({"1", "ON", "YES", "TRUE"})  # as the Hub's own client reads its switches
@@ -243,7 +240,7 @@ def _require_direct_provider(name: str, source: str) -> str:
 def _validate_bill_to(text: str | None) -> str | None:
     if text is None or not text.strip():
         return None
-    if not _BILL_TO_PATTERN.fullmatch(text.strip()):
+    if not BILL_TO_PATTERN.fullmatch(text.strip()):
         raise InvalidRequestError(
             f"bill_to is {truncated_repr(text)}, but must be the name of an organisation on the Hub"
         )

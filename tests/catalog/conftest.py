@@ -9,7 +9,7 @@ import pytest
 import stamina
 
 from hfmedia.catalog import Catalog
-from hfmedia.core.wire import Credential, Secret
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.transport import Transport
 
 from ..support.fake_hub import TOKEN, FakeHub, mapping_entry

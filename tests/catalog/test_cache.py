@@ -12,9 +12,9 @@ import pytest
 from hfmedia.catalog import Catalog
 from hfmedia.catalog import cache as shelf_module
 from hfmedia.catalog.cache import CachedPage, PageCache
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.core.errors import HubError, ModelNotFoundError
 from hfmedia.core.hub_models import HubModel, ProviderMapping
-from hfmedia.core.wire import Credential, Secret
 from hfmedia.transport import Transport
 
 from ..support.fake_hub import FakeHub, ScriptedResponse, mapping_entry
@@ -199,7 +199,7 @@ def page(key: str, at: float) -> CachedPage:
 
 async def test_the_shelf_is_bounded_in_memory_and_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go first, and what a crash left half-written goes too."""
-    monkeypatch.setattr(shelf_module, "MOST_PAGES", 3)
+    monkeypatch.setattr(shelf_module, "MAX_PAGES", 3)
     left = tmp_path / ".left.tmp"
     left.write_bytes(b"half")
     os.utime(left, (1, 1))
@@ -215,7 +215,7 @@ async def test_the_shelf_is_bounded_in_memory_and_on_disk(tmp_path: Path, monkey
 async def test_the_bytes_on_disk_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few large pages count as much as many small ones."""
     one = len(json.dumps("x")) + 1
-    monkeypatch.setattr(shelf_module, "MOST_BYTES", one)
+    monkeypatch.setattr(shelf_module, "MAX_DISK_BYTES", one)
     await PageCache(tmp_path).put(page("p", 1.0))
     assert names(tmp_path) == []
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hfmedia.catalog import Catalog
+from hfmedia.core.credentials import Credential
 from hfmedia.core.errors import HubError, ModelNotFoundError
 from hfmedia.core.request import TASKS, Task, parse_model_spec
-from hfmedia.core.wire import Credential
 from hfmedia.routing import credential_resolver, plan_routes
 from hfmedia.sandbox import Sandbox
 from hfmedia.settings import Settings, load_settings

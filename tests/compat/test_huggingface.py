@@ -144,9 +144,12 @@ async def test_get_models_works_inside_a_running_loop_and_is_quick_from_then_on(
     """It is no coroutine, as published; the Hub is asked once."""
     first = HuggingFaceMedia.get_models()
     asked = len(town.requests)
-    began = time.perf_counter()
-    assert HuggingFaceMedia.get_models(api_key="hf_x") == first
-    assert time.perf_counter() - began < 0.05
+    times: list[float] = []
+    for _ in range(5):  # the machine may do something else in one of them
+        began = time.perf_counter()
+        assert HuggingFaceMedia.get_models(api_key="hf_x") == first
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.05
     assert len(town.requests) == asked
 
 

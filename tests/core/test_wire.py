@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from yarl import URL
 
-from hfmedia.core.wire import Credential, HttpRequest, HttpResponse, Secret, get, post_json, redact, safe_path
+from hfmedia.core.credentials import Credential, Secret, redact
+from hfmedia.core.http import HttpRequest, HttpResponse, get, post_json, safe_path
 
 TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
 BASE = "https://router.huggingface.co/fal-ai"

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from hfmedia.core import job as life
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.core.errors import ResponseLostError
+from hfmedia.core.http import HttpRequest, HttpResponse, get, post_json
 from hfmedia.core.ports import OutputTarget, StoredFile
 from hfmedia.core.protocol import (
     Cancel,
@@ -32,7 +34,6 @@ from hfmedia.core.protocol import (
 from hfmedia.core.provider import Capabilities, Provider
 from hfmedia.core.request import GenerationRequest
 from hfmedia.core.sizes import SizeConstraints
-from hfmedia.core.wire import Credential, HttpRequest, HttpResponse, Secret, get, post_json
 from hfmedia.engine import Engine, EngineDependencies, Event, Timeouts
 from hfmedia.ledger import MemoryLedger
 
@@ -136,7 +137,7 @@ class _FakeStorage:
 
     async def save(self, output: Output, target: OutputTarget, **more: Any) -> StoredFile:
         kept = await self.script.save_file(output, target, **more)
-        assert more["facts"](kept)["path"] == str(kept.path)
+        assert more["build_sidecar"](kept)["path"] == str(kept.path)
         self.script.log.append("describe")
         return kept
 
@@ -147,7 +148,7 @@ class _Ledger(MemoryLedger):
         self.script = script
 
     async def append(self, entry: life.LedgerEntry, *more: life.LedgerEntry) -> life.Job:
-        self.script.log += [f"write {type(one).__name__.lower()}" for one in (entry, *more)]
+        self.script.log += [f"write {life.entry_tag(item)}" for item in (entry, *more)]
         return await super().append(entry, *more)
 
 

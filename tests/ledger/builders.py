@@ -67,7 +67,7 @@ FULL_ENTRIES: list[LedgerEntry] = [
                     credential="REPLICATE_API_TOKEN", via="direct", lora=Lora("r", "f")),
     ),
     SubmittingEntry(job_id="j", timestamp=2.0, attempt=1),
-    RejectedEntry(job_id="j", timestamp=2.0, kind="busy", message="later", status=429),
+    RejectedEntry(job_id="j", timestamp=2.0, kind="rate_limited", message="later", status=429),
     SubmittingEntry(job_id="j", timestamp=2.0, attempt=2),
     InDoubtEntry(job_id="j", timestamp=2.0, message="the line broke"),
     ResolvedEntry(job_id="j", timestamp=2.0, decision="resend"),
@@ -80,17 +80,9 @@ FULL_ENTRIES: list[LedgerEntry] = [
     StoredEntry(job_id="j", timestamp=2.0, media={"path": "x.png", "bytes": 7, "more": {"sha256": None}}),
 ]  # fmt: skip
 ENDINGS: list[LedgerEntry] = [
-    FailedEntry(job_id="j", timestamp=2.0, kind="failed", message="no", status=500),
+    FailedEntry(job_id="j", timestamp=2.0, kind="generation_failed", message="no", status=500),
     CancelledEntry(job_id="j", timestamp=2.0, provider_confirmed=None, message="by the user"),
 ]
-
-
-class _Keyed(CreatedEntry, frozen=True, kw_only=True, tag="created"):
-    key: str | None = None
-
-
-# A creation with an idempotency key, wherever the field is declared.
-KeyedCreated: type[Any] = CreatedEntry if "key" in CreatedEntry.__struct_fields__ else _Keyed
 
 
 def created_entry(job: str, at: float = 0.0, **more: Any) -> CreatedEntry:

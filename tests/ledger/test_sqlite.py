@@ -26,7 +26,7 @@ from hfmedia.ledger.migrations import LEDGER_SCHEMA
 from hfmedia.ledger.serialization import MAX_ENTRY_BYTES
 from hfmedia.sqlite import connect, split_statements
 
-from .builders import FULL_ENTRIES, REQUEST, KeyedCreated, created_entry, job_entries
+from .builders import FULL_ENTRIES, REQUEST, created_entry, job_entries
 
 
 def ask(path: Path, sql: str, *values: Any) -> list[Any]:
@@ -97,14 +97,14 @@ async def test_facts_appended_side_by_side_share_commits(path: Path) -> None:
 
 async def test_each_in_a_shared_commit_gets_its_own_answer(disk: SqliteLedger, path: Path) -> None:
     """What is impossible, taken, too large or damaged spoils nothing for the others."""
-    await disk.append(KeyedCreated(job="keyed", at=0.0, request=REQUEST, key="k"))
+    await disk.append(created_entry("keyed", idempotency_key="k"))
     await disk.append(created_entry("damaged"))
     ask(path, "UPDATE jobs SET body = '{' WHERE id = 'damaged'")
     fates: list[tuple[Any, type[Exception] | None]] = [
         (created_entry("a"), None),
         (SubmittingEntry(job_id="a", timestamp=0.0, attempt=1), InvalidTransitionError),
         (SubmittingEntry(job_id="unknown", timestamp=0.0, attempt=1), InvalidTransitionError),
-        (KeyedCreated(job="b", at=0.0, request=REQUEST, key="k"), IdempotencyKeyInUseError),
+        (created_entry("b", idempotency_key="k"), IdempotencyKeyInUseError),
         (SubmittingEntry(job_id="damaged", timestamp=0.0, attempt=1), StorageError),
         (
             created_entry(

@@ -9,10 +9,10 @@ import json
 from base64 import b64encode
 from typing import Any
 
+from hfmedia.core.http import HttpResponse
 from hfmedia.core.protocol import Lora, Route
 from hfmedia.core.provider import adapt_request
 from hfmedia.core.request import GenerationRequest, InputImage, Task, build_request
-from hfmedia.core.wire import HttpResponse
 from hfmedia.providers import PROVIDERS, get_provider
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))

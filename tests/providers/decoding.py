@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from hfmedia.core.http import HttpResponse
 from hfmedia.core.protocol import Failure, Operation, OperationResult, Submit
 from hfmedia.core.request import Task
-from hfmedia.core.wire import HttpResponse
 from hfmedia.providers import get_provider
 
 from .cases import route, wish

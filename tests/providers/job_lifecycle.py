@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hfmedia.core.http import HttpRequest
 from hfmedia.core.protocol import Completed, Pending, Poll, Route, Submit
 from hfmedia.core.request import Task
-from hfmedia.core.wire import HttpRequest
 from hfmedia.providers import get_provider
 
 from .cases import life, route, wish

@@ -16,10 +16,10 @@ from huggingface_hub.inference._common import MimeBytes
 from huggingface_hub.inference._providers import PROVIDERS as THEIRS
 from huggingface_hub.inference._providers import _common, hf_inference
 
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.core.protocol import Lora, Submit
 from hfmedia.core.provider import adapt_request
 from hfmedia.core.request import InputImage, Task, build_request
-from hfmedia.core.wire import Credential, Secret
 from hfmedia.providers import PROVIDERS
 
 from .cases import MODEL_IDS, PNG, PROMPT, route

@@ -128,9 +128,9 @@ def test_a_route_names_the_providers_own_model() -> None:
     ("more", "lora"),
     [
         ({}, None),
-        ({"adapter": "lora", "weights": "kite.safetensors"}, Lora("acme/kite", "kite.safetensors")),
+        ({"adapter": "lora", "adapter_weights_path": "kite.safetensors"}, Lora("acme/kite", "kite.safetensors")),
         ({"adapter": "lora"}, Lora("acme/kite")),
-        ({"weights": "kite.safetensors"}, Lora("acme/kite", "kite.safetensors")),
+        ({"adapter_weights_path": "kite.safetensors"}, Lora("acme/kite", "kite.safetensors")),
     ],
 )
 def test_lora_weights_come_from_the_mapping(more: dict[str, str], lora: Lora | None) -> None:

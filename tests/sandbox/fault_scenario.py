@@ -41,7 +41,7 @@ class FaultScenario:
             base + provider_request.path,
             json=provider_request.body,
             headers={**headers, **extra_headers},
-            patience=timeout,
+            timeout=timeout,
         )
         if response.status == 200 and response.type == "application/json":
             self.submitted = read_json(response.body)

@@ -82,7 +82,7 @@ async def make(http: aiohttp.ClientSession, house: House, prompt: str, model: st
     """A video begun; None when the gateway died over it. Told to try again (409, which an SDK does), it does so."""
     body = {"prompt": prompt, "model": model, "seconds": 4}
     headers = {"idempotency-key": prompt, "connection": "close"}
-    for _ in range(50):
+    for _ in range(300):
         try:
             async with http.post(f"{house.api}/videos", json=body, headers=headers) as answer:
                 if answer.status != 409:

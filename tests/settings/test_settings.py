@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hfmedia.core.credentials import Secret
 from hfmedia.core.errors import AuthenticationError, InvalidRequestError
-from hfmedia.core.wire import Secret
 from hfmedia.settings import Settings, load_settings, normalize_url
 
 HOME = {"HOME": "/nowhere/at/all"}

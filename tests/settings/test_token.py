@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hfmedia.core.credentials import Secret
 from hfmedia.core.errors import AuthenticationError, MissingAuthError
-from hfmedia.core.wire import Secret
 from hfmedia.settings import load_settings
 
 FILES = {

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 
 import pytest
 
+from hfmedia.core.credentials import Credential, Secret
 from hfmedia.core.errors import RequestNotSentError, ResponseLostError, UnsafeUrlError
-from hfmedia.core.wire import Credential, Secret, post_json
+from hfmedia.core.http import post_json
 from hfmedia.transport import Transport, TransportLimits
 
 from .servers import HttpProxy, ReceivedRequest, SocksProxy, answering, http_response, names, serve
 
 BASIC = "Basic dXNlcjpwQHNz"  # user:p@ss
-QUICK = TransportLimits(connect=0.5, response_head=0.5, submit_response_head=0.5)
+QUICK = TransportLimits(connect=1, response_head=1, submit_response_head=1)
 
 
 def key(base_url: str) -> Credential:

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.request import InputImage, build_request, parse_model_spec, validate_output_count
-from hfmedia.core.sizes import parse_size, truncated_repr
+from hfmedia.core.sizes import parse_size
+from hfmedia.core.text import truncated_repr
 
 INDEX_NAME = "index.jsonl"  # the one name in the folder that is ours
 MAX_NAME_BYTES = 255  # bytes of one part of a path, on every file system in use

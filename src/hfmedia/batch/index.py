@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from hfmedia.core.credentials import redact
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, StorageError
-from hfmedia.core.wire import redact
 from hfmedia.storage import Media
 
 from .columns import INDEX_NAME

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.sizes import truncated_repr
+from hfmedia.core.text import truncated_repr
 
 from .columns import canonical_column, parse_value
 

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.sizes import truncated_repr
+from hfmedia.core.text import truncated_repr
 
 from .columns import Line, canonical_column, parse_line, suggest_column
 from .input_files import InputSource, close_quietly

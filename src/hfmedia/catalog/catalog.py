@@ -18,11 +18,12 @@ from urllib.parse import quote, urlencode, urljoin
 import msgspec
 from msgspec import structs
 
+from hfmedia.core.credentials import Credential
 from hfmedia.core.errors import AuthenticationError, HubError, MissingAuthError, ModelNotFoundError
+from hfmedia.core.http import HttpResponse
 from hfmedia.core.hub_models import HubModel, parse_model, parse_models
 from hfmedia.core.ports import HttpSender
 from hfmedia.core.request import TASKS, Task
-from hfmedia.core.wire import Credential, HttpResponse
 
 from ..singleflight import SingleFlight
 from .cache import CachedPage, PageCache

@@ -13,10 +13,11 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 from msgspec import Struct, field
 
+from hfmedia.core.credentials import Credential, Secret, redact
 from hfmedia.core.errors import HubError, RequestNotSentError, ResponseLostError
+from hfmedia.core.http import HttpResponse, get
 from hfmedia.core.ports import HttpSender
 from hfmedia.core.retry import parse_retry_after, retry_delay
-from hfmedia.core.wire import Credential, HttpResponse, Secret, get, redact
 
 RESPONSE_TIMEOUT = 30.0  # seconds for one answer; a page of a thousand models takes a few
 MAX_ATTEMPTS = 4

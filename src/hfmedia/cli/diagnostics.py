@@ -21,6 +21,7 @@ from yarl import URL
 
 from hfmedia._version import __version__
 from hfmedia.client import MediaClient
+from hfmedia.core.credentials import Credential
 from hfmedia.core.errors import (
     AuthenticationError,
     HfmediaError,
@@ -30,7 +31,7 @@ from hfmedia.core.errors import (
     ResponseLostError,
     StorageError,
 )
-from hfmedia.core.wire import Credential, HttpResponse, get
+from hfmedia.core.http import HttpResponse, get
 from hfmedia.providers import PROVIDERS
 from hfmedia.transport.proxies import proxy_rules
 

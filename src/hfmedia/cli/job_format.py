@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from hfmedia.core import job as entry_types
 from hfmedia.core.costs import cost_status
+from hfmedia.core.credentials import redact
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.job import STATES, Job, LedgerEntry, State
 from hfmedia.core.protocol import Route
-from hfmedia.core.wire import redact
 from hfmedia.providers import get_provider as get_provider
 from hfmedia.storage.sanitize import to_plain_json as to_plain_json
 

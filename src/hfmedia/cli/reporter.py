@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from hfmedia.core.credentials import redact
 from hfmedia.core.errors import HfmediaError
-from hfmedia.core.wire import redact
 
 Severity = Literal["note", "warning", "error"]
 ANSI_COLORS: dict[Severity, str] = {

@@ -11,7 +11,7 @@ from typing import Any, cast
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.provider import OPTIONAL_PARAMETERS
 from hfmedia.core.request import Task
-from hfmedia.core.sizes import truncated_repr
+from hfmedia.core.text import truncated_repr
 from hfmedia.options import VideoGenerationOptions
 
 DEFAULT_RESOLUTION = (

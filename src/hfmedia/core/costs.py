@@ -6,13 +6,14 @@ Nothing is estimated here and no unit is turned into another; an unknown cost is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
 from msgspec import Struct, field
 
 from .job import Job
+from .text import format_amount
 
 CostGrouping = Literal["provider", "model", "day"]
 COST_GROUPINGS: tuple[CostGrouping, ...] = get_args(CostGrouping)
@@ -98,6 +99,11 @@ def total_cost(jobs: Iterable[Job], name: str = "") -> CostSummary:
     for job in jobs:
         accumulator.add(job)
     return accumulator.summary(name)
+
+
+def format_cost(reported: Mapping[str, float]) -> str:
+    """Format amounts by unit: ``$0.03 + 2 fal-units``, in order of their units; ``unknown`` when there are none."""
+    return " + ".join(format_amount(amount, unit) for unit, amount in sorted(reported.items())) or "unknown"
 
 
 def utc_day(timestamp: float) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from .errors import HfmediaError, InvalidResponseError
 from .failure_policy import ERROR_CLASSES
+from .http import MAX_RAW_BYTES
 from .protocol import Failure, FailureKind, Route
-from .wire import MAX_RAW_BYTES
 
 DESCRIPTIONS: dict[FailureKind, str] = {
     "not_sent": "could not be reached, nothing was sent",

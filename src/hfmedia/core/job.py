@@ -197,6 +197,14 @@ class Job(Struct, frozen=True, kw_only=True):
         """Whether nothing more will happen by itself."""
         return self.state in TERMINAL_STATES
 
+    def stored_files(self) -> tuple[dict[str, Any], ...]:
+        """Return the sidecar data of each stored file, in order; its ``path`` is where the file was stored."""
+        return tuple((self.media or {}).get("files", ()))
+
+    def stored_paths(self) -> tuple[str, ...]:
+        """Return the path of each stored file, in order."""
+        return tuple(str(file["path"]) for file in self.stored_files())
+
 
 DROPPED_BY_USER = "dropped by the user"  # the error of a job whose doubt was settled so
 

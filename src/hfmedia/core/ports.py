@@ -12,8 +12,9 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from .credentials import Credential
+from .http import HttpRequest, HttpResponse
 from .protocol import Output
-from .wire import Credential, HttpRequest, HttpResponse
 
 
 class HttpSender(Protocol):

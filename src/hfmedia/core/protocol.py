@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from .request import GenerationRequest, Task
+from .text import format_amount
 
 
 class Lora(Struct, frozen=True):
@@ -102,7 +103,7 @@ class Cost(Struct, frozen=True):
     unit: str = "USD"
 
     def __str__(self) -> str:
-        return f"${self.amount:.4f}".rstrip("0").rstrip(".") if self.unit == "USD" else f"{self.amount:g} {self.unit}"
+        return format_amount(self.amount, self.unit)
 
 
 class Output(Struct, frozen=True, kw_only=True):

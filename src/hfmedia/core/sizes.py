@@ -13,6 +13,7 @@ from typing import Literal
 from msgspec import Struct
 
 from .errors import InvalidRequestError
+from .text import truncated_repr as truncated_repr
 
 MAX_SIDE = 16_384  # pixels; no provider makes a larger side, and Pillow refuses to read much more
 SIDE_MULTIPLE = 16  # pixels; latent models work on blocks of 8 or 16, codecs on blocks of 16
@@ -80,14 +81,6 @@ class SizeSpec(Struct, frozen=True, kw_only=True):
     height: int | None = None
     aspect_ratio: AspectRatio | None = None
     resolution: str | None = None
-
-
-def truncated_repr(value: object) -> str:
-    """A value as one sentence may quote it: never longer than 80 characters, however absurd it is."""
-    if isinstance(value, int) and abs(value) >= 10**40:
-        return "a number of more than 40 digits"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def parse_ratio(text: str) -> AspectRatio:

@@ -8,44 +8,19 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from msgspec import Struct
 
-from hfmedia.core.errors import InvalidRequestError
+from hfmedia.core.credentials import Credential
 from hfmedia.core.ports import HttpSender, MediaFetcher, MediaStorage
 from hfmedia.core.protocol import Cost, Route
 from hfmedia.core.provider import Provider
-from hfmedia.core.wire import Credential
+from hfmedia.core.timeouts import Timeouts as Timeouts
+from hfmedia.ids import new_id
 from hfmedia.ledger import Ledger
-
-MAX_TIMEOUT_SECONDS = 7 * 24 * 3600  # seconds; a week is longer than any provider keeps a result
-
-
-class Timeouts(Struct, frozen=True, kw_only=True):
-    """Limits of patience, in seconds; 0 is no limit.
-
-    ``total`` is for everything; ``submit`` for one answer to a submission; ``run`` from acceptance to the provider's
-    "done"; ``download`` for one file. When one passes, a job that runs is detached, not lost.
-    """
-
-    total: float = 0.0
-    submit: float = 0.0
-    run: float = 0.0
-    download: float = 0.0
-
-    @classmethod
-    def parse(cls, timeout: float | Timeouts | None) -> Timeouts:
-        """From what a caller gave: seconds in total, or Timeouts; InvalidRequestError for anything else."""
-        timeouts = timeout if isinstance(timeout, Timeouts) else cls(total=0.0 if timeout is None else timeout)
-        for name in timeouts.__struct_fields__:
-            value = getattr(timeouts, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIMEOUT_SECONDS:
-                raise InvalidRequestError(f"timeout {value!r} is not a number of seconds from 0 (no limit) to a week")
-        return timeouts
 
 
 class HealthTracker(Protocol):
@@ -58,10 +33,6 @@ class HealthTracker(Protocol):
     def mark_healthy(self, provider: str) -> None:
         """It works again."""
         ...
-
-
-def _new_job_id() -> str:
-    return f"{time.time_ns() // 1_000_000:011x}{uuid.uuid4().hex[:9]}"
 
 
 def _unlimited(provider: str) -> AbstractAsyncContextManager[object]:
@@ -98,4 +69,4 @@ class EngineDependencies(Struct, frozen=True, kw_only=True):
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random_float: Callable[[], float] = random.random
-    new_id: Callable[[], str] = _new_job_id
+    new_id: Callable[[], str] = new_id

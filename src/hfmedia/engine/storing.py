@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hfmedia.core.credentials import redact
 from hfmedia.core.errors import DownloadError, InvalidResponseError
 from hfmedia.core.job import Job
 from hfmedia.core.ports import OutputTarget, StoredFile
 from hfmedia.core.protocol import Output, Route
 from hfmedia.core.request import GenerationRequest
-from hfmedia.core.wire import redact
 from hfmedia.storage import Media
 
 from .dependencies import EngineDependencies

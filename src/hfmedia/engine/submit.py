@@ -15,11 +15,11 @@ from hfmedia.core import job as life
 from hfmedia.core.error_messages import build_error, describe_failure
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, RequestNotSentError, ResponseLostError
 from hfmedia.core.failure_policy import SubmitPolicy, submit_policy
+from hfmedia.core.http import HttpRequest, HttpResponse
 from hfmedia.core.protocol import CancelResult, Completed, Failure, Pending, Route, Submit
 from hfmedia.core.provider import AdaptedRequest, Provider, adapt_request
 from hfmedia.core.request import GenerationRequest
 from hfmedia.core.retry import SUBMIT_RETRIES, backoff, retry_delay
-from hfmedia.core.wire import HttpRequest, HttpResponse
 
 from .events import Accepted, FailedOver, Retrying, Submitting
 from .input_images import download_image
@@ -125,7 +125,7 @@ class Submitter:
                     route.provider, policy.cooldown if server_delay is None else server_delay
                 )
             max_retries = {"no": 0, "once": 1, "bounded": SUBMIT_RETRIES}[policy.retry]
-            fail_over_now = result.kind == "busy" and can_fail_over  # another provider is free now: why wait here
+            fail_over_now = result.kind == "rate_limited" and can_fail_over  # another provider is free now: why wait here
             if attempt > max_retries or fail_over_now:
                 raise RouteRejectedError(result, policy)
             delay = backoff(attempt, self.context.deps.random_float()) if server_delay is None else server_delay
@@ -176,9 +176,9 @@ class Submitter:
 
     async def _record_not_sent(self, route: Route) -> None:
         """A submission that was announced and is not begun: no doubt about that one."""
-        if (await self.context.load()).state == "sending":
+        if (await self.context.load()).state == "submitting":
             message = f"cancelled before anything was sent to {route.provider}"
-            await self.context.record(life.RejectedEntry, kind="unsent", message=message)
+            await self.context.record(life.RejectedEntry, kind="not_sent", message=message)
 
     async def _record_late_response(
         self, send_task: asyncio.Future[HttpResponse], route: Route, adapted: AdaptedRequest
@@ -196,19 +196,19 @@ class Submitter:
     ) -> Pending | Completed | Failure:
         """What came of a submission, whatever came of it."""
         if send_task.cancelled():
-            return Failure(kind="lost", message="it was cancelled while the provider had not answered yet")
+            return Failure(kind="no_response", message="it was cancelled while the provider had not answered yet")
         error = send_task.exception()
         if isinstance(error, RequestNotSentError):
-            return Failure(kind="unsent", message=str(error))
+            return Failure(kind="not_sent", message=str(error))
         if isinstance(error, ResponseLostError):
-            return Failure(kind="lost", message=str(error))
+            return Failure(kind="no_response", message=str(error))
         if error is not None:  # a defect of ours: nobody knows how far it came
-            return Failure(kind="lost", message=f"unexpected: {type(error).__name__}: {error}")
+            return Failure(kind="no_response", message=f"unexpected: {type(error).__name__}: {error}")
         response = send_task.result()
         result = self.context.deps.get_provider(route.provider).decode(Submit(adapted.request), route, response)
         if isinstance(result, CancelResult):
             return Failure(
-                kind="unreadable", message="a submission was answered as if it were a cancel", raw=response.body
+                kind="invalid_response", message="a submission was answered as if it were a cancel", raw=response.body
             )
         return result
 
@@ -227,7 +227,7 @@ class Submitter:
         message = describe_failure(result, route.provider)
         if outcome == "in_doubt":
             await self.context.record(life.InDoubtEntry, message=message)
-            failure = Failure(kind="lost", message=result.message, status=result.status, code=result.code)
+            failure = Failure(kind="no_response", message=result.message, status=result.status, code=result.code)
             raise build_error(failure, route, job_id=self.context.job_id)
         if outcome == "failed":
             await self.context.record(life.FailedEntry, kind=result.kind, message=message, status=result.status)

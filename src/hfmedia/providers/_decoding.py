@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..core.credentials import redact
+from ..core.http import MAX_RAW_BYTES, HttpResponse
 from ..core.protocol import Completed, Failure, Operation, OperationResult, Output, Progress, Route
 from ..core.provider import Decode
 from ..core.request import MAX_SEED
-from ..core.wire import MAX_RAW_BYTES, HttpResponse, redact
 
 T = TypeVar("T")
 ResponseReader = Callable[[Operation, Route, HttpResponse], OperationResult]
@@ -45,7 +46,7 @@ def safe_decoder(decode_success: ResponseReader, decode_error: ResponseReader) -
 
 def invalid_response(response: HttpResponse, reason: str) -> Failure:
     """An answer that makes no sense; it may be billed, so its bytes are kept."""
-    return Failure(kind="unreadable", message=reason, status=response.status, raw=response.body[:MAX_RAW_BYTES])
+    return Failure(kind="invalid_response", message=reason, status=response.status, raw=response.body[:MAX_RAW_BYTES])
 
 
 def unknown_status(response: HttpResponse, status: object) -> Failure:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from msgspec import Struct, structs
 
 from ..core.errors import InvalidRequestError
+from ..core.http import HttpRequest, HttpResponse, post_json
 from ..core.protocol import Completed, Failure, Operation, OperationResult, Output, Route, Submit
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpRequest, HttpResponse, post_json
 from ._decoding import completed, output_from_url, safe_decoder, to_float, to_text
 from ._encoding import model_path, pixels, rename_parameters, require_image
 from ._errors import parse_error_body, parse_http_error
@@ -107,7 +107,7 @@ def _with_header_details(result: Completed, response: HttpResponse) -> Completed
 
 def _decode_error(operation: Operation, route: Route, response: HttpResponse) -> Failure:
     loading = response.status == 503 and parse_error_body(response).retry_after is not None
-    return parse_http_error(operation, route, response, default_kind="busy" if loading else None)
+    return parse_http_error(operation, route, response, default_kind="rate_limited" if loading else None)
 
 
 HF_INFERENCE = Provider(

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ..core.http import HttpRequest, HttpResponse, get, post_json
 from ..core.protocol import JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, Provider
 from ..core.request import GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpRequest, HttpResponse, get, post_json
 from ._decoding import (
     completed,
     invalid_response,
@@ -35,11 +35,11 @@ PARAMETER_NAMES = {"negative_prompt": "negative_prompt", "seed": "seed", "num_in
          "guidance_scale": "guidance_scale", "num_frames": "num_frames"}  # fmt: skip
 
 ERROR_PATTERNS = (
-    ErrorPattern(r"BILLING_BALANCE_NOT_ENOUGH", "credit"),
-    ErrorPattern(r"ILLEGAL_PROMPT|ILLEGAL_IMAGE_CONTENT", "content"),
-    ErrorPattern(r"MISSING_API_KEY|INVALID_API_KEY", "credential"),
-    ErrorPattern(r"TASK_NOT_FOUND", "gone", status=404),
-    ErrorPattern(r"\bTASK_FAILED", "failed", status=500),
+    ErrorPattern(r"BILLING_BALANCE_NOT_ENOUGH", "insufficient_credit"),
+    ErrorPattern(r"ILLEGAL_PROMPT|ILLEGAL_IMAGE_CONTENT", "content_policy"),
+    ErrorPattern(r"MISSING_API_KEY|INVALID_API_KEY", "authentication"),
+    ErrorPattern(r"TASK_NOT_FOUND", "expired", status=404),
+    ErrorPattern(r"\bTASK_FAILED", "generation_failed", status=500),
 )
 
 

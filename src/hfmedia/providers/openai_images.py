@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from ..core.http import HttpRequest, HttpResponse, post_json
 from ..core.protocol import Operation, OperationResult, Output, Route, Submit
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import GenerationRequest, Task
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpRequest, HttpResponse, post_json
 from ._decoding import completed, output_from_url, safe_decoder, timings, to_int, to_text
 from ._encoding import image_url, pixels, rename_parameters, require_image, size_field
 from ._errors import error_decoder

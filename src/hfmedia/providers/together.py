@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from ..core.http import HttpRequest, HttpResponse, get, post_json
 from ..core.protocol import Cost, JobHandle, Operation, OperationResult, Pending, Poll, Route, Submit
 from ..core.provider import Capabilities, ImageConstraints, Provider
 from ..core.request import TASKS, GenerationRequest
 from ..core.sizes import SizeConstraints
-from ..core.wire import HttpRequest, HttpResponse, get, post_json
 from ._decoding import (
     completed,
     output_from_url,
@@ -40,8 +40,8 @@ VIDEO_PARAMETER_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guid
 IMAGE_PARAMETER_NAMES = {ours: theirs for ours, theirs in VIDEO_PARAMETER_NAMES.items() if ours != "fps"}
 
 ERROR_PATTERNS = (
-    ErrorPattern(r"(?i)input.{0,40}too long|tokens? exceed", "refused", status=403),
-    ErrorPattern(r"(?i)\bnsfw\b", "content", status=422),
+    ErrorPattern(r"(?i)input.{0,40}too long|tokens? exceed", "rejected", status=403),
+    ErrorPattern(r"(?i)\bnsfw\b", "content_policy", status=422),
 )
 
 

@@ -10,10 +10,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from hfmedia.core.credentials import Credential, Secret, redact
 from hfmedia.core.errors import MissingAuthError
 from hfmedia.core.protocol import Route
 from hfmedia.core.request import ModelSpec, Task
-from hfmedia.core.wire import Credential, Secret, redact
 from hfmedia.providers import PROVIDERS
 from hfmedia.providers import get_provider as provider_named
 from hfmedia.settings import Settings

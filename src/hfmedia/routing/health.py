@@ -18,7 +18,7 @@ from msgspec import Struct
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.protocol import Cost, Route
 from hfmedia.core.retry import MAX_RETRY_AFTER
-from hfmedia.core.sizes import truncated_repr
+from hfmedia.core.text import truncated_repr
 
 MAX_SAMPLES = 32  # of each provider and model: enough for a median, few enough to follow a change within the hour
 MAX_TRACKED_MODELS = 1024  # pairs of provider and model remembered

@@ -13,7 +13,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
 from hfmedia.core import errors as core_errors
-from hfmedia.core.wire import redact
+from hfmedia.core.credentials import redact
 
 INVALID_REQUEST, SERVER_ERROR, RATE_LIMIT = "invalid_request_error", "server_error", "rate_limit_error"
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import msgspec
 
+from ..core.credentials import redact
 from ..core.request import MAX_PROMPT_CHARS
-from ..core.wire import redact
 from .download import display_url
 
 MAX_TEXT_CHARS = MAX_PROMPT_CHARS  # characters; what is longer is no prompt but media in disguise

@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 
 from ..core.errors import InvalidRequestError, StorageError
 from ..core.ports import OutputTarget
-from ..core.sizes import truncated_repr
+from ..core.text import truncated_repr
 
 
 def check_writable(target: OutputTarget) -> None:

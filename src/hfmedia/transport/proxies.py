@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct, field
 from yarl import URL
 
+from ..core.credentials import Secret
 from ..core.errors import InvalidRequestError
-from ..core.wire import Secret
 
 Scheme = Literal["http", "https", "socks4", "socks5"]
 SCHEMES: Mapping[str, Scheme] = {

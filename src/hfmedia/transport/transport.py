@@ -21,8 +21,9 @@ import aiohttp
 from yarl import URL
 
 from .._version import __version__
+from ..core.credentials import SECRET_HEADERS, Credential
 from ..core.errors import RequestNotSentError, ResponseLostError, UnsafeUrlError
-from ..core.wire import SECRET_HEADERS, Credential, HttpRequest, HttpResponse
+from ..core.http import HttpRequest, HttpResponse
 from .bodies import CHUNK_SIZE, StreamedBody, content_length, decompressor_for, is_supported_encoding, normalize_headers
 from .limits import TransportLimits
 from .proxies import Proxy, proxy_rules

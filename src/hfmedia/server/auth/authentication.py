@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from hfmedia.core.wire import Secret
+from hfmedia.core.credentials import Secret
 from hfmedia.server.config import Config
 from hfmedia.server.db.database import GatewayDatabase
 from hfmedia.server.db.pricing import format_utc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from hfmedia.core.wire import Secret
+from hfmedia.core.credentials import Secret
 from hfmedia.server.db.api_keys import KeyLimits
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.sizes import truncated_repr
+from hfmedia.core.text import truncated_repr
 
 KEY_PREFIX = "hfm_"
 ALPHABET = string.ascii_letters + string.digits  # no mark that a double click would stop at

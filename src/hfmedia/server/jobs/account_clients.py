@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from hfmedia.client import MediaClient
+from hfmedia.core.credentials import Secret
 from hfmedia.core.errors import MissingAuthError
-from hfmedia.core.wire import Secret
 from hfmedia.server.db.generations import Generation
 
 MAX_ACCOUNTS = 256  # accounts remembered; an idle one costs a few kB

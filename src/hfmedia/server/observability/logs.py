@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hfmedia.core.wire import redact
+from hfmedia.core.credentials import redact
 from hfmedia.server.errors import SERVER_ERROR, ApiError
 
 if TYPE_CHECKING:

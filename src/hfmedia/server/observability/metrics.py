@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from hfmedia._version import __version__
-from hfmedia.core.wire import redact
+from hfmedia.core.credentials import redact
 from hfmedia.engine import (
     Accepted,
     Downloading,

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, Literal
 
 from msgspec import Struct
 
+from hfmedia.core.credentials import redact
 from hfmedia.core.errors import DownloadError
-from hfmedia.core.wire import redact
 
 from .containers import ProbeResult, TruncatedError, probe_heif, probe_matroska, probe_mp4
 from .images import probe_avi, probe_bmp, probe_gif, probe_jpeg, probe_png, probe_tiff, probe_webp

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from hfmedia.core.credentials import redact
 from hfmedia.core.error_messages import describe_without_provider_text
 from hfmedia.core.errors import JobCancelledError
-from hfmedia.core.wire import redact
 from hfmedia.engine import Event, FailedOver, JobFailed
 from hfmedia.server.auth.caller import Caller
 from hfmedia.server.db.generations import Generation

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from hfmedia.core.costs import billable_attempts
+from hfmedia.core.credentials import redact
 from hfmedia.core.job import DROPPED_BY_USER, Job
-from hfmedia.core.wire import redact
 from hfmedia.server.db.generations import Generation, parse_job_key
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.jobs import JobStatus, PublicStatus

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from hfmedia.core.errors import HfmediaError
 from hfmedia.core.request import MAX_PROMPT_CHARS, MAX_SEED, Task, validate_output_count
-from hfmedia.core.sizes import truncated_repr
+from hfmedia.core.text import truncated_repr
 from hfmedia.server.config import Config
 from hfmedia.server.db.generations import GenerationSpec
 

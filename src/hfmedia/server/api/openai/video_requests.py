@@ -11,7 +11,7 @@ from typing import Any, cast
 from msgspec import Struct, structs
 
 from hfmedia.core.request import MAX_SEED, Task
-from hfmedia.core.sizes import truncated_repr
+from hfmedia.core.text import truncated_repr
 from hfmedia.server.config import Config
 from hfmedia.server.db.generations import GenerationSpec
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from hfmedia.core.costs import billable_attempts
+from hfmedia.core.credentials import redact
 from hfmedia.core.job import Job
-from hfmedia.core.wire import redact
 from hfmedia.server.db.generations import Generation
 from hfmedia.server.errors import IN_DOUBT_HINT
 from hfmedia.server.jobs import JobStatus
