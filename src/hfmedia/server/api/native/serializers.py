@@ -10,9 +10,11 @@ from starlette.requests import Request
 from hfmedia.core.costs import billable_attempts
 from hfmedia.core.credentials import redact
 from hfmedia.core.job import DROPPED_BY_USER, Job
+from hfmedia.server.api.costs import CostSchema
 from hfmedia.server.db.generations import Generation, parse_job_key
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.jobs import JobStatus, PublicStatus
+from hfmedia.server.media.signed_urls import stored_media
 from hfmedia.storage import Media
 
 HINTS: dict[str, str] = {
@@ -21,13 +23,6 @@ HINTS: dict[str, str] = {
     "cancelled": "Make it again if you want it after all.",
     "dropped": "Nothing more happens here. The provider may have made it, and may bill it.",
 }
-
-
-class CostView(BaseModel):
-    """A cost as the provider reported it."""
-
-    amount: float
-    unit: str
 
 
 class MediaView(BaseModel):
@@ -85,17 +80,12 @@ class JobView(BaseModel):
     parameters: dict[str, Any]
     requested_parameters: dict[str, Any]
     seed: int | None
-    cost: CostView | None
+    cost: CostSchema | None
     may_be_billed: bool
     error: ErrorView | None
     media: list[MediaView]
     allowed_actions: list[Literal["cancel", "delete", "resolve", "restore"]]
     deleted_at: float | None
-
-
-def stored_media(job: Job) -> list[Media]:
-    """The files of a job that is done."""
-    return [Media.from_dict(facts) for facts in (job.media or {}).get("files", ())]
 
 
 def serialize_media(media: Media, gateway: Gateway, request: Request) -> MediaView:
@@ -156,7 +146,7 @@ def serialize_job(
         parameters=submitted.parameters(),
         requested_parameters=job.request.parameters(),
         seed=job.seed if job.seed is not None else submitted.seed,
-        cost=CostView(amount=job.cost.amount, unit=job.cost.unit) if job.cost else None,
+        cost=CostSchema.from_cost(job.cost),
         may_be_billed=billable_attempts(job) > 0,
         error=error,
         media=[serialize_media(media, gateway, request) for media in stored_media(job)],
