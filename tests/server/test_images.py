@@ -207,7 +207,7 @@ async def test_requests_at_once_under_one_key_are_one_purchase(
 
 async def test_whoever_waits_too_long_is_told_where_to_look(serve: Serve, http: aiohttp.ClientSession) -> None:
     """The job goes on, and no client sends it again by itself."""
-    gateway = serve(most_wait=1.0)
+    gateway = serve(max_wait_seconds=1.0)
     gateway.fault("replicate", "cold", seconds=100)
     async with http.post(f"{gateway.api}/{GENERATE}", json={"prompt": "a fox", "model": REPLICATE}) as answer:
         told = (await answer.json())["error"]

@@ -29,7 +29,7 @@ LACK = (
     if not (HERE / "node_modules" / "openai").is_dir()
     else ""
 )
-pytestmark = [pytest.mark.skipif(bool(LACK), reason=LACK), pytest.mark.usefixtures("short_films")]
+pytestmark = [pytest.mark.skipif(bool(LACK), reason=LACK), pytest.mark.usefixtures("short_videos")]
 __all__ = ["short_videos"]  # a fixture: pytest finds it by its name here
 WAN = "Wan-AI/Wan2.2-T2V-A14B"
 
