@@ -44,5 +44,5 @@ async def look_up_submission(context: JobContext, job: Job) -> LedgerEntry:
         )
     reason = "its response could not be decoded"
     if isinstance(result, Failure):
-        reason = describe_failure(result, route.provider, polling=True)
+        reason = describe_failure(result, route, polling=True)
     raise InvalidRequestError(f"{reason}. The job stays in doubt; resolve it with resend or drop", job_id=job.id)

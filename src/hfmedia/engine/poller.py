@@ -67,7 +67,7 @@ class Poller:
         """Return the seconds to wait after a failed poll; raises when the job has failed or no retries are left."""
         context = self._context
         action = POLL_ACTIONS[failure.kind]
-        message = describe_failure(failure, route.provider, polling=True)
+        message = describe_failure(failure, route, polling=True)
         if action == "fail":
             await context.record(FailedEntry, kind=failure.kind, message=message, status=failure.status)
             raise build_error(failure, route, job_id=context.job_id)

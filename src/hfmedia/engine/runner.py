@@ -166,7 +166,7 @@ class JobRunner:
         if isinstance(result, CancelResult):
             return result.confirmed, result.message or "cancelled"
         if isinstance(result, Failure):
-            return False, f"{describe_failure(result, route.provider)}; it may still be billed"
+            return False, f"{describe_failure(result, route)}; it may still be billed"
         return False, f"the job keeps running at {route.provider}; it may still be billed"
 
     async def _record_unsent_failure(self, error: HfmediaError) -> None:

@@ -70,9 +70,12 @@ class Submitter:
                 continue
             if rejections:
                 previous_route, failure = rejections[-1]
-                reason = describe_failure(failure, previous_route.provider)
                 self._context.emit(
-                    FailedOver, provider=route.provider, previous_provider=previous_route.provider, reason=reason
+                    FailedOver,
+                    provider=route.provider,
+                    previous_provider=previous_route.provider,
+                    reason=describe_failure(failure, previous_route),
+                    summary=describe_failure(failure, previous_route, include_provider_text=False),
                 )
             can_fail_over = any(later.credential not in rejected_credentials for later in routes[position + 1 :])
             try:
@@ -91,8 +94,8 @@ class Submitter:
     async def _record_rejections(self, rejections: list[tuple[Route, Failure]]) -> HfmediaError:
         """Record that no provider accepted the job; return the error of the last one."""
         route, failure = rejections[-1]
-        earlier = [describe_failure(rejection, rejected.provider) for rejected, rejection in rejections[:-1]]
-        message = describe_failure(failure, route.provider)
+        earlier = [describe_failure(rejection, rejected) for rejected, rejection in rejections[:-1]]
+        message = describe_failure(failure, route)
         await self._context.record(FailedEntry, kind=failure.kind, message=message, status=failure.status)
         return build_error(failure, route, job_id=self._context.job_id, attempts=earlier)
 
@@ -138,9 +141,7 @@ class Submitter:
             remaining = context.remaining()
             if remaining is not None and delay >= remaining:
                 raise RouteRejectedError(result, policy)  # the retry would come after the deadline
-            context.emit(
-                Retrying, provider=route.provider, reason=describe_failure(result, route.provider), delay=delay
-            )
+            context.emit(Retrying, provider=route.provider, reason=describe_failure(result, route), delay=delay)
             await context.sleep(delay)
         raise AssertionError("the loop above ends by returning or raising")
 
@@ -229,7 +230,7 @@ class Submitter:
             await context.record_completed(route, result)
             return
         outcome = submit_policy(result.kind, via=route.via).outcome
-        message = describe_failure(result, route.provider)
+        message = describe_failure(result, route)
         if outcome == "in_doubt":
             await context.record(InDoubtEntry, message=message)
             failure = Failure(kind="no_response", message=result.message, status=result.status, code=result.code)
