@@ -64,19 +64,19 @@ def insert_past_jobs(path: Path, first: int, jobs: int) -> None:
     """Adds jobs of the past, as the ledger itself would have written them, in one transaction."""
     entries = [structs.replace(fact, job_id="past") for fact in job_entries("past")]
     rows = [(encode_entry(fact).kind, encode_entry(fact).body) for fact in entries]
-    columns = {**job_columns(replay(entries)), "seq": 0, "key": None}
+    columns = {**job_columns(replay(entries)), "seq": 0, "idempotency_key": None}
     connection = sqlite3.connect(path)
     names = [f"past{number:08}" for number in range(first, first + jobs)]
     connection.executemany(
-        "INSERT INTO facts (job, at, kind, body) VALUES (?, 1.0, ?, ?)",
+        "INSERT INTO entries (job_id, timestamp, kind, body) VALUES (?, 1.0, ?, ?)",
         ((name, kind, body.replace("past", name)) for name in names for kind, body in rows),
     )
-    (last_seq,) = connection.execute("SELECT max(seq) FROM facts").fetchone()
+    (last_seq,) = connection.execute("SELECT max(seq) FROM entries").fetchone()
     seqs = range(last_seq - jobs * ENTRIES_PER_JOB + 1, last_seq + 1, ENTRIES_PER_JOB)
     connection.executemany(
         f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})",
         (
-            {**columns, "seq": seq, "id": name, "key": name, "body": columns["body"].replace("past", name)}
+            {**columns, "seq": seq, "id": name, "idempotency_key": name, "body": columns["body"].replace("past", name)}
             for seq, name in zip(seqs, names, strict=True)
         ),
     )
