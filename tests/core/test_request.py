@@ -62,7 +62,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "task is none": ({"task": None}, "unknown task None"),
     "long task": ({"task": "x" * 9000}, "unknown task"),
     "model is a number": ({"model": 3}, "model is 3, but must be text"),
-    "unknown parameter": ({"colour": "red"}, "unknown parameter 'colour'; use extra_body for parameters of the provider"),
+    "unknown parameter": (
+        {"colour": "red"},
+        "unknown parameter 'colour'; use extra_body for parameters of the provider",
+    ),
     "zero width": ({"width": 0, "height": 512}, "width is 0"),
     "negative height": ({"height": -512}, "height is -512"),
     "absurd width": ({"width": 999_999}, "width is 999999, but must be 16 to 16384 pixels"),
