@@ -60,7 +60,7 @@ def test_the_exit_codes_in_the_docstring_are_those_of_the_classes() -> None:
 
 
 def test_every_exit_code_is_a_documented_one() -> None:
-    """1 unexpected, 2 usage, 3 credential, 4 credit, 5 unsupported, 6 providers, 7 deadline, 8 in doubt, 130 abort."""
+    """1 unexpected, 2 usage, 3 credential, 4 credit, 5 model, 6 provider, 7 deadline, 8 in doubt, 130 cancelled."""
     assert {cls.exit_code for cls in CLASSES} == {1, 2, 3, 4, 5, 6, 7, 8, 130}
 
 

@@ -283,9 +283,7 @@ anything = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "banana"]), anything), anything, anything)
-def test_any_input_is_a_valid_request_or_a_clear_error(
-    fields: dict[str, Any], task: Any, model: Any
-) -> None:
+def test_any_input_is_a_valid_request_or_a_clear_error(fields: dict[str, Any], task: Any, model: Any) -> None:
     """No other exception is raised, and every valid request can be encoded as JSON."""
     for any_task in (task, "text-to-image", "image-to-video"):
         try:
