@@ -298,7 +298,7 @@ async def test_no_credit_moves_on_to_the_next_provider(town: Sandbox) -> None:
 
 REFUSALS = [
     ("credit", {}, InsufficientCreditError),
-    ("credential", {}, AuthenticationError),
+    ("unauthorized", {}, AuthenticationError),
     ("status", {"status": 400}, RequestRejectedError),
     ("status", {"status": 404}, ModelNotSupportedError),
 ]

@@ -14,33 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
+from hfmedia.files.locks import try_lock
+
 OWNER_ID_PATTERN = re.compile(r"[0-9]+-[0-9a-f]{32}")
 MAX_LOCK_ATTEMPTS = 100  # to create a lock file; one fails only when another process removes stale locks at that moment
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(fd: int, *, exclusive: bool) -> bool:
-        """Lock the first byte. Windows has no shared locks: two simultaneous checks may both see a live owner."""
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        if not exclusive:
-            os.lseek(fd, 0, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
-        return True
-
-else:
-    import fcntl
-
-    def _lock(fd: int, *, exclusive: bool) -> bool:
-        """Lock the open file until it is closed; False when another process holds it. Checks take a shared lock."""
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 class ProcessLocks:
@@ -77,7 +54,7 @@ class ProcessLocks:
         except PermissionError:  # another user's: assume that it is alive
             return True
         try:
-            if not _lock(fd, exclusive=False):
+            if not try_lock(fd, shared=True):
                 return True
             if sys.platform != "win32":
                 with suppress(OSError):
@@ -118,7 +95,7 @@ class ProcessLocks:
                 fd = os.open(self._path(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
             except FileNotFoundError:  # the last owner left and removed the folder
                 continue
-            if _lock(fd, exclusive=True) and self._path().exists():
+            if try_lock(fd) and self._path().exists():
                 self._fd = fd
                 self._remove_stale_locks()
                 return
