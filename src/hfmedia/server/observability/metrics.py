@@ -64,7 +64,7 @@ class Metrics:
         self._failures = Counter(
             "hfmedia_failures", "Failures by provider and error.", ["provider", "error"], **options
         )
-        self._failovers = Counter("hfmedia_moves", "Jobs that left a provider for another one.", ["before"], **options)
+        self._failovers = Counter("hfmedia_failovers", "Failovers to another provider.", ["provider"], **options)
         self._provider_seconds = Histogram(
             "hfmedia_provider_seconds",
             "Seconds from acceptance to the file.",
@@ -76,7 +76,7 @@ class Metrics:
         self._cost_unknown = Counter(
             "hfmedia_cost_unknown", "Results of which nobody told the cost.", ["provider"], **options
         )
-        active_jobs = Gauge("hfmedia_jobs_under_way", "Outputs that are being carried now.", **options)
+        active_jobs = Gauge("hfmedia_jobs_active", "Outputs being generated.", **options)
         active_jobs.set_function(runner.active_count)
         Gauge("hfmedia_build", "The version that runs.", ["version"], **options).labels(__version__).set(1)
         self._jobs_by_state = Gauge("hfmedia_jobs", "Jobs under way here, by state.", ["state"], **options)

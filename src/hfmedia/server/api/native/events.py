@@ -25,7 +25,7 @@ from .serializers import JobView, load_job_view, serialize_job
 MIN_EVENT_INTERVAL = 0.1  # seconds at least between two events of the stream of all jobs: a page draws no faster
 EVENT_NAMES = {
     "waiting": "queued",
-    "asking": "queued",
+    "submitting": "queued",
     "queued": "queued",
     "running": "running",
     "downloading": "downloading",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -19,6 +19,7 @@ from hfmedia.core.job import STATES, TERMINAL_STATES, Job, State
 from hfmedia.core.request import Task
 from hfmedia.engine.input_images import load_input_image
 from hfmedia.server import sse
+from hfmedia.server.api.fields import request_body
 from hfmedia.server.auth.authentication import require_caller, require_model_access
 from hfmedia.server.auth.caller import Caller
 from hfmedia.server.db.generations import Generation, GenerationSpec, OutputKind, output_index, parse_job_key
@@ -29,11 +30,12 @@ from hfmedia.server.http.headers import idempotency_key
 from hfmedia.server.http.request_body import ParsedBody, read_body
 from hfmedia.server.media.janitor import UNDELETE_GRACE_PERIOD
 from hfmedia.server.media.routes import gone_error
+from hfmedia.server.media.signed_urls import stored_media
 
 from .events import caller_event_stream, job_event_stream
-from .requests import parse_create_request, to_spec
+from .requests import parse_create
 from .schemas import CREATE_BODY, EVENT_STREAM_RESPONSES, DeletedJob, JobList, PreviewList, ResolveRequest
-from .serializers import JobView, load_job_view, stored_media
+from .serializers import JobView, load_job_view
 
 router = APIRouter(tags=["jobs"])
 CallerDep = Annotated[Caller, Depends(require_caller)]
@@ -136,9 +138,11 @@ async def cancel_job(request: Request, caller: CallerDep, job_id: JobId) -> Resp
     return await _job_response(request, generation, await gateway.service.cancel(generation, job_id))
 
 
-@router.post("/v1/jobs/{job_id}/resolve", responses={200: {"model": JobView}, **error_responses(*READ_ERRORS, 413, 415)},
-             openapi_extra={"requestBody": {"required": True, "content": {
-                 "application/json": {"schema": ResolveRequest.model_json_schema()}}}})  # fmt: skip
+@router.post(
+    "/v1/jobs/{job_id}/resolve",
+    responses={200: {"model": JobView}, **error_responses(*READ_ERRORS, 413, 415)},
+    openapi_extra=request_body(ResolveRequest.model_json_schema()),
+)
 async def resolve_job(request: Request, caller: CallerDep, job_id: JobId) -> Response:
     """Settle a doubt: ``ask`` the provider, ``resend`` (it may be paid twice), or ``drop``."""
     gateway = get_gateway(request)
@@ -269,12 +273,9 @@ async def _matching_jobs(
 
 async def _read_spec(request: Request, gateway: Gateway, caller: Caller) -> GenerationSpec:
     body: ParsedBody = await read_body(request, gateway.config)
-    create_request = parse_create_request(body.fields)
     uploads = body.uploads("image")
-    source: Any = uploads[0].data if uploads else create_request.image
-    if isinstance(source, str) and not source[:8].lower().startswith(("http://", "https://", "data:")):
-        raise ApiError(400, "image is a URL, a data: URL, or a file of a form", code="invalid_value", param="image")
-    spec = to_spec(create_request, with_image=source is not None)
+    spec, image_url = parse_create(body.fields, uploaded=bool(uploads))
+    source = uploads[0].data if uploads else image_url
     if spec.model is not None:
         require_model_access(caller, spec.model)
     image = await load_input_image(source) if source is not None else None

@@ -116,9 +116,9 @@ async def _images_response(
     content: dict[str, Any] = {
         "created": int(time.time()),
         "data": items,
-        "background": image_request.echo.get("background"),
+        "background": image_request.background,
         "output_format": first_item["mime"].partition("/")[2],
-        "quality": image_request.echo.get("quality"),
+        "quality": image_request.quality,
         "size": f"{first_item['width']}x{first_item['height']}" if first_item["width"] else None,
         "warnings": [
             *image_request.warnings,

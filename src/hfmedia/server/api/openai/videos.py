@@ -42,7 +42,12 @@ POLL_INTERVAL_MS, SANDBOX_POLL_INTERVAL_MS = (
 )  # milliseconds between two looks; the simulated world is quicker
 PAGE_SIZE = 100  # orders read at once
 NO_RETRY_HEADERS = {"x-should-retry": "false"}
-ERROR_CODES = {"content": "moderation_blocked", "refused": "provider_refused", "time": "out_of_time", "gone": "expired"}
+ERROR_CODES = {
+    "content_policy": "moderation_blocked",
+    "rejected": "provider_refused",
+    "time": "out_of_time",
+    "expired": "expired",
+}
 UNSUPPORTED = "{}: the models on Hugging Face's providers cannot do that; POST /v1/videos makes a new video"
 
 
@@ -157,7 +162,7 @@ async def cancel_video(request: Request, caller: CallerDep, video_id: VideoId) -
     """Tell a video to stop, at its provider too where that is possible; what was accepted may still be billed."""
     gateway = get_gateway(request)
     generation, job = await _get_owned(gateway, caller, video_id)
-    if not job.is_terminal and job.state != "doubt":
+    if not job.is_terminal and job.state != "in_doubt":
         job = await gateway.service.cancel(generation, job.id)
     return _video_response(gateway, await _load_video(request, gateway, generation, job))
 
@@ -274,7 +279,7 @@ async def _load_video(request: Request, gateway: Gateway, generation: Generation
     job_status = gateway.runner.status_of(job)
     if job_status.is_final and not job.is_terminal:  # it ended between two looks
         job = await gateway.client.ledger.get(job.id) or job
-    if job.is_terminal or job.state == "doubt":
+    if job.is_terminal or job.state == "in_doubt":
         job_status = structs.replace(job_status_of(job), warnings=job_status.warnings)
     media = next(iter(stored_media(job)), None) if job.state == "stored" else None
     urls = None
