@@ -16,7 +16,6 @@ from msgspec import structs
 from pydantic import BaseModel
 
 from hfmedia.core.job import STATES, TERMINAL_STATES, Job, State
-from hfmedia.core.request import Task
 from hfmedia.engine.input_images import load_input_image
 from hfmedia.server import sse
 from hfmedia.server.api.fields import request_body
@@ -79,8 +78,7 @@ async def preview_jobs(request: Request, caller: CallerDep) -> Response:
     spec = await _read_spec(request, gateway, caller)
     client = gateway.account_clients.for_caller(caller)
     if spec.model is None:
-        task: Task = spec.task or ("image-to-image" if spec.image else "text-to-image")
-        require_model_access(caller, await client.default_model(task))
+        require_model_access(caller, await client.default_model(spec.default_task))
     previews = await client.preview(
         spec.prompt, task=spec.task, image=spec.image, model=spec.model, seed=spec.seed, **spec.options
     )
