@@ -13,11 +13,11 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
 from hfmedia.core.errors import DownloadError, InvalidRequestError
+from hfmedia.core.http import display_url
 from hfmedia.core.ports import OutputTarget, ResponseStream
 from hfmedia.core.protocol import Output
 from hfmedia.settings import load_settings
@@ -76,7 +76,7 @@ async def save_response_media(
         "created": target.created_at,
     }
     await store.write_sidecar(
-        stored_file, {**sidecar, "source": response_media.url and _display_url(response_media.url)}
+        stored_file, {**sidecar, "source": response_media.url and display_url(response_media.url)}
     )
     options: dict[str, Any] = {"path": str(stored_file.path), **media_info}
     if response_media.url and getattr(response, "method", None) == "GET":
@@ -176,9 +176,3 @@ def _permanent_error(message: str, status: int | None = None) -> DownloadError:
     error = DownloadError(message, status=status)
     error.retryable = False
     return error
-
-
-def _display_url(url: str) -> str:
-    """The address without its query, which may be a signature, and without a user."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
