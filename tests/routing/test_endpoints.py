@@ -69,11 +69,11 @@ def test_no_secret_follows_a_url_out_of_a_file(change: dict[str, str], environ: 
 
 
 def test_an_earlier_job_needs_its_credential() -> None:
-    """The message names the one it was submitted with."""
+    """The message names the one it was started with."""
     submitted = first(load_settings(KEYS))
-    with pytest.raises(MissingAuthError, match="submitted with FAL_KEY"):
+    with pytest.raises(MissingAuthError, match="started with FAL_KEY"):
         credential_resolver(load_settings(HF))(submitted)
-    with pytest.raises(MissingAuthError, match="submitted with HF_TOKEN"):
+    with pytest.raises(MissingAuthError, match="started with HF_TOKEN"):
         credential_resolver(load_settings(KEYS))(first(load_settings(HF)))
 
 

@@ -71,14 +71,15 @@ def credential_resolver(settings: Settings) -> Callable[[Route], Credential]:
             )
         if secret is None:
             raise MissingAuthError(
-                f"no credential for {route.provider}; the job was submitted with {route.credential}, so set that again",
+                f"no credential for {route.provider}; the job was started with {route.credential}",
                 provider=route.provider,
                 model=route.model,
             )
         if route.base_url != expected_base_url:
             raise MissingAuthError(
-                f"the job was submitted to {redact(route.base_url)}, but {route.provider} is configured at {expected_base_url}; "
-                "no credential is sent elsewhere. If you trust the old address, restore HFMEDIA_ROUTER or HFMEDIA_BASE_URLS",
+                f"the job was started at {redact(route.base_url)}, but {route.provider} is now configured at "
+                f"{expected_base_url}, and no credential is sent elsewhere. If you trust the old address, restore "
+                "HFMEDIA_ROUTER or HFMEDIA_BASE_URLS",
                 provider=route.provider,
                 model=route.model,
             )
@@ -132,9 +133,12 @@ def missing_key_error(settings: Settings, model: str, provider_names: Sequence[s
         for env_var in get_provider(name).api_key_env_vars
     ]
     if settings.token and settings.token.is_provider_key:
-        subject = f"{only_provider} accepts" if only_provider else "these providers accept"
-        message = f"the token given is not a Hugging Face token (hf_…), and {subject} no other key for {task}"
-        return MissingAuthError(f"{message}\n{_how_to_fix([])}", model=model, provider=only_provider)
+        subject = f"{only_provider} is" if only_provider else "these providers are"
+        message = (
+            f"the token is not a Hugging Face token (those start with hf_), and {subject} not available with another "
+            f"key for {task}: "
+        )
+        return MissingAuthError(message + _how_to_fix([]), model=model, provider=only_provider)
     return _no_credential_error(settings, model, keys, only_provider)
 
 
@@ -144,26 +148,25 @@ def _no_credential_error(
     scope = f" for {model}" if model else ""
     scope += f" at {only_provider}" if only_provider else ""
     ignored_note = f" ({settings.ignored_reason})" if settings.ignored_reason else ""
-    message = f"no credential{scope}{ignored_note}\n{_how_to_fix(keys)}"
+    message = f"no credential{scope}{ignored_note}: {_how_to_fix(keys)}"
     return MissingAuthError(message, model=model or None, provider=only_provider)
 
 
 def provider_required_error(model: str, provider_names: Sequence[str]) -> MissingAuthError:
     """Build the error for a provider's own key without the provider's name."""
     return MissingAuthError(
-        "the token given is not a Hugging Face token (hf_…), so it must be a provider's own key; "
-        f"name that provider, as in {model}:{provider_names[0]}",
+        "the token is not a Hugging Face token (those start with hf_), so it must be a provider's own key: choose that "
+        f"provider, as in {model}:{provider_names[0]}",
         model=model,
     )
 
 
 def _how_to_fix(keys: Sequence[tuple[str, str]]) -> str:
-    """Return one line per remedy: a Hugging Face token, providers' own keys, the sandbox."""
-    remedies = [
-        f'Hugging Face token: create one at {TOKENS_URL} with the permission "Make calls to Inference Providers", then '
-        "`export HF_TOKEN=hf_…` or `hf auth login`"
+    provider_keys = ", ".join(f"{env_var} for {name}" for name, env_var in keys)
+    lines = [
+        f'create a token at {TOKENS_URL} with the permission "Make calls to Inference Providers", '
+        "then run `export HF_TOKEN=hf_…` or `hf auth login`",
+        f"or set a provider's own key: {provider_keys}" if provider_keys else "",
+        "or add `--sandbox` to try hfmedia without one",
     ]
-    if keys:
-        remedies.append("Provider key: " + ", ".join(f"{env_var} for {name}" for name, env_var in keys))
-    remedies.append("No account: `--sandbox` simulates the Hub and every provider on this machine")
-    return "\n".join(f"  {remedy}" for remedy in remedies)
+    return "\n".join(line for line in lines if line)
