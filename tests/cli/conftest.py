@@ -124,7 +124,7 @@ def make_late(hfmedia: Hfmedia, *args: str) -> Result:
         return await watch(self, *told)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Poller, "to_its_end", at_once)
+        patch.setattr(Poller, "poll_until_done", at_once)
         return hfmedia(*args, "--timeout", "60")
 
 
