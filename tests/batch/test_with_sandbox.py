@@ -60,7 +60,7 @@ async def test_failed_outputs_are_retried_and_deleted_ones_downloaded_again(
 async def test_a_job_in_doubt_is_reported_and_never_resent(client: MediaClient, world: Sandbox, tmp_path: Path) -> None:
     """However often the batch runs; the plan shows it as well."""
     rows = [{"prompt": f"fox {number}", "model": f"{FLUX}:fal-ai"} for number in range(3)]
-    world.fault("fal-ai", "cut", times=1, step="submit")
+    world.fault("fal-ai", "truncated", times=1, step="submit")
     for _ in range(3):
         batch = await run_to_end(Batch(client, rows, tmp_path / "out", concurrency=1))
         assert (batch.stats.done, batch.stats.in_doubt) == (2, 1)

@@ -184,7 +184,7 @@ NONSENSE = [
 @pytest.mark.parametrize(("body", "mime"), NONSENSE)
 async def test_nonsense_is_an_error_of_the_hub(opened: Open, hub: FakeHub, body: bytes, mime: str) -> None:
     """An error page is no model, whatever its status."""
-    for ask in (lambda c: c.mapping("acme/kite"), lambda c: c.models("text-to-image")):
+    for ask in (lambda c: c.model("acme/kite"), lambda c: c.models("text-to-image")):
         hub.scripted_responses = [ScriptedResponse(200, {"Content-Type": mime}, body)]
         with pytest.raises(HubError, match="answered something that is no"):
             await ask(opened())
@@ -278,6 +278,6 @@ async def test_a_large_list_is_read_beside_the_loop(
         readers.append(threading.current_thread())
         return parse_models(body)
 
-    monkeypatch.setattr("hfmedia.catalog.catalog.read_models", read)
+    monkeypatch.setattr("hfmedia.catalog.catalog.parse_models", read)
     assert len(await opened().models("text-to-image")) == 1002
     assert [reader is threading.main_thread() for reader in readers] == [False, True]  # the second page is a short one

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, Hfmedia, SandboxThread
+from tests.support.cli import Hfmedia
+from tests.support.models import FLUX
+from tests.support.sandbox_thread import SandboxThread
 
 FAL = f"{FLUX}:fal-ai"
 
@@ -209,16 +211,16 @@ def test_a_folder_that_cannot_be_written_costs_nothing(hfmedia: Hfmedia, sandbox
 
 
 TROUBLES: tuple[tuple[str, dict[str, Any], int, str], ...] = (
-    ("credential", {}, 3, "AuthenticationError"),
+    ("unauthorized", {}, 3, "AuthenticationError"),
     ("credit", {}, 4, "InsufficientCreditError"),
     ("forbidden", {}, 6, "PermissionDeniedError"),
     ("status", {"status": 422}, 6, "RequestRejectedError"),
     ("moderated", {"step": "submit"}, 6, "ContentPolicyError"),
     ("server", {}, 6, "ProviderServerError"),
     ("fail", {}, 6, "GenerationFailedError"),
-    ("garbage", {}, 6, "InvalidResponseError"),
+    ("html", {}, 6, "InvalidResponseError"),
     ("disconnect", {}, 8, "InDoubtError"),
-    ("cut", {}, 8, "InDoubtError"),
+    ("truncated", {}, 8, "InDoubtError"),
 )
 
 

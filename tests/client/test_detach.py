@@ -15,7 +15,8 @@ WAN = "Wan-AI/Wan2.2-T2V-A14B"
 @pytest.mark.parametrize("keep_unsent", [False, True])
 async def test_a_job_that_waits_for_its_turn_is_cancelled_or_kept(environ: dict[str, str], keep_unsent: bool) -> None:
     """With one place at the provider the second of two jobs is never sent; kept, it is made when it is resumed."""
-    async with Sandbox(port=0, speed=4) as world:  # slow enough that the first is still at work
+    async with Sandbox(port=0, speed=50) as world:
+        world.fault("wavespeed", "cold", seconds=100_000)  # the first is at work for as long as this takes
         there = {**environ, **world.environment}
         async with MediaClient(environ=there, concurrency=1) as client:
             events: list[Event] = []

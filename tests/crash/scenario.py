@@ -185,7 +185,7 @@ class CrashScenario:
         assert len(jobs) == len({job["prompt"] for job in jobs}), "a wish became two jobs"
         for job in jobs:
             assert paid[job["prompt"]] <= max_paid, f"paid {paid[job['prompt']]} times: {job}"
-            assert job["state"] != "doubt" or job["prompt"] not in known_prompts, (
+            assert job["state"] != "in_doubt" or job["prompt"] not in known_prompts, (
                 f"the provider was asked for it: {job}"
             )
             self._check(job, paid[job["prompt"]])
@@ -201,10 +201,10 @@ class CrashScenario:
                     assert digest in self.complete_digests
                     facts = json.loads(path.with_name(path.name + ".json").read_bytes())
                     assert (facts["job_id"], facts["sha256"], facts["prompt"]) == (job["id"], digest, job["prompt"])
-            case "finished":
+            case "completed":
                 assert paid, job
                 assert job["urls"] == [None], f"there is media to be had: {job}"
-            case "doubt" | "failed" | "cancelled":
+            case "in_doubt" | "failed" | "cancelled":
                 assert job["error"], job
             case state:
                 raise AssertionError(f"the job is still {state}: {job}")

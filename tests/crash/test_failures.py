@@ -33,7 +33,7 @@ def doubted(town: CrashScenario, kind: str, fault: str = "disconnect") -> dict[s
     assert told["error"] == "InDoubtError"
     assert told["job"] in told["words"]
     (job,) = town.check_jobs([wish["prompt"]])
-    assert job["state"] == "doubt"
+    assert job["state"] == "in_doubt"
     return job
 
 
@@ -49,7 +49,7 @@ def noise() -> bytes:
 # -- answers that are lost or late ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["disconnect", "reset", "cut"])
+@pytest.mark.parametrize("fault", ["disconnect", "reset", "truncated"])
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_a_lost_answer_is_a_doubt_that_resuming_never_sends_again(town: CrashScenario, kind: str, fault: str) -> None:
     """Whether everything is resumed, or that very job."""
@@ -65,7 +65,7 @@ def test_a_lost_answer_is_a_doubt_that_resuming_never_sends_again(town: CrashSce
 def test_resend_sends_once_more_and_only_once(town: CrashScenario, kind: str) -> None:
     """Whoever said so knows that it may be paid twice; said twice, the second word is refused."""
     job = doubted(town, kind)
-    assert town.run_command("settle", decisions={job["id"]: "resend"}) == {job["id"]: "ready"}
+    assert town.run_command("settle", decisions={job["id"]: "resend"}) == {job["id"]: "routed"}
     again = town.run_command("settle", decisions={job["id"]: "resend"})[job["id"]]
     assert again.startswith("InvalidRequestError")
     for _ in range(2):
@@ -89,7 +89,7 @@ def test_drop_ends_it(town: CrashScenario, kind: str) -> None:
 def test_a_provider_that_can_be_asked_settles_the_doubt(town: CrashScenario) -> None:
     """replicate lists its predictions: the job is found there and brought home, without paying again."""
     job = doubted(town, "holding")
-    assert town.run_command("settle", decisions={job["id"]: "ask"})[job["id"]] in ("running", "finished")
+    assert town.run_command("settle", decisions={job["id"]: "ask"})[job["id"]] in ("running", "completed")
     town.run_command("resume")
     (job,) = town.check_jobs([job["prompt"]])
     assert (job["state"], town.request_count("submit")) == ("stored", 1)
@@ -100,12 +100,12 @@ def test_a_provider_that_knows_nothing_leaves_the_doubt(town: CrashScenario) -> 
     wishes = town.new_requests(3, **REQUESTS["holding"])
     assert town.start("make", wishes=wishes, fate=["before post", 1, 0]).was_killed()
     town.run_command("resume")
-    jobs = [job for job in town.check_jobs(wish["prompt"] for wish in wishes) if job["state"] == "doubt"]
+    jobs = [job for job in town.check_jobs(wish["prompt"] for wish in wishes) if job["state"] == "in_doubt"]
     assert jobs
     for words in town.run_command("settle", decisions={job["id"]: "ask" for job in jobs}).values():
         assert words.startswith("InvalidRequestError")
         assert "stays in doubt" in words
-    assert {job["state"] for job in town.jobs([job["prompt"] for job in jobs])} == {"doubt"}
+    assert {job["state"] for job in town.jobs([job["prompt"] for job in jobs])} == {"in_doubt"}
 
 
 def test_an_answer_beyond_the_deadline_detaches_and_is_resumed(town: CrashScenario) -> None:
@@ -128,11 +128,12 @@ def test_no_answer_to_the_submission_within_its_time_is_a_doubt(town: CrashScena
     """It was sent, and nobody knows what became of it."""
     town.fault(PROVIDERS[kind], "hang", step="submit")
     (wish,) = town.new_requests(1, **REQUESTS[kind])
-    (told,) = town.run_command("make", wishes=[wish], timeouts={"submit": 0.4}).values()
+    # it is sent by then, on any machine
+    (told,) = town.run_command("make", wishes=[wish], timeouts={"submit": 1.5}).values()
     assert told["error"] == "InDoubtError"
     assert town.run_command("resume") == {}
     (job,) = town.check_jobs([wish["prompt"]])
-    assert (job["state"], town.request_count("submit")) == ("doubt", 1)
+    assert (job["state"], town.request_count("submit")) == ("in_doubt", 1)
 
 
 @pytest.mark.parametrize("step", ["after created", "before routed", "before sending"])
@@ -170,7 +171,7 @@ def test_a_disk_that_fills_up_while_downloading_costs_only_a_download(
     assert told["error"] == "StoreError"
     town.check_files()
     (job,) = town.jobs([wish["prompt"]])
-    assert job["state"] == "finished"
+    assert job["state"] == "completed"
     elsewhere = tmp_path / "elsewhere" / "fox.png"
     (told,) = town.run_command("resume", output=str(elsewhere)).values()
     assert told["path"] == str(elsewhere)
@@ -211,7 +212,7 @@ def test_two_processes_that_resume_at_once_share_the_jobs(town: CrashScenario, s
     wishes = town.new_requests(12, **VIDEO)
     assert town.start("make", wishes=wishes, fate=[step, 12, 0]).was_killed()
     there = {job["id"] for job in town.jobs() if job["state"] == "stored"}
-    on_the_way = {job["id"] for job in town.jobs() if job["state"] in ("sending", "doubt")}
+    on_the_way = {job["id"] for job in town.jobs() if job["state"] in ("submitting", "in_doubt")}
     children = [town.start("resume"), town.start("resume")]
     assert [child.was_killed() for child in children] == [False, False]
     paths: dict[str, set[str]] = {}
@@ -226,8 +227,8 @@ def test_two_processes_that_resume_at_once_share_the_jobs(town: CrashScenario, s
     # a job that was on its way out when its process died is in doubt, rightly: that is nobody's to resume
     stored = [job for job in jobs if job["state"] == "stored"]
     assert stored
-    assert {job["state"] for job in jobs} <= {"stored", "doubt"}
-    assert {job["id"] for job in jobs if job["state"] == "doubt"} == on_the_way
+    assert {job["state"] for job in jobs} <= {"stored", "in_doubt"}
+    assert {job["id"] for job in jobs if job["state"] == "in_doubt"} == on_the_way
     assert set(paths) == {job["id"] for job in stored} - there
     assert all(len(found) == 1 for found in paths.values())
     assert len({name for job in stored for name in job["files"]}) == len(stored)

@@ -65,11 +65,11 @@ def test_kills_at_random_moments_leave_only_what_a_person_can_settle(town: Crash
         for _ in range(chance.randrange(3)):
             town.start("resume", kill_after=chance.uniform(0.02, 0.4)).was_killed()
         town.run_command("resume")
-        doubts = [job for job in town.check_jobs(prompts) if job["state"] == "doubt"]
+        doubts = [job for job in town.check_jobs(prompts) if job["state"] == "in_doubt"]
         _settle(town, doubts)
         town.run_command("resume")
         jobs = town.check_jobs(prompts)
-        assert not [job for job in jobs if job["state"] == "doubt"]
+        assert not [job for job in jobs if job["state"] == "in_doubt"]
         town.check_files()
 
 
@@ -79,10 +79,10 @@ def _settle(town: CrashScenario, doubts: list[dict[str, Any]]) -> None:
     asked = {job["id"]: "ask" for job in doubts if job["provider"] == "replicate"}
     for job_id, state in town.run_command("settle", decisions=asked).items() if asked else ():
         job = next(job for job in doubts if job["id"] == job_id)
-        assert (state in ("running", "finished")) == bool(paid[job["prompt"]]), (state, job)
-        if state in ("running", "finished"):
+        assert (state in ("running", "completed")) == bool(paid[job["prompt"]]), (state, job)
+        if state in ("running", "completed"):
             doubts.remove(job)
     decisions = {job["id"]: "drop" if paid[job["prompt"]] else "resend" for job in doubts}
     if decisions:
         states = town.run_command("settle", decisions=decisions)
-        assert {job_id: {"failed": "drop", "ready": "resend"}[state] for job_id, state in states.items()} == decisions
+        assert {job_id: {"failed": "drop", "routed": "resend"}[state] for job_id, state in states.items()} == decisions

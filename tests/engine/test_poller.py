@@ -45,7 +45,9 @@ async def test_a_queue_tells_its_position_its_fraction_and_its_log(
     assert events[-1].media.seed == 7  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", ["unsent", "lost", "busy", "server", "gateway", "unreadable"])
+@pytest.mark.parametrize(
+    "kind", ["not_sent", "no_response", "rate_limited", "server_error", "gateway_error", "invalid_response"]
+)
 async def test_trouble_while_polling_is_ridden_out(scene: EngineHarness, script: ScriptedProviders, kind: str) -> None:
     """One failed poll of whatever kind costs nothing but a little time; nothing is bought again."""
     script.script("one", RUNNING, expect_failed(kind), DONE)
@@ -57,9 +59,9 @@ async def test_trouble_while_polling_is_ridden_out(scene: EngineHarness, script:
 @pytest.mark.parametrize(
     ("kind", "polls", "error"),
     [
-        ("server", POLL_RETRIES + 1, None),
-        ("unreadable", 3, InvalidResponseError),
-        ("credential", 1, AuthenticationError),
+        ("server_error", POLL_RETRIES + 1, None),
+        ("invalid_response", 3, InvalidResponseError),
+        ("authentication", 1, AuthenticationError),
     ],
 )
 async def test_trouble_that_stays_lets_go_of_the_job_without_ending_it(
@@ -85,7 +87,7 @@ async def test_trouble_that_stays_lets_go_of_the_job_without_ending_it(
 
 async def test_the_providers_own_word_ends_the_job(scene: EngineHarness, script: ScriptedProviders) -> None:
     """Accepted, then failed: told as such, nobody else is asked."""
-    script.script("one", RUNNING, expect_failed("failed"))
+    script.script("one", RUNNING, expect_failed("generation_failed"))
     script.script("two", DONE)
     events = await scene.run(route("one"), route("two"))
     assert isinstance(events[-1].error, GenerationFailedError)  # type: ignore[attr-defined]
@@ -112,7 +114,7 @@ async def test_a_broken_download_is_not_a_lost_job(scene: EngineHarness, script:
     script.storage_steps = [DownloadError("cut")]
     events = await scene.run(route("one"))
     assert isinstance(events[-1].error, DownloadError)  # type: ignore[attr-defined]
-    assert (await scene.job()).state == "finished"
+    assert (await scene.job()).state == "completed"
     again = [event async for event in scene.engine.resume("job1", target=OutputTarget(folder=Path("/nowhere")))]
     assert isinstance(again[-1], MediaReady)
 
@@ -125,7 +127,7 @@ async def test_several_outputs_have_seeds_of_their_own_and_one_failure_costs_no_
     scene: EngineHarness, script: ScriptedProviders
 ) -> None:
     """Three of four arrive: three results and one error, as events, each when it happens."""
-    script.script("one", DONE, expect_failed("content"), DONE, DONE)
+    script.script("one", DONE, expect_failed("content_policy"), DONE, DONE)
     wish = REQUEST.__class__(task="text-to-image", model="acme/kite", prompt="a kite", seed=40)
     events = await scene.run(route("one"), n=4, request=wish)
     assert [event.seed for event in events if isinstance(event, Started)] == [40, 41, 42, 43]
@@ -182,7 +184,7 @@ async def test_cancelling_reaches_the_provider(scene: EngineHarness, script: Scr
     assert (job.state, script.call_count("one", "cancel")) == ("cancelled", 1)
     assert isinstance(events[-1].error, JobCancelledError)
     facts = await scene.engine.deps.ledger.entries("job1")
-    assert facts[-1].reached is True  # type: ignore[attr-defined]
+    assert facts[-1].provider_confirmed is True  # type: ignore[attr-defined]
 
 
 async def test_cancelling_during_a_submission_learns_what_became_of_it(
@@ -209,7 +211,7 @@ async def test_cancelling_during_a_submission_learns_what_became_of_it(
         group.create_task(interrupt())
         await scene.run(route("one"))
     assert (await scene.job()).state == "cancelled"
-    assert script.log.index("write accepted") < script.log.index("cancel one") < script.log.index("write stopped")
+    assert script.log.index("write accepted") < script.log.index("cancel one") < script.log.index("write cancelled")
 
 
 async def test_letting_go_stops_nothing_at_the_provider(scene: EngineHarness, script: ScriptedProviders) -> None:
@@ -232,7 +234,7 @@ async def test_an_answer_lost_to_a_cancel_is_a_doubt(
     scene: EngineHarness, script: ScriptedProviders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the provider does not answer in time, nobody claims that nothing was bought."""
-    monkeypatch.setattr("hfmedia.engine.submit.CANCEL_GRACE", 0.01)
+    monkeypatch.setattr("hfmedia.engine.submit.CANCEL_GRACE_PERIOD", 0.01)
     script.script("one", _forever)
     async for event in scene.engine.generate(REQUEST, [route("one")], target=OutputTarget(folder=Path("/nowhere"))):
         if isinstance(event, Submitting):
@@ -240,9 +242,9 @@ async def test_an_answer_lost_to_a_cancel_is_a_doubt(
             break
     await scene.engine.aclose()
     async with asyncio.timeout(10):
-        while (await scene.job()).state in ("sending", "submitting"):  # noqa: ASYNC110 - the ledger notifies no one
+        while (await scene.job()).state == "submitting":  # noqa: ASYNC110 - the ledger notifies no one
             await asyncio.sleep(0.01)
-    assert (await scene.job()).state == "doubt"
+    assert (await scene.job()).state == "in_doubt"
 
 
 async def test_closing_the_stream_cancels_what_is_left(scene: EngineHarness, script: ScriptedProviders) -> None:
@@ -298,7 +300,7 @@ async def test_a_defect_of_ours_while_sending_is_a_doubt(scene: EngineHarness, s
     script.script("two", DONE)
     events = await scene.run(route("one"), route("two"))
     assert events[-1].error.exit_code == 8  # type: ignore[attr-defined]
-    assert ((await scene.job()).state, script.call_count("two")) == ("doubt", 0)
+    assert ((await scene.job()).state, script.call_count("two")) == ("in_doubt", 0)
 
 
 async def test_inline_media_that_could_not_be_stored_is_not_thrown_away(
@@ -336,7 +338,7 @@ async def test_cancelling_while_the_media_is_on_its_way_leaves_it_to_be_fetched(
             canceller = asyncio.create_task(scene.engine.cancel("job1"))
         elif isinstance(event, JobFailed):
             assert "resuming" in str(event.error)
-    assert (await canceller).state == "finished"
+    assert (await canceller).state == "completed"
     again = [event async for event in scene.engine.resume("job1", target=OutputTarget(folder=Path("/nowhere")))]
     assert isinstance(again[-1], MediaReady)
 

@@ -33,23 +33,23 @@ R = SUBMIT_RETRIES
 
 # kind of trouble at the first provider, via -> how often each of two providers is asked, and the state of the job
 TROUBLE = [
-    ("unsent", "router", R + 1, 1, "stored"),
-    ("lost", "router", 1, 0, "doubt"),
-    ("unreadable", "router", 1, 0, "failed"),
-    ("refused", "router", 1, 1, "stored"),
-    ("content", "router", 1, 0, "failed"),
-    ("credential", "router", 1, 0, "failed"),
-    ("credit", "router", 1, 1, "stored"),
-    ("forbidden", "router", 1, 1, "stored"),
-    ("busy", "router", 1, 1, "stored"),
-    ("server", "router", 2, 1, "stored"),
-    ("gateway", "router", 2, 1, "stored"),
-    ("failed", "router", 1, 0, "failed"),
-    ("gone", "router", 1, 1, "stored"),
-    ("gateway", "direct", 1, 0, "doubt"),
-    ("lost", "direct", 1, 0, "doubt"),
-    ("server", "direct", 1, 1, "stored"),
-    ("busy", "direct", 1, 1, "stored"),
+    ("not_sent", "router", R + 1, 1, "stored"),
+    ("no_response", "router", 1, 0, "in_doubt"),
+    ("invalid_response", "router", 1, 0, "failed"),
+    ("rejected", "router", 1, 1, "stored"),
+    ("content_policy", "router", 1, 0, "failed"),
+    ("authentication", "router", 1, 0, "failed"),
+    ("insufficient_credit", "router", 1, 1, "stored"),
+    ("permission_denied", "router", 1, 1, "stored"),
+    ("rate_limited", "router", 1, 1, "stored"),
+    ("server_error", "router", 2, 1, "stored"),
+    ("gateway_error", "router", 2, 1, "stored"),
+    ("generation_failed", "router", 1, 0, "failed"),
+    ("expired", "router", 1, 1, "stored"),
+    ("gateway_error", "direct", 1, 0, "in_doubt"),
+    ("no_response", "direct", 1, 0, "in_doubt"),
+    ("server_error", "direct", 1, 1, "stored"),
+    ("rate_limited", "direct", 1, 1, "stored"),
 ]
 
 
@@ -73,17 +73,17 @@ def test_every_kind_of_trouble_is_in_the_table() -> None:
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
-        ("unsent", ProviderUnreachableError),
-        ("lost", InDoubtError),
-        ("unreadable", InvalidResponseError),
-        ("refused", RequestRejectedError),
-        ("content", ContentPolicyError),
-        ("credential", AuthenticationError),
-        ("credit", InsufficientCreditError),
-        ("forbidden", PermissionDeniedError),
-        ("busy", ProviderBusyError),
-        ("server", ProviderServerError),
-        ("failed", GenerationFailedError),
+        ("not_sent", ProviderUnreachableError),
+        ("no_response", InDoubtError),
+        ("invalid_response", InvalidResponseError),
+        ("rejected", RequestRejectedError),
+        ("content_policy", ContentPolicyError),
+        ("authentication", AuthenticationError),
+        ("insufficient_credit", InsufficientCreditError),
+        ("permission_denied", PermissionDeniedError),
+        ("rate_limited", ProviderBusyError),
+        ("server_error", ProviderServerError),
+        ("generation_failed", GenerationFailedError),
     ],
 )
 async def test_the_last_trouble_is_told_typed_with_job_and_provider(
@@ -104,8 +104,8 @@ async def test_the_last_trouble_is_told_typed_with_job_and_provider(
 
 async def test_the_last_error_names_all_who_refused(scene: EngineHarness, script: ScriptedProviders) -> None:
     """Nobody has to guess which provider said what."""
-    script.script("one", expect_failed("credit", status=402))
-    script.script("two", expect_failed("refused", status=400))
+    script.script("one", expect_failed("insufficient_credit", status=402))
+    script.script("two", expect_failed("rejected", status=400))
     events = await scene.run(route("one"), route("two"))
     error = events[-1].error  # type: ignore[attr-defined]
     assert isinstance(error, RequestRejectedError)
@@ -120,7 +120,7 @@ async def test_a_refused_credential_is_not_shown_again_but_another_one_is(
 ) -> None:
     """401 moves on only to a route with a credential of its own."""
     for name in ("one", "two"):
-        script.script(name, expect_failed("credential", status=401))
+        script.script(name, expect_failed("authentication", status=401))
     script.script("three", DONE)
     await scene.run(route("one"), route("two"), route("three", credential="FAL_KEY"))
     assert [script.call_count(name) for name in ("one", "two", "three")] == [1, 0, 1]
@@ -152,7 +152,7 @@ async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(
     scene: EngineHarness, script: ScriptedProviders
 ) -> None:
     """Retry-After is honoured at the only provider there is."""
-    script.script("one", expect_failed("busy", status=429, retry_after=7.0), DONE)
+    script.script("one", expect_failed("rate_limited", status=429, retry_after=7.0), DONE)
     events = await scene.run(route("one"))
     assert [event.delay for event in events if isinstance(event, Retrying)] == [7.0]
     assert script.slept == [7.0]
@@ -161,7 +161,7 @@ async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(
 
 async def test_a_wait_beyond_the_deadline_is_not_begun(scene: EngineHarness, script: ScriptedProviders) -> None:
     """When it would only be ready after the deadline, the error comes now, not then."""
-    script.script("one", expect_failed("busy", status=429, retry_after=900.0))
+    script.script("one", expect_failed("rate_limited", status=429, retry_after=900.0))
     events = await scene.run(route("one"), timeout=30)
     assert isinstance(events[-1].error, ProviderBusyError)  # type: ignore[attr-defined]
     assert script.slept == []
@@ -169,7 +169,7 @@ async def test_a_wait_beyond_the_deadline_is_not_begun(scene: EngineHarness, scr
 
 @pytest.mark.parametrize(
     ("raised", "state", "posts"),
-    [(RequestNotSentError("no route"), "failed", R + 1), (ResponseLostError("reset"), "doubt", 1)],
+    [(RequestNotSentError("no route"), "failed", R + 1), (ResponseLostError("reset"), "in_doubt", 1)],
 )
 async def test_what_the_transport_says_decides(
     scene: EngineHarness, script: ScriptedProviders, raised: Exception, state: str, posts: int
@@ -184,7 +184,7 @@ async def test_a_provider_that_failed_rests_and_one_that_works_does_not(
     scene: EngineHarness, script: ScriptedProviders
 ) -> None:
     """The next job does not knock first where the last one was turned away."""
-    script.script("one", expect_failed("credit"))
+    script.script("one", expect_failed("insufficient_credit"))
     script.script("two", DONE)
     await scene.run(route("one"), route("two"))
     assert set(script.cooldowns) == {"one"}
@@ -221,4 +221,4 @@ async def test_whatever_happens_nothing_is_sent_after_it_may_have_been_accepted(
     for bought in ("write doubted", "write accepted", "write made"):
         assert bought not in writes[:last]
     assert script.call_count("one") + script.call_count("two") == writes.count("write sending")
-    assert (await scene.job()).state in ("failed", "doubt")
+    assert (await scene.job()).state in ("failed", "in_doubt")

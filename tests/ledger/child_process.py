@@ -73,7 +73,7 @@ async def race(path: Path, name: str, jobs: str) -> None:
             await ledger.append(RoutedEntry(job_id=job, timestamp=0.0, route=ROUTES[0], request=REQUEST))
             await ledger.release(job)
         except InvalidTransitionError:
-            while (told := await ledger.get(job)) is None or told.state == "new":
+            while (told := await ledger.get(job)) is None or told.state == "created":
                 pass
         while await ledger.owner(job) is None:
             if await ledger.claim(job):

@@ -22,7 +22,7 @@ from hfmedia.core.job import (
 from hfmedia.core.request import GenerationRequest
 from hfmedia.ledger import IdempotencyKeyInUseError, Ledger
 
-from .builders import ENDINGS, FULL_ENTRIES, REQUEST, ROUTES, KeyedCreated, created_entry, job_entries
+from .builders import ENDINGS, FULL_ENTRIES, REQUEST, ROUTES, created_entry, job_entries
 
 
 async def listed(ledger: Ledger, **how: Any) -> list[str]:
@@ -94,7 +94,7 @@ async def test_facts_that_go_together_are_all_there_or_none(ledger: Ledger) -> N
             await ledger.append(*wrong)
         assert len(await ledger.entries("a")) == 1
     job = await ledger.append(routed, sending)
-    assert (job.state, await ledger.get("a")) == ("sending", job)
+    assert (job.state, await ledger.get("a")) == ("submitting", job)
     assert (
         await ledger.append(created_entry("b"), *(structs.replace(fact, job_id="b") for fact in (routed, sending)))
     ).attempts
@@ -108,7 +108,7 @@ async def test_every_kind_of_fact_comes_back_as_it_went_in(ledger: Ledger) -> No
     assert await ledger.get("j") == after == replay(FULL_ENTRIES)
     for number, ending in enumerate(ENDINGS):
         job = f"e{number}"
-        fact = type(ending)(**{**{n: getattr(ending, n) for n in ending.__struct_fields__}, "job": job})
+        fact = type(ending)(**{**{n: getattr(ending, n) for n in ending.__struct_fields__}, "job_id": job})
         await ledger.append(created_entry(job))
         await ledger.append(fact)
         assert (await ledger.entries(job))[-1] == fact
@@ -123,12 +123,12 @@ async def test_every_kind_of_fact_comes_back_as_it_went_in(ledger: Ledger) -> No
         ({"limit": 2, "newest_first": True}, "dc"),
         ({"limit": 0}, ""),
         ({"states": ["stored"]}, "a"),
-        ({"states": {"new", "ready"}}, "bcd"),
-        ({"states": {"new", "stored"}, "newest_first": True}, "dca"),
+        ({"states": {"created", "routed"}}, "bcd"),
+        ({"states": {"created", "stored"}, "newest_first": True}, "dca"),
         ({"states": []}, ""),
-        ({"states": ["doubt"]}, ""),
+        ({"states": ["in_doubt"]}, ""),
         ({"provider": "fal-ai"}, "a"),
-        ({"provider": "nscale", "states": ["ready"]}, "b"),
+        ({"provider": "nscale", "states": ["routed"]}, "b"),
         ({"model": "c/d"}, "c"),
         ({"since": 5.0}, "cd"),
         ({"since": 5.0, "model": "a/b", "limit": 9}, "d"),
@@ -157,7 +157,7 @@ async def test_more_jobs_than_a_page_come_once_each(ledger: Ledger) -> None:
 async def test_a_clock_that_jumps_back_changes_no_order(ledger: Ledger) -> None:
     """Order is that of appending."""
     clock = iter([1000.0, 5.0, 999.0, -3.0, 1e9, 0.0])
-    told = [type(fact)(**{**{n: getattr(fact, n) for n in fact.__struct_fields__}, "at": at})
+    told = [type(fact)(**{**{n: getattr(fact, n) for n in fact.__struct_fields__}, "timestamp": at})
             for fact, at in zip(job_entries("a"), clock, strict=True)]  # fmt: skip
     for fact in told:
         await ledger.append(fact)
@@ -168,10 +168,10 @@ async def test_a_clock_that_jumps_back_changes_no_order(ledger: Ledger) -> None:
 
 async def test_a_key_belongs_to_one_job(ledger: Ledger) -> None:
     """The second who comes with it is told which, and leaves no trace; without a key nobody is in the way."""
-    await ledger.append(KeyedCreated(job="a", at=0.0, request=REQUEST, key="k"))
+    await ledger.append(created_entry("a", idempotency_key="k"))
     results = await asyncio.gather(
-        ledger.append(KeyedCreated(job="b", at=0.0, request=REQUEST, key="k")),
-        ledger.append(KeyedCreated(job="c", at=0.0, request=REQUEST, key="other")),
+        ledger.append(created_entry("b", idempotency_key="k")),
+        ledger.append(created_entry("c", idempotency_key="other")),
         ledger.append(created_entry("d")),
         ledger.append(created_entry("e")),
         return_exceptions=True,
@@ -197,7 +197,7 @@ async def test_whoever_creates_a_job_carries_it_until_it_ends(ledger: Ledger) ->
     await ledger.release("a")
     assert await ledger.owner("a") is None
     assert await ledger.owner("b") == me
-    await ledger.append(FailedEntry(job_id="b", timestamp=1.0, kind="failed", message="no"))
+    await ledger.append(FailedEntry(job_id="b", timestamp=1.0, kind="generation_failed", message="no"))
     assert await ledger.claims() == {}
 
 
@@ -205,7 +205,7 @@ async def test_old_jobs_go_when_asked_and_live_ones_never(ledger: Ledger) -> Non
     """Nor those that somebody carries, whatever their state; their keys are free again."""
     await live_through(ledger, "stored", "carried")
     assert await ledger.claim("carried")
-    await ledger.append(KeyedCreated(job="stopped", at=0.0, request=REQUEST, key="k"))
+    await ledger.append(created_entry("stopped", idempotency_key="k"))
     await ledger.append(CancelledEntry(job_id="stopped", timestamp=0.0, provider_confirmed=True))
     await ledger.append(created_entry("new"))
     await ledger.append(created_entry("young"))
@@ -216,9 +216,9 @@ async def test_old_jobs_go_when_asked_and_live_ones_never(ledger: Ledger) -> Non
     assert await listed(ledger) == ["carried", "new", "young"]
     assert await ledger.entries("stored") == []
     assert await ledger.find_by_key("k") is None
-    await ledger.append(KeyedCreated(job="again", at=0.0, request=REQUEST, key="k"))
-    for state in ("new", "running", "doubt", "finished"):
-        with pytest.raises(InvalidRequestError, match="still be paid"):
+    await ledger.append(created_entry("again", idempotency_key="k"))
+    for state in ("created", "running", "in_doubt", "completed"):
+        with pytest.raises(InvalidRequestError, match="still be billed"):
             await ledger.prune(1e12, [state, "stored"])
 
 

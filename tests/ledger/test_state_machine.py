@@ -46,13 +46,13 @@ def made(kind: type[LedgerEntry], job: str, at: float, data: st.DataObject) -> L
         RoutedEntry: {"route": data.draw(st.sampled_from(ROUTES)), "request": REQUEST, "warnings": ("w",)},
         SubmittingEntry: {"attempt": data.draw(st.integers(0, 9))},
         AcceptedEntry: {"handle": JobHandle(data.draw(st.sampled_from(["r1", "r2"])))},
-        RejectedEntry: {"kind": "busy", "message": "later"},
+        RejectedEntry: {"kind": "rate_limited", "message": "later"},
         InDoubtEntry: {"message": "the line broke"},
         ResolvedEntry: {"decision": data.draw(st.sampled_from(["resend", "drop"]))},
         CompletedEntry: {"outputs": (Output(url="https://a/x.png"),), "cost": Cost(0.1), "warnings": ("m",)},
         StoredEntry: {"media": {"path": "x.png"}},
-        FailedEntry: {"kind": "failed", "message": "no"},
-        CancelledEntry: {"reached": data.draw(st.sampled_from([True, False, None]))},
+        FailedEntry: {"kind": "generation_failed", "message": "no"},
+        CancelledEntry: {"provider_confirmed": data.draw(st.sampled_from([True, False, None]))},
     }
     return kind(job_id=job, timestamp=at, **fields[kind])
 
@@ -97,7 +97,7 @@ class Lives(RuleBasedStateMachine):
         """A new job."""
         name = f"j{len(self.told) + len(self.forgotten)}"
         fact = created_entry(name, self.clock)
-        assert self.wait(self.ledger.append(fact)).state == "new"
+        assert self.wait(self.ledger.append(fact)).state == "created"
         self.told[name] = [fact]
         return name
 
@@ -154,9 +154,9 @@ class Lives(RuleBasedStateMachine):
         self.told[name].append(fact)
         assert after.attempts - before.attempts == (1 if isinstance(fact, SubmittingEntry) else 0)
         assert not (before.state in TERMINAL_STATES and after.state != before.state)
-        if after.state == "sending":
-            assert before.state == "ready"
-        if before.state == "doubt" and after.state == "ready":
+        if after.state == "submitting":
+            assert before.state == "routed"
+        if before.state == "in_doubt" and after.state == "routed":
             assert isinstance(fact, ResolvedEntry)
 
     @invariant()

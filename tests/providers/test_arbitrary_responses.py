@@ -157,7 +157,7 @@ def test_no_reply_makes_decode_raise(data: st.DataObject) -> None:
             assert message
             assert len(message) <= 600
             assert len(raw) <= MAX_RAW_BYTES
-            assert kind != "unreadable" or raw == said.body[:MAX_RAW_BYTES] or not said.ok
+            assert kind != "invalid_response" or raw == said.body[:MAX_RAW_BYTES] or not said.ok
         case CancelResult():
             assert isinstance(ask, Cancel)
 
@@ -169,4 +169,4 @@ def test_noise_is_never_taken_for_a_job_or_a_picture(status: int, noise: bytes, 
     said = HttpResponse(status=status, headers={"content-type": "application/json"}, body=b"\x00" + noise)
     answer = get_provider(pair[0]).decode(Submit(wish(*pair)), route(*pair), said)
     assert isinstance(answer, Failure)
-    assert (answer.kind, answer.raw) == ("unreadable", said.body[:MAX_RAW_BYTES])
+    assert (answer.kind, answer.raw) == ("invalid_response", said.body[:MAX_RAW_BYTES])

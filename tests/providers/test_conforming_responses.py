@@ -32,9 +32,9 @@ each_pair = pytest.mark.parametrize(("name", "task"), PAIRS)
 
 
 STATUSES = {
-    400: "refused", 401: "credential", 402: "credit", 403: "forbidden", 404: "refused", 408: "busy", 409: "refused",
-    410: "gone", 413: "refused", 422: "refused", 425: "busy", 429: "busy", 500: "server", 502: "gateway",
-    503: "server", 504: "gateway", 524: "gateway",
+    400: "rejected", 401: "authentication", 402: "insufficient_credit", 403: "permission_denied", 404: "rejected", 408: "rate_limited", 409: "rejected",
+    410: "expired", 413: "rejected", 422: "rejected", 425: "rate_limited", 429: "rate_limited", 500: "server_error", 502: "gateway_error",
+    503: "server_error", 504: "gateway_error", 524: "gateway_error",
 }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ STATUSES = {
 @each_pair
 def test_a_plain_error_means_what_its_status_says(name: str, task: Task, status: int) -> None:
     """Where a provider gives no better reason the HTTP status decides, and its words come along."""
-    expected = "credit" if (name, status) == ("nscale", 429) else STATUSES[status]
+    expected = "insufficient_credit" if (name, status) == ("nscale", 429) else STATUSES[status]
     for body in (reply({"error": "nope"}, status), HttpResponse(status=status, body=b"nope")):
         answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), body)
         assert isinstance(answer, Failure)
@@ -55,10 +55,10 @@ def test_a_job_that_is_no_longer_known_is_gone(name: str, task: Task) -> None:
     ask = Poll(JobHandle("j1"))
     answer = get_provider(name).decode(ask, route(name, task), reply({"detail": "not found"}, 404))
     assert isinstance(answer, Failure)
-    assert answer.kind == "gone"
+    assert answer.kind == "expired"
     answer = get_provider(name).decode(ask, route(name, task), HttpResponse(status=404, body=b"Cannot GET /v1/x"))
     assert isinstance(answer, Failure)
-    assert answer.kind == "forbidden"
+    assert answer.kind == "permission_denied"
 
 
 UNREADABLE = {
@@ -85,7 +85,7 @@ def test_a_success_that_makes_no_sense_is_unreadable_and_kept(name: str, task: T
     said = UNREADABLE[what]
     answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), said)
     assert isinstance(answer, Failure)
-    assert answer.kind == "unreadable"
+    assert answer.kind == "invalid_response"
     assert answer.raw == said.body[:MAX_RAW_BYTES]
     assert answer.message
 
@@ -116,7 +116,7 @@ def test_an_unknown_status_word_is_an_error_that_names_it(name: str) -> None:
     for ask in (Submit(wish(name, task)), Poll(JobHandle("j1"))):
         answer = get_provider(name).decode(ask, route(name, task), reply(INVENTED[name]))
         assert isinstance(answer, Failure)
-        assert answer.kind == "unreadable"
+        assert answer.kind == "invalid_response"
         assert "PONDERING" in answer.message
 
 
@@ -161,7 +161,7 @@ def test_an_id_that_cannot_stand_in_a_path_is_unreadable(name: str, known: str) 
     holder["request_id" if name == "fal-ai" else "task_id" if name == "novita" else "id"] = known
     answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), reply(said))
     assert isinstance(answer, Failure)
-    assert answer.kind == "unreadable"
+    assert answer.kind == "invalid_response"
 
 
 @pytest.mark.parametrize("known", ["a/b", "x?y=1", "r 1", "ü"])

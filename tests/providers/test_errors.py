@@ -100,11 +100,11 @@ def test_when_to_come_back_is_told_on_errors_that_pass(
 @pytest.mark.parametrize("code", ["content_policy_violation", "moderation_blocked", "content_filter"])
 def test_a_content_policy_is_recognised_by_its_code(code: str) -> None:
     """A decision is not a mistake in the request: the next provider is not asked."""
-    assert refused(reply({"error": {"message": "no", "code": code}}, 400)).kind == "content"
-    assert refused(reply({"error": {"message": "no", "code": code}}, 500)).kind == "server"
+    assert refused(reply({"error": {"message": "no", "code": code}}, 400)).kind == "content_policy"
+    assert refused(reply({"error": {"message": "no", "code": code}}, 500)).kind == "server_error"
 
 
 def test_togethers_own_disguises() -> None:
     """An input that is too long is a 403 there, and has nothing to do with permission."""
-    assert refused(reply({"error": {"message": "Input token count is too long"}}, 403)).kind == "refused"
-    assert refused(reply({"error": {"message": "not allowed"}}, 403)).kind == "forbidden"
+    assert refused(reply({"error": {"message": "Input token count is too long"}}, 403)).kind == "rejected"
+    assert refused(reply({"error": {"message": "not allowed"}}, 403)).kind == "permission_denied"

@@ -50,19 +50,19 @@ NO_CREDIT: list[tuple[str, Task, HttpResponse]] = [
 def test_no_credit_is_recognised_in_all_its_disguises(name: str, task: Task, said: HttpResponse) -> None:
     """402 means no credit everywhere; so do nscale's 429, novita's 400, fal's 403 and Z.ai's 429 with 1113."""
     answer = expect_failure(name, task, said)
-    assert (answer.kind, answer.retry_after) == ("credit", None)
+    assert (answer.kind, answer.retry_after) == ("insufficient_credit", None)
 
 
 ZAI_CODES = {
-    "1000": "credential",
-    "1004": "credential",
-    "1113": "credit",
-    "1301": "content",
-    "1302": "busy",
-    "1305": "busy",
-    "1211": "refused",
-    "1214": "refused",
-    "1231": "refused",
+    "1000": "authentication",
+    "1004": "authentication",
+    "1113": "insufficient_credit",
+    "1301": "content_policy",
+    "1302": "rate_limited",
+    "1305": "rate_limited",
+    "1211": "rejected",
+    "1214": "rejected",
+    "1231": "rejected",
 }
 
 
@@ -83,36 +83,37 @@ def test_a_number_in_zais_words_is_no_code() -> None:
         expect_failure(
             "zai-org", "text-to-image", reply({"error": {"message": "1113 pixels are not allowed"}}, 400)
         ).kind
-        == "refused"
+        == "rejected"
     )
 
 
 def test_zais_failed_task_is_over() -> None:
     """FAIL ends the job, whatever code stands beside it; an error inside a 200 is read as one."""
     said = reply({"id": "z1", "task_status": "FAIL", "error": {"code": "1302", "message": "busy"}})
-    assert expect_failure("zai-org", "text-to-image", said, Poll(JobHandle("z1"))).kind == "failed"
+    assert expect_failure("zai-org", "text-to-image", said, Poll(JobHandle("z1"))).kind == "generation_failed"
     assert (
         expect_failure("zai-org", "text-to-image", reply({"error": {"code": "1113", "message": "empty"}})).kind
-        == "credit"
+        == "insufficient_credit"
     )
     assert (
-        expect_failure("zai-org", "text-to-image", reply({"error": {"code": "9", "message": "?"}})).kind == "unreadable"
+        expect_failure("zai-org", "text-to-image", reply({"error": {"code": "9", "message": "?"}})).kind
+        == "invalid_response"
     )
 
 
 WAVESPEED_CODES = {
-    1200: "content",
-    1400: "refused",
-    1402: "refused",
-    1405: "refused",
-    5000: "server",
-    5003: "server",
-    5004: "failed",
-    401: "credential",
-    402: "credit",
-    429: "busy",
-    500: "server",
-    7: "unreadable",
+    1200: "content_policy",
+    1400: "rejected",
+    1402: "rejected",
+    1405: "rejected",
+    5000: "server_error",
+    5003: "server_error",
+    5004: "generation_failed",
+    401: "authentication",
+    402: "insufficient_credit",
+    429: "rate_limited",
+    500: "server_error",
+    7: "invalid_response",
 }
 
 
@@ -127,12 +128,13 @@ def test_wavespeeds_envelope_fails_inside_a_200(code: int) -> None:
 def test_wavespeeds_bad_ends() -> None:
     """A failed job, a job that was deleted, and moderation, which is a failed job with the code 1200."""
     said = reply(envelope("failed", error="worker crashed"))
-    assert (expect_failure("wavespeed", "text-to-image", said).kind) == "failed"
-    assert expect_failure("wavespeed", "text-to-image", reply(envelope("deleted"))).kind == "gone"
+    assert (expect_failure("wavespeed", "text-to-image", said).kind) == "generation_failed"
+    assert expect_failure("wavespeed", "text-to-image", reply(envelope("deleted"))).kind == "expired"
     assert (
-        expect_failure("wavespeed", "text-to-image", reply(envelope("failed", error="no", code=1200))).kind == "content"
+        expect_failure("wavespeed", "text-to-image", reply(envelope("failed", error="no", code=1200))).kind
+        == "content_policy"
     )
-    assert expect_failure("wavespeed", "text-to-image", reply(envelope("completed", []))).kind == "unreadable"
+    assert expect_failure("wavespeed", "text-to-image", reply(envelope("completed", []))).kind == "invalid_response"
 
 
 def test_wavespeed_marks_what_is_not_safe() -> None:
@@ -165,18 +167,18 @@ def test_novita_answers_one_task_in_two_shapes() -> None:
 
 
 NOVITA_ERRORS = {
-    (400, "INVALID_REQUEST_BODY"): "refused",
-    (400, "ILLEGAL_PROMPT"): "content",
-    (400, "MISSING_API_KEY"): "credential",
-    (400, "ILLEGAL_IMAGE_CONTENT"): "content",
-    (403, "INVALID_API_KEY"): "credential",
-    (403, "API_NOT_ALLOWED"): "forbidden",
-    (404, "TASK_NOT_FOUND"): "gone",
-    (404, "API_NOT_FOUND"): "refused",
-    (429, "RATE_LIMIT_EXCEEDED"): "busy",
-    (500, "CREATE_TASK_FAILED"): "server",
-    (500, "GET_RESULT_FAILED"): "server",
-    (500, "TASK_FAILED"): "failed",
+    (400, "INVALID_REQUEST_BODY"): "rejected",
+    (400, "ILLEGAL_PROMPT"): "content_policy",
+    (400, "MISSING_API_KEY"): "authentication",
+    (400, "ILLEGAL_IMAGE_CONTENT"): "content_policy",
+    (403, "INVALID_API_KEY"): "authentication",
+    (403, "API_NOT_ALLOWED"): "permission_denied",
+    (404, "TASK_NOT_FOUND"): "expired",
+    (404, "API_NOT_FOUND"): "rejected",
+    (429, "RATE_LIMIT_EXCEEDED"): "rate_limited",
+    (500, "CREATE_TASK_FAILED"): "server_error",
+    (500, "GET_RESULT_FAILED"): "server_error",
+    (500, "TASK_FAILED"): "generation_failed",
 }
 
 
@@ -184,7 +186,7 @@ NOVITA_ERRORS = {
 def test_an_id_of_a_task_that_is_no_text_is_unreadable(known: Any) -> None:
     """It was accepted, so it may be billed; but nothing can be asked with it."""
     said = reply({"task": {"task_id": known, "status": "TASK_STATUS_PROCESSING"}})
-    assert expect_failure("novita", "text-to-video", said).kind == "unreadable"
+    assert expect_failure("novita", "text-to-video", said).kind == "invalid_response"
 
 
 @pytest.mark.parametrize(("status", "reason"), NOVITA_ERRORS)
@@ -199,17 +201,17 @@ def test_novita_is_read_by_its_reason(status: int, reason: str) -> None:
 def test_novitas_failed_task_is_over() -> None:
     """FAILED ends the job; a reason about the prompt means that it was stopped on purpose."""
     said = reply(novita_task("FAILED", reason="worker crashed"))
-    assert expect_failure("novita", "text-to-video", said, Poll(JobHandle("t1"))).kind == "failed"
+    assert expect_failure("novita", "text-to-video", said, Poll(JobHandle("t1"))).kind == "generation_failed"
     said = reply(novita_task("FAILED", reason="ILLEGAL_PROMPT"))
-    assert expect_failure("novita", "text-to-video", said, Poll(JobHandle("t1"))).kind == "content"
+    assert expect_failure("novita", "text-to-video", said, Poll(JobHandle("t1"))).kind == "content_policy"
 
 
 def test_hf_inference_says_how_long_a_model_loads() -> None:
     """Its 503 while loading is a busy provider with a time to come back; any other 503 is a server in trouble."""
     said = {"error": "Model acme/kite is currently loading", "estimated_time": 20.0}
     answer = expect_failure("hf-inference", "text-to-image", reply(said, 503))
-    assert (answer.kind, answer.retry_after) == ("busy", 20)
-    assert expect_failure("hf-inference", "text-to-image", reply({"error": "overloaded"}, 503)).kind == "server"
+    assert (answer.kind, answer.retry_after) == ("rate_limited", 20)
+    assert expect_failure("hf-inference", "text-to-image", reply({"error": "overloaded"}, 503)).kind == "server_error"
 
 
 @pytest.mark.parametrize("body", [{"data": [{"b64_json": PIXELS}]}, {"output": [IMAGE_URL]}, {"output": IMAGE_URL}])
@@ -224,7 +226,7 @@ def test_hf_inference_may_answer_in_json(body: dict[str, Any]) -> None:
 def test_hf_inferences_page_is_no_picture(mime: str) -> None:
     """Bytes told as text are not handed on as an image."""
     said = HttpResponse(status=200, headers={"content-type": mime}, body=b"<html>")
-    assert expect_failure("hf-inference", "text-to-image", said).kind == "unreadable"
+    assert expect_failure("hf-inference", "text-to-image", said).kind == "invalid_response"
 
 
 @pytest.mark.parametrize("name", ["black-forest-labs", "nebius", "hyperbolic"])
@@ -250,14 +252,14 @@ def test_a_provider_that_the_hub_removed_is_spoken_to_as_a_stranger(name: str) -
     ):
         answer = speaker.decode(asked, way, reply(said))
         assert isinstance(answer, Failure)
-        assert answer.kind == "unreadable"
+        assert answer.kind == "invalid_response"
 
 
 @pytest.mark.parametrize("bad", ["aGVsbG8", "not base64!", "aGVs\nbG8=", 7, ""])
 @pytest.mark.parametrize("name", ["together", "nscale", "nobody-knows-ai"])
 def test_base64_that_is_none_is_unreadable(name: str, bad: Any) -> None:
     """Half a picture is not a picture."""
-    assert expect_failure(name, "text-to-image", reply({"data": [{"b64_json": bad}]})).kind == "unreadable"
+    assert expect_failure(name, "text-to-image", reply({"data": [{"b64_json": bad}]})).kind == "invalid_response"
 
 
 @pytest.mark.parametrize("bad", ["", "file:///etc/passwd", "ftp://h/x", "//h/x", "javascript:1"])
@@ -274,4 +276,4 @@ def test_an_output_that_is_no_address_is_unreadable(bad: str) -> None:
         ("replicate", "text-to-image"): prediction("succeeded", [bad]),
     }
     for (name, task), body in said.items():
-        assert expect_failure(name, task, reply(body)).kind == "unreadable", name
+        assert expect_failure(name, task, reply(body)).kind == "invalid_response", name

@@ -64,8 +64,11 @@ def test_togethers_failed_video_is_told_in_three_shapes() -> None:
     )
     for more, words in told:
         answer = expect_failure("together", "text-to-video", reply({"id": "v1", "status": "failed", **more}))
-        assert (answer.kind, answer.message) == ("failed", words)
-    assert expect_failure("together", "text-to-video", reply({"id": "v1", "status": "cancelled"})).kind == "failed"
+        assert (answer.kind, answer.message) == ("generation_failed", words)
+    assert (
+        expect_failure("together", "text-to-video", reply({"id": "v1", "status": "cancelled"})).kind
+        == "generation_failed"
+    )
 
 
 def test_together_takes_an_empty_prompt_but_never_a_null() -> None:
@@ -80,26 +83,29 @@ def test_fal_completed_with_an_error_has_failed() -> None:
     """COMPLETED says that the job is over, not that it went well."""
     for more in ({"error": "runner gone", "error_type": "runner_disconnected"}, {"error_type": "runner_disconnected"}):
         answer = expect_failure("fal-ai", "text-to-video", reply({"status": "COMPLETED", **more}), STATUS)
-        assert (answer.kind, answer.code) == ("failed", "runner_disconnected")
+        assert (answer.kind, answer.code) == ("generation_failed", "runner_disconnected")
     said = reply({"status": "COMPLETED", "error": "content_policy_violation: no", "error_type": "x"})
-    assert expect_failure("fal-ai", "text-to-video", said, STATUS).kind == "content"
+    assert expect_failure("fal-ai", "text-to-video", said, STATUS).kind == "content_policy"
 
 
 FAL_RESULT_ERRORS: list[tuple[HttpResponse, str]] = [
-    (reply({"detail": [{"loc": ["body", "prompt"], "msg": "too long", "type": "value_error"}]}, 422), "failed"),
-    (reply({"detail": "bad"}, 400), "failed"),
-    (reply({"detail": [{"loc": ["body"], "msg": "no", "type": "content_policy_violation"}]}, 422), "content"),
-    (reply({"detail": "out of memory", "error_type": "runner_server_error"}, 500), "failed"),
-    (reply({"detail": "late"}, 504, x_fal_error_type="request_timeout"), "failed"),
-    (HttpResponse(status=503, headers={"x-fal-error-type": "runner_disconnected"}, body=b"oops"), "failed"),
-    (reply({"detail": "oops"}, 500), "server"),
-    (reply({"error": {"message": "oops", "code": 502}}, 502), "gateway"),
-    (reply({"detail": "who?"}, 401), "credential"),
-    (reply({"detail": "no"}, 403), "forbidden"),
-    (reply({"detail": "User is locked. Reason: Exhausted balance."}, 403), "credit"),
-    (reply({"detail": "gone"}, 404), "gone"),
-    (reply({"detail": "slow"}, 408), "busy"),
-    (reply({"detail": "slow"}, 429), "busy"),
+    (
+        reply({"detail": [{"loc": ["body", "prompt"], "msg": "too long", "type": "value_error"}]}, 422),
+        "generation_failed",
+    ),
+    (reply({"detail": "bad"}, 400), "generation_failed"),
+    (reply({"detail": [{"loc": ["body"], "msg": "no", "type": "content_policy_violation"}]}, 422), "content_policy"),
+    (reply({"detail": "out of memory", "error_type": "runner_server_error"}, 500), "generation_failed"),
+    (reply({"detail": "late"}, 504, x_fal_error_type="request_timeout"), "generation_failed"),
+    (HttpResponse(status=503, headers={"x-fal-error-type": "runner_disconnected"}, body=b"oops"), "generation_failed"),
+    (reply({"detail": "oops"}, 500), "server_error"),
+    (reply({"error": {"message": "oops", "code": 502}}, 502), "gateway_error"),
+    (reply({"detail": "who?"}, 401), "authentication"),
+    (reply({"detail": "no"}, 403), "permission_denied"),
+    (reply({"detail": "User is locked. Reason: Exhausted balance."}, 403), "insufficient_credit"),
+    (reply({"detail": "gone"}, 404), "expired"),
+    (reply({"detail": "slow"}, 408), "rate_limited"),
+    (reply({"detail": "slow"}, 429), "rate_limited"),
 ]
 
 
@@ -113,7 +119,7 @@ def test_a_failure_of_fals_own_runner_at_submission_keeps_its_status() -> None:
     """Before acceptance the same words follow the usual table, since nothing runs yet."""
     said = reply({"detail": "busy", "error_type": "runner_scheduling_failure"}, 503)
     answer = expect_failure("fal-ai", "text-to-video", said)
-    assert (answer.kind, answer.code) == ("server", "runner_scheduling_failure")
+    assert (answer.kind, answer.code) == ("server_error", "runner_scheduling_failure")
 
 
 def test_fals_content_type_is_only_a_hint() -> None:
@@ -201,7 +207,7 @@ def test_fal_blacks_out_a_picture_with_a_200() -> None:
 @pytest.mark.parametrize("word", ["FAILED", "CANCELED", "CANCELLED"])
 def test_statuses_that_fals_clients_do_not_know_still_end_the_job(word: str) -> None:
     """Third parties list them: they are terminal, not unknown."""
-    assert expect_failure("fal-ai", "text-to-video", reply({"status": word}), STATUS).kind == "failed"
+    assert expect_failure("fal-ai", "text-to-video", reply({"status": word}), STATUS).kind == "generation_failed"
 
 
 @pytest.mark.parametrize(
@@ -256,19 +262,21 @@ def test_replicates_three_bad_ends(word: str) -> None:
     """Failed, canceled, and aborted before it started: each ends the job, in the model's words if there are some."""
     assert expect_failure("replicate", "text-to-image", reply(prediction(word))).message == f"the prediction is {word}"
     said = reply(prediction(word, error="CUDA out of memory"))
-    assert (expect_failure("replicate", "text-to-image", said).kind) == "failed"
+    assert (expect_failure("replicate", "text-to-image", said).kind) == "generation_failed"
 
 
 def test_replicate_tells_moderation_in_the_models_own_words() -> None:
     """A failed prediction that speaks of NSFW was stopped on purpose."""
     said = reply(prediction("failed", error="NSFW content detected. Try running it again, or try a different prompt."))
-    assert expect_failure("replicate", "text-to-image", said, Poll(JobHandle("p1"))).kind == "content"
+    assert expect_failure("replicate", "text-to-image", said, Poll(JobHandle("p1"))).kind == "content_policy"
 
 
 @pytest.mark.parametrize("output", [[], "", {}, "just words", {"text": "words"}, 7])
 def test_replicate_done_without_an_address_is_unreadable(output: Any) -> None:
     """Succeeded with nothing to fetch was billed and is told, with the reply kept."""
-    assert expect_failure("replicate", "text-to-image", reply(prediction("succeeded", output))).kind == "unreadable"
+    assert (
+        expect_failure("replicate", "text-to-image", reply(prediction("succeeded", output))).kind == "invalid_response"
+    )
 
 
 def test_replicates_pace_is_told_in_words() -> None:

@@ -54,7 +54,7 @@ LIGHTNING = "bytedance/sdxl-lightning-4step:5599ed30703defd1d160a25a63321b4dec97
 HELD = {"prefer": "we ask for the longest hold by its number: wait=60"}
 NO_MODEL = {"model": "the recorded client forgot it, which is what the 400 says"}
 REPLAYS: dict[str, Replay] = {
-    "fal-ai-404": Replay(model_id="fal-ai", extra=BROKEN_LORA, kind="refused", message="404: Not Found"),
+    "fal-ai-404": Replay(model_id="fal-ai", extra=BROKEN_LORA, kind="rejected", message="404: Not Found"),
     "fal-ai-image-data-uri": Replay(model_id="fal-ai/flux/schnell", extra=SYNC),
     "fal-ai-image-url": Replay(model_id="fal-ai/flux/schnell", extra=OLD_CLIENT),
     "fal-ai-lora": Replay(
@@ -63,7 +63,7 @@ REPLAYS: dict[str, Replay] = {
     "fal-ai-lora-422-list": Replay(
         model_id="fal-ai/flux-lora",
         extra=BROKEN_LORA,
-        kind="refused",
+        kind="rejected",
         message="loras.0.path: str type expected",
         code="type_error.str",
     ),
@@ -72,7 +72,7 @@ REPLAYS: dict[str, Replay] = {
         lora=PIXEL_ART,
         words={"negative_prompt": "3d render, realistic"},
         extra={**SYNC, "model_name": "nerijs/pixel-art-xl"},
-        kind="refused",
+        kind="rejected",
         message="Model directory /data/models/hub/models--nerijs--pixel-art-xl/snapshots/"
         "8bf4a4d9ea283e00a51fafda8e0539f8248ea037 does not contain a config.json or model_index.json file.",
     ),
@@ -85,7 +85,7 @@ REPLAYS: dict[str, Replay] = {
     "replicate-422": Replay(
         model_id="black-forest-labs/flux-schnell",
         differs={**HELD, "model": "the recorded client sent it beside the input, which is what the 422 says"},
-        kind="refused",
+        kind="rejected",
         message="Input validation failed: - Additional property model is not allowed",
     ),
     "replicate-image-processing": Replay(model_id="black-forest-labs/flux-schnell", differs=HELD),
@@ -98,7 +98,7 @@ REPLAYS: dict[str, Replay] = {
         model_id=SDXL,
         extra={"inputs": ""},
         differs=NO_MODEL,
-        kind="refused",
+        kind="rejected",
         message="Invalid request",
         code="invalid_request_error",
     ),

@@ -65,7 +65,7 @@ def test_medians_are_of_what_was_seen() -> None:
 
 def test_old_samples_and_old_pairs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that became faster is seen to be; a long process does not grow."""
-    monkeypatch.setattr(memory_module, "MOST_KNOWN", 3)
+    monkeypatch.setattr(memory_module, "MAX_TRACKED_MODELS", 3)
     known = ProviderStats()
     for number in range(100):
         known.add(route(), 100 - number, None)

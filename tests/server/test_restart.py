@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.cli.conftest import SandboxThread
+from tests.support.models import WAN
+from tests.support.sandbox_thread import SandboxThread
 
 from ..support.short_videos import short_videos
-from .conftest import WAN
 
 __all__ = ["short_videos"]
 CHILD = """
@@ -82,7 +82,7 @@ async def make(http: aiohttp.ClientSession, house: House, prompt: str, model: st
     """A video begun; None when the gateway died over it. Told to try again (409, which an SDK does), it does so."""
     body = {"prompt": prompt, "model": model, "seconds": 4}
     headers = {"idempotency-key": prompt, "connection": "close"}
-    for _ in range(50):
+    for _ in range(300):
         try:
             async with http.post(f"{house.api}/videos", json=body, headers=headers) as answer:
                 if answer.status != 409:

@@ -15,10 +15,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.cli.conftest import KEPT, SandboxThread
+from tests.support.cli import KEPT
+from tests.support.models import FLUX, WAN
+from tests.support.sandbox_thread import SandboxThread
 
 from ..support.short_videos import short_videos
-from .conftest import FLUX, WAN
 
 __all__ = ["short_videos"]
 pytestmark = [pytest.mark.usefixtures("short_films"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]
@@ -88,7 +89,7 @@ async def test_jobs_are_let_go_and_taken_up_again(
     url = address(process)
     name = str((await video(http, url))["id"])
     until = time.monotonic() + LONGEST
-    while not beside.run(lambda: sum(beside.sandbox.submissions.values())):
+    while not beside.request_count("poll"):  # so the provider has accepted it
         assert time.monotonic() < until
         await asyncio.sleep(0.02)
     process.send_signal(signal.SIGTERM)
@@ -113,10 +114,9 @@ async def test_who_waits_when_it_stops_is_answered(
     wish = {"prompt": "a fox", "model": f"{FLUX}:wavespeed"}
     waiting = asyncio.create_task(http.post(f"{url}/v1/images/generations", json=wish).__aenter__())
     until = time.monotonic() + LONGEST
-    while not beside.run(lambda: sum(beside.sandbox.submissions.values())):
+    while not beside.request_count("poll"):  # so the provider has accepted it
         assert time.monotonic() < until
         await asyncio.sleep(0.02)
-    await asyncio.sleep(1)  # the provider has answered it by then
     process.send_signal(signal.SIGTERM)
     answer = await asyncio.wait_for(waiting, LONGEST)
     told = await answer.json()

@@ -153,7 +153,7 @@ class StorageHarness:
         if not isinstance(output, Output):
             output = Output(data=output) if isinstance(output, bytes) else Output(url=output)
         spot = OutputTarget(
-            **{"folder": self.folder, "words": "A red fox", "at": 1795376765.0, "job_id": "job1", **place}
+            **{"folder": self.folder, "name_hint": "A red fox", "created_at": 1795376765.0, "job_id": "job1", **place}
         )
         return await self.store.save(
             output,

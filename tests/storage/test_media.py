@@ -246,7 +246,7 @@ def test_what_a_notebook_cannot_show_by_itself_comes_as_html(tmp_path: Path, for
 @pytest.mark.parametrize("mime", ["video/mp4", "image/png"])
 def test_what_is_too_large_for_a_notebook_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mime: str) -> None:
     """A notebook stays openable."""
-    monkeypatch.setattr(module, "SHOWN_INLINE", 10)
+    monkeypatch.setattr(module, "MAX_INLINE_BYTES", 10)
     html = media(tmp_path / "fox", mime=mime)._repr_html_()
     assert html == f'<a href="{(tmp_path / "fox").as_uri()}">a red fox</a>'
 

@@ -108,13 +108,13 @@ async def test_processes_do_not_overwrite_each_other(tmp_path: Path, jobs: int) 
         import asyncio, sys
         from pathlib import Path
         from hfmedia.core.protocol import Output
-        from hfmedia.core.ports import Place
-        from hfmedia.storage import Store
+        from hfmedia.core.ports import OutputTarget
+        from hfmedia.storage import FileStorage
         folder, data, job = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes(), sys.argv[3]
         async def main():
             for _ in range(10):
-                await Store(folder).keep(Output(data=data), Place(folder=folder, file=folder / "fox.png", job_id=job),
-                                         makes="image", fetch=None, progress=lambda done, total: None)
+                await FileStorage(folder).save(Output(data=data), OutputTarget(folder=folder, file=folder / "fox.png", job_id=job),
+                                         output_kind="image", fetch=None, progress=lambda done, total: None)
         asyncio.run(main())
     """
     (tmp_path / "source").write_bytes(PNG)
@@ -227,8 +227,8 @@ KILLED = """
     from contextlib import asynccontextmanager
     from pathlib import Path
     from hfmedia.core.protocol import Output
-    from hfmedia.core.ports import Place
-    from hfmedia.storage import Store
+    from hfmedia.core.ports import OutputTarget
+    from hfmedia.storage import FileStorage
     folder, data = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
     class Reply:
         status, headers, url = 200, {}, ""
@@ -241,8 +241,8 @@ KILLED = """
     @asynccontextmanager
     async def fetch(url, *, headers):
         yield Reply()
-    place = Place(folder=folder, file=folder / "fox.png", job_id="job1")
-    asyncio.run(Store(folder).keep(Output(url="https://cdn.example/a"), place, makes="image", fetch=fetch,
+    place = OutputTarget(folder=folder, file=folder / "fox.png", job_id="job1")
+    asyncio.run(FileStorage(folder).save(Output(url="https://cdn.example/a"), place, output_kind="image", fetch=fetch,
                                    progress=lambda done, total: None))
 """
 
@@ -312,7 +312,7 @@ async def test_a_place_that_will_not_do_is_told_before_the_download(
 async def test_a_folder_that_may_not_be_written_is_told(keeping: StorageHarness, tmp_path: Path) -> None:
     """Permission is a matter of the place; the sentence says so."""
     (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(StorageError, match="may not write there"):
+    with pytest.raises(StorageError, match="permission denied"):
         await keeping.keep(PNG, folder=tmp_path / "locked")
 
 
@@ -325,7 +325,7 @@ async def test_a_file_that_grows_too_large_for_its_disk_leaves_nothing(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
-        with pytest.raises(StorageError, match="larger than that disk or your limits allow"):
+        with pytest.raises(StorageError, match="larger than the disk or your limits allow"):
             await keeping.keep(cdn.data if kind == "inline" else cdn.url)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -338,14 +338,14 @@ async def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
         import asyncio, sys
         from pathlib import Path
         from hfmedia.core.protocol import Output
-        from hfmedia.core.errors import StoreError
-        from hfmedia.core.ports import Place
-        from hfmedia.storage import Store
+        from hfmedia.core.errors import StorageError
+        from hfmedia.core.ports import OutputTarget
+        from hfmedia.storage import FileStorage
         folder = Path(sys.argv[1])
-        output, place = Output(data=Path(sys.argv[2]).read_bytes()), Place(folder=folder, words="fox")
+        output, place = Output(data=Path(sys.argv[2]).read_bytes()), OutputTarget(folder=folder, name_hint="fox")
         try:
-            asyncio.run(Store(folder).keep(output, place, makes="image", fetch=None, progress=lambda done, total: None))
-        except StoreError as error:
+            asyncio.run(FileStorage(folder).save(output, place, output_kind="image", fetch=None, progress=lambda done, total: None))
+        except StorageError as error:
             print(error, list(folder.iterdir()))
     """
     (tmp_path / "source").write_bytes(noise(600_000))

@@ -28,7 +28,7 @@ DATA = noise(900_000)
 @pytest.fixture
 async def keeping(cdn: FakeCdn, tmp_path: Path) -> AsyncIterator[StorageHarness]:
     """A store that fetches as hfmedia does, and may fetch from the test's own server."""
-    limits = TransportLimits(download_idle=0.5, max_media_bytes=4_000_000)
+    limits = TransportLimits(download_idle=1.0, max_media_bytes=4_000_000)
     async with Transport(environ={}, trusted_hosts=[urlsplit(cdn.url).netloc], limits=limits) as transport:
         yield StorageHarness(tmp_path / "out", transport.fetch)
 
@@ -185,7 +185,7 @@ async def test_a_server_that_falls_silent_is_given_up_and_asked_again(awkward: A
     told = f"Content-Range: bytes 100-{len(PNG) - 1}/{len(PNG)}"
     rest = answer(PNG[100:], f"Content-Length: {len(PNG) - 100}", etag, told, status="206 Partial Content")
     awkward.answers, awkward.stalls = [first, rest], True
-    limits = TransportLimits(download_idle=0.2)
+    limits = TransportLimits(download_idle=1.0)
     async with Transport(environ={}, trusted_hosts=[urlsplit(awkward.url).netloc], limits=limits) as transport:
         keeping = StorageHarness(tmp_path / "out", transport.fetch)
         kept = await keeping.keep(awkward.url)
@@ -196,14 +196,14 @@ KILLED = """
     import asyncio, sys
     from pathlib import Path
     from hfmedia.core.protocol import Output
-    from hfmedia.core.ports import Place
-    from hfmedia.storage import Store
+    from hfmedia.core.ports import OutputTarget
+    from hfmedia.storage import FileStorage
     from hfmedia.transport import Transport
     folder, url, host = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     async def main():
-        place = Place(folder=folder, file=folder / "fox.png", job_id="job1")
+        place = OutputTarget(folder=folder, file=folder / "fox.png", job_id="job1")
         async with Transport(environ={}, trusted_hosts=[host]) as transport:
-            await Store(folder).keep(Output(url=url), place, makes="image", fetch=transport.fetch,
+            await FileStorage(folder).save(Output(url=url), place, output_kind="image", fetch=transport.fetch,
                                      progress=lambda done, total: print(done, flush=True))
     asyncio.run(main())
 """
@@ -255,16 +255,16 @@ READ_ONLY = """
     import asyncio, sys
     from pathlib import Path
     from hfmedia.core.protocol import Output
-    from hfmedia.core.errors import StoreError
-    from hfmedia.core.ports import Place
-    from hfmedia.storage import Store, check_writable
+    from hfmedia.core.errors import StorageError
+    from hfmedia.core.ports import OutputTarget
+    from hfmedia.storage import FileStorage, check_writable
     folder, data = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
-    place = Place(folder=folder, words="fox")
-    for work in (lambda: check_writable(place), lambda: asyncio.run(Store(folder).keep(
-        Output(data=data), place, makes="image", fetch=None, progress=lambda done, total: None))):
+    place = OutputTarget(folder=folder, name_hint="fox")
+    for work in (lambda: check_writable(place), lambda: asyncio.run(FileStorage(folder).save(
+        Output(data=data), place, output_kind="image", fetch=None, progress=lambda done, total: None))):
         try:
             work()
-        except StoreError as error:
+        except StorageError as error:
             print(error)
 """
 
@@ -286,7 +286,7 @@ async def test_a_read_only_disk_is_told_before_and_after(tmp_path: Path) -> None
     before, after = out.decode().splitlines()
     assert "cannot be written" in before
     assert "nothing was sent" in before
-    assert "read-only; choose another place" in after
+    assert "read-only; choose another location" in after
 
 
 async def test_fifty_megabytes_go_through_a_real_socket_without_being_held(tmp_path: Path) -> None:
@@ -295,15 +295,15 @@ async def test_fifty_megabytes_go_through_a_real_socket_without_being_held(tmp_p
         import asyncio, resource, sys
         from pathlib import Path
         from hfmedia.core.protocol import Output
-        from hfmedia.core.ports import Place
-        from hfmedia.storage import Store
+        from hfmedia.core.ports import OutputTarget
+        from hfmedia.storage import FileStorage
         from hfmedia.transport import Transport
         folder, host = Path(sys.argv[1]), sys.argv[2]
         def peak():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         async def keep(fetch, name):
-            return await Store(folder).keep(Output(url=f"http://{host}/{name}"), Place(folder=folder, words=name),
-                                            makes="image", fetch=fetch, progress=lambda done, total: None)
+            return await FileStorage(folder).save(Output(url=f"http://{host}/{name}"), OutputTarget(folder=folder, name_hint=name),
+                                            output_kind="image", fetch=fetch, progress=lambda done, total: None)
         async def main():
             async with Transport(environ={}, trusted_hosts=[host]) as transport:
                 await keep(transport.fetch, "small")

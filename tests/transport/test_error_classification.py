@@ -17,7 +17,9 @@ from hfmedia.transport import Transport, TransportLimits
 from .servers import ReceivedRequest, answering, http_response, names, read_request, serve
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-QUICK = TransportLimits(connect=0.3, response_head=0.3, submit_response_head=0.3, body_idle=0.3, body=0.6)
+QUICK = TransportLimits(
+    connect=1, response_head=1, submit_response_head=1, body_idle=1, body=2
+)  # whatever arrives at all has arrived by then
 
 
 def buy(port: int, host: str = "127.0.0.1", scheme: str = "http") -> HttpRequest:
@@ -47,6 +49,17 @@ def after(first: bytes, then: str) -> Handler:
         if then == "reset":
             await asyncio.sleep(0.05)
             reset(writer)
+
+    return handler
+
+
+def hanging(read: asyncio.Event) -> Handler:
+    """Reads the request, sets the event, and sends no response."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        read.set()
+        await asyncio.sleep(30)
 
     return handler
 
@@ -90,7 +103,7 @@ async def test_after_the_first_byte_every_trouble_is_a_lost_answer(handler: Hand
     """The server may have read the request, so nobody may send it again."""
     async with serve(handler) as port, transport() as wire:
         with pytest.raises(ResponseLostError, match=says) as caught:
-            await asyncio.wait_for(wire.send(buy(port), credential=None), 5)
+            await asyncio.wait_for(wire.send(buy(port), credential=None), 20)
     assert "127.0.0.1" in str(caught.value)
     assert "token" not in str(caught.value)
 
@@ -145,7 +158,10 @@ async def test_a_connection_that_is_never_taken_is_unsent() -> None:
 async def test_an_unverified_certificate_is_unsent(server_tls: ssl.SSLContext) -> None:
     """Self-signed, and nobody told us to trust it: the request, with its credential, stays here."""
     seen: list[ReceivedRequest] = []
-    async with serve(answering(http_response(), seen=seen), tls=server_tls) as port, transport() as wire:
+    async with (
+        serve(answering(http_response(), seen=seen), tls=server_tls) as port,
+        transport(TransportLimits()) as wire,
+    ):
         with pytest.raises(RequestNotSentError, match=r"certificate of localhost.*refused.*self-signed"):
             await wire.send(buy(port, "localhost", "https"), credential=None)
     assert not seen
@@ -156,7 +172,7 @@ async def test_a_certificate_for_another_name_is_unsent(server_tls: ssl.SSLConte
     resolve = names(api_example=["127.0.0.1"])
     async with (
         serve(answering(http_response()), tls=server_tls) as port,
-        transport(tls=client_tls, resolve=resolve) as wire,
+        transport(TransportLimits(), tls=client_tls, resolve=resolve) as wire,
     ):
         with pytest.raises(RequestNotSentError, match=r"certificate of api\.example.*refused"):
             await wire.send(buy(port, "api.example", "https"), credential=None)
@@ -164,7 +180,10 @@ async def test_a_certificate_for_another_name_is_unsent(server_tls: ssl.SSLConte
 
 async def test_a_trusted_certificate_is_taken(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     """The same server, once its certificate is trusted: so the refusals above were about the certificate."""
-    async with serve(answering(http_response(b"ok")), tls=server_tls) as port, transport(tls=client_tls) as wire:
+    async with (
+        serve(answering(http_response(b"ok")), tls=server_tls) as port,
+        transport(TransportLimits(), tls=client_tls) as wire,
+    ):
         assert (await wire.send(buy(port, "localhost", "https"), credential=None)).body == b"ok"
 
 
@@ -187,14 +206,16 @@ async def test_the_total_time_is_told_by_where_it_ran_out(
     """The same timeout means unsent before the first byte, and lost after it."""
     async with serve(handler) as port, transport(TransportLimits()) as wire:
         with pytest.raises(error):
-            await asyncio.wait_for(wire.send(buy(port, scheme=scheme), credential=None, timeout=0.2), 5)
+            # time enough to connect and to send, on any machine
+            await asyncio.wait_for(wire.send(buy(port, scheme=scheme), credential=None, timeout=1), 10)
 
 
 async def test_waiting_for_a_free_connection_is_unsent() -> None:
     """One connection allowed, and that one is taken."""
-    async with serve(after(b"", "hang")) as port, transport(TransportLimits(max_connections=1)) as wire:
-        first = asyncio.create_task(wire.send(buy(port), credential=None, timeout=1))
-        await asyncio.sleep(0.05)
+    taken = asyncio.Event()
+    async with serve(hanging(taken)) as port, transport(TransportLimits(max_connections=1)) as wire:
+        first = asyncio.create_task(wire.send(buy(port), credential=None, timeout=30))
+        await asyncio.wait_for(taken.wait(), 10)
         with pytest.raises(RequestNotSentError, match="became free"):
             await wire.send(buy(port), credential=None, timeout=0.1)
         first.cancel()
@@ -243,10 +264,11 @@ async def test_a_get_on_a_dead_connection_is_asked_again() -> None:
 
 async def test_closing_ends_what_is_on_its_way() -> None:
     """As a lost answer, at once, and without leaving anything open."""
-    async with serve(after(b"", "hang")) as port:
+    sent = asyncio.Event()
+    async with serve(hanging(sent)) as port:
         wire = transport(TransportLimits())
         sending = asyncio.create_task(wire.send(buy(port), credential=None))
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(sent.wait(), 10)
         await wire.aclose()
         with pytest.raises(ResponseLostError):
             await asyncio.wait_for(sending, 5)
@@ -254,9 +276,10 @@ async def test_closing_ends_what_is_on_its_way() -> None:
 
 async def test_cancelling_is_passed_on() -> None:
     """Whoever cancels the task hears of nothing else."""
-    async with serve(after(b"", "hang")) as port, transport(TransportLimits()) as wire:
+    sent = asyncio.Event()
+    async with serve(hanging(sent)) as port, transport(TransportLimits()) as wire:
         sending = asyncio.create_task(wire.send(buy(port), credential=None))
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(sent.wait(), 10)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending

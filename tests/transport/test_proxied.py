@@ -16,7 +16,7 @@ from hfmedia.transport import Transport, TransportLimits
 from .servers import HttpProxy, ReceivedRequest, SocksProxy, answering, http_response, names, serve
 
 BASIC = "Basic dXNlcjpwQHNz"  # user:p@ss
-QUICK = TransportLimits(connect=0.5, response_head=0.5, submit_response_head=0.5)
+QUICK = TransportLimits(connect=1, response_head=1, submit_response_head=1)
 
 
 def key(base_url: str) -> Credential:

@@ -19,7 +19,7 @@ from .servers import HttpProxy, SocksProxy, answering, http_response, names, ser
 TOKEN, PASSWORD, SIGNATURE = "hf_TopSecretToken", "hunter2hunter2", "SigSigSigSigSig"
 BASIC = "dXNlcjpodW50ZXIyaHVudGVyMg=="  # user:hunter2hunter2, as Basic has it
 SECRETS = (TOKEN, PASSWORD, SIGNATURE, BASIC)
-QUICK = TransportLimits(connect=0.4, response_head=0.3, submit_response_head=0.3, download_idle=0.3, body_idle=0.3)
+QUICK = TransportLimits(connect=1, response_head=1, submit_response_head=1, download_idle=1, body_idle=1)
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

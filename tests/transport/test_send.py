@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 import zlib
 
 import pytest
@@ -202,14 +203,14 @@ async def test_a_body_that_cannot_be_had_leaves_the_status_standing(reply: bytes
 
 async def test_a_gzip_bomb_within_the_limit_does_not_hold_up_the_loop() -> None:
     """64 MiB out of 64 KiB: everybody else still gets a turn every few milliseconds."""
-    longest, loop = 0.0, asyncio.get_running_loop()
+    longest = 0.0
 
     async def watch() -> None:
         nonlocal longest
         while True:
-            before = loop.time()
+            before = time.thread_time()  # this thread's work alone, whatever else the machine does
             await asyncio.sleep(0)
-            longest = max(longest, loop.time() - before)
+            longest = max(longest, time.thread_time() - before)
 
     async with serve(answering(http_response(BOMB, headers={"Content-Encoding": "gzip"}))) as port, transport() as wire:
         watcher = asyncio.create_task(watch())

@@ -7,7 +7,6 @@ correct; lines about other inputs in the same folder stay as long as their files
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -18,15 +17,14 @@ import msgspec
 
 from hfmedia.core.credentials import redact
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, StorageError
+from hfmedia.files.locks import try_advisory_lock
 from hfmedia.storage import Media
+from hfmedia.storage.atomic_file import remove_stale_parts
 
 from .columns import INDEX_NAME
 from .items import BatchItem
 
 PARTIAL_INDEX_NAME = f".{INDEX_NAME}.part"
-PARTIAL_FILE_PATTERN = re.compile(
-    r"\.[0-9a-f]{20}(-\d+)?\.part$"
-)  # the name of an incomplete file ends with the id of its job
 RESULT_FIELDS = (
     "job_id", "path", "mime", "width", "height", "bytes", "provider", "model", "task", "prompt", "seed", "cost",
     "warnings",
@@ -90,16 +88,7 @@ class OutputFolder:
 
     def remove_stale_parts(self) -> None:
         """Delete incomplete files of killed processes; a file that is still being written is locked, and stays."""
-        if sys.platform == "win32":
-            return
-        import fcntl
-
-        for path in self.path.rglob(".*.part"):
-            if not PARTIAL_FILE_PATTERN.search(path.name):
-                continue
-            with suppress(OSError), path.open("rb+") as file:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+        remove_stale_parts(self.path, recursive=True)
 
     def close(self) -> None:
         """Release the lock."""
@@ -108,18 +97,11 @@ class OutputFolder:
             self._handle = None
 
     def _lock(self) -> None:
-        if sys.platform == "win32" or self._handle is None:
-            return
-        import fcntl
-
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # None: some network shares have no locks; each job is still run by one process at a time
+        if self._handle is not None and try_advisory_lock(self._handle) is False:
             self.close()
             message = f"another batch is running in {self.path}; wait until it ends, or choose another folder"
-            raise InvalidRequestError(message) from None
-        except OSError:  # some network shares have no locks; each job is still run by one process at a time
-            return
+            raise InvalidRequestError(message)
 
 
 class ResultsIndex:
@@ -151,7 +133,7 @@ class ResultsIndex:
 
     def commit(self) -> None:
         """Replace the previous index by the new one."""
-        try:
+        try:  # not files.atomic: the file stays open for more lines after the rename
             if self._file is not None:
                 os.fsync(self._file.fileno())
             (self.folder / PARTIAL_INDEX_NAME).replace(self.path)

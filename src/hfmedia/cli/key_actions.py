@@ -17,8 +17,9 @@ from msgspec import structs
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.text import strip_control
 from hfmedia.server.db.api_keys import KEY_PREFIX, ApiKey, KeyLimits, expiry_from_days, generate_api_key
-from hfmedia.server.db.database import GatewayDatabase, UsageReport
-from hfmedia.server.db.pricing import format_usd, format_utc, to_micro_usd
+from hfmedia.server.db.budgets import format_usd, format_utc, to_micro_usd
+from hfmedia.server.db.database import GatewayDatabase
+from hfmedia.server.db.usage import UsageReport
 from hfmedia.settings import load_settings
 
 from .job_format import format_iso, format_time

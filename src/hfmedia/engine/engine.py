@@ -29,7 +29,7 @@ from .storing import StoredOutputs
 
 MAX_KEY_ATTEMPTS = 1000  # under one idempotency key; beyond that something else is wrong
 MAX_RETAINED = 16  # jobs whose inline media waits in memory for another try; each may be tens of MB
-SUBMITTING_STATES: tuple[life.State, ...] = ("sending",)
+SUBMITTING_STATES: tuple[life.State, ...] = ("submitting",)
 ATTACH_POLL_INTERVAL = 0.5  # seconds between two looks at a job that another process carries
 
 EventQueue = asyncio.Queue[Event | None]
@@ -96,7 +96,7 @@ class Engine:
                 runner = JobRunner(
                     self.deps, job.id, index, emit=emit, target=output_target, timeouts=limits, current_job=current_job
                 )
-                if is_new or (job.state == "new" and await self.deps.ledger.claim(job.id)):
+                if is_new or (job.state == "created" and await self.deps.ledger.claim(job.id)):
                     tasks.append(self._start(runner, _starter(output_request, routes), events, owned=True))
                 else:
                     tasks.append(self._start(runner, self._attach(job.id, output_request, routes), events, owned=False))
@@ -196,7 +196,7 @@ class Engine:
         runner = JobRunner(self.deps, job_id, job.index, emit=events.put_nowait, target=output_target, timeouts=limits)
 
         async def run(runner: JobRunner) -> StoredOutputs:
-            unsent = job.state in ("new", "ready")
+            unsent = job.state in ("created", "routed")
             return await self._resume_job(runner, await replan(job) if unsent and replan else ())
 
         task = self._start(runner, run, events, owned=True)
@@ -224,7 +224,7 @@ class Engine:
             runner = JobRunner(self.deps, job_id, job.index, emit=_discard_event, target=target, timeouts=Timeouts())
             confirmed, message = await runner.cancel_remote(job.route, job.handle)
             await self._record(life.CancelledEntry, job_id, provider_confirmed=confirmed, message=message)
-        elif job.state in ("new", "ready"):
+        elif job.state in ("created", "routed"):
             await self._record(life.CancelledEntry, job_id, provider_confirmed=None, message="nothing was sent")
         job = await self.get_job(job_id)
         if not job.is_terminal:  # one in doubt, or done at the provider: it stays, and whoever wants it may carry it on
@@ -250,7 +250,7 @@ class Engine:
             if job.id in self._running or not await self.deps.ledger.claim(job.id):
                 continue
             try:
-                if (await self.get_job(job.id)).state == "sending":
+                if (await self.get_job(job.id)).state == "submitting":
                     message = "the process ended while the request was on its way"
                     await self._record(life.InDoubtEntry, job.id, message=message)
             finally:
@@ -263,7 +263,7 @@ class Engine:
         """
         await self.mark_orphans_in_doubt()
         job = await self.get_job(job_id)
-        if job.state != "doubt":
+        if job.state != "in_doubt":
             raise InvalidRequestError(f"job {job_id} is {job.state}, not in doubt", job_id=job_id)
         if decision not in ("ask", "resend", "drop"):
             raise InvalidRequestError(f"a doubt is settled by resend, drop or ask, not {decision!r}", job_id=job_id)
@@ -335,7 +335,7 @@ class Engine:
         self, runner: JobRunner, routes: Sequence[Route], request: GenerationRequest | None = None
     ) -> StoredOutputs:
         job = await self.get_job(runner.job_id)
-        if request is not None and job.state in ("new", "ready"):
+        if request is not None and job.state in ("created", "routed"):
             return await runner.run(with_seed(request, job.request.seed), routes)
         return await runner.resume(job, routes=routes, outputs=self._retained.get(runner.job_id, ()))
 
@@ -355,7 +355,7 @@ class Engine:
         completed_reason = "the provider was already done, and it may be billed; resuming fetches it"
         files = ", ".join(file["path"] for file in (job.media or {}).get("files", ()))
         stored_reason = f"the provider was already done; its media is kept ({files})"
-        reason = {"finished": completed_reason, "stored": stored_reason}.get(job.state, job.error or "nothing was sent")
+        reason = {"completed": completed_reason, "stored": stored_reason}.get(job.state, job.error or "nothing was sent")
         message = f"job {job_id} was cancelled: {reason}"
         return JobCancelledError(message, provider=provider, model=job.request.model, job_id=job_id)
 

@@ -127,7 +127,7 @@ class JobContext:
         """The error for a deadline that passed; ``over`` when nothing was bought, so that the job ends."""
         route = (await self.load()).route
         if not_submitted:
-            await self.record(life.FailedEntry, kind="time", message=f"out of time {when}")
+            await self.record(life.FailedEntry, kind="deadline_exceeded", message=f"out of time {when}")
             hint = "Nothing was bought."
         else:
             resume_hint = f"`hfmedia jobs resume {self.job_id}` carries it on, without paying again"

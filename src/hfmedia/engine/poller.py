@@ -65,11 +65,11 @@ class Poller:
     async def _on_poll_failure(self, route: Route, failure: Failure, failures: int) -> float:
         """Seconds to wait after trouble while a job runs; raises when the provider ended it or patience does."""
         action = POLL_ACTIONS[failure.kind]
-        message = describe_failure(failure, route.provider, polling=True)
+        message = describe_failure(failure, route, polling=True)
         if action == "fail":
             await self.context.record(life.FailedEntry, kind=failure.kind, message=message, status=failure.status)
             raise build_error(failure, route, job_id=self.context.job_id)
-        if action == "detach" or failures > (MAX_INVALID_POLLS if failure.kind == "unreadable" else POLL_RETRIES):
+        if action == "detach" or failures > (MAX_INVALID_POLLS if failure.kind == "invalid_response" else POLL_RETRIES):
             raise build_error(failure, route, job_id=self.context.job_id, polling=True)
         server_delay = retry_delay(failure.retry_after, failure.retry_at, self.context.deps.clock())
         delay = backoff(failures, self.context.deps.random_float()) if server_delay is None else server_delay
@@ -84,8 +84,8 @@ class Poller:
                 http_request, credential=self.context.deps.credential_for(route)
             )
         except RequestNotSentError as error:
-            return Failure(kind="unsent", message=str(error))
+            return Failure(kind="not_sent", message=str(error))
         except ResponseLostError as error:
-            return Failure(kind="lost", message=str(error))
+            return Failure(kind="no_response", message=str(error))
         result = provider.decode(operation, route, response)
-        return result if not isinstance(result, CancelResult) else Failure(kind="unreadable", message="not a status")
+        return result if not isinstance(result, CancelResult) else Failure(kind="invalid_response", message="not a status")

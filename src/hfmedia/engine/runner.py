@@ -86,16 +86,16 @@ class JobRunner:
 
         ``routes`` are for a job that was never sent; ``outputs`` holds inline media that waits for a place.
         """
-        if job.state in ("new", "ready"):
+        if job.state in ("created", "routed"):
             return await self.run(_sendable_request(job), routes)
-        if job.state == "sending":  # whoever sent it is gone, and took the answer along
+        if job.state == "submitting":  # whoever sent it is gone, and took the answer along
             job = await self.context.record(
                 life.InDoubtEntry, message="the process ended while the request was on its way"
             )
         if job.state == "stored" and (stored := _stored_media(job)):
             return stored
         try:
-            if job.route and job.state in ("finished", "stored"):
+            if job.route and job.state in ("completed", "stored"):
                 return await self._store(job.route, job, outputs or job.outputs)
             if job.route and job.handle and job.state == "running":
                 return await self._finish(job.route, Pending(handle=job.handle, poll_after=0))
@@ -136,7 +136,7 @@ class JobRunner:
             if (
                 isinstance(error, ResultExpiredError) and job.state != "stored"
             ):  # that one was done, whatever became of it
-                await self.context.record(life.FailedEntry, kind="gone", message=error.message, status=error.status)
+                await self.context.record(life.FailedEntry, kind="expired", message=error.message, status=error.status)
             raise
         await self.context.record(life.StoredEntry, media={"files": sidecars})
         return stored
@@ -144,12 +144,12 @@ class JobRunner:
     async def _on_cancelled(self, completed: Completed | None = None) -> None:
         """The job was cancelled here: tell the provider where it can be told, and write down what it said."""
         job = await self.context.load()
-        if job.state in ("new", "ready") and not self.keep_unsent:
+        if job.state in ("created", "routed") and not self.keep_unsent:
             await self.context.record(life.CancelledEntry, provider_confirmed=None, message="nothing was sent")
         elif job.state == "running" and job.route and job.handle and not self.detached:
             confirmed, message = await self.cancel_remote(job.route, job.handle)
             await self.context.record(life.CancelledEntry, provider_confirmed=confirmed, message=message)
-        elif job.state == "finished" and job.route and completed and any(map(_is_inline, completed.outputs)):
+        elif job.state == "completed" and job.route and completed and any(map(_is_inline, completed.outputs)):
             with suppress(HfmediaError):  # paid for and in our hands: it needs no more than a file
                 await self._store(job.route, job, completed.outputs)
         # any other job stays as it is: running where it is let go of, or finished, paid for, and still to be fetched
@@ -170,13 +170,13 @@ class JobRunner:
             return False, f"{route.provider} could not be told to stop ({error}); it may still be billed"
         if isinstance(result, CancelResult):
             return result.confirmed, result.message or "cancelled"
-        message = describe_failure(result, route.provider) if isinstance(result, Failure) else "the job goes on there"
+        message = describe_failure(result, route) if isinstance(result, Failure) else "the job goes on there"
         return False, f"{message}; it may still be billed"
 
     async def _record_unsent_failure(self, error: HfmediaError) -> None:
         """The end of a job that no provider ever had, where nobody has written it down yet."""
-        if (await self.context.load()).state in ("new", "ready"):
-            await self.context.record(life.FailedEntry, kind="refused", message=error.message, status=error.status)
+        if (await self.context.load()).state in ("created", "routed"):
+            await self.context.record(life.FailedEntry, kind="rejected", message=error.message, status=error.status)
 
 
 def _sendable_request(job: life.Job) -> GenerationRequest:
@@ -200,7 +200,7 @@ def _terminal_error(job: life.Job) -> HfmediaError:
     """Why a job cannot be carried on."""
     provider = job.route.provider if job.route else None
     details: dict[str, Any] = {"provider": provider, "model": job.request.model, "job_id": job.id}
-    if job.state == "doubt":
+    if job.state == "in_doubt":
         return InDoubtError(
             f"job {job.id} is in doubt: {job.error}. {IN_DOUBT_HINT.replace('{job}', job.id)}", **details
         )

@@ -62,7 +62,8 @@ class Submitter:
                     FailedOver,
                     provider=route.provider,
                     previous_provider=previous_route.provider,
-                    reason=describe_failure(failure, previous_route.provider),
+                    reason=describe_failure(failure, previous_route),
+                    summary=describe_failure(failure, previous_route, include_provider_text=False),
                 )
             can_fail_over = any(later.credential not in rejected_credentials for later in routes[position + 1 :])
             try:
@@ -78,13 +79,12 @@ class Submitter:
             raise invalid_requests[-1]
         route, failure = rejections[-1]
         earlier_failures = [
-            describe_failure(earlier_failure, failed_route.provider)
-            for failed_route, earlier_failure in rejections[:-1]
+            describe_failure(earlier_failure, failed_route) for failed_route, earlier_failure in rejections[:-1]
         ]
         await self.context.record(
             life.FailedEntry,
             kind=failure.kind,
-            message=describe_failure(failure, route.provider),
+            message=describe_failure(failure, route),
             status=failure.status,
         )
         raise build_error(failure, route, job_id=self.context.job_id, attempts=earlier_failures)
@@ -125,15 +125,13 @@ class Submitter:
                     route.provider, policy.cooldown if server_delay is None else server_delay
                 )
             max_retries = {"no": 0, "once": 1, "bounded": SUBMIT_RETRIES}[policy.retry]
-            fail_over_now = result.kind == "busy" and can_fail_over  # another provider is free now: why wait here
+            fail_over_now = result.kind == "rate_limited" and can_fail_over  # another provider is free now: why wait here
             if attempt > max_retries or fail_over_now:
                 raise RouteRejectedError(result, policy)
             delay = backoff(attempt, self.context.deps.random_float()) if server_delay is None else server_delay
             if self.context.remaining() is not None and delay >= (self.context.remaining() or 0):
                 raise RouteRejectedError(result, policy)  # it would only be ready after the deadline
-            self.context.emit(
-                Retrying, provider=route.provider, reason=describe_failure(result, route.provider), delay=delay
-            )
+            self.context.emit(Retrying, provider=route.provider, reason=describe_failure(result, route), delay=delay)
             await self.context.deps.sleep(delay)
         raise AssertionError("the loop above ends by returning or raising")
 
@@ -176,9 +174,9 @@ class Submitter:
 
     async def _record_not_sent(self, route: Route) -> None:
         """A submission that was announced and is not begun: no doubt about that one."""
-        if (await self.context.load()).state == "sending":
+        if (await self.context.load()).state == "submitting":
             message = f"cancelled before anything was sent to {route.provider}"
-            await self.context.record(life.RejectedEntry, kind="unsent", message=message)
+            await self.context.record(life.RejectedEntry, kind="not_sent", message=message)
 
     async def _record_late_response(
         self, send_task: asyncio.Future[HttpResponse], route: Route, adapted: AdaptedRequest
@@ -196,19 +194,19 @@ class Submitter:
     ) -> Pending | Completed | Failure:
         """What came of a submission, whatever came of it."""
         if send_task.cancelled():
-            return Failure(kind="lost", message="it was cancelled while the provider had not answered yet")
+            return Failure(kind="no_response", message="it was cancelled while the provider had not answered yet")
         error = send_task.exception()
         if isinstance(error, RequestNotSentError):
-            return Failure(kind="unsent", message=str(error))
+            return Failure(kind="not_sent", message=str(error))
         if isinstance(error, ResponseLostError):
-            return Failure(kind="lost", message=str(error))
+            return Failure(kind="no_response", message=str(error))
         if error is not None:  # a defect of ours: nobody knows how far it came
-            return Failure(kind="lost", message=f"unexpected: {type(error).__name__}: {error}")
+            return Failure(kind="no_response", message=f"unexpected: {type(error).__name__}: {error}")
         response = send_task.result()
         result = self.context.deps.get_provider(route.provider).decode(Submit(adapted.request), route, response)
         if isinstance(result, CancelResult):
             return Failure(
-                kind="unreadable", message="a submission was answered as if it were a cancel", raw=response.body
+                kind="invalid_response", message="a submission was answered as if it were a cancel", raw=response.body
             )
         return result
 
@@ -224,10 +222,10 @@ class Submitter:
             await self.context.record_completed(route, result)
             return
         outcome = submit_policy(result.kind, via=route.via).outcome
-        message = describe_failure(result, route.provider)
+        message = describe_failure(result, route)
         if outcome == "in_doubt":
             await self.context.record(life.InDoubtEntry, message=message)
-            failure = Failure(kind="lost", message=result.message, status=result.status, code=result.code)
+            failure = Failure(kind="no_response", message=result.message, status=result.status, code=result.code)
             raise build_error(failure, route, job_id=self.context.job_id)
         if outcome == "failed":
             await self.context.record(life.FailedEntry, kind=result.kind, message=message, status=result.status)

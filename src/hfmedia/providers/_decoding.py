@@ -46,7 +46,7 @@ def safe_decoder(decode_success: ResponseReader, decode_error: ResponseReader) -
 
 def invalid_response(response: HttpResponse, reason: str) -> Failure:
     """An answer that makes no sense; it may be billed, so its bytes are kept."""
-    return Failure(kind="unreadable", message=reason, status=response.status, raw=response.body[:MAX_RAW_BYTES])
+    return Failure(kind="invalid_response", message=reason, status=response.status, raw=response.body[:MAX_RAW_BYTES])
 
 
 def unknown_status(response: HttpResponse, status: object) -> Failure:

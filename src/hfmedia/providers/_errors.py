@@ -29,7 +29,7 @@ CONTENT_REJECTION_PHRASES = re.compile(
     rf"{CONTENT_POLICY_CODES}|(?i:\bflagged (?:by|as)\b|\b(?:content|safety) (?:filter|policy|checker|system)\b)"
 )
 RETRY_AFTER_KINDS: frozenset[FailureKind] = frozenset(
-    {"busy", "server", "gateway"}
+    {"rate_limited", "server_error", "gateway_error"}
 )  # where a time to come back means something
 
 
@@ -122,10 +122,10 @@ def parse_job_failure(error: Any, *, fallback: str, code: Any = None, patterns: 
     message = to_text(error_object.message) or to_text(error_object.type) or fallback
     code = _code_string(code) or _code_string(error_object.code)
     match_text = f"{code or ''}: {message}"
-    is_content_policy = match_error_pattern(match_text, 0, patterns) == "content" or CONTENT_POLICY_PHRASES.search(
-        match_text
-    )
-    return Failure(kind="content" if is_content_policy else "failed", message=message, code=code)
+    is_content_policy = match_error_pattern(
+        match_text, 0, patterns
+    ) == "content_policy" or CONTENT_POLICY_PHRASES.search(match_text)
+    return Failure(kind="content_policy" if is_content_policy else "generation_failed", message=message, code=code)
 
 
 def match_error_pattern(match_text: str, status: int, patterns: Sequence[ErrorPattern]) -> FailureKind | None:
@@ -133,7 +133,7 @@ def match_error_pattern(match_text: str, status: int, patterns: Sequence[ErrorPa
     for candidate in patterns:
         if candidate.status in (None, status) and re.search(candidate.pattern, match_text):
             return candidate.kind
-    return "content" if 400 <= status < 500 and CONTENT_REJECTION_PHRASES.search(match_text) else None
+    return "content_policy" if 400 <= status < 500 and CONTENT_REJECTION_PHRASES.search(match_text) else None
 
 
 def parse_error_body(response: HttpResponse) -> ParsedError:
@@ -176,7 +176,7 @@ def _kind_from_status(operation: Operation, status: int, message: str) -> Failur
     """What a status means where nothing wears a disguise."""
     if status == 404 and isinstance(operation, Poll | Cancel):
         # "Cannot GET /…" is a proxy without such an address: it says nothing of the job, which may well be running.
-        return "forbidden" if message.startswith("Cannot ") else "gone"
+        return "permission_denied" if message.startswith("Cannot ") else "expired"
     return classify_status(status)
 
 

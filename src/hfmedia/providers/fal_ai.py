@@ -65,8 +65,8 @@ PARAMETER_NAMES = HUB_PARAMETER_NAMES | {"aspect_ratio": "aspect_ratio", "resolu
 SDXL_BASE_MODEL = "stabilityai/stable-diffusion-xl-base-1.0"
 
 ERROR_PATTERNS = (
-    ErrorPattern(r"(?i)exhausted balance|top up your balance", "credit", status=403),
-    ErrorPattern(r"content_policy_violation", "content"),
+    ErrorPattern(r"(?i)exhausted balance|top up your balance", "insufficient_credit", status=403),
+    ErrorPattern(r"content_policy_violation", "content_policy"),
 )
 
 
@@ -218,11 +218,15 @@ def _decode_error(operation: Operation, route: Route, response: HttpResponse) ->
         return CancelResult(False, failure.message)
     if not (isinstance(operation, Poll) and operation.handle.stage == "result"):
         return failure
-    # "refused" is any 4xx that is not about credential, place or pace; a 5xx with fal's own word for it is the runner's
-    is_job_failure = failure.kind == "refused" or (
+    # "rejected" is any 4xx that is not about credential, place or pace; a 5xx with fal's own word for it is the runner's
+    is_job_failure = failure.kind == "rejected" or (
         response.status >= 500 and parse_error_body(response).error_type is not None
     )
-    return structs.replace(failure, kind="failed", retry_after=None, retry_at=None) if is_job_failure else failure
+    return (
+        structs.replace(failure, kind="generation_failed", retry_after=None, retry_at=None)
+        if is_job_failure
+        else failure
+    )
 
 
 IMAGE_CAPABILITIES = Capabilities(size=SizeConstraints(style="pixels"), parameters=ALL_PARAMETERS)

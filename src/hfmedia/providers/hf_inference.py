@@ -107,7 +107,7 @@ def _with_header_details(result: Completed, response: HttpResponse) -> Completed
 
 def _decode_error(operation: Operation, route: Route, response: HttpResponse) -> Failure:
     loading = response.status == 503 and parse_error_body(response).retry_after is not None
-    return parse_http_error(operation, route, response, default_kind="busy" if loading else None)
+    return parse_http_error(operation, route, response, default_kind="rate_limited" if loading else None)
 
 
 HF_INFERENCE = Provider(

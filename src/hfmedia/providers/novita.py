@@ -35,11 +35,11 @@ PARAMETER_NAMES = {"negative_prompt": "negative_prompt", "seed": "seed", "num_in
          "guidance_scale": "guidance_scale", "num_frames": "num_frames"}  # fmt: skip
 
 ERROR_PATTERNS = (
-    ErrorPattern(r"BILLING_BALANCE_NOT_ENOUGH", "credit"),
-    ErrorPattern(r"ILLEGAL_PROMPT|ILLEGAL_IMAGE_CONTENT", "content"),
-    ErrorPattern(r"MISSING_API_KEY|INVALID_API_KEY", "credential"),
-    ErrorPattern(r"TASK_NOT_FOUND", "gone", status=404),
-    ErrorPattern(r"\bTASK_FAILED", "failed", status=500),
+    ErrorPattern(r"BILLING_BALANCE_NOT_ENOUGH", "insufficient_credit"),
+    ErrorPattern(r"ILLEGAL_PROMPT|ILLEGAL_IMAGE_CONTENT", "content_policy"),
+    ErrorPattern(r"MISSING_API_KEY|INVALID_API_KEY", "authentication"),
+    ErrorPattern(r"TASK_NOT_FOUND", "expired", status=404),
+    ErrorPattern(r"\bTASK_FAILED", "generation_failed", status=500),
 )
 
 

@@ -14,7 +14,7 @@ from .openai_images import Dialect, decode_images
 
 DIALECT = Dialect(paths={"text-to-image": "/v1/images/generations"}, parameter_names={"seed": "seed"})
 
-ERROR_PATTERNS = (ErrorPattern(r"", "credit", status=429),)  # its documentation knows no other 429
+ERROR_PATTERNS = (ErrorPattern(r"", "insufficient_credit", status=429),)  # its documentation knows no other 429
 
 NSCALE = Provider(
     name="nscale",

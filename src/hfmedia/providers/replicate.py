@@ -65,7 +65,7 @@ FAILED_STATUSES = frozenset({"failed", "canceled", "aborted"})
 PARAMETER_NAMES = HUB_PARAMETER_NAMES | {name: name for name in ("width", "height", "aspect_ratio", "resolution")}
 LOG_TAIL_CHARS = 4096  # characters of the log in which the progress is looked for
 
-ERROR_PATTERNS = (ErrorPattern(r"(?i)\bnsfw\b", "content", status=422),)
+ERROR_PATTERNS = (ErrorPattern(r"(?i)\bnsfw\b", "content_policy", status=422),)
 
 
 class _Prediction(Struct):
@@ -155,7 +155,7 @@ def _decode_lookup(operation: Lookup, route: Route, response: HttpResponse) -> O
     if len(matches) == 1:
         return _decode_prediction(matches[0], require_job_id(matches[0].id), route, response)
     summary = "no prediction" if not matches else f"{len(matches)} predictions"
-    return Failure(kind="gone", message=f"it lists {summary} for this request", status=response.status)
+    return Failure(kind="expired", message=f"it lists {summary} for this request", status=response.status)
 
 
 def _created_at(prediction: _Prediction) -> float:
@@ -213,10 +213,12 @@ def _decode_cancel(response: HttpResponse) -> CancelResult:
 
 def _decode_error(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
     failure = parse_http_error(operation, route, response, ERROR_PATTERNS)
-    return CancelResult(False, failure.message) if isinstance(operation, Cancel) and failure.kind == "gone" else failure
+    return (
+        CancelResult(False, failure.message) if isinstance(operation, Cancel) and failure.kind == "expired" else failure
+    )
 
 
-CAPABILITIES = Capabilities(size=SizeConstraints(style="given"), parameters=ALL_PARAMETERS)
+CAPABILITIES = Capabilities(size=SizeConstraints(style="passthrough"), parameters=ALL_PARAMETERS)
 
 REPLICATE = Provider(
     name="replicate",

@@ -40,8 +40,8 @@ VIDEO_PARAMETER_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guid
 IMAGE_PARAMETER_NAMES = {ours: theirs for ours, theirs in VIDEO_PARAMETER_NAMES.items() if ours != "fps"}
 
 ERROR_PATTERNS = (
-    ErrorPattern(r"(?i)input.{0,40}too long|tokens? exceed", "refused", status=403),
-    ErrorPattern(r"(?i)\bnsfw\b", "content", status=422),
+    ErrorPattern(r"(?i)input.{0,40}too long|tokens? exceed", "rejected", status=403),
+    ErrorPattern(r"(?i)\bnsfw\b", "content_policy", status=422),
 )
 
 

@@ -50,10 +50,10 @@ PARAMETER_NAMES = HUB_PARAMETER_NAMES | {"aspect_ratio": "aspect_ratio", "resolu
 
 # The envelope's codes beyond the HTTP statuses. 5004 is its own wait that ran out: the job was accepted.
 KIND_BY_CODE: dict[int, FailureKind] = {
-    1200: "content", 1400: "refused", 1401: "refused", 1402: "refused", 1403: "refused", 1405: "refused",
-    5000: "server", 5003: "server", 5004: "failed",
+    1200: "content_policy", 1400: "rejected", 1401: "rejected", 1402: "rejected", 1403: "rejected", 1405: "rejected",
+    5000: "server_error", 5003: "server_error", 5004: "generation_failed",
 }  # fmt: skip
-ERROR_PATTERNS = (ErrorPattern(r"^1200\b", "content"),)
+ERROR_PATTERNS = (ErrorPattern(r"^1200\b", "content_policy"),)
 
 
 class _Urls(Struct):
@@ -116,7 +116,7 @@ def _decode_response(operation: Operation, route: Route, response: HttpResponse)
             prediction.error, code=prediction.code, fallback=f"the job is {prediction.status}", patterns=ERROR_PATTERNS
         )
     if prediction.status == "deleted":
-        return Failure(kind="gone", message="the job was deleted there", status=response.status)
+        return Failure(kind="expired", message="the job was deleted there", status=response.status)
     handle = operation.handle if isinstance(operation, Poll) else _handle(prediction)
     if prediction.status == "completed":
         urls = msgspec.convert(prediction.outputs, list[str])
@@ -139,14 +139,16 @@ def _decode_envelope_error(envelope: _Envelope, response: HttpResponse) -> Failu
     prediction = try_convert(envelope.data, _Prediction) or _Prediction()
     message = to_text(envelope.message) or to_text(prediction.error) or "it gave no reason"
     matched_kind = match_error_pattern(f"{to_int(prediction.code) or code}: {message}", code, ERROR_PATTERNS)
-    kind = matched_kind or KIND_BY_CODE.get(code) or (classify_status(code) if 400 <= code < 600 else "unreadable")
+    kind = (
+        matched_kind or KIND_BY_CODE.get(code) or (classify_status(code) if 400 <= code < 600 else "invalid_response")
+    )
     if kind == "unreadable":
         return invalid_response(response, f"its envelope has the code {code}: {message}")
     return Failure(kind=kind, message=message, status=response.status, code=str(code))
 
 
 IMAGE_CAPABILITIES = Capabilities(size=SizeConstraints(style="pixels"), parameters=ALL_PARAMETERS)
-VIDEO_CAPABILITIES = Capabilities(size=SizeConstraints(style="given"), parameters=ALL_PARAMETERS)
+VIDEO_CAPABILITIES = Capabilities(size=SizeConstraints(style="passthrough"), parameters=ALL_PARAMETERS)
 INPUT_IMAGE_CONSTRAINTS = ImageConstraints(encoding="url")
 
 WAVESPEED = Provider(

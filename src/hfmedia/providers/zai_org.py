@@ -25,11 +25,11 @@ SIZE_CONSTRAINTS = SizeConstraints(
 )
 
 ERROR_PATTERNS = (
-    ErrorPattern(r"^1113\b", "credit"),
-    ErrorPattern(r"^1301\b", "content"),
-    ErrorPattern(r"^100[0-4]\b", "credential"),
-    ErrorPattern(r"^130[25]\b", "busy"),
-    ErrorPattern(r"^(?:121[0-5]|1231)\b", "refused"),
+    ErrorPattern(r"^1113\b", "insufficient_credit"),
+    ErrorPattern(r"^1301\b", "content_policy"),
+    ErrorPattern(r"^100[0-4]\b", "authentication"),
+    ErrorPattern(r"^130[25]\b", "rate_limited"),
+    ErrorPattern(r"^(?:121[0-5]|1231)\b", "rejected"),
 )
 
 
@@ -62,7 +62,7 @@ def _decode_response(operation: Operation, route: Route, response: HttpResponse)
         return parse_job_failure(task.error, fallback="the task failed, and it gave no reason", patterns=ERROR_PATTERNS)
     if task.error:
         return structs.replace(
-            parse_http_error(operation, route, response, ERROR_PATTERNS, default_kind="unreadable"),
+            parse_http_error(operation, route, response, ERROR_PATTERNS, default_kind="invalid_response"),
             raw=response.body[:MAX_RAW_BYTES],
         )
     task_id = operation.handle.id if isinstance(operation, Poll) else require_job_id(task.id)
