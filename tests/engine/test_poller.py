@@ -45,7 +45,9 @@ async def test_a_queue_tells_its_position_its_fraction_and_its_log(
     assert events[-1].media.seed == 7  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", ["not_sent", "no_response", "rate_limited", "server_error", "gateway_error", "invalid_response"])
+@pytest.mark.parametrize(
+    "kind", ["not_sent", "no_response", "rate_limited", "server_error", "gateway_error", "invalid_response"]
+)
 async def test_trouble_while_polling_is_ridden_out(scene: EngineHarness, script: ScriptedProviders, kind: str) -> None:
     """One failed poll of whatever kind costs nothing but a little time; nothing is bought again."""
     script.script("one", RUNNING, expect_failed(kind), DONE)

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import KONTEXT, RunningGateway
-from .test_images import GENERATE, REPLICATE, TOGETHER, generated, png
-from .test_jobs_api import asked, ended
+from tests.support.gateway import RunningGateway
+from tests.support.gateway_jobs import GENERATE, REPLICATE, TOGETHER, asked, ended, generated, png
+from tests.support.models import KONTEXT
 
 
 async def events(
@@ -61,7 +61,7 @@ async def test_a_stream_that_nobody_reads_is_finished_all_the_same(
     gateway: RunningGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A quiet one says so in comments alone; whoever hangs up stops nothing."""
-    monkeypatch.setattr("hfmedia.server.sse.QUIET", 0.1)
+    monkeypatch.setattr("hfmedia.server.sse.KEEPALIVE_INTERVAL", 0.1)
     gateway.fault("replicate", "cold", seconds=60)
     wish = {"prompt": "a fox", "model": REPLICATE, "stream": True}
     async with http.post(f"{gateway.api}/{GENERATE}", json=wish) as answer:

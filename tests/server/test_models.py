@@ -10,10 +10,9 @@ import pytest
 
 from hfmedia.core.request import TASKS
 from tests.support.fake_hub import TOKEN, FakeHub, mapping_entry
-
-from .conftest import FLUX, RunningGateway, Serve
-from .test_generation_service import bearer, key_for
-from .test_jobs_api import asked
+from tests.support.gateway import RunningGateway, Serve
+from tests.support.gateway_jobs import asked, bearer, key_for
+from tests.support.models import FLUX
 
 
 async def test_every_live_model_is_listed_with_its_tasks_and_providers(
@@ -41,9 +40,9 @@ async def test_one_model_tells_what_each_provider_takes(
     """With its slash plain or quoted, and narrowed to a provider."""
     status, told = await asked(http, "GET", f"{shared.api}/models/{name}")
     assert (status, told["id"]) == (200, FLUX)
-    able = told["abilities"]["text-to-image"]
-    assert "seed" in able["together"]["takes"]
-    assert able["together"]["size"]["form"] == "pixels"
+    able = told["capabilities"]["text-to-image"]
+    assert "seed" in able["together"]["parameters"]
+    assert able["together"]["size"]["style"] == "pixels"
     assert (len(able) == 1) == name.endswith(":together")
 
 
@@ -106,7 +105,7 @@ async def test_aliases_show_only_what_a_key_may_use(serve: Serve, http: aiohttp.
 
 async def test_a_caller_with_an_own_token_sees_models(serve: Serve, http: aiohttp.ClientSession) -> None:
     """As the first thing that it asks."""
-    gateway = serve(caller_tokens=True)
+    gateway = serve(allow_caller_tokens=True)
     headers = bearer(gateway.sandbox.token)
     assert (await asked(http, "GET", f"{gateway.api}/models/{FLUX}", headers=headers))[0] == 200
     assert (await asked(http, "GET", f"{gateway.api}/models", headers=headers))[0] == 200

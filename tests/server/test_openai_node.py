@@ -14,8 +14,10 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from tests.support.gateway import RunningGateway
+from tests.support.models import FLUX, KONTEXT
+
 from ..support.short_videos import short_videos
-from .conftest import FLUX, KONTEXT, RunningGateway
 
 NODE = shutil.which("node")
 HERE = Path(__file__).parent / "node"
@@ -27,7 +29,7 @@ LACK = (
     if not (HERE / "node_modules" / "openai").is_dir()
     else ""
 )
-pytestmark = [pytest.mark.skipif(bool(LACK), reason=LACK), pytest.mark.usefixtures("short_films")]
+pytestmark = [pytest.mark.skipif(bool(LACK), reason=LACK), pytest.mark.usefixtures("short_videos")]
 __all__ = ["short_videos"]  # a fixture: pytest finds it by its name here
 WAN = "Wan-AI/Wan2.2-T2V-A14B"
 
