@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,55 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hfmedia.cli.app import app
-from hfmedia.engine.poller import Poller
-from hfmedia.sandbox import Sandbox
-from tests.support.waiting_jobs import finish_waiting_jobs
-
-FLUX = "black-forest-labs/FLUX.1-schnell"
-KEPT = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "PYTHONPATH", "TMPDIR", "COVERAGE_PROCESS_START")
-
-
-class SandboxThread:
-    """A sandbox served by another thread; everything done to it happens there."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self._thread.start()
-
-    async def _open(self, speed: float) -> Sandbox:
-        return await Sandbox(port=0, speed=speed).__aenter__()
-
-    def open(self, speed: float) -> None:
-        """Starts to serve."""
-        self.sandbox = asyncio.run_coroutine_threadsafe(self._open(speed), self.loop).result(20)
-
-    def run(self, func: Callable[[], Any]) -> Any:
-        """The deed's result, done in the sandbox's thread."""
-
-        async def done() -> Any:
-            return func()
-
-        return asyncio.run_coroutine_threadsafe(done(), self.loop).result(20)
-
-    def fault(self, provider: str, kind: str, **options: Any) -> None:
-        """Orders a fault."""
-        self.run(lambda: self.sandbox.fault(provider, kind, **options))
-
-    def finish_waiting_jobs(self) -> None:
-        """Whatever waits in a queue is done now."""
-        self.run(lambda: finish_waiting_jobs(self.sandbox.state))
-
-    def request_count(self, kind: str) -> int:
-        """How many requests of a kind have arrived."""
-        return int(self.run(lambda: sum(seen.kind == kind for seen in self.sandbox.requests)))
-
-    def close(self) -> None:
-        """Ends it and its thread."""
-        asyncio.run_coroutine_threadsafe(self.sandbox.__aexit__(None, None, None), self.loop).result(20)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(20)
-        self.loop.close()
+from tests.support.cli import KEPT, Hfmedia, Start
+from tests.support.sandbox_thread import SandboxThread
 
 
 @pytest.fixture(scope="session")
@@ -100,9 +51,6 @@ def environ(sandbox: SandboxThread, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return made
 
 
-Hfmedia = Callable[..., Result]
-
-
 @pytest.fixture
 def hfmedia(environ: Mapping[str, str]) -> Hfmedia:
     """The command inside this process: arguments in, exit code, stdout and stderr out."""
@@ -112,23 +60,6 @@ def hfmedia(environ: Mapping[str, str]) -> Hfmedia:
         return runner.invoke(app, list(args), input=given, env=env, prog_name="hfmedia")
 
     return run
-
-
-def make_late(hfmedia: Hfmedia, *args: str) -> Result:
-    """The command out of time as soon as a provider has accepted, and not before, however long that took."""
-    watch = Poller.poll_until_done
-
-    async def at_once(self: Poller, *told: Any) -> Any:
-        assert self.context.remaining() is not None, "no limit has come so far"
-        self.context._deadline = asyncio.get_running_loop().time()
-        return await watch(self, *told)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Poller, "to_its_end", at_once)
-        return hfmedia(*args, "--timeout", "60")
-
-
-Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from hfmedia.cli.gauge import format_batch_stats, format_duration
 from hfmedia.cli.help import EXAMPLES
 from hfmedia.core.errors import InvalidRequestError, RequestRejectedError
 from hfmedia.core.protocol import Cost
-
-from .conftest import FLUX, Hfmedia, SandboxThread, Start
-from .test_interrupt import STUCK, polled
+from tests.support.cli import STUCK, Hfmedia, Start, polled
+from tests.support.models import FLUX
+from tests.support.sandbox_thread import SandboxThread
 
 AGAIN = "run the same command again"
 PATIENCE = 60.0

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Hfmedia, SandboxThread
+from tests.support.cli import Hfmedia
+from tests.support.sandbox_thread import SandboxThread
 
 AWAY = "http://127.0.0.1:9"  # the discard port: nobody listens
 

@@ -11,8 +11,7 @@ from PIL import Image
 
 from hfmedia.cli.app import HELP
 from hfmedia.cli.help import EXAMPLES
-
-from .conftest import Hfmedia
+from tests.support.cli import Hfmedia
 
 # the first page's are real ones: here the environment is the sandbox's, so that they are run unchanged
 SHOWN = [line.strip() for line in HELP.splitlines() if line.startswith("  hfmedia ")]

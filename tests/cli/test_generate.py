@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, Hfmedia, SandboxThread
+from tests.support.cli import Hfmedia
+from tests.support.models import FLUX
+from tests.support.sandbox_thread import SandboxThread
 
 FAL = f"{FLUX}:fal-ai"
 

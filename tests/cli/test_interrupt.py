@@ -5,44 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .conftest import FLUX, SandboxThread, Start
+from tests.support.cli import STUCK, Start, accepted, ended, polled, until
+from tests.support.models import FLUX
+from tests.support.sandbox_thread import SandboxThread
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX knows them")
-
-STUCK = 30_000  # seconds of the sandbox's time, ten minutes of ours: no job ends by itself
-PATIENCE = 30.0
-
-
-def until(so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Waits until something is so, while the process lives."""
-    end = time.monotonic() + PATIENCE
-    while not so():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "it did not come to pass in time"
-        time.sleep(0.02)
-
-
-def accepted(sandbox: SandboxThread, provider: str) -> int:
-    """How many jobs a provider has accepted."""
-    return int(sandbox.run(lambda: sandbox.sandbox.submissions[provider]))
-
-
-def polled(sandbox: SandboxThread) -> set[str]:
-    """The addresses at which a job was asked for."""
-    return set(sandbox.run(lambda: {seen.path for seen in sandbox.sandbox.requests if seen.kind == "poll"}))
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr."""
-    out, err = process.communicate(timeout=PATIENCE)
-    return process.returncode, out, err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -18,19 +18,13 @@ from hfmedia.cli.job_format import JobSnapshot
 from hfmedia.cli.job_views import format_wide
 from hfmedia.core.job import Job
 from hfmedia.core.request import GenerationRequest
-
-from .conftest import FLUX, Hfmedia, SandboxThread, make_late
+from tests.support.cli import Hfmedia, listed, make_late
+from tests.support.models import FLUX
+from tests.support.sandbox_thread import SandboxThread
 
 FAL, REPLICATE = f"{FLUX}:fal-ai", f"{FLUX}:replicate"
 VIDEO = "Wan-AI/Wan2.1-T2V-14B:novita"
 NUMBERS = count()
-
-
-def listed(hfmedia: Hfmedia, *args: str) -> list[dict[str, Any]]:
-    """The jobs that a list with these arguments tells, as data."""
-    result = hfmedia("jobs", *args, "--json")
-    assert result.exit_code == 0, result.stderr
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def made(hfmedia: Hfmedia, *args: str) -> dict[str, Any]:

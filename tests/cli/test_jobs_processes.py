@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FLUX, Hfmedia, SandboxThread, Start, make_late
-from .test_interrupt import STUCK, accepted, ended, until
-from .test_jobs import listed
-from .test_terminal import seen
+from tests.support.cli import STUCK, Hfmedia, Start, accepted, ended, listed, make_late, seen, until
+from tests.support.models import FLUX
+from tests.support.sandbox_thread import SandboxThread
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX knows them")
 

@@ -9,8 +9,9 @@ import pytest
 
 from hfmedia.cli.commands.models import print_table
 from hfmedia.cli.reporter import Reporter
-
-from .conftest import FLUX, Hfmedia, SandboxThread
+from tests.support.cli import Hfmedia
+from tests.support.models import FLUX
+from tests.support.sandbox_thread import SandboxThread
 
 
 def test_models_are_listed_one_a_line_with_tabs(hfmedia: Hfmedia) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FLUX, Hfmedia, Start
+from tests.support.cli import Hfmedia, Start
+from tests.support.models import FLUX
 
 
 def exported(text: str) -> dict[str, str]:

@@ -4,55 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import threading
 from pathlib import Path
 
 import pytest
 
-from .conftest import FLUX, Start
+from tests.support.cli import Start, seen
+from tests.support.models import FLUX
 
-pty = pytest.importorskip("pty", reason="pseudo-terminals are POSIX")
+pytest.importorskip("pty", reason="pseudo-terminals are POSIX")
 
 FAL = f"{FLUX}:fal-ai"
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7][0-9;]*m|\x1b\[[0-9;]*9[0-7]m")
-
-
-class Terminal:
-    """A pseudo-terminal: what is written to it is read, until the last writer has closed it."""
-
-    def __init__(self) -> None:
-        self._master, self.slave = pty.openpty()
-        self._read: list[bytes] = []
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                data = os.read(self._master, 65536)
-            except OSError:  # on Linux the end of a terminal is an error
-                return
-            if not data:
-                return
-            self._read.append(data)
-
-    def text(self) -> str:
-        """All that was written."""
-        os.close(self.slave)
-        self._thread.join(10)
-        os.close(self._master)
-        return b"".join(self._read).decode()
-
-
-def seen(start: Start, *args: str, both: bool = False, env: dict[str, str] | None = None) -> tuple[int, str, str]:
-    """Exit code, stdout, and what a terminal on stderr showed (on stdout too if ``both``)."""
-    terminal = Terminal()
-    stdout = terminal.slave if both else subprocess.PIPE
-    environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "30", **(env or {})}
-    process = start(*args, stdout=stdout, stderr=terminal.slave, env=environ)
-    out, _ = process.communicate(timeout=60)
-    return process.returncode, out or "", terminal.text()
 
 
 def test_a_terminal_sees_a_line_per_job_and_the_totals(start: Start) -> None:

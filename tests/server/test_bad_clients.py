@@ -15,10 +15,9 @@ import pytest
 import uvicorn
 
 from hfmedia.server.http.header_timeout import HeaderTimeoutProtocol
-
-from .conftest import FLUX, RunningGateway
-from .test_generation_service import bearer, key_for
-from .test_jobs_api import asked
+from tests.support.gateway import RunningGateway
+from tests.support.gateway_jobs import asked, bearer, key_for
+from tests.support.models import FLUX
 
 MANY = 300
 PATIENCE = 20.0  # seconds; gross bounds alone

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, KONTEXT, RunningGateway
+from tests.support.gateway import RunningGateway
+from tests.support.models import FLUX, KONTEXT
 
 Told = dict[str, Any]
 Read = Callable[[Told], bytes | str]

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 import aiohttp
 import pytest
 
 from hfmedia.server.config import Price
-from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
-
-from .conftest import FLUX, WAN, RunningGateway, Serve
-from .test_jobs_api import PATIENCE, asked, made
-
-
-def key_for(
-    gateway: RunningGateway, name: str, *, admin: bool = False, bill_to: str | None = None, **limits: Any
-) -> str:
-    """A new gateway key."""
-    key_id, text, digest = generate_api_key()
-    made_at = time.time()
-    told = ApiKey(id=key_id, name=name, created_at=made_at, limits=KeyLimits(**limits), admin=admin, bill_to=bill_to)
-    gateway.gateway.database.add_key(told, digest)
-    return text
-
-
-def bearer(text: str) -> dict[str, str]:
-    """The headers of whoever has this key."""
-    return {"Authorization": f"Bearer {text}"}
+from tests.support.gateway import RunningGateway, Serve
+from tests.support.gateway_jobs import TIMEOUT, asked, bearer, key_for, made
+from tests.support.models import FLUX, WAN
 
 
 async def test_nobody_sees_the_jobs_of_another_key_but_an_admin(
@@ -57,7 +39,7 @@ async def test_a_key_bills_its_own_organisation(gateway: RunningGateway, http: a
         wish = {"prompt": "a fox", "model": f"{FLUX}:together"}
         _, told = await asked(http, "POST", f"{gateway.api}/jobs", json=wish, headers=bearer(key))
         job = f"{gateway.api}/jobs/{told['data'][0]['id']}"
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while (await asked(http, "GET", job, headers=bearer(key)))[1]["stage"] != "ended":  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     sent = gateway.sandbox_thread.run(lambda: [one.headers for one in gateway.sandbox.requests if one.kind == "submit"])
@@ -80,7 +62,7 @@ async def test_a_caller_may_pay_with_an_own_token(serve: Serve, http: aiohttp.Cl
     ] == 404
     gateway.close()
     again = serve(caller_tokens=True, environ={"HF_TOKEN": "hf_the_operators_own_token"})
-    async with asyncio.timeout(PATIENCE * 2):
+    async with asyncio.timeout(TIMEOUT * 2):
         while (await asked(http, "GET", f"{again.api}/jobs/{job_id}", headers=own))[1]["stage"] != "ended":  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     assert (await asked(http, "GET", f"{again.api}/jobs/{job_id}", headers=own))[1]["status"] == "completed"
@@ -138,7 +120,7 @@ async def test_nothing_is_counted_of_what_nobody_accepted(
     wish = {"prompt": "a fox", "model": f"{FLUX}:together"}
     _, told = await asked(http, "POST", f"{gateway.api}/jobs", json=wish, headers=headers)
     job_id = told["data"][0]["id"]
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             _, used = await asked(http, "GET", f"{gateway.api}/usage", headers=bearer(key))
             _, job = await asked(http, "GET", f"{gateway.api}/jobs/{job_id}", headers=bearer(key))

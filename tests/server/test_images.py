@@ -14,18 +14,9 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, KONTEXT, RunningGateway, Serve
-from .test_jobs_api import PATIENCE, asked, ended
-
-TOGETHER, REPLICATE = f"{FLUX}:together", f"{FLUX}:replicate"
-GENERATE = "images/generations"
-
-
-def png(width: int = 96, height: int = 64) -> bytes:
-    """A small picture."""
-    made = BytesIO()
-    Image.new("RGB", (width, height), "orange").save(made, "PNG")
-    return made.getvalue()
+from tests.support.gateway import RunningGateway, Serve
+from tests.support.gateway_jobs import GENERATE, REPLICATE, TIMEOUT, TOGETHER, asked, ended, generated, png
+from tests.support.models import FLUX, KONTEXT
 
 
 def bomb() -> bytes:
@@ -38,11 +29,6 @@ def bomb() -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
     )
-
-
-async def generated(http: aiohttp.ClientSession, gateway: RunningGateway, **fields: Any) -> tuple[int, dict[str, Any]]:
-    """Status and answer of one request."""
-    return await asked(http, "POST", f"{gateway.api}/{GENERATE}", json={"prompt": "a fox", "model": FLUX, **fields})
 
 
 async def test_an_answer_tells_all_that_is_known(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
@@ -309,7 +295,7 @@ async def test_a_body_without_a_length_is_bounded_too(serve: Serve) -> None:
         writer.write(f"{head}transfer-encoding: chunked\r\n\r\n".encode())
         for _ in range(11):
             writer.write(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
             assert b'"too_large"' in await reader.read()  # to its end: the connection is closed
     finally:
@@ -334,7 +320,7 @@ async def test_whoever_hangs_up_while_sending_leaves_no_trace(
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"POST /v1/images/edits HTTP/1.1\r\nhost: 127.0.0.1\r\n" + head + b"\r\n\r\n" + begun)
     writer.write_eof()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await reader.read()
     writer.close()
     status, _ = await generated(http, gateway, model=TOGETHER)

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import KONTEXT, RunningGateway
-from .test_images import GENERATE, REPLICATE, TOGETHER, generated, png
-from .test_jobs_api import asked, ended
+from tests.support.gateway import RunningGateway
+from tests.support.gateway_jobs import GENERATE, REPLICATE, TOGETHER, asked, ended, generated, png
+from tests.support.models import KONTEXT
 
 
 async def events(

@@ -14,37 +14,9 @@ from PIL import Image
 
 from hfmedia.server.api.native.serializers import stored_media
 from hfmedia.server.db.api_keys import ApiKey, generate_api_key
-
-from .conftest import FLUX, KONTEXT, WAN, RunningGateway, Serve
-
-PATIENCE = 30  # seconds, a gross bound
-
-
-async def made(http: aiohttp.ClientSession, gateway: RunningGateway, **fields: Any) -> list[dict[str, Any]]:
-    """The jobs that a request began."""
-    async with http.post(f"{gateway.api}/jobs", json=fields) as answer:
-        told = await answer.json()
-        assert answer.status == 202, told
-        assert answer.headers["x-should-retry"] == "false"
-        jobs: list[dict[str, Any]] = told["data"]
-        return jobs
-
-
-async def ended(http: aiohttp.ClientSession, gateway: RunningGateway, job_id: str) -> dict[str, Any]:
-    """A job once it has ended."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            async with http.get(f"{gateway.api}/jobs/{job_id}") as answer:
-                job: dict[str, Any] = await answer.json()
-            if job["stage"] == "ended":
-                return job
-            await asyncio.sleep(0.05)
-
-
-async def asked(http: aiohttp.ClientSession, method: str, url: str, **more: Any) -> tuple[int, dict[str, Any]]:
-    """Status and JSON of an answer."""
-    async with http.request(method, url, **more) as answer:
-        return answer.status, await answer.json()
+from tests.support.gateway import RunningGateway, Serve
+from tests.support.gateway_jobs import TIMEOUT, asked, ended, made
+from tests.support.models import FLUX, KONTEXT, WAN
 
 
 async def test_a_job_is_told_from_the_first_moment_to_its_file(
@@ -96,7 +68,7 @@ async def test_one_stream_tells_of_all_jobs(gateway: RunningGateway, http: aioht
         assert (await stream.content.readline()).startswith(b":")
         ids = {job["id"] for job in await made(http, gateway, prompt="a fox", model=FLUX, n=2)}
         done: set[str] = set()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             name = b""
             while done != ids:
                 line = await stream.content.readline()
@@ -112,7 +84,7 @@ async def test_the_stream_tells_what_was_deleted_and_came_back(
     """So that every other page of the same person shows the same."""
     (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
     assert (await ended(http, gateway, job["id"]))["requested_model"] == f"{FLUX}:together"
-    async with http.get(f"{gateway.api}/events") as stream, asyncio.timeout(PATIENCE):
+    async with http.get(f"{gateway.api}/events") as stream, asyncio.timeout(TIMEOUT):
         assert (await stream.content.readline()).startswith(b":")
 
         async def heard() -> tuple[str, dict[str, Any]]:
@@ -197,7 +169,7 @@ async def test_cancelling_reaches_the_provider(gateway: RunningGateway, http: ai
     """And the job says so."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     (job,) = await made(http, gateway, prompt="waves", model=f"{WAN}:fal-ai", task="text-to-video")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while (await asked(http, "GET", f"{gateway.api}/jobs/{job['id']}"))[1]["state"] != "running":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     status, told = await asked(http, "POST", f"{gateway.api}/jobs/{job['id']}/cancel")
@@ -293,7 +265,7 @@ async def test_a_key_that_is_revoked_hears_nothing_more(gateway: RunningGateway,
     ) as answer:
         assert answer.status == 202
     for stream in streams:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             assert b"data:" not in await stream.read()
 
 
@@ -307,7 +279,7 @@ async def test_what_a_provider_says_to_one_key_no_other_hears(
     wish = {"prompt": "project zeus launches in May", "model": f"{FLUX}:together"}
     async with http.post(f"{gateway.api}/jobs", json=wish, headers=as_one) as answer:
         (job,) = (await answer.json())["data"]
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             _, told = await asked(http, "GET", f"{gateway.api}/jobs/{job['id']}", headers=as_one)
             if told["stage"] == "ended":
@@ -395,7 +367,7 @@ async def test_what_was_made_is_counted(gateway: RunningGateway, http: aiohttp.C
     """Today and this month; a cost that nobody told is unknown, not zero."""
     for job in await made(http, gateway, prompt="a fox", model=f"{FLUX}:together", n=2):
         await ended(http, gateway, job["id"])
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             _, used = await asked(http, "GET", f"{gateway.api}/usage")
             if not used["usd_reserved"]:

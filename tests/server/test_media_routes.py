@@ -13,8 +13,8 @@ from hfmedia.client import MediaClient
 from hfmedia.server.media.signed_urls import stored_media
 from hfmedia.storage import Media
 from hfmedia.storage.filenames import default_filename
-
-from .conftest import FLUX, RunningGateway
+from tests.support.gateway import RunningGateway
+from tests.support.models import FLUX
 
 MODEL = f"{FLUX}:together"
 

@@ -10,10 +10,9 @@ import pytest
 
 from hfmedia.core.request import TASKS
 from tests.support.fake_hub import TOKEN, FakeHub, mapping_entry
-
-from .conftest import FLUX, RunningGateway, Serve
-from .test_generation_service import bearer, key_for
-from .test_jobs_api import asked
+from tests.support.gateway import RunningGateway, Serve
+from tests.support.gateway_jobs import asked, bearer, key_for
+from tests.support.models import FLUX
 
 
 async def test_every_live_model_is_listed_with_its_tasks_and_providers(

@@ -16,10 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from hfmedia.core.errors import HfmediaError
 from hfmedia.engine import Accepted, Event, JobFailed, Running, Started, Submitting
 from hfmedia.server.observability.logs import JsonFormatter
-
-from .conftest import FLUX, RunningGateway, Serve
-from .test_generation_service import bearer, key_for
-from .test_jobs_api import asked
+from tests.support.gateway import RunningGateway, Serve
+from tests.support.gateway_jobs import asked, bearer, key_for
+from tests.support.models import FLUX
 
 LABELS = ("route", "provider", "state")
 WISH = {"prompt": "a fox", "model": f"{FLUX}:together"}

@@ -14,8 +14,10 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from tests.support.gateway import RunningGateway
+from tests.support.models import FLUX, KONTEXT
+
 from ..support.short_videos import short_videos
-from .conftest import FLUX, KONTEXT, RunningGateway
 
 NODE = shutil.which("node")
 HERE = Path(__file__).parent / "node"

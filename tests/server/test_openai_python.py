@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
-
-from .conftest import FLUX, KONTEXT, RunningGateway
+from tests.support.gateway import RunningGateway
+from tests.support.models import FLUX, KONTEXT
 
 TOGETHER, REPLICATE = f"{FLUX}:together", f"{FLUX}:replicate"
 

@@ -12,8 +12,10 @@ import openai
 import pytest
 from PIL import Image
 
+from tests.support.gateway import RunningGateway
+from tests.support.gateway_jobs import png
+
 from ..support.short_videos import short_videos
-from .conftest import RunningGateway
 
 # Each method of client.videos says that OpenAI's own videos API has ended; the shape of it is what is served here.
 pytestmark = [
@@ -29,13 +31,6 @@ async def client(gateway: RunningGateway) -> AsyncIterator[Any]:
     """OpenAI's own client, as people have it."""
     async with openai.AsyncOpenAI(api_key="none", base_url=gateway.api, max_retries=2) as made:
         yield made
-
-
-def png() -> bytes:
-    """A small picture."""
-    buffer = BytesIO()
-    Image.new("RGB", (64, 64), "orange").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 async def made(client: Any, prompt: str = "a red fox", **options: Any) -> Any:

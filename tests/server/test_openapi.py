@@ -12,7 +12,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
-from .conftest import RunningGateway
+from tests.support.gateway import RunningGateway
 
 STREAMS = ("/v1/events", "/v1/jobs/{job_id}/events")  # these never end, so nobody could wait for their end
 COSTLY = (

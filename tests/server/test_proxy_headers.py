@@ -13,8 +13,8 @@ from aiohttp import web
 from starlette.datastructures import Headers
 
 from hfmedia.server.middleware.proxy_headers import apply_forwarded, is_trusted
-
-from .conftest import FLUX, RunningGateway, Serve
+from tests.support.gateway import RunningGateway, Serve
+from tests.support.models import FLUX
 
 NETWORKS = tuple(ip_network(one) for one in ("127.0.0.1", "10.0.0.0/8", "::1"))
 OURS = "127.0.0.1"

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gateway import RunningGateway
 from tests.test_docs import GATEWAY
-
-from .conftest import RunningGateway
 
 SHOWN = "http://127.0.0.1:8000"
 

@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.cli.conftest import SandboxThread
+from tests.support.models import WAN
+from tests.support.sandbox_thread import SandboxThread
 
 from ..support.short_videos import short_videos
-from .conftest import WAN
 
 __all__ = ["short_videos"]
 CHILD = """

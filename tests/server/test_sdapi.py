@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from .conftest import FLUX, KONTEXT, RunningGateway
-from .test_images import png
-from .test_jobs_api import asked
+from tests.support.gateway import RunningGateway
+from tests.support.gateway_jobs import asked, png
+from tests.support.models import FLUX, KONTEXT
 
 
 async def painted(

@@ -22,7 +22,8 @@ from hfmedia.cli.help import EXAMPLES
 from hfmedia.core.errors import HfmediaError
 from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
 from hfmedia.server.db.database import GatewayDatabase
-from tests.cli.conftest import KEPT, SandboxThread
+from tests.support.cli import KEPT
+from tests.support.sandbox_thread import SandboxThread
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="it sends signals")
 SOON = 20.0  # seconds; a gross bound, for machines that are busy

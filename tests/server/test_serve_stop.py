@@ -15,10 +15,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.cli.conftest import KEPT, SandboxThread
+from tests.support.cli import KEPT
+from tests.support.models import FLUX, WAN
+from tests.support.sandbox_thread import SandboxThread
 
 from ..support.short_videos import short_videos
-from .conftest import FLUX, WAN
 
 __all__ = ["short_videos"]
 pytestmark = [pytest.mark.usefixtures("short_films"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]

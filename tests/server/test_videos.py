@@ -13,10 +13,11 @@ from hfmedia.server.api.openai.parsing import resolve_model, with_provider
 from hfmedia.server.api.openai.video_requests import parse_remix, parse_video_request
 from hfmedia.server.config import Config
 from hfmedia.server.errors import ApiError
+from tests.support.gateway import RunningGateway, Serve
+from tests.support.gateway_jobs import png
+from tests.support.models import WAN
 
 from ..support.short_videos import short_videos
-from .conftest import WAN, RunningGateway, Serve
-from .test_openai_videos import png
 
 __all__ = ["short_videos"]
 FAL = f"{WAN}:fal-ai"

@@ -8,7 +8,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.server.conftest import RunningGateway
+from tests.support.gateway import RunningGateway
 
 if TYPE_CHECKING:
     from playwright.async_api import Page

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from tests.server.conftest import Served, beside, gateway, lasting, serve, shared
+from tests.server.conftest import beside, gateway, lasting, serve, shared
+from tests.support.gateway import RunningGateway
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -30,7 +31,7 @@ try:
 except ImportError:
     async_playwright = expect = None  # type: ignore[assignment]
 
-__all__ = ["Served", "beside", "expect", "gateway", "lasting", "serve", "shared"]
+__all__ = ["RunningGateway", "beside", "expect", "gateway", "lasting", "serve", "shared"]
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 SHELL = shutil.which("chromium-headless-shell") or CHROMIUM
 QUIET = [
@@ -105,7 +106,7 @@ async def opened(browser: Browser) -> AsyncIterator[Opened]:
     contexts: list[Any] = []
     errors: list[str] = []
 
-    async def open_page(served: Served, *, context: Any = None, path: str = "/", **options: Any) -> Page:
+    async def open_page(served: RunningGateway, *, context: Any = None, path: str = "/", **options: Any) -> Page:
         if context is None:
             context = await browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
             context.set_default_timeout(TIMEOUT)

@@ -1,4 +1,4 @@
-"""Thousands of finished jobs in a gateway's home, each a copy of one that was really made, but for its name and age."""
+"""Thousands of completed jobs in a gateway's home, each a copy of a real one with another ID and age."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from hfmedia.core.job import CreatedEntry, LedgerEntry, StoredEntry
 from hfmedia.ledger import SqliteLedger
 from hfmedia.server.db.api_keys import KeyLimits
 from hfmedia.server.db.generations import Generation, parse_job_key
-from tests.server.conftest import RunningGateway
+from tests.support.gateway import RunningGateway
 
-OUTPUTS = 20  # of each order
-CONCURRENCY = 25  # orders whose facts are appended side by side, so that they share commits
-AGE_STEP = 60.0  # seconds between two of them
+OUTPUTS = 20  # per generation
+CONCURRENCY = 25  # generations whose entries are appended in parallel, so that they share commits
+AGE_STEP = 60.0  # seconds between two generations
 
 
 async def add_copies(running_gateway: RunningGateway, job_id: str, count: int) -> None:
-    """Writes ``count`` older copies of a job, through the ledger's and the book's own doors; their file is shared."""
+    """Adds ``count`` older copies of a job to the ledger and the gateway's database; they share its file."""
     ledger = SqliteLedger(running_gateway.gateway.client.settings.home / "ledger.sqlite3")
     entries, job = await ledger.entries(job_id), await ledger.get(job_id)
     job_ref = parse_job_key(job.idempotency_key) if job else None
     first = running_gateway.gateway.database.generation(job_ref[0]) if job_ref else None
-    assert first is not None, "it was not made here"
+    assert first is not None, "not a job of this gateway"
     generations = [_older_generation(first, number) for number in range(count // OUTPUTS)]
-    for begin in range(0, len(generations), CONCURRENCY):
+    for start in range(0, len(generations), CONCURRENCY):
         copies = [
-            _copy_entries(entries, order, k)
-            for order in generations[begin : begin + CONCURRENCY]
-            for k in range(OUTPUTS)
+            _copy_entries(entries, generation, index)
+            for generation in generations[start : start + CONCURRENCY]
+            for index in range(OUTPUTS)
         ]
-        await asyncio.gather(*(ledger.append(*one) for one in copies))
+        await asyncio.gather(*(ledger.append(*copy) for copy in copies))
     await asyncio.to_thread(_reserve_all, running_gateway, generations)
     await ledger.aclose()
 
@@ -61,13 +61,13 @@ def _older_generation(generation: Generation, number: int) -> Generation:
 
 def _copy_entries(entries: list[LedgerEntry], generation: Generation, index: int) -> list[LedgerEntry]:
     copied: list[LedgerEntry] = []
-    for fact in entries:
-        changes: dict[str, Any] = {"job": f"{generation.id}-{index}", "at": generation.created_at}
-        if isinstance(fact, CreatedEntry):
-            request = structs.replace(fact.request, prompt=generation.spec.prompt)
-            changes |= {"key": generation.job_key(index), "request": request}
-        if isinstance(fact, StoredEntry):
-            files = [{**one, "job_id": changes["job"]} for one in fact.media["files"]]
-            changes["media"] = {**fact.media, "files": files}
-        copied.append(structs.replace(fact, **changes))
+    for entry in entries:
+        changes: dict[str, Any] = {"job_id": f"{generation.id}-{index}", "timestamp": generation.created_at}
+        if isinstance(entry, CreatedEntry):
+            request = structs.replace(entry.request, prompt=generation.spec.prompt)
+            changes |= {"idempotency_key": generation.job_key(index), "request": request}
+        if isinstance(entry, StoredEntry):
+            files = [{**file, "job_id": changes["job_id"]} for file in entry.media["files"]]
+            changes["media"] = {**entry.media, "files": files}
+        copied.append(structs.replace(entry, **changes))
     return copied

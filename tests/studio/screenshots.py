@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfmedia.server.config import Config
-from tests.cli.conftest import Beside
-from tests.server.conftest import Served
+from tests.support.gateway import RunningGateway
+from tests.support.sandbox_thread import SandboxThread
 
-from .actions import add_key, choose_model, choose_provider, hand_over, make
+from .actions import add_key, choose_model, choose_provider, give_file, submit_prompt
 from .conftest import CHROMIUM, QUIET, until
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _kept(shot: bytes, name: str) -> None:
 class Camera:
     """Takes each state in both colour schemes and both sizes."""
 
-    def __init__(self, browser: Browser, served: Served, names: tuple[str, ...]) -> None:
+    def __init__(self, browser: Browser, served: RunningGateway, names: tuple[str, ...]) -> None:
         self.browser, self.served, self.names = browser, served, names
 
     @asynccontextmanager
@@ -105,16 +105,16 @@ class Camera:
                     await asyncio.to_thread(_kept, await page.screenshot(), f"{name}-{where}-{scheme}.webp")
 
 
-async def all_states(browser: Browser, served: Served, names: tuple[str, ...]) -> None:
+async def all_states(browser: Browser, served: RunningGateway, names: tuple[str, ...]) -> None:
     """Every state, in the order in which a gateway comes through them."""
     camera = Camera(browser, served, names)
     await camera.take("empty")
     async with camera.open(DESK, "light") as page:
         for prompt in PROMPTS:
-            await make(page, prompt)
+            await submit_prompt(page, prompt)
             await until(page, f"document.querySelectorAll('.card').length >= {PROMPTS.index(prompt) + 1}")
         await page.get_by_text("Video", exact=True).click()
-        await make(page, "Waves rolling onto a quiet beach at dawn")
+        await submit_prompt(page, "Waves rolling onto a quiet beach at dawn")
         await until(page, f"document.querySelectorAll('.card').length > {len(PROMPTS)}")
         await ended(page)
     await camera.take("gallery")
@@ -122,7 +122,7 @@ async def all_states(browser: Browser, served: Served, names: tuple[str, ...]) -
     await camera.take("models", prepare=_models)
     await camera.take("form", prepare=_form)
     async with camera.open(DESK, "light") as page:
-        await make(page, LONG.strip())
+        await submit_prompt(page, LONG.strip())
         await until(page, "document.querySelector('.card[data-status=open]') !== null")
         await ended(page)
         served.fault("replicate", "fail", text="CUDA out of memory: tried to allocate 20.00 MiB on GPU 0")
@@ -134,7 +134,7 @@ async def all_states(browser: Browser, served: Served, names: tuple[str, ...]) -
         ):
             await choose_provider(page, provider)
             before = await page.locator(".card").count()
-            await make(page, prompt)
+            await submit_prompt(page, prompt)
             await until(page, f"document.querySelectorAll('.card').length > {before}")
             await ended(page)
     await camera.take("trouble")
@@ -144,7 +144,7 @@ async def all_states(browser: Browser, served: Served, names: tuple[str, ...]) -
         served.fault(provider, "cold", seconds=90_000, times=12)
     async with camera.open(DESK, "light") as page:
         await page.get_by_text("Video", exact=True).click()
-        await make(page, "A dozen short films of clouds", count=12)
+        await submit_prompt(page, "A dozen short films of clouds", count=12)
         await until(page, "document.querySelectorAll('.card[data-status=open]').length >= 12")
         await until(page, AT_WORK)
     await camera.take("twelve")
@@ -169,7 +169,7 @@ async def _models(page: Page) -> None:
 
 
 async def _form(page: Page) -> None:
-    await hand_over(page, "drop", "holiday.png")
+    await give_file(page, "drop", "holiday.png")
     await page.get_by_label("Prompt", exact=True).fill("As a watercolour, with a paper texture")
     await page.locator("#advanced summary").first.click()
     await page.get_by_label("Size", exact=True).select_option("exact")
@@ -193,11 +193,11 @@ async def main(names: tuple[str, ...]) -> None:
     from playwright.async_api import async_playwright
 
     TARGET.mkdir(parents=True, exist_ok=True)
-    beside = Beside()
+    beside = SandboxThread()
     beside.open(speed=50)
     with tempfile.TemporaryDirectory() as home:
-        environ = {**os.environ, **beside.world.environment, "HFMEDIA_HOME": home}
-        served = Served(Config(port=0), environ, beside)
+        environ = {**os.environ, **beside.sandbox.environment, "HFMEDIA_HOME": home}
+        served = RunningGateway(Config(port=0), environ, beside)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
             await all_states(browser, served, names)

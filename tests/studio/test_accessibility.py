@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .actions import add_key, choose_model, choose_provider, hand_over, make
-from .conftest import Opened, Served, expect, until
-from .large_gallery import multiply
+from tests.support.gateway import RunningGateway
+
+from .actions import add_key, choose_model, choose_provider, give_file, submit_prompt
+from .conftest import Opened, expect, until
+from .large_gallery import add_copies
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -25,7 +27,7 @@ MANY = 5000
 SCHEMES: list[Any] = ["light", "dark"]
 
 
-async def test_the_keyboard_alone_makes_sees_and_deletes(gateway: Served, opened: Opened) -> None:
+async def test_the_keyboard_alone_makes_sees_and_deletes(gateway: RunningGateway, opened: Opened) -> None:
     """From the first key to the last, no pointer is needed, and the focus is always somewhere to be seen."""
     page = await opened(gateway)
     await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
@@ -57,19 +59,19 @@ async def test_the_keyboard_alone_makes_sees_and_deletes(gateway: Served, opened
     await expect(tile).to_be_visible()
 
 
-async def test_what_happens_is_said_to_screen_readers(gateway: Served, opened: Opened) -> None:
+async def test_what_happens_is_said_to_screen_readers(gateway: RunningGateway, opened: Opened) -> None:
     """Politely, and when it matters."""
     page = await opened(gateway)
     await expect(page.locator("#announcements")).to_have_attribute("aria-live", "polite")
-    await make(page, "a loud parrot")
+    await submit_prompt(page, "a loud parrot")
     await expect(page.locator("#announcements")).to_contain_text("“a loud parrot” is ready")
 
 
-async def test_hostile_words_stay_words(gateway: Served, opened: Opened) -> None:
+async def test_hostile_words_stay_words(gateway: RunningGateway, opened: Opened) -> None:
     """In the cards, the large view, notices, a provider's error and the title of the page."""
     page = await opened(gateway)
     for count, prompt in enumerate(HOSTILE, 1):
-        await make(page, prompt)
+        await submit_prompt(page, prompt)
         await expect(page.locator(".card[data-status=done]")).to_have_count(count)
         await expect(page.locator(".card .card-prompt").first).to_have_text(prompt)
     await page.locator(".tile").first.click()
@@ -77,26 +79,26 @@ async def test_hostile_words_stay_words(gateway: Served, opened: Opened) -> None
         await expect(page.locator("#lightbox .full-prompt")).to_have_text(prompt)
         await page.locator("#lightbox").get_by_role("button", name="Delete").click()
         await expect(page.locator(".toast").last).to_contain_text(prompt[:40])
-    await hand_over(page, "drop", HOSTILE[0], "text/plain")
+    await give_file(page, "drop", HOSTILE[0], "text/plain")
     await expect(page.locator(".toast").last).to_contain_text(f"{HOSTILE[0]} is not a readable image")
     gateway.fault("fal-ai", "fail", text=HOSTILE[0], times=10)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "fal-ai")
-    await make(page, "fine words")
+    await submit_prompt(page, "fine words")
     await expect(page.locator(".card[data-status=failed] .provider-message")).to_contain_text(HOSTILE[0])
     assert "owned" not in await page.title()
     assert await page.locator("main :is(script, [onload], [onerror]), .toast :is(img, script)").count() == 0
 
 
-async def test_five_thousand_pictures_stay_quick(gateway: Served, opened: Opened) -> None:
+async def test_five_thousand_pictures_stay_quick(gateway: RunningGateway, opened: Opened) -> None:
     """Scrolled to the end, every card is there, a leap anywhere is drawn at once, words find, and the new comes first.
 
     The gateway's lists are quick as well: nothing of them grows with what is not shown.
     """
     page = await opened(gateway, viewport={"width": 400, "height": 400})  # what is drawn is not what is asked here
-    await make(page, "the pattern of all")
+    await submit_prompt(page, "the pattern of all")
     await page.locator(".card[data-status=done]").wait_for()
-    await multiply(gateway, str(await page.locator(".card").get_attribute("data-id")), MANY)
+    await add_copies(gateway, str(await page.locator(".card").get_attribute("data-id")), MANY)
     await page.reload()
     await until(page, "document.querySelectorAll('.card').length >= 50")
     await page.evaluate(
@@ -129,17 +131,19 @@ async def test_five_thousand_pictures_stay_quick(gateway: Served, opened: Opened
     await page.keyboard.press("ArrowRight")
     await expect(page.locator("#lightbox .full-prompt")).to_have_text("picture 0")
     await page.keyboard.press("Escape")
-    await make(page, "one more")
+    await submit_prompt(page, "one more")
     await expect(page.locator(".card").first).to_contain_text("one more")
     await page.get_by_label("Search prompts").fill("PICTURE 249")
     await until(page, "document.querySelectorAll('.card').length === 20")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_nothing_leaves_the_screen_and_the_scheme_is_kept(gateway: Served, opened: Opened, scheme: Any) -> None:
+async def test_nothing_leaves_the_screen_and_the_scheme_is_kept(
+    gateway: RunningGateway, opened: Opened, scheme: Any
+) -> None:
     """From a small phone to a desk, the page never scrolls sideways; a scheme that was chosen outlives a reload."""
     page = await opened(gateway, color_scheme=scheme)
-    await make(page, "W" * 300)
+    await submit_prompt(page, "W" * 300)
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     for width in (320, 390, 820, 1440):
         await page.set_viewport_size({"width": width, "height": 800})
@@ -154,15 +158,15 @@ async def test_nothing_leaves_the_screen_and_the_scheme_is_kept(gateway: Served,
     assert await page.evaluate(ground) == after
 
 
-async def test_on_a_phone_new_jobs_come_into_view(lasting: Served, opened: Opened) -> None:
+async def test_on_a_phone_new_jobs_come_into_view(lasting: RunningGateway, opened: Opened) -> None:
     """The cards lie below the form there; nobody has to look for them."""
     page = await opened(lasting, viewport={"width": 390, "height": 800}, reduced_motion="reduce")
-    await make(page, "a small fox")
+    await submit_prompt(page, "a small fox")
     await expect(page.locator(".card").first).to_be_in_viewport()
     await expect(page.locator("#generate-label")).to_have_text("Generate image")
 
 
-async def states(page: Page, gateway: Served) -> Any:
+async def states(page: Page, gateway: RunningGateway) -> Any:
     """Brings the page into each of its states, one after the other, and names it."""
     await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     yield "empty"
@@ -171,14 +175,14 @@ async def states(page: Page, gateway: Served) -> Any:
         gateway.fault(provider, kind, times=times)
         await choose_provider(page, provider)
         before = await page.locator(".card").count()
-        await make(page, f"a fox at {provider}")
+        await submit_prompt(page, f"a fox at {provider}")
         await expect(page.locator(".card:not([data-status=open])")).to_have_count(before + 1)
     await choose_provider(page, "")
-    await make(page, "a fox that comes")
+    await submit_prompt(page, "a fox that comes")
     await expect(page.get_by_role("button", name="Image: a fox that comes")).to_be_visible()
     gateway.fault("fal-ai", "cold", seconds=5000)
     await page.get_by_text("Video", exact=True).click()
-    await make(page, "a slow fox")
+    await submit_prompt(page, "a slow fox")
     for state in ("failed", "in_doubt", "done", "open"):
         await expect(page.locator(f".card[data-status={state}]")).to_have_count(1)
     await expect(page.locator(".job-stage")).to_contain_text("queue", ignore_case=True)
@@ -200,7 +204,7 @@ async def states(page: Page, gateway: Served) -> Any:
     await page.locator("#open-settings").click()
     yield "settings"
     await page.keyboard.press("Escape")
-    await hand_over(page, "drop")
+    await give_file(page, "drop")
     await page.get_by_label("Extra parameters").fill("{")
     await page.keyboard.press("Control+Enter")
     await expect(page.locator("#form-error")).to_be_visible()
@@ -216,7 +220,7 @@ async def states(page: Page, gateway: Served) -> Any:
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 async def test_no_state_has_an_accessibility_violation(
-    gateway: Served, opened: Opened, accessible: Any, scheme: Any, width: int
+    gateway: RunningGateway, opened: Opened, accessible: Any, scheme: Any, width: int
 ) -> None:
     """axe-core finds nothing against WCAG 2.2 AA in any state of the page."""
     page = await opened(gateway, viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")

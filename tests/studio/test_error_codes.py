@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hfmedia.server
-from hfmedia.server.studio import PAGE
+from hfmedia.server.studio import PAGE_FOLDER
 
 SERVER = Path(hfmedia.server.__file__).parent
 CODE = re.compile(r"[a-z][a-z0-9_]*")
@@ -41,7 +41,7 @@ def _constant(node: ast.AST, kind: type) -> Any:
 def codes_named() -> dict[str, str]:
     """Every error code that the page names, and where."""
     named: dict[str, str] = {}
-    for path in sorted(PAGE.glob("*.js")):
+    for path in sorted(PAGE_FOLDER.glob("*.js")):
         source = path.read_text()
         for table in BY_CODE.findall(source):
             named |= dict.fromkeys(KEY.findall(table), path.name)
@@ -64,7 +64,7 @@ def test_the_page_reads_only_fields_that_the_server_sends() -> None:
 
     schemas = create_app(Config(port=0), {}, sandbox=True).openapi()["components"]["schemas"]
     sent = {name for schema in schemas.values() for name in schema.get("properties", ())}
-    read = {path.name: set(RAW_FIELD.findall(path.read_text())) for path in PAGE.glob("*.js")}
+    read = {path.name: set(RAW_FIELD.findall(path.read_text())) for path in PAGE_FOLDER.glob("*.js")}
     assert {name for name, fields in read.items() if fields} == {"api.js"}
     unspecified = {"capabilities", "size", "style"}  # of one model alone: they have no schema
     assert read["api.js"] - sent <= unspecified

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.server.conftest import Serve
+from tests.support.gateway import RunningGateway, Serve
 
-from .actions import add_key, choose_model, choose_provider, hand_over, make
-from .conftest import Opened, Served, expect, until
+from .actions import add_key, choose_model, choose_provider, give_file, submit_prompt
+from .conftest import Opened, expect, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -29,11 +29,11 @@ async def in_view(page: Page, selector: str) -> None:
 # -- double clicks ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_double_click_is_one_click(gateway: Served, opened: Opened) -> None:
+async def test_a_double_click_is_one_click(gateway: RunningGateway, opened: Opened) -> None:
     """A picture opens where *Delete* will be; deleting, undoing and closing are done once, whatever slides beneath."""
     page = await opened(gateway)
     cards = page.locator(".card[data-status=done]")
-    await make(page, "fourteen of them", count=14)
+    await submit_prompt(page, "fourteen of them", count=14)
     await expect(cards).to_have_count(14)
     await cards.first.locator(".tile").click()
     delete = page.locator("#lightbox").get_by_role("button", name="Delete")
@@ -76,14 +76,14 @@ async def test_a_double_click_is_one_click(gateway: Served, opened: Opened) -> N
 
 @pytest.mark.parametrize("size", [(1440, 900), (1024, 600), (844, 390), (720, 450), (390, 844), (320, 568)])
 async def test_the_large_view_shows_picture_and_prompt_at_every_size(
-    gateway: Served, opened: Opened, size: tuple[int, int]
+    gateway: RunningGateway, opened: Opened, size: tuple[int, int]
 ) -> None:
     """However long the facts are: neither is cut off, or covered by the other."""
     page = await opened(gateway, viewport={"width": size[0], "height": size[1]})
     await page.locator("#advanced summary").click()
     await page.get_by_label("Negative prompt").fill("blurry, " * 200)
     await page.get_by_label("Extra parameters").fill('{"note": "' + "long " * 100 + '"}')
-    await make(page, "a fox in fresh snow")
+    await submit_prompt(page, "a fox in fresh snow")
     await page.locator(".card[data-status=done] .tile").click()
     await page.locator("#lightbox .lightbox-media img").wait_for()
     await until(page, "document.querySelector('#lightbox .lightbox-media img').complete")
@@ -99,15 +99,15 @@ async def test_the_large_view_shows_picture_and_prompt_at_every_size(
     assert picture["right"] <= whole["left"] or narrow
 
 
-async def test_the_arrows_know_what_came_and_went(gateway: Served, opened: Opened) -> None:
+async def test_the_arrows_know_what_came_and_went(gateway: RunningGateway, opened: Opened) -> None:
     """While a picture is looked at, another one is finished, and one is deleted elsewhere."""
     page = await opened(gateway)
     other = await opened(gateway, context=page.context)
-    await make(page, "the older")
+    await submit_prompt(page, "the older")
     tile = page.get_by_role("button", name="Image: the older")
     await tile.click()
     await expect(page.locator("#lightbox-newer")).to_be_disabled()
-    await make(other, "the newer")
+    await submit_prompt(other, "the newer")
     await expect(page.locator("#lightbox-newer")).to_be_enabled()
     await page.locator("#lightbox-newer").click()
     await expect(page.locator("#lightbox .full-prompt")).to_have_text("the newer")
@@ -126,30 +126,30 @@ async def test_the_arrows_know_what_came_and_went(gateway: Served, opened: Opene
 # -- what was begun ---------------------------------------------------------------------------------------------------
 
 
-async def test_new_jobs_are_brought_into_view(gateway: Served, opened: Opened) -> None:
+async def test_new_jobs_are_brought_into_view(gateway: RunningGateway, opened: Opened) -> None:
     """From far below, and from behind a search or a filter, so that nobody presses a second time in doubt."""
     page = await opened(gateway)
-    await make(page, "pears", count=16)
+    await submit_prompt(page, "pears", count=16)
     await expect(page.locator(".card[data-status=done]")).to_have_count(16)
     await page.locator("#n").fill("1")
     await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-    await make(page, "a fox")
+    await submit_prompt(page, "a fox")
     await in_view(page, ".card:first-child")
     await expect(page.locator(".card").first).to_contain_text("a fox")
     await page.get_by_label("Search prompts").fill("pears")
     await expect(page.locator(".card")).to_have_count(16)
     await page.keyboard.press("Control+Enter")  # in the search it is no order
-    await make(page, "a heron")
+    await submit_prompt(page, "a heron")
     await expect(page.locator(".toast")).to_contain_text("hidden by the current filter")
     await page.locator(".toast").get_by_role("button", name="Show all").click()
     await expect(page.get_by_role("button", name="Image: a heron")).to_be_visible()
     assert gateway.submissions == 18
 
 
-async def test_use_as_input_shows_the_form(gateway: Served, opened: Opened) -> None:
+async def test_use_as_input_shows_the_form(gateway: RunningGateway, opened: Opened) -> None:
     """On a phone it lies far above."""
     page = await opened(gateway, viewport={"width": 390, "height": 844})
-    await make(page, "nine", count=9)
+    await submit_prompt(page, "nine", count=9)
     await expect(page.locator(".card[data-status=done]")).to_have_count(9)
     await page.locator(".tile").last.click()
     await page.locator("#lightbox").get_by_role("button", name="Use as input").click()
@@ -158,14 +158,14 @@ async def test_use_as_input_shows_the_form(gateway: Served, opened: Opened) -> N
     await expect(page.locator("#input-image")).to_be_visible()
 
 
-async def test_a_request_with_an_image_is_not_sent_without_it(gateway: Served, opened: Opened) -> None:
+async def test_a_request_with_an_image_is_not_sent_without_it(gateway: RunningGateway, opened: Opened) -> None:
     """It says what is missing, and becomes a text's only where that is chosen."""
     page = await opened(gateway)
-    await hand_over(page, "drop")
+    await give_file(page, "drop")
     await choose_model(page, "Kontext")
     await choose_provider(page, "fal-ai")
     gateway.fault("fal-ai", "fail", text="the picture is strange")
-    await make(page, "make it snow")
+    await submit_prompt(page, "make it snow")
     card = page.locator(".card")
     await expect(card).to_have_attribute("data-status", "failed")
     await page.get_by_role("button", name="Remove the image").click()
@@ -177,20 +177,20 @@ async def test_a_request_with_an_image_is_not_sent_without_it(gateway: Served, o
     before = gateway.submissions
     await page.keyboard.press("Control+Enter")
     await expect(page.locator("#form-error")).to_contain_text("The input image is missing")
-    await hand_over(page, "drop", width=128)  # the same one at once would be the echo of the first press
+    await give_file(page, "drop", width=128)  # the same one at once would be the echo of the first press
     await expect(page.locator("#model-name")).to_contain_text("Kontext")
     await page.keyboard.press("Control+Enter")
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     assert gateway.submissions == before + 1
 
 
-async def test_a_dismissed_job_is_not_said_to_have_failed(gateway: Served, opened: Opened) -> None:
+async def test_a_dismissed_job_is_not_said_to_have_failed(gateway: RunningGateway, opened: Opened) -> None:
     """Nor to be made again: it may be billed already."""
     page = await opened(gateway)
     gateway.fault("together", "disconnect")
     await choose_model(page, "schnell")
     await choose_provider(page, "together")
-    await make(page, "a doubtful fox")
+    await submit_prompt(page, "a doubtful fox")
     card = page.locator(".card")
     await card.get_by_role("button", name="It is there: dismiss").click()
     await expect(card.get_by_role("heading")).to_have_text("Dismissed")
@@ -215,7 +215,7 @@ async def test_a_dismissed_job_is_not_said_to_have_failed(gateway: Served, opene
     ],
 )
 async def test_an_invalid_number_is_reported_at_its_field(
-    shared: Served, opened: Opened, label: str, typed: str, words: str
+    shared: RunningGateway, opened: Opened, label: str, typed: str, words: str
 ) -> None:
     """What a field shows is what is meant: nothing is passed over, and nothing is sent."""
     page = await opened(shared)
@@ -224,7 +224,7 @@ async def test_an_invalid_number_is_reported_at_its_field(
     field = page.locator("#request-form").get_by_label(label, exact=True)
     await field.fill("")
     await field.press_sequentially(typed)
-    await make(page, "a fox")
+    await submit_prompt(page, "a fox")
     await expect(page.locator("#form-error")).to_contain_text(words)
     await expect(field).to_be_focused()
     await expect(field).to_have_attribute("aria-invalid", "true")
@@ -233,7 +233,7 @@ async def test_an_invalid_number_is_reported_at_its_field(
     assert shared.submissions == before
 
 
-async def test_an_error_goes_when_its_cause_does(shared: Served, opened: Opened) -> None:
+async def test_an_error_goes_when_its_cause_does(shared: RunningGateway, opened: Opened) -> None:
     """An empty prompt that is written."""
     page = await opened(shared)
     await page.keyboard.press("Control+Enter")
@@ -242,18 +242,18 @@ async def test_an_error_goes_when_its_cause_does(shared: Served, opened: Opened)
     await expect(page.locator("#form-error")).to_be_hidden()
 
 
-async def test_words_run_as_they_are_read(gateway: Served, opened: Opened) -> None:
+async def test_words_run_as_they_are_read(gateway: RunningGateway, opened: Opened) -> None:
     """From right to left where they are; and no letter is cut in two."""
     page = await opened(gateway)
     await page.get_by_label("Prompt", exact=True).fill("שועל אדום בשלג")
     assert await page.evaluate("getComputedStyle(document.querySelector('#prompt')).direction") == "rtl"
-    await make(page, "שועל אדום בשלג")
+    await submit_prompt(page, "שועל אדום בשלג")
     await page.locator(".card[data-status=done]").wait_for()
     assert await page.evaluate("getComputedStyle(document.querySelector('.card .card-prompt')).direction") == "rtl"
-    await make(page, "🦊" * 120)
+    await submit_prompt(page, "🦊" * 120)
     await expect(page.locator(".card[data-status=done]")).to_have_count(2)
     assert await page.evaluate("document.querySelector('.card .card-prompt').textContent.isWellFormed()")
-    await make(page, "two\nlines")
+    await submit_prompt(page, "two\nlines")
     await expect(page.locator(".card[data-status=done]")).to_have_count(3)
     await page.get_by_label("Search prompts").fill("two lines")
     await expect(page.locator(".card")).to_have_count(1)
@@ -269,9 +269,9 @@ async def test_a_limit_is_reported_as_a_limit(serve: Serve, opened: Opened) -> N
     page = await opened(served)
     await page.locator("#auth-dialog").get_by_label("API key").fill(capped)
     await page.keyboard.press("Enter")
-    await make(page, "the one of today")
+    await submit_prompt(page, "the one of today")
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
-    await make(page, "one too many")
+    await submit_prompt(page, "one too many")
     await expect(page.locator("#form-error")).to_contain_text("You have reached your limit.")
     await expect(page.locator("#form-error")).to_contain_text("Wait until it resets")
     other = await opened(served)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .actions import choose_model, make
-from .conftest import CHROMIUM, Opened, Served, expect, launched, until
+from tests.support.gateway import RunningGateway
+
+from .actions import choose_model, submit_prompt
+from .conftest import CHROMIUM, Opened, expect, launched, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -19,7 +21,7 @@ AFTER_THE_FORM = ("submit", "model-picker", "gallery", "lightbox")  # loaded onc
 MOST_SECONDS = 2.0  # a gross bound: 0.3 s on a quiet machine, and this one may be busy
 
 
-async def test_the_first_visit_ends_with_an_image(gateway: Served, opened: Opened) -> None:
+async def test_the_first_visit_ends_with_an_image(gateway: RunningGateway, opened: Opened) -> None:
     """Nothing but a prompt and a press of the button is needed, and the picture that comes is really drawn."""
     page = await opened(gateway)
     await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
@@ -33,22 +35,22 @@ async def test_the_first_visit_ends_with_an_image(gateway: Served, opened: Opene
 
 
 @pytest.mark.browser
-async def test_the_whole_browser_shows_the_same(gateway: Served) -> None:
+async def test_the_whole_browser_shows_the_same(gateway: RunningGateway) -> None:
     """The other tests may drive its engine alone."""
     async with launched(CHROMIUM) as browser:
         page = await browser.new_page()
         await page.goto(gateway.url)
-        await make(page, "a red fox in the snow")
+        await submit_prompt(page, "a red fox in the snow")
         await expect(page.get_by_role("button", name="Image: a red fox in the snow")).to_be_visible()
         await until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")
 
 
-async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) -> None:
+async def test_a_video_is_watched_to_its_end(gateway: RunningGateway, opened: Opened) -> None:
     """Its card is there at once, says where it stands, and becomes a video that plays in the large view."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
-    await make(page, "waves at dawn")
+    await submit_prompt(page, "waves at dawn")
     card = page.locator(".card")
     await expect(card).to_have_attribute("data-status", "open")
     await expect(card.locator(".job-stage")).to_contain_text("fal-ai")
@@ -60,11 +62,11 @@ async def test_a_video_is_watched_to_its_end(gateway: Served, opened: Opened) ->
     await expect(page.locator("#lightbox")).to_contain_text("Wan-AI/Wan2.2-T2V-A14B")
 
 
-async def test_what_was_made_is_there_after_a_reload(gateway: Served, opened: Opened) -> None:
+async def test_what_was_made_is_there_after_a_reload(gateway: RunningGateway, opened: Opened) -> None:
     """A job that is under way when the page is reloaded is under way afterwards, and the draft is kept."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
-    await make(page, "a slow snail")
+    await submit_prompt(page, "a slow snail")
     await expect(page.locator(".card[data-status=open] .job-stage")).to_contain_text("fal-ai")
     await page.reload()
     await expect(page.get_by_label("Prompt", exact=True)).to_have_value("a slow snail")
@@ -75,7 +77,7 @@ async def test_what_was_made_is_there_after_a_reload(gateway: Served, opened: Op
     assert gateway.submissions == 1
 
 
-async def test_the_first_load_is_light_and_quick(gateway: Served, opened: Opened) -> None:
+async def test_the_first_load_is_light_and_quick(gateway: RunningGateway, opened: Opened) -> None:
     """Under 100 kB on the wire with nothing kept from before, every file from here, and there at once."""
     facts = """() => {
       const all = performance.getEntriesByType("resource").filter((one) => !one.name.includes("/v1/"));
@@ -98,7 +100,7 @@ async def test_the_first_load_is_light_and_quick(gateway: Served, opened: Opened
     assert min(times) < MOST_SECONDS, times
 
 
-async def missing(page: Page, served: Served, *parts: str) -> None:
+async def missing(page: Page, served: RunningGateway, *parts: str) -> None:
     """The studio for the first time, without some of its parts."""
     for part in parts:
         await page.route(f"**/studio/{part}.js*", lambda route: route.abort())
@@ -106,24 +108,26 @@ async def missing(page: Page, served: Served, *parts: str) -> None:
 
 
 async def test_what_comes_after_the_form_is_asked_for_again_where_it_was_missing(
-    gateway: Served, opened: Opened
+    gateway: RunningGateway, opened: Opened
 ) -> None:
     """A gateway that is away for a moment right after the first load costs a try, and no reload."""
     page = await opened(gateway, path="/healthz")
     await missing(page, gateway, "submit", "model-picker", "preview")
-    await make(page, "a patient heron")
+    await submit_prompt(page, "a patient heron")
     await expect(page.locator("#form-error")).to_contain_text("The gateway is not responding")
     async with page.expect_event("requestfailed", lambda one: "/model-picker.js" in one.url):
         await page.locator("#pick-model").click()
     await expect(page.locator("#form-error")).to_contain_text("The gateway is not responding")
     await page.unroute_all()
     await choose_model(page, "FLUX.1-schnell")
-    await make(page, "a patient heron")
+    await submit_prompt(page, "a patient heron")
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     assert gateway.submissions == 1
 
 
-async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(gateway: Served, opened: Opened) -> None:
+async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(
+    gateway: RunningGateway, opened: Opened
+) -> None:
     """Better told than an empty gallery that looks as if nothing had ever been made."""
     page = await opened(gateway, path="/healthz")
     await missing(page, gateway, "job-card")
@@ -135,7 +139,9 @@ async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(gat
     await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
 
 
-async def test_a_request_is_sent_once_however_often_the_button_is_pressed(gateway: Served, opened: Opened) -> None:
+async def test_a_request_is_sent_once_however_often_the_button_is_pressed(
+    gateway: RunningGateway, opened: Opened
+) -> None:
     """Two presses within the same moment are one order."""
     gateway.fault("fal-ai", "slow", seconds=0.3)
     page = await opened(gateway)

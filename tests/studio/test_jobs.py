@@ -6,18 +6,20 @@ import re
 
 import pytest
 
-from .actions import choose_model, choose_provider, hand_over, make
-from .conftest import Opened, Served, expect, until
+from tests.support.gateway import RunningGateway
+
+from .actions import choose_model, choose_provider, give_file, submit_prompt
+from .conftest import Opened, expect, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_job_is_cancelled(gateway: Served, opened: Opened) -> None:
+async def test_a_job_is_cancelled(gateway: RunningGateway, opened: Opened) -> None:
     """Its card says so, and that it may be billed; the keyboard goes on from there."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
-    await make(page, "a fox that takes too long")
+    await submit_prompt(page, "a fox that takes too long")
     await expect(page.locator(".job-stage")).to_contain_text(re.compile("queued? at fal-ai", re.IGNORECASE))
     await page.get_by_role("button", name="Cancel a fox").click()
     card = page.locator(".card")
@@ -28,12 +30,12 @@ async def test_a_job_is_cancelled(gateway: Served, opened: Opened) -> None:
     await expect(card.get_by_role("button", name="Edit and retry")).to_be_focused()
 
 
-async def test_a_failover_is_shown_with_its_reason(gateway: Served, opened: Opened) -> None:
+async def test_a_failover_is_shown_with_its_reason(gateway: RunningGateway, opened: Opened) -> None:
     """On the way and afterwards; and the resting provider and its reason are told with the costs."""
     gateway.fault("fal-ai", "credit", times=10)
     gateway.fault("replicate", "cold", seconds=5000, times=10)
     page = await opened(gateway)
-    await make(page, "a fox on the move")
+    await submit_prompt(page, "a fox on the move")
     await expect(page.locator(".failovers li")).to_contain_text("fal-ai")
     await gateway.finish_waiting_jobs()
     await page.get_by_role("button", name="Image: a fox on the move").click()
@@ -45,13 +47,13 @@ async def test_a_failover_is_shown_with_its_reason(gateway: Served, opened: Open
     await expect(page.locator(".cooling-down .hint")).to_contain_text("credit")
 
 
-async def test_a_failing_job_says_why_and_what_to_do(gateway: Served, opened: Opened) -> None:
+async def test_a_failing_job_says_why_and_what_to_do(gateway: RunningGateway, opened: Opened) -> None:
     """In its provider's words and in ours; and its wish goes back into the form to be changed."""
     gateway.fault("fal-ai", "fail", text="the model ran out of memory", times=10)
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "fal-ai")
-    await make(page, "a mountain of cheese")
+    await submit_prompt(page, "a mountain of cheese")
     card = page.locator(".card")
     await expect(card).to_have_attribute("data-status", "failed")
     await expect(card.locator(".provider-message")).to_contain_text("out of memory")
@@ -63,14 +65,14 @@ async def test_a_failing_job_says_why_and_what_to_do(gateway: Served, opened: Op
 
 @pytest.mark.parametrize(("choice", "state"), [("resend", "done"), ("dismiss", "cancelled")])
 async def test_a_doubt_is_explained_with_its_two_choices(
-    gateway: Served, opened: Opened, choice: str, state: str
+    gateway: RunningGateway, opened: Opened, choice: str, state: str
 ) -> None:
     """Nothing is sent again by itself; the person decides, once."""
     gateway.fault("together", "disconnect")
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "together")
-    await make(page, "a doubtful fox")
+    await submit_prompt(page, "a doubtful fox")
     card = page.locator(".card")
     await expect(card).to_have_attribute("data-status", "in_doubt")
     await expect(card).to_contain_text("together's own dashboard")
@@ -83,13 +85,13 @@ async def test_a_doubt_is_explained_with_its_two_choices(
     assert gateway.submissions == before + (choice == "resend")
 
 
-async def test_several_are_made_at_once_and_found_again(gateway: Served, opened: Opened) -> None:
+async def test_several_are_made_at_once_and_found_again(gateway: RunningGateway, opened: Opened) -> None:
     """Twelve cards at once; the gallery is searched and filtered; another page of the same person shows the same."""
     page = await opened(gateway)
-    await make(page, "a dozen eggs", count=12)
+    await submit_prompt(page, "a dozen eggs", count=12)
     await expect(page.locator(".card")).to_have_count(12)
     await expect(page.locator(".card[data-status=done]")).to_have_count(12)
-    await make(page, "a single pear", count=1)
+    await submit_prompt(page, "a single pear", count=1)
     await page.get_by_label("Outputs").fill("1")
     await expect(page.locator(".card[data-status=done]").first).to_be_visible()
     await page.get_by_label("Search prompts").fill("PEAR")
@@ -99,15 +101,15 @@ async def test_several_are_made_at_once_and_found_again(gateway: Served, opened:
     await expect(page.get_by_text("No results")).to_be_visible()
 
 
-async def test_what_was_made_is_seen_varied_used_and_deleted(gateway: Served, opened: Opened) -> None:
+async def test_what_was_made_is_seen_varied_used_and_deleted(gateway: RunningGateway, opened: Opened) -> None:
     """The large view's keys and deeds; what is deleted comes back with Undo."""
     page = await opened(gateway)
     await page.get_by_label("Seed", exact=True).fill(
         "18446744073709551614"
     )  # more digits than JavaScript's numbers hold
-    await make(page, "first")
+    await submit_prompt(page, "first")
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
-    await make(page, "second")
+    await submit_prompt(page, "second")
     await expect(page.locator(".card[data-status=done]")).to_have_count(2)
     await page.get_by_role("button", name="Image: second").click()
     view = page.locator("#lightbox")
@@ -136,21 +138,25 @@ async def test_what_was_made_is_seen_varied_used_and_deleted(gateway: Served, op
 
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
-async def test_an_image_is_dropped_or_pasted_and_becomes_another(gateway: Served, opened: Opened, event: str) -> None:
+async def test_an_image_is_dropped_or_pasted_and_becomes_another(
+    gateway: RunningGateway, opened: Opened, event: str
+) -> None:
     """The task follows by itself; what is no image is refused in words."""
     page = await opened(gateway)
-    await hand_over(page, "drop", "notes.txt", "text/plain")
+    await give_file(page, "drop", "notes.txt", "text/plain")
     await expect(page.locator(".toast")).to_contain_text("notes.txt is not a readable image")
-    await hand_over(page, event)
+    await give_file(page, event)
     await expect(page.locator("#input-image")).to_be_visible()
     await until(page, "document.querySelector('#input-image-thumbnail').naturalWidth === 96")
-    await make(page, "as a watercolour")
+    await submit_prompt(page, "as a watercolour")
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     await page.get_by_role("button", name="Image: as a watercolour").click()
     await expect(page.locator("#lightbox")).to_contain_text("Kontext")
 
 
-async def test_the_form_offers_what_is_supported_and_reports_what_is_not(gateway: Served, opened: Opened) -> None:
+async def test_the_form_offers_what_is_supported_and_reports_what_is_not(
+    gateway: RunningGateway, opened: Opened
+) -> None:
     """A provider that takes a seed alone leaves the seed alone; what it would round is told before anything is sent."""
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
@@ -162,7 +168,7 @@ async def test_the_form_offers_what_is_supported_and_reports_what_is_not(gateway
     await page.get_by_label("Height").fill("100")
     await expect(page.locator("#preview .note")).to_contain_text("nearest")
     await page.get_by_label("Extra parameters").fill("[1]")
-    await make(page, "a fox")
+    await submit_prompt(page, "a fox")
     await expect(page.locator("#form-error")).to_contain_text("JSON object")
     await expect(page.get_by_label("Extra parameters")).to_be_focused()
     assert gateway.submissions == 0

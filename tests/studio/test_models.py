@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.server.conftest import Serve
 from tests.support.fake_hub import TOKEN, FakeHub, mapping_entry
+from tests.support.gateway import Serve
 
 from .conftest import Opened, expect
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.catalog.little_hub import TOKEN, LittleHub
-from tests.server.conftest import Serve
+from tests.support.fake_hub import TOKEN, FakeHub
+from tests.support.gateway import RunningGateway, Serve
 
-from .actions import FLUX, choose_model, choose_provider, hand_over, make, png
-from .conftest import Opened, Served, expect, until
+from .actions import FLUX, choose_model, choose_provider, give_file, png, submit_prompt
+from .conftest import Opened, expect, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Locator, Page, Route
@@ -39,10 +39,10 @@ async def drag(page: Page, begin: Locator, end: Locator) -> None:
 # -- dialogs ----------------------------------------------------------------------------------------------------------
 
 
-async def test_marking_words_closes_nothing(gateway: Served, opened: Opened) -> None:
+async def test_marking_words_closes_nothing(gateway: RunningGateway, opened: Opened) -> None:
     """A dialog is closed by a press beside it, which neither its own edge nor the end of a mark is."""
     page = await opened(gateway)
-    await make(page, "words to mark")
+    await submit_prompt(page, "words to mark")
     await page.locator(".card[data-status=done] .tile").click()
     view = page.locator("#lightbox")
     await drag(page, view.locator(".full-prompt"), view.locator(".lightbox-nav"))
@@ -63,13 +63,13 @@ async def test_marking_words_closes_nothing(gateway: Served, opened: Opened) -> 
 # -- several files of one job -----------------------------------------------------------------------------------------
 
 
-async def test_each_file_of_a_job_has_its_own_details_and_actions(gateway: Served, opened: Opened) -> None:
+async def test_each_file_of_a_job_has_its_own_details_and_actions(gateway: RunningGateway, opened: Opened) -> None:
     """What is looked at is what is downloaded and used."""
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "replicate")
     await page.get_by_label("Extra parameters").fill('{"num_outputs": 3}')
-    await make(page, "three in one")
+    await submit_prompt(page, "three in one")
     await page.locator(".card[data-status=done] .tile").click()
     view = page.locator("#lightbox")
     link, second = view.get_by_role("link", name="Download"), view.get_by_role("button", name="File 2 of 3")
@@ -89,7 +89,7 @@ async def test_each_file_of_a_job_has_its_own_details_and_actions(gateway: Serve
 # -- the form ---------------------------------------------------------------------------------------------------------
 
 
-async def test_words_from_an_office_are_pasted_as_words(shared: Served, opened: Opened) -> None:
+async def test_words_from_an_office_are_pasted_as_words(shared: RunningGateway, opened: Opened) -> None:
     """Such programs put a picture of the words beside them; pasted into a field, the words are meant."""
     page = await opened(shared)
     taken = await page.evaluate(
@@ -103,11 +103,11 @@ async def test_words_from_an_office_are_pasted_as_words(shared: Served, opened: 
     )
     assert not taken
     await expect(page.locator("#input-image")).to_be_hidden()
-    await hand_over(page, "paste")  # anywhere else, or without words, it is the image that is meant
+    await give_file(page, "paste")  # anywhere else, or without words, it is the image that is meant
     await expect(page.locator("#input-image")).to_be_visible()
 
 
-async def test_the_preview_stays_as_it_was_read(shared: Served, opened: Opened) -> None:
+async def test_the_preview_stays_as_it_was_read(shared: RunningGateway, opened: Opened) -> None:
     """What is the same is not said again; what was opened in it stays open, and whoever is in it stays there."""
     page = await opened(shared)
     await choose_model(page, "FLUX.1-schnell")
@@ -138,10 +138,10 @@ async def test_the_preview_stays_as_it_was_read(shared: Served, opened: Opened) 
     assert await page.evaluate("document.activeElement.closest('#preview') !== null")
 
 
-async def test_a_draft_whose_image_is_gone_complains_of_nothing(shared: Served, opened: Opened) -> None:
+async def test_a_draft_whose_image_is_gone_complains_of_nothing(shared: RunningGateway, opened: Opened) -> None:
     """After a reload the form says what is missing; it is no error before anything is sent."""
     page = await opened(shared)
-    await hand_over(page, "drop")
+    await give_file(page, "drop")
     await page.get_by_label("Prompt", exact=True).fill("as a watercolour")
     await page.reload()
     await expect(page.locator(".toast")).to_contain_text("Add yours again")
@@ -154,7 +154,7 @@ async def test_a_draft_whose_image_is_gone_complains_of_nothing(shared: Served, 
     await expect(page.locator("#form-error")).to_be_hidden()
 
 
-async def test_what_the_form_does_not_support_is_reported(gateway: Served, opened: Opened) -> None:
+async def test_what_the_form_does_not_support_is_reported(gateway: RunningGateway, opened: Opened) -> None:
     """A wish of another program: its shape is none of the form's, and its provider is a policy."""
     page = await opened(gateway)
     gateway.fault("*", "fail", times=50)
@@ -167,7 +167,9 @@ async def test_what_the_form_does_not_support_is_reported(gateway: Served, opene
 
 
 @pytest.mark.parametrize("size", [(320, 256), (667, 375), (390, 844)])
-async def test_an_error_is_seen_next_to_its_field(shared: Served, opened: Opened, size: tuple[int, int]) -> None:
+async def test_an_error_is_seen_next_to_its_field(
+    shared: RunningGateway, opened: Opened, size: tuple[int, int]
+) -> None:
     """On its side, made four times as large, in a hand: the field that complains is not behind the complaint."""
     page = await opened(shared, viewport={"width": size[0], "height": size[1]})
     await page.locator("#advanced summary").click()
@@ -178,16 +180,16 @@ async def test_an_error_is_seen_next_to_its_field(shared: Served, opened: Opened
     await until(page, f"({HIT})(['#num_inference_steps'])")
 
 
-async def test_a_notice_on_a_phone_lies_on_no_button_it_speaks_of(shared: Served, opened: Opened) -> None:
+async def test_a_notice_on_a_phone_lies_on_no_button_it_speaks_of(shared: RunningGateway, opened: Opened) -> None:
     """The button that makes things is at the bottom there, and notices are at the top."""
     page = await opened(shared, viewport=PHONE)
     await page.get_by_label("Prompt", exact=True).focus()
-    await hand_over(page, "drop", "notes.txt", "text/plain")
+    await give_file(page, "drop", "notes.txt", "text/plain")
     await page.locator(".toast").wait_for()
     assert await page.evaluate(HIT, ["#generate"])
 
 
-async def test_back_to_automatic_keeps_the_model_and_says_so(shared: Served, opened: Opened) -> None:
+async def test_back_to_automatic_keeps_the_model_and_says_so(shared: RunningGateway, opened: Opened) -> None:
     """Nobody is told that everything is automatic while the model is not."""
     page = await opened(shared)
     await choose_model(page, "FLUX.1-schnell")
@@ -200,7 +202,7 @@ async def test_back_to_automatic_keeps_the_model_and_says_so(shared: Served, ope
 
 
 @pytest.mark.parametrize(("typed", "sent"), [("2,5", 2.5), ("2.5", 2.5), (",5", 0.5), ("3", 3)])
-async def test_a_comma_is_a_point(shared: Served, opened: Opened, typed: str, sent: float) -> None:
+async def test_a_comma_is_a_point(shared: RunningGateway, opened: Opened, typed: str, sent: float) -> None:
     """Half the world writes 2,5; a browser's own number field would read 25 and say nothing."""
     page = await opened(shared)
     await page.get_by_text("Video", exact=True).click()
@@ -209,13 +211,13 @@ async def test_a_comma_is_a_point(shared: Served, opened: Opened, typed: str, se
     assert (await asked.value).post_data_json["seconds"] == sent
 
 
-async def test_what_was_written_comes_back(gateway: Served, opened: Opened) -> None:
+async def test_what_was_written_comes_back(gateway: RunningGateway, opened: Opened) -> None:
     """A wish that fills the form takes the place of another one, which is not lost."""
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "fal-ai")
     gateway.fault("fal-ai", "fail", times=10)
-    await make(page, "one that fails")
+    await submit_prompt(page, "one that fails")
     change = page.get_by_role("button", name="Edit and retry")
     await change.wait_for()
     await page.get_by_label("Prompt", exact=True).fill("a long and careful draft")
@@ -227,10 +229,10 @@ async def test_what_was_written_comes_back(gateway: Served, opened: Opened) -> N
     await expect(page.get_by_label("Seed", exact=True)).to_have_value("77")
 
 
-async def test_a_request_can_continue_without_its_image(gateway: Served, opened: Opened) -> None:
+async def test_a_request_can_continue_without_its_image(gateway: RunningGateway, opened: Opened) -> None:
     """Images do not outlive a reload; the rest of the wish does, and nothing of it is lost by going on without."""
     page = await opened(gateway)
-    await hand_over(page, "drop")
+    await give_file(page, "drop")
     await page.get_by_label("Seed", exact=True).fill("7")
     await page.get_by_label("Prompt", exact=True).fill("a fox after all")
     await page.reload()
@@ -243,13 +245,13 @@ async def test_a_request_can_continue_without_its_image(gateway: Served, opened:
 
 
 async def test_an_unsupported_image_is_rejected_or_converted_before_anything_is_sent(
-    gateway: Served, opened: Opened
+    gateway: RunningGateway, opened: Opened
 ) -> None:
     """Of a GIF the first picture is taken; what no browser can draw, and what is broken, is refused by name."""
     page = await opened(gateway)
     await page.locator("#image-file").set_input_files({"name": "a.gif", "mimeType": "image/gif", "buffer": _gif()})
     await expect(page.locator(".toast")).to_contain_text("Providers do not accept GIF: using the first frame of a.gif")
-    await make(page, "as a watercolour")
+    await submit_prompt(page, "as a watercolour")
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     await page.get_by_role("button", name="Remove the image").click()
     for name, mime in (("a.heic", "image/heic"), ("broken.png", "image/png")):
@@ -268,7 +270,7 @@ def _gif() -> bytes:
     return made.getvalue()
 
 
-async def test_what_cannot_be_read_is_not_previewed(shared: Served, opened: Opened) -> None:
+async def test_what_cannot_be_read_is_not_previewed(shared: RunningGateway, opened: Opened) -> None:
     """An older plan is not shown for a wish that it is not of; and who chose no model is told which one it is."""
     page = await opened(shared)
     await expect(page.locator("#preview")).to_contain_text("Sends to fal-ai")
@@ -283,7 +285,7 @@ async def test_what_cannot_be_read_is_not_previewed(shared: Served, opened: Open
 # -- where the focus goes ---------------------------------------------------------------------------------------------
 
 
-async def test_the_focus_is_never_nowhere(gateway: Served, opened: Opened) -> None:
+async def test_the_focus_is_never_nowhere(gateway: RunningGateway, opened: Opened) -> None:
     """What was pressed may go with what it stood in: whoever has no pointer goes on from somewhere near."""
     page = await opened(gateway)
     somewhere = "document.activeElement !== document.body"
@@ -296,7 +298,7 @@ async def test_the_focus_is_never_nowhere(gateway: Served, opened: Opened) -> No
     await page.locator("#empty").get_by_role("button", name="Show all").press("Enter")
     await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     assert await page.evaluate(somewhere)
-    await make(page, "a shy fox")
+    await submit_prompt(page, "a shy fox")
     await page.locator(".card[data-status=done]").wait_for()
 
     async def fail(route: Route) -> None:
@@ -312,10 +314,10 @@ async def test_the_focus_is_never_nowhere(gateway: Served, opened: Opened) -> No
     assert await page.evaluate("document.activeElement.closest('#lightbox') !== null")
 
 
-async def test_a_press_too_many_at_the_end_closes_nothing(gateway: Served, opened: Opened) -> None:
+async def test_a_press_too_many_at_the_end_closes_nothing(gateway: RunningGateway, opened: Opened) -> None:
     """Whoever walks through the pictures with Enter stays in the large view, and hears that it was the last."""
     page = await opened(gateway)
-    await make(page, "three of them", count=3)
+    await submit_prompt(page, "three of them", count=3)
     await expect(page.locator(".card[data-status=done]")).to_have_count(3)
     await page.locator(".tile").first.click()
     older = page.locator("#lightbox-older")
@@ -328,10 +330,10 @@ async def test_a_press_too_many_at_the_end_closes_nothing(gateway: Served, opene
     await expect(older).to_be_disabled()
 
 
-async def test_a_deletion_that_failed_is_not_said_to_be_done(gateway: Served, opened: Opened) -> None:
+async def test_a_deletion_that_failed_is_not_said_to_be_done(gateway: RunningGateway, opened: Opened) -> None:
     """The card is back, and the notice that offered to undo it is gone."""
     page = await opened(gateway)
-    await make(page, "a stubborn fox")
+    await submit_prompt(page, "a stubborn fox")
     await page.locator(".card[data-status=done] .tile").click()
 
     async def refuse(route: Route) -> None:
@@ -345,11 +347,11 @@ async def test_a_deletion_that_failed_is_not_said_to_be_done(gateway: Served, op
     await expect(page.locator(".toast").filter(has_text="Deleted")).to_have_count(0)
 
 
-async def test_what_is_said_again_and_again_is_counted(gateway: Served, opened: Opened) -> None:
+async def test_what_is_said_again_and_again_is_counted(gateway: RunningGateway, opened: Opened) -> None:
     """Nine pictures of one wish that come together are not nine times the same words."""
     page = await opened(gateway)
     gateway.fault("fal-ai", "cold", seconds=50_000, times=9)
-    await make(page, "nine of them", count=9)
+    await submit_prompt(page, "nine of them", count=9)
     await expect(page.locator(".card[data-status=open]")).to_have_count(9)
     await until(page, "!document.querySelector('#announcements').textContent.includes('ready')")
     await page.evaluate(
@@ -370,16 +372,16 @@ async def test_what_is_said_again_and_again_is_counted(gateway: Served, opened: 
     assert len(await page.evaluate("window.heard")) < 9
 
 
-async def test_undo_undoes_and_nothing_else(gateway: Served, opened: Opened) -> None:
+async def test_undo_undoes_and_nothing_else(gateway: RunningGateway, opened: Opened) -> None:
     """A later notice that offers something else is not what Ctrl+Z means."""
     page = await opened(gateway)
-    await make(page, "the deleted")
+    await submit_prompt(page, "the deleted")
     await page.locator(".card[data-status=done] .tile").click()
     await page.locator("#lightbox").get_by_role("button", name="Delete").click()
     await expect(page.locator(".card")).to_have_count(0)
     await page.get_by_role("button", name="Videos", exact=True).click()
     await expect(page.get_by_text("Videos: nothing here")).to_be_visible()
-    await make(page, "a hidden one")
+    await submit_prompt(page, "a hidden one")
     await expect(page.get_by_role("button", name="Show all")).to_be_visible()
     await page.locator("#generate").focus()
     await page.keyboard.press("Control+z")
@@ -394,7 +396,7 @@ async def test_undo_undoes_and_nothing_else(gateway: Served, opened: Opened) -> 
 
 async def test_a_list_that_is_late_or_missing_is_not_called_empty(serve: Serve, opened: Opened) -> None:
     """Whoever types meanwhile is not told that there is no such model; what failed stays told."""
-    async with LittleHub() as hub:
+    async with FakeHub() as hub:
         gateway = serve(environ={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN})
         page = await opened(gateway)
         held: list[Route] = []

@@ -9,17 +9,17 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.server.conftest import Serve
+from tests.support.gateway import RunningGateway, Serve
 
-from .actions import add_key, make
-from .conftest import Opened, Served, expect, until
+from .actions import add_key, submit_prompt
+from .conftest import Opened, expect, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOPS = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
 
 
 @asynccontextmanager
-async def proxy(served: Served, *, strip: bool) -> AsyncIterator[str]:
+async def proxy(served: RunningGateway, *, strip: bool) -> AsyncIterator[str]:
     """The address of a gateway under /hf, behind a proxy that passes on everything as it comes."""
     async with aiohttp.ClientSession(auto_decompress=False) as http:
 
@@ -62,7 +62,7 @@ async def test_everything_works_under_a_prefix(serve: Serve, opened: Opened, str
         await page.locator("#auth-dialog").get_by_label("API key").fill(key)
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
-        await make(page, "behind a proxy")
+        await submit_prompt(page, "behind a proxy")
         tile = page.get_by_role("button", name="Image: behind a proxy")
         await tile.wait_for()
         await until(page, "[...document.querySelectorAll('.tile img')].some((one) => one.naturalWidth > 0)")

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from .actions import FLUX, choose_model, choose_provider, make, noise
-from .conftest import Opened, Served, expect, until
-from .large_gallery import multiply
+from tests.support.gateway import RunningGateway
+
+from .actions import FLUX, choose_model, choose_provider, noise, submit_prompt
+from .conftest import Opened, expect, until
+from .large_gallery import add_copies
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Route
@@ -21,12 +23,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLL = 15_500  # milliseconds after which open cards are compared with the gateway
 
 
-async def doubtful(gateway: Served, page: Page) -> None:
+async def doubtful(gateway: RunningGateway, page: Page) -> None:
     """One job in doubt on the page."""
     gateway.fault("together", "disconnect")
     await choose_model(page, "schnell")
     await choose_provider(page, "together")
-    await make(page, "a doubtful fox")
+    await submit_prompt(page, "a doubtful fox")
     await page.locator(".card[data-status=in_doubt]").wait_for()
 
 
@@ -41,7 +43,7 @@ async def in_sight(page: Page, seen: bool) -> None:
     )
 
 
-def listeners(gateway: Served) -> int:
+def listeners(gateway: RunningGateway) -> int:
     """How many streams of events the gateway has open."""
     return len(gateway.gateway.service._runner.change_listeners)
 
@@ -66,18 +68,18 @@ async def later(page: Page, script: str) -> None:
 # -- under the hands --------------------------------------------------------------------------------------------------
 
 
-async def test_comparing_with_the_gateway_moves_nothing(gateway: Served, opened: Opened) -> None:
+async def test_comparing_with_the_gateway_moves_nothing(gateway: RunningGateway, opened: Opened) -> None:
     """Cards that stand as they stood are left alone: the focus stays where it was, pictures are not drawn anew."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
     await page.goto(gateway.url)
     await doubtful(gateway, page)
     await page.locator("#reset").click()
-    await make(page, "a picture")
+    await submit_prompt(page, "a picture")
     await page.locator(".tile img").wait_for()
     gateway.fault("fal-ai", "cold", seconds=5000)
     await page.get_by_text("Video", exact=True).click()
-    await make(page, "something long")
+    await submit_prompt(page, "something long")
     await page.locator(".card[data-status=open]").wait_for()
     dismiss = page.get_by_role("button", name="It is there: dismiss")
     await dismiss.focus()
@@ -96,12 +98,12 @@ async def test_comparing_with_the_gateway_moves_nothing(gateway: Served, opened:
     )
 
 
-async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: Served, opened: Opened) -> None:
+async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: RunningGateway, opened: Opened) -> None:
     """Deleting a picture moves the focus to its neighbour, which may be a doubt: nothing is decided or paid."""
     page = await opened(gateway)
     await doubtful(gateway, page)
     await page.locator("#advanced #provider").select_option("")
-    await make(page, "a picture")
+    await submit_prompt(page, "a picture")
     await page.locator(".tile").click()
     before = gateway.submissions
     await page.locator("#lightbox").get_by_role("button", name="Delete").focus()
@@ -117,13 +119,13 @@ async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: Serv
 
 
 async def test_the_focus_moves_to_the_next_card_although_the_opener_of_the_lightbox_is_gone(
-    gateway: Served, opened: Opened
+    gateway: RunningGateway, opened: Opened
 ) -> None:
     """The picture that was clicked is deleted first, then its neighbor: the focus moves to the card that remains."""
     page = await opened(gateway)
     await doubtful(gateway, page)
     await page.locator("#advanced #provider").select_option("")
-    await make(page, "two pictures", count=2)
+    await submit_prompt(page, "two pictures", count=2)
     await expect(page.locator(".card[data-status=done]")).to_have_count(2)
     await page.locator(".tile").first.click()
     for _ in range(2):
@@ -133,13 +135,13 @@ async def test_the_focus_moves_to_the_next_card_although_the_opener_of_the_light
     await expect(page.locator(".card")).to_be_focused()
 
 
-async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: Served, opened: Opened) -> None:
+async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: RunningGateway, opened: Opened) -> None:
     """A job that falls into doubt when it is cancelled: the card gets the focus, and a second press decides nothing."""
     page = await opened(gateway)
     gateway.fault("together", "hang")
     await choose_model(page, "schnell")
     await choose_provider(page, "together")
-    await make(page, "a doubtful fox")
+    await submit_prompt(page, "a doubtful fox")
     await becomes(lambda: gateway.submissions, 1)
     await page.get_by_role("button", name="Cancel a doubtful").focus()
     await page.keyboard.press("Enter")
@@ -151,10 +153,10 @@ async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: 
     assert gateway.submissions == 1
 
 
-async def test_many_deletions_are_undone_one_after_the_other(gateway: Served, opened: Opened) -> None:
+async def test_many_deletions_are_undone_one_after_the_other(gateway: RunningGateway, opened: Opened) -> None:
     """And what was deleted is found again for an hour."""
     page = await opened(gateway)
-    await make(page, "five of them", count=5)
+    await submit_prompt(page, "five of them", count=5)
     await expect(page.locator(".card[data-status=done]")).to_have_count(5)
     await page.locator(".tile").first.click()
     for _ in range(5):
@@ -176,7 +178,7 @@ async def test_many_deletions_are_undone_one_after_the_other(gateway: Served, op
     await expect(page.get_by_text("Deleted: nothing here")).to_be_visible()
 
 
-async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: Served, opened: Opened) -> None:
+async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: RunningGateway, opened: Opened) -> None:
     """A large one is made small meanwhile, and that comes too late."""
     page = await opened(gateway)
     await page.evaluate(
@@ -199,7 +201,7 @@ async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: Serve
     await expect(page.locator("#form-error")).to_be_hidden()
 
 
-async def test_again_is_what_was_asked_for(gateway: Served, opened: Opened) -> None:
+async def test_again_is_what_was_asked_for(gateway: RunningGateway, opened: Opened) -> None:
     """Not what the last provider took of it; and further parameters go out to the last digit."""
     page = await opened(gateway)
     await choose_model(page, "Z-Image-Turbo")
@@ -207,7 +209,7 @@ async def test_again_is_what_was_asked_for(gateway: Served, opened: Opened) -> N
     await page.locator("#advanced summary").click()
     await page.get_by_label("Extra parameters").fill('{"noise_seed": 18446744073709551615, "strength": 1.0}')
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as first:
-        await make(page, "a wide fox")
+        await submit_prompt(page, "a wide fox")
     wish = (await first.value).post_data_json
     assert wish["extra"] == '{"noise_seed": 18446744073709551615, "strength": 1.0}'
     await page.locator(".card[data-status=done] .tile").click()
@@ -224,7 +226,7 @@ async def test_again_is_what_was_asked_for(gateway: Served, opened: Opened) -> N
 
 
 @pytest.mark.parametrize("open_too", [False, True])
-async def test_a_page_out_of_sight_holds_no_connection(gateway: Served, opened: Opened, open_too: bool) -> None:
+async def test_a_page_out_of_sight_holds_no_connection(gateway: RunningGateway, opened: Opened, open_too: bool) -> None:
     """A browser has six for all its tabs. Brought to the front, it shows what was made meanwhile.
 
     Also where it had something under way, and therefore asked how that stands from time to time.
@@ -236,7 +238,7 @@ async def test_a_page_out_of_sight_holds_no_connection(gateway: Served, opened: 
     if open_too:
         gateway.fault("fal-ai", "cold", seconds=50_000)
         await page.get_by_text("Video", exact=True).click()
-        await make(page, "something long")
+        await submit_prompt(page, "something long")
         await page.locator(".card[data-status=open]").wait_for()
     await in_sight(page, False)
     await page.clock.fast_forward(11_000)
@@ -260,11 +262,11 @@ async def test_a_page_out_of_sight_holds_no_connection(gateway: Served, opened: 
     await becomes(lambda: listeners(gateway), 1)
 
 
-async def test_a_video_that_is_left_holds_no_connection(gateway: Served, opened: Opened) -> None:
+async def test_a_video_that_is_left_holds_no_connection(gateway: RunningGateway, opened: Opened) -> None:
     """On its tile and in the large view."""
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
-    await make(page, "waves")
+    await submit_prompt(page, "waves")
     tile = page.locator(".card[data-status=done] .tile")
     await tile.hover()
     empty = "window.film !== null && !window.film.hasAttribute('src') && window.film.networkState === 0"
@@ -282,12 +284,12 @@ async def test_a_video_that_is_left_holds_no_connection(gateway: Served, opened:
 # -- what fails -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: Served, opened: Opened) -> None:
+async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: RunningGateway, opened: Opened) -> None:
     """By itself and by hand; meanwhile nothing is said to be empty, and the end is not said to be reached."""
     page = await opened(gateway)
-    await make(page, "the pattern")
+    await submit_prompt(page, "the pattern")
     await page.locator(".card[data-status=done]").wait_for()
-    await multiply(gateway, str(await page.locator(".card").get_attribute("data-id")), 100)
+    await add_copies(gateway, str(await page.locator(".card").get_attribute("data-id")), 100)
     failing = await opened(gateway, context=page.context, path="/studio/favicon.svg")
 
     async def fail(route: Route) -> None:
@@ -314,7 +316,9 @@ async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: Serv
     await until(failing, "document.querySelectorAll('.card').length === 101")
 
 
-async def test_a_blocked_stream_is_not_taken_for_a_gateway_that_is_gone(gateway: Served, opened: Opened) -> None:
+async def test_a_blocked_stream_is_not_taken_for_a_gateway_that_is_gone(
+    gateway: RunningGateway, opened: Opened
+) -> None:
     """And what was made is shown all the same, a little later."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
@@ -325,7 +329,7 @@ async def test_a_blocked_stream_is_not_taken_for_a_gateway_that_is_gone(gateway:
 
     await page.route("**/v1/events", hold)
     await page.goto(gateway.url)
-    await make(page, "slow news")
+    await submit_prompt(page, "slow news")
     await page.locator(".card").wait_for()
     await later(page, "document.querySelector('#offline').textContent.includes('Live updates are blocked')")
     await later(page, "document.querySelector('.card').dataset.status === 'done'")
@@ -333,13 +337,13 @@ async def test_a_blocked_stream_is_not_taken_for_a_gateway_that_is_gone(gateway:
     await later(page, "document.querySelector('#offline').hidden")
 
 
-async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: Served, opened: Opened) -> None:
+async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: RunningGateway, opened: Opened) -> None:
     """Only a file that is gone for certain is said to be gone."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
     await page.route("**/media/*.t.*", lambda route: route.fulfill(status=503))
     await page.goto(gateway.url)
-    await make(page, "a shy fox")
+    await submit_prompt(page, "a shy fox")
     await expect(page.locator(".tile")).to_have_text("No preview right now")
     await page.unroute("**/media/*.t.*")
     await later(page, "document.querySelector('.tile img')?.naturalWidth > 0")
@@ -354,14 +358,14 @@ async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: Served, 
     await expect(page.locator("#lightbox .lightbox-media img")).to_be_visible()
 
 
-async def test_the_clock_of_a_card_is_the_gateway_s(gateway: Served, opened: Opened) -> None:
+async def test_the_clock_of_a_card_is_the_gateway_s(gateway: RunningGateway, opened: Opened) -> None:
     """However wrong this machine's is."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install(time=time.time() + 600)
     await page.goto(gateway.url)
     await page.get_by_text("Video", exact=True).click()
-    await make(page, "a long film")
+    await submit_prompt(page, "a long film")
     await expect(page.locator(".elapsed")).to_have_text(re.compile(r"^[1-5]?\d s$"))
     await expect(page.locator(".elapsed")).to_have_text(re.compile(r"^[2-9] s$"))
 
@@ -369,10 +373,10 @@ async def test_the_clock_of_a_card_is_the_gateway_s(gateway: Served, opened: Ope
 # -- for everybody ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_said_is_heard_in_an_open_dialog(gateway: Served, opened: Opened) -> None:
+async def test_what_is_said_is_heard_in_an_open_dialog(gateway: RunningGateway, opened: Opened) -> None:
     """What lies behind a modal dialog is silent: the line and the notices come along, and go home again."""
     page = await opened(gateway)
-    await make(page, "one of two", count=2)
+    await submit_prompt(page, "one of two", count=2)
     await expect(page.locator(".card[data-status=done]")).to_have_count(2)
     await page.locator(".tile").first.click()
     await page.keyboard.press("ArrowRight")
@@ -390,7 +394,7 @@ async def test_what_is_said_is_heard_in_an_open_dialog(gateway: Served, opened: 
 
 @pytest.mark.parametrize("size", [(1280, 720), (390, 700)])
 async def test_no_field_hides_under_the_button_when_it_gets_the_focus(
-    gateway: Served, opened: Opened, size: tuple[int, int]
+    gateway: RunningGateway, opened: Opened, size: tuple[int, int]
 ) -> None:
     """The button sticks to the edge of the form; whatever is reached with Tab is to be seen."""
     page = await opened(gateway, viewport={"width": size[0], "height": size[1]})

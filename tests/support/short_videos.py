@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from hfmedia.sandbox.cdn import RenderSpec, render
-from tests.cli.conftest import SandboxThread
+
+from .sandbox_thread import SandboxThread
 
 SIZE = (128, 72)
 

@@ -148,7 +148,7 @@ async def set_options(request: Request, caller: CallerDep) -> JSONResponse:
 @router.get("/progress", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
 async def progress(request: Request, caller: CallerDep) -> JSONResponse:
     """How far it is: not known here as one number."""
-    active_count = get_gateway(request).service.active_count(caller.id)
+    active_count = get_gateway(request).runner.active_count(caller.id)
     state = {"skipped": False, "interrupted": False, "job": "", "job_count": active_count, "job_no": 0}
     return JSONResponse({"progress": 0.0, "eta_relative": 0.0, "state": state, "current_image": None, "textinfo": None})
 

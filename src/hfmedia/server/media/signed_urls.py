@@ -14,7 +14,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from hfmedia.core.job import Job
-from hfmedia.server.middleware.proxy_headers import external_base_url
+from hfmedia.server.http.urls import external_base_url
 from hfmedia.storage import Media
 
 from .variants import ORIGINAL, suffix_for

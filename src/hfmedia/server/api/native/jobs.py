@@ -22,7 +22,7 @@ from hfmedia.server import sse
 from hfmedia.server.api.fields import request_body
 from hfmedia.server.auth.authentication import require_caller, require_model_access
 from hfmedia.server.auth.caller import Caller
-from hfmedia.server.db.generations import Generation, GenerationSpec, OutputKind, parse_job_key
+from hfmedia.server.db.generations import Generation, GenerationSpec, OutputKind, output_index, parse_job_key
 from hfmedia.server.dependencies import get_gateway
 from hfmedia.server.errors import CREATE_ERRORS, READ_ERRORS, ApiError, error_responses
 from hfmedia.server.gateway import Gateway
@@ -62,7 +62,7 @@ async def create_jobs(request: Request, caller: CallerDep) -> Response:
         caller, spec, kind=kind, api="jobs", response_context={}, idempotency_key=key
     )
     active = await gateway.service.start(caller, generation)
-    jobs = await gateway.service.jobs_of(active.generation)
+    jobs = await gateway.runner.jobs_of(active.generation)
     views = [await load_job_view(job, active.generation, gateway, request) for job in jobs]
     request.state.job_ids = active.job_ids
     return _list_response(views, has_more=False, status=202, headers={"x-should-retry": "false"})
@@ -77,7 +77,7 @@ async def preview_jobs(request: Request, caller: CallerDep) -> Response:
     """What each provider would be told, and what would be dropped or rounded. Nothing is sent, nothing costs."""
     gateway = get_gateway(request)
     spec = await _read_spec(request, gateway, caller)
-    client = gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+    client = gateway.account_clients.for_caller(caller)
     if spec.model is None:
         task: Task = spec.task or ("image-to-image" if spec.image else "text-to-image")
         require_model_access(caller, await client.default_model(task))
@@ -168,7 +168,7 @@ async def restore_job(request: Request, caller: CallerDep, job_id: JobId) -> Res
     _, job = await service.get_owned_including_deleted(caller, job_id)
     if not await asyncio.to_thread(lambda: all(media.path.is_file() for media in stored_media(job))):
         raise gone_error()
-    await service.delete(caller, job_id, restore=True)
+    await service.restore(caller, job_id)
     return await _job_response(request, *await service.get_owned(caller, job_id))
 
 
@@ -191,7 +191,7 @@ class _JobQuery(BaseModel, arbitrary_types_allowed=True):
         return is_visible and self.kind in (None, generation.kind) and (spec.model is None or self.search in text)
 
     def matches(self, job: Job, generation: Generation) -> bool:
-        index = (parse_job_key(job.idempotency_key) or ("", 0))[1]
+        index = output_index(job)
         text = _normalize_text(f"{job.request.prompt or ''} {job.request.model}")
         state = "open" if not job.is_terminal else {"stored": "completed"}.get(job.state, job.state)
         if self.search not in text:
@@ -209,7 +209,7 @@ async def _list_page(
     cursor: str | None = None
     if after is not None:
         generation, job = await gateway.service.get_owned_including_deleted(job_query.caller, after)
-        cursor, skip = generation.id, (parse_job_key(job.idempotency_key) or ("", 0))[1] + 1
+        cursor, skip = generation.id, output_index(job) + 1
         views, has_more = await _matching_jobs(gateway, request, job_query, generation, limit, skip)
         if has_more:
             return views, True
@@ -262,8 +262,8 @@ async def _matching_jobs(
 ) -> tuple[list[JobView], bool]:
     """The jobs of an order that fit, from one output on; and whether there was one too many."""
     views: list[JobView] = []
-    for job in await gateway.service.jobs_of(generation):
-        if (parse_job_key(job.idempotency_key) or ("", 0))[1] < skip or not job_query.matches(job, generation):
+    for job in await gateway.runner.jobs_of(generation):
+        if output_index(job) < skip or not job_query.matches(job, generation):
             continue
         if len(views) >= limit:
             return views, True
@@ -286,7 +286,7 @@ async def _output_kind(gateway: Gateway, caller: Caller, spec: GenerationSpec) -
     """What will come out, for the limits; the model tells where the request does not."""
     if spec.task is not None:
         return "video" if spec.task.endswith("video") else "image"
-    client = gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+    client = gateway.account_clients.for_caller(caller)
     planned = await client.planner.plan(spec.prompt, None, spec.image, {"model": spec.model, **spec.options})
     require_model_access(caller, planned.request.model)
     return planned.request.output_kind

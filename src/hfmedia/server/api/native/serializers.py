@@ -11,7 +11,7 @@ from hfmedia.core.costs import billable_attempts
 from hfmedia.core.credentials import redact
 from hfmedia.core.job import DROPPED_BY_USER, Job
 from hfmedia.server.api.costs import CostSchema
-from hfmedia.server.db.generations import Generation, parse_job_key
+from hfmedia.server.db.generations import Generation, output_index
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.jobs import JobStatus, PublicStatus
 from hfmedia.server.media.signed_urls import stored_media
@@ -107,7 +107,7 @@ def serialize_job(
 ) -> JobView:
     """A job as it is told."""
     submitted = job.provider_request or job.request
-    index = (parse_job_key(job.idempotency_key) or ("", 0))[1]
+    index = output_index(job)
     in_doubt, is_final = job.state == "in_doubt", job.is_terminal or job.state == "in_doubt"
     allowed_actions: list[Literal["cancel", "delete", "resolve", "restore"]] = (
         ["delete"] if is_final else ["cancel", "delete"]
@@ -132,7 +132,7 @@ def serialize_job(
         requested_model=generation.spec.model or job.request.model,
         provider=job_status.provider or (job.route.provider if job.route else None),
         created_at=job.created_at,
-        updated_at=max(job.updated_at, job_status.updated_at, gateway.service.last_update(job.id)),
+        updated_at=max(job.updated_at, job_status.updated_at, gateway.runner.last_update(job.id)),
         progress=job_status.progress,
         position=job_status.position,
         message=redact(job_status.message) if job_status.message else None,
@@ -162,4 +162,4 @@ def _request_warnings(generation: Generation) -> list[str]:
 
 async def load_job_view(job: Job, generation: Generation, gateway: Gateway, request: Request) -> JobView:
     """A job as it stands now."""
-    return serialize_job(job, await gateway.service.status_of(job), generation, gateway, request)
+    return serialize_job(job, gateway.runner.status_of(job), generation, gateway, request)

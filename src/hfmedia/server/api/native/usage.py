@@ -109,7 +109,7 @@ async def get_usage(request: Request, caller: CallerDep) -> UsageView:
         month_resets_at=usage.month_resets_at,
         today=_costs_view(today),
         month=_costs_view(month),
-        active_jobs=gateway.service.active_count(None if caller.admin else caller.id),
+        active_jobs=gateway.runner.active_count(None if caller.admin else caller.id),
     )
 
 

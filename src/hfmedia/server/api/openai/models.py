@@ -137,7 +137,7 @@ def _model_object(model: HubModel, task: Task | None, *, only: str | None = None
 
 def _client(gateway: Gateway, caller: Caller) -> MediaClient:
     gateway.service.remember_caller(caller)
-    return gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+    return gateway.account_clients.for_caller(caller)
 
 
 def _model_not_found(message: str) -> ApiError:

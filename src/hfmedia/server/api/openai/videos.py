@@ -23,6 +23,7 @@ from hfmedia.server.errors import CREATE_ERRORS, READ_ERRORS, ApiError, error_re
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.http.headers import idempotency_key
 from hfmedia.server.http.request_body import read_body
+from hfmedia.server.jobs.errors import JobNotFoundError
 from hfmedia.server.jobs.status import job_status_of
 from hfmedia.server.media.routes import PARTIAL_RESPONSE, file_response, gone_error
 from hfmedia.server.media.signed_urls import stored_media
@@ -214,7 +215,7 @@ async def _start_video(
     except HfmediaError as error:
         raise to_api_error(error, uses_caller_token=caller.hf_token is not None) from error
     request.state.job_ids = active.job_ids
-    jobs = await gateway.service.jobs_of(active.generation)
+    jobs = await gateway.runner.jobs_of(active.generation)
     if not jobs:  # an earlier order with this key, whose job somebody forgot
         raise gone_error()
     return _video_response(gateway, await _load_video(request, gateway, active.generation, jobs[0]), NO_RETRY_HEADERS)
@@ -224,7 +225,7 @@ async def _resolve_named_model(gateway: Gateway, caller: Caller, video_request: 
     """The model to ask for, named: what a key may use is told by name."""
     if video_request.spec.model is not None:
         return with_provider(video_request.spec.model, video_request.provider)
-    client = gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+    client = gateway.account_clients.for_caller(caller)
     task = video_request.spec.task or "text-to-video"
     return with_provider(await client.default_model(task), video_request.provider)
 
@@ -247,8 +248,8 @@ async def _get_owned(
     lookup = gateway.service.get_owned_including_deleted if include_deleted else gateway.service.get_owned
     try:
         generation, job = await lookup(caller, job_id)
-    except ApiError as api_error:
-        raise not_found if api_error.status == 404 else api_error from None
+    except JobNotFoundError:
+        raise not_found from None
     if job.request.output_kind != "video":
         raise not_found
     return generation, job
@@ -264,7 +265,7 @@ async def _list_page(
             caller.id, kind="video", api="videos", after=cursor, limit=PAGE_SIZE, newest_first=newest_first
         )
         for generation in generations:
-            if 0 not in generation.deleted_outputs and (jobs := await gateway.service.jobs_of(generation)):
+            if 0 not in generation.deleted_outputs and (jobs := await gateway.runner.jobs_of(generation)):
                 page.append((generation, jobs[0]))
                 if len(page) >= count:
                     return page
@@ -275,7 +276,7 @@ async def _list_page(
 
 async def _load_video(request: Request, gateway: Gateway, generation: Generation, job: Job) -> Video:
     """A video as it stands now."""
-    job_status = await gateway.service.status_of(job)
+    job_status = gateway.runner.status_of(job)
     if job_status.is_final and not job.is_terminal:  # it ended between two looks
         job = await gateway.client.ledger.get(job.id) or job
     if job.is_terminal or job.state == "in_doubt":

@@ -7,11 +7,11 @@ import re
 import aiohttp
 import pytest
 
-from hfmedia.server.studio import PAGE, page_files
-from tests.server.conftest import Serve
+from hfmedia.server.studio import PAGE_FOLDER, page_files
+from tests.support.gateway import RunningGateway, Serve
 
-from .actions import add_key, make, revoke_key
-from .conftest import Opened, Served, expect
+from .actions import add_key, revoke_key, submit_prompt
+from .conftest import Opened, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -34,7 +34,7 @@ async def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(serve: Serve, o
     await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     assert key not in await page.evaluate("JSON.stringify({...localStorage})")
     await page.reload()
-    await make(page, "with a key")
+    await submit_prompt(page, "with a key")
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     await page.get_by_role("button", name="API key and settings").click()
     await page.get_by_role("button", name="Forget key").click()
@@ -68,7 +68,7 @@ async def test_the_question_for_a_key_stays_until_it_is_answered(serve: Serve, o
     await page.keyboard.type(key)
     await page.keyboard.press("Enter")
     await expect(entry).to_be_hidden()
-    await make(page, "after all")
+    await submit_prompt(page, "after all")
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
 
 
@@ -79,7 +79,7 @@ async def test_another_key_shows_nothing_of_the_one_before(serve: Serve, opened:
     page = await opened(served)
     await page.locator("#auth-dialog").get_by_label("API key").fill(one)
     await page.keyboard.press("Enter")
-    await make(page, "private thing")
+    await submit_prompt(page, "private thing")
     await page.get_by_role("button", name="Image: private thing").wait_for()
     revoke_key(served, one)
     await page.keyboard.press("Control+Enter")
@@ -121,7 +121,7 @@ async def test_a_refused_key_of_one_tab_leaves_the_other_s(serve: Serve, opened:
         await expect(each.locator("#auth-dialog").get_by_label("API key")).to_be_visible()
 
 
-async def test_the_sandbox_is_marked(gateway: Served, opened: Opened) -> None:
+async def test_the_sandbox_is_marked(gateway: RunningGateway, opened: Opened) -> None:
     """Nobody shall take a simulation for the thing."""
     page = await opened(gateway)
     await expect(page.locator("#sandbox-badge")).to_contain_text("everything is simulated")
@@ -131,7 +131,7 @@ async def test_a_gateway_that_goes_away_is_reported_and_found_again(serve: Serve
     """The page says that nobody answers, keeps what it shows, and goes on when the gateway is back."""
     served = serve()
     page = await opened(served)
-    await make(page, "before the storm")
+    await submit_prompt(page, "before the storm")
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
     await page.context.set_offline(True)
     await page.get_by_label("Prompt", exact=True).fill("in the storm")
@@ -144,7 +144,7 @@ async def test_a_gateway_that_goes_away_is_reported_and_found_again(serve: Serve
 
 
 @pytest.mark.parametrize("name", ["", "app.js", "studio.css", "favicon.svg"])
-async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: Served, name: str) -> None:
+async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: RunningGateway, name: str) -> None:
     """Its type, its policy, and 304 for whoever has it."""
     url = f"{gateway.url}/studio/{name}" if name else f"{gateway.url}/"
     async with aiohttp.ClientSession() as http:
@@ -156,7 +156,7 @@ async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: Served, 
             policy = answer.headers["content-security-policy"]
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
-            assert await answer.read() == (PAGE / (name or "index.html")).read_bytes()
+            assert await answer.read() == (PAGE_FOLDER / (name or "index.html")).read_bytes()
         async with http.get(url, headers={"if-none-match": answer.headers["etag"]}) as again:
             assert again.status == 304
             assert await again.read() == b""
@@ -165,7 +165,7 @@ async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: Served, 
 
 
 @pytest.mark.parametrize("name", ["../__init__.py", "%2e%2e/__init__.py", "..%2f__init__.py", "index.html", "", "x"])
-async def test_nothing_but_the_page_is_served(gateway: Served, name: str) -> None:
+async def test_nothing_but_the_page_is_served(gateway: RunningGateway, name: str) -> None:
     """No path leads out of the page's folder."""
     from yarl import URL
 
@@ -175,12 +175,12 @@ async def test_nothing_but_the_page_is_served(gateway: Served, name: str) -> Non
 
 async def test_every_address_in_the_page_is_relative_and_every_file_is_named() -> None:
     """So it works under any prefix; and nothing is inline, which the policy would stop."""
-    text = (PAGE / "index.html").read_text()
+    text = (PAGE_FOLDER / "index.html").read_text()
     addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
     assert addresses
     assert not [one for one in addresses if one.startswith(("/", "http:", "https:", "//"))]
     assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*src=)", text)
-    for path in PAGE.glob("*.js"):
+    for path in PAGE_FOLDER.glob("*.js"):
         source = path.read_text()
         assert source.startswith("// "), path.name
         assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", source), path.name

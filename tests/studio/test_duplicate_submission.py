@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .actions import hand_over, make
-from .conftest import Opened, Served, expect, until
+from tests.support.gateway import RunningGateway
+
+from .actions import give_file, submit_prompt
+from .conftest import Opened, expect, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Route
@@ -59,7 +61,9 @@ async def press(page: Page, *, later: bool = True) -> None:
     await until(page, SENT)
 
 
-async def test_a_request_whose_response_was_lost_is_resent_under_the_same_key(lasting: Served, opened: Opened) -> None:
+async def test_a_request_whose_response_was_lost_is_resent_under_the_same_key(
+    lasting: RunningGateway, opened: Opened
+) -> None:
     """Whatever came instead of the answer, and also after a reload; and then another one is another order."""
     before = lasting.submissions
     page = await opened(lasting)
@@ -79,7 +83,9 @@ async def test_a_request_whose_response_was_lost_is_resent_under_the_same_key(la
     assert (len(set(wire.keys)), lasting.submissions) == (2, before + 2)
 
 
-async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(lasting: Served, opened: Opened) -> None:
+async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(
+    lasting: RunningGateway, opened: Opened
+) -> None:
     """A double click, a key pressed twice or held down; then the same wish once more, on purpose."""
     page = await opened(lasting)
     wire = await Wire(page).begin()
@@ -106,10 +112,10 @@ async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(lastin
     assert len(set(wire.keys)) == 2
 
 
-async def test_two_requests_at_once_keep_their_keys(lasting: Served, opened: Opened) -> None:
+async def test_two_requests_at_once_keep_their_keys(lasting: RunningGateway, opened: Opened) -> None:
     """One of them breaks while the other is on its way; sent again, it is still the same."""
     page = await opened(lasting)
-    await make(page, "the one")
+    await submit_prompt(page, "the one")
     tile = page.get_by_role("button", name="Image: the one")
     await tile.wait_for()
     wire = await Wire(page).begin()
@@ -130,11 +136,11 @@ async def test_two_requests_at_once_keep_their_keys(lasting: Served, opened: Ope
     await expect(page.locator(".toast")).to_contain_text("nothing was submitted twice")
 
 
-async def test_vary_again_takes_another_seed(lasting: Served, opened: Opened) -> None:
+async def test_vary_again_takes_another_seed(lasting: RunningGateway, opened: Opened) -> None:
     """Nobody pays for the same picture again by asking for another one."""
     page = await opened(lasting)
     await page.get_by_label("Seed", exact=True).fill("41")
-    await make(page, "a variable fox")
+    await submit_prompt(page, "a variable fox")
     tile = page.get_by_role("button", name="Image: a variable fox")
     for count in (1, 2, 3):
         await expect(tile).to_have_count(count)
@@ -147,12 +153,14 @@ async def test_vary_again_takes_another_seed(lasting: Served, opened: Opened) ->
     assert seeds == [43, 42, 41]
 
 
-async def test_vary_whose_response_was_lost_is_resent_under_the_same_key(lasting: Served, opened: Opened) -> None:
+async def test_vary_whose_response_was_lost_is_resent_under_the_same_key(
+    lasting: RunningGateway, opened: Opened
+) -> None:
     """Whether the picture came by the stream meanwhile, or the page was loaded anew: it is bought once."""
     before = lasting.submissions
     page = await opened(lasting)
     await page.get_by_label("Seed", exact=True).fill("41")
-    await make(page, "an unlucky fox")
+    await submit_prompt(page, "an unlucky fox")
     tile = page.get_by_role("button", name="Image: an unlucky fox")
     vary = page.locator("#lightbox").get_by_role("button", name="Vary")
     await expect(tile).to_have_count(1)
@@ -175,13 +183,13 @@ async def test_vary_whose_response_was_lost_is_resent_under_the_same_key(lasting
     assert lasting.submissions == before + 3
 
 
-async def test_requests_differ_by_the_bytes_of_their_image(lasting: Served, opened: Opened) -> None:
+async def test_requests_differ_by_the_bytes_of_their_image(lasting: RunningGateway, opened: Opened) -> None:
     """The same words for another image are another wish, although the first was never answered."""
     page = await opened(lasting)
     wire = await Wire(page).begin()
     wire.fates = ["refused"] * 3
     for width in (96, 97, 96):
-        await hand_over(page, "drop", width=width)
+        await give_file(page, "drop", width=width)
         await until(page, f"document.querySelector('#input-image-thumbnail').naturalWidth === {width}")
         await page.get_by_label("Prompt", exact=True).fill("as a watercolour")
         await press(page, later=False)

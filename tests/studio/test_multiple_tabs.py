@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from .actions import make
-from .conftest import Opened, Served, expect, until
+from tests.support.gateway import RunningGateway
+
+from .actions import submit_prompt
+from .conftest import Opened, expect, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Route
@@ -26,11 +28,11 @@ async def same_order(page: Page) -> None:
     await until(page, f"JSON.stringify({ORDER}) === '{str(listed).replace(' ', '').replace(chr(39), chr(34))}'")
 
 
-async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: Served, opened: Opened) -> None:
+async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: RunningGateway, opened: Opened) -> None:
     """Made, deleted, brought back to its place; also what happened while the other one heard nothing."""
     one = await opened(gateway)
     other = await opened(gateway, context=one.context)
-    await make(one, "shared", count=3)
+    await submit_prompt(one, "shared", count=3)
     for page in (one, other):
         await expect(page.locator(".card[data-status=done]")).to_have_count(3)
         await same_order(page)
@@ -62,11 +64,11 @@ async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: Served, op
     await expect(deaf.locator("#lightbox")).to_be_hidden()
 
 
-async def test_late_lists_change_no_order_and_bring_nothing_back(gateway: Served, opened: Opened) -> None:
+async def test_late_lists_change_no_order_and_bring_nothing_back(gateway: RunningGateway, opened: Opened) -> None:
     """The first page comes after the stream's events, and tells of a job that was deleted meanwhile."""
     page = await opened(gateway)
     for prompt in ("oldest", "middle"):
-        await make(page, prompt)
+        await submit_prompt(page, prompt)
         await page.get_by_role("button", name=f"Image: {prompt}").wait_for()
     late = await opened(gateway, context=page.context, path="/studio/favicon.svg")
     release = asyncio.Event()
@@ -79,7 +81,7 @@ async def test_late_lists_change_no_order_and_bring_nothing_back(gateway: Served
     await late.route("**/v1/jobs?*", hold)
     await late.goto(gateway.url)
     await until(late, "document.querySelectorAll('#filters button').length > 0")
-    await make(late, "newest", count=2)
+    await submit_prompt(late, "newest", count=2)
     await expect(late.locator(".card[data-status=done]")).to_have_count(2)
     await page.get_by_role("button", name="Image: middle").click()
     await page.locator("#lightbox").get_by_role("button", name="Delete").click()
