@@ -394,9 +394,9 @@ async def test_what_is_told_of_a_job_never_goes_back_in_time(
     gateway: RunningGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader keeps the newest; the ledger's word at the end must not look older than the progress before it."""
-    works: Any = gateway.gateway.service
-    before = works._runner.clock
-    monkeypatch.setattr(works._runner, "clock", lambda: before() + 100)  # it hears long after the ledger has written
+    runner: Any = gateway.gateway.runner
+    before = runner.clock
+    monkeypatch.setattr(runner, "clock", lambda: before() + 100)  # it hears long after the ledger has written
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
     async with http.get(f"{gateway.api}/jobs/{job['id']}/events") as answer:
         lines = [line async for line in answer.content if line.startswith(b"data: ")]
