@@ -489,7 +489,7 @@ EXAMPLES: list[tuple[str, str, str, str | None]] = [
     ("imports", "client.py", "from .cli import main", "imports cli, which is above client"),
     ("imports", "cli/a.py", "from hfmedia.server import app", None),
     ("imports", "server/a.py", "from hfmedia.cli import app", "imports cli, which is on the same level as server"),
-    ("imports", "sandbox/a.py", "from hfmedia.core.text import truncate", "the sandbox shares no code with the package"),
+    ("imports", "sandbox/a.py", "from ..core.text import truncate", "the sandbox shares no code with the package"),
     ("imports", "sandbox/a.py", "from ..providers import fal_ai", "the sandbox shares no code with the package"),
     ("imports", "sandbox/a.py", "from .. import __version__", "the sandbox shares no code with the package"),
     ("imports", "sandbox/a.py", "from .state import SandboxState\nimport aiohttp, os", None),

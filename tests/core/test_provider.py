@@ -30,13 +30,15 @@ def provider(takes: set[str] | None = None, size: SizeConstraints = SOME, image:
     return Provider(name="p", encode=never, decode=never, tasks=dict.fromkeys(tasks, abilities))
 
 
-def wish(task: str = "text-to-image", **fields: Any) -> GenerationRequest:
+def wish(task: Task = "text-to-image", **fields: Any) -> GenerationRequest:
     """A checked request."""
     return build_request(task, "a/b", **{"prompt": "a red fox", **fields})
 
 
-FULL = {"negative_prompt": "blurry", "seed": 0, "num_inference_steps": 4, "guidance_scale": 0.0, "scheduler": "ddim",
-        "num_frames": 81, "seconds": 5.0, "fps": 24}  # fmt: skip
+FULL: dict[str, Any] = {
+    "negative_prompt": "blurry", "seed": 0, "num_inference_steps": 4, "guidance_scale": 0.0, "scheduler": "ddim",
+    "num_frames": 81, "seconds": 5.0, "fps": 24,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OPTIONAL_PARAMETERS)

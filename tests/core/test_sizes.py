@@ -6,6 +6,7 @@ A change of the user's own words is told, and nothing else is.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -199,7 +200,7 @@ RATIO_CASES = [
 
 @pytest.mark.parametrize(("wanted", "ratio", "resolution", "told"), RATIO_CASES)
 def test_pixels_become_a_ratio_and_a_resolution_where_those_are_the_words(
-    wanted: dict[str, object], ratio: str | None, resolution: str | None, told: list[str]
+    wanted: dict[str, Any], ratio: str | None, resolution: str | None, told: list[str]
 ) -> None:
     """And it is told, because the pixels are not what was asked for any more."""
     sizing, warnings = fit(RATIO_ONLY, **wanted)

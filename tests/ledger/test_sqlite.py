@@ -26,7 +26,7 @@ from hfmedia.ledger.migrations import LEDGER_SCHEMA
 from hfmedia.ledger.serialization import MAX_ENTRY_BYTES
 from hfmedia.sqlite import connect, split_statements
 
-from .builders import FULL_ENTRIES, REQUEST, created_entry, job_entries
+from .builders import FULL_ENTRIES, created_entry, job_entries
 
 
 def ask(path: Path, sql: str, *values: Any) -> list[Any]:

@@ -127,7 +127,8 @@ async def slow(heard: ReceivedResponse, here: FaultScenario) -> None:
 async def goes_on(heard: ReceivedResponse, here: FaultScenario) -> None:
     assert "Payload" in heard.error
     total = int(heard.headers["Content-Length"])
-    rest = await here.fetch(Range=f"bytes={total // 2}-", **{"If-Range": heard.headers["ETag"]})
+    headers: dict[str, Any] = {"Range": f"bytes={total // 2}-", "If-Range": heard.headers["ETag"]}
+    rest = await here.fetch(**headers)
     assert (rest.status, len(rest.body)) == (206, total - total // 2)
 
 

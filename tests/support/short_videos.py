@@ -1,9 +1,10 @@
-"""Films that cost next to nothing: half a second long, small, and each drawn once. Drawing real ones takes seconds."""
+"""Videos that take no time: half a second long, small, and each rendered once. Real ones take seconds to render."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,20 +18,21 @@ SIZE = (128, 72)
 
 @pytest.fixture
 def short_videos(beside: SandboxThread) -> Iterator[None]:
-    """Makes every video of the simulated world a small one, for one test."""
-    shelf = beside.sandbox.state.media_cache
-    real = shelf.render
-    known: dict[RenderSpec, bytes] = {}
+    """Makes every video of the sandbox a small one, for one test."""
+    cache: Any = beside.sandbox.state.media_cache
+    original_render = cache.render
+    videos: dict[RenderSpec, bytes] = {}
 
-    async def draw(recipe: RenderSpec) -> bytes:
-        if not recipe.is_video:
-            return await real(recipe)
+    async def render_small(spec: RenderSpec) -> bytes:
+        if not spec.is_video:
+            data: bytes = await original_render(spec)
+            return data
         small = {"prompt": "a red fox", "seed": 1, "width": SIZE[0], "height": SIZE[1], "seconds": 0.5, "source": None}
-        plain = msgspec.structs.replace(recipe, **small)
-        if plain not in known:
-            known[plain] = await asyncio.to_thread(render, plain)
-        return known[plain]
+        small_spec = msgspec.structs.replace(spec, **small)
+        if small_spec not in videos:
+            videos[small_spec] = await asyncio.to_thread(render, small_spec)
+        return videos[small_spec]
 
-    shelf.render = draw  # type: ignore[method-assign]
+    cache.render = render_small
     yield
-    del shelf.render  # what hid the class's own
+    del cache.render  # the attribute that hid the class's method

@@ -26,7 +26,7 @@ SIZES = [(1, 1), (2, 300), (17, 9), (64, 64), (96, 64), (333, 500), (1024, 256),
 
 def frames(data: bytes) -> list[Image.Image]:
     """Every frame of an mp4."""
-    with av.open(io.BytesIO(data)) as film:
+    with av.open(io.BytesIO(data), "r") as film:
         return [frame.to_image() for frame in film.decode(video=0)]
 
 
@@ -105,7 +105,7 @@ def test_a_film_plays_moves_and_is_the_same_each_time(photo: bytes, source: bool
     if source:
         start = image_art.recolor(photo, "waves at dawn", 5, 320, 240)
         assert unlike(shown[0].crop((0, 0, 320, 150)), start.crop((0, 0, 320, 150))) < 12
-    with av.open(io.BytesIO(film)) as container:
+    with av.open(io.BytesIO(film), "r") as container:
         assert container.metadata["title"] == image_art.WATERMARK
         assert container.streams.video[0].codec_context.name in ("h264", "mpeg4")
         assert 0.8 <= (container.duration or 0) / av.time_base <= 1.2
@@ -114,7 +114,7 @@ def test_a_film_plays_moves_and_is_the_same_each_time(photo: bytes, source: bool
 def test_long_films_stay_affordable() -> None:
     """However long: no more frames than the limit, and the length is kept."""
     film = video.render_video("x", 1, 64, 64, seconds=12, fps=24)
-    with av.open(io.BytesIO(film)) as container:
+    with av.open(io.BytesIO(film), "r") as container:
         assert 10 < (container.duration or 0) / av.time_base < 14
     assert len(frames(film)) <= video.MAX_FRAMES
 

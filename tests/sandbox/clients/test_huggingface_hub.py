@@ -127,7 +127,8 @@ async def test_it_reads_the_errors(
 ) -> None:
     """With the status and the words that the real ones use."""
     name, _, detail = kind.partition(";")
-    world.fault(provider, name, **dict([detail.split("=")] if detail else []))
+    options: dict[str, Any] = dict([detail.split("=")] if detail else [])
+    world.fault(provider, name, **options)
     with pytest.raises(HfHubHTTPError) as caught:
         await asyncio.to_thread(client(provider).text_to_image, "a fox", model=FLUX)
     assert caught.value.response.status_code == status
