@@ -113,3 +113,15 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
     missing = [target for target in targets if target and "://" not in target and not (page.parent / target).exists()]
     assert not missing
+
+
+SOURCE_PATH = re.compile(r"`((?:[a-z0-9_]+/)*[a-z0-9_]+\.py|(?:[a-z0-9_]+/)+)`")
+BUILD_PRODUCTS = {"dist/"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_source_file_that_the_documents_name_exists(page: Path) -> None:
+    """In the package or relative to the root, such as `core/retry.py`, `retry.py` and `tests/support/`."""
+    names = set(SOURCE_PATH.findall(page.read_text(encoding="utf-8"))) - BUILD_PRODUCTS
+    package = ROOT / "src" / "hfmedia"
+    assert not {name for name in names if not (ROOT / name).exists() and not any(package.rglob(name.strip("/")))}
