@@ -286,7 +286,7 @@ async def test_a_job_that_runs_out_of_time_is_brought_later(world: Sandbox, envi
 
 async def test_a_deadline_in_front_of_a_closed_door_buys_nothing(world: Sandbox, environ: dict[str, str]) -> None:
     """Who is busy for longer than one may wait is not asked again after the deadline."""
-    world.fault("fal-ai", "busy", step="submit", retry_after=60, times=None)
+    world.fault("fal-ai", "rate-limit", step="submit", retry_after=60, times=None)
     async with MediaClient(environ=environ, timeout=Timeouts(total=2)) as client:
         began = time.monotonic()
         (error,) = errors(await told(client, model=f"{SCHNELL}:fal-ai"))
@@ -350,7 +350,7 @@ async def test_no_more_jobs_run_at_a_provider_than_allowed(
 
 async def test_a_place_at_a_provider_is_given_back_after_a_failure(world: Sandbox, environ: dict[str, str]) -> None:
     """One place, five jobs, every second one fails in another way: the last one is made all the same."""
-    for kind in ("credential", "disconnect", "fail", "garbage"):
+    for kind in ("unauthorized", "disconnect", "fail", "html"):
         world.fault("wavespeed", kind, step="submit")
     async with MediaClient(environ=environ, concurrency=1) as client:
         events = await asyncio.wait_for(told(client, model=f"{SCHNELL}:wavespeed", n=5), 20)

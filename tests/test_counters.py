@@ -22,7 +22,7 @@ from hfmedia.storage.atomic_file import AtomicFile
 
 IMAGE, FILM = "black-forest-labs/FLUX.1-schnell", "Wan-AI/Wan2.2-T2V-A14B"
 SMALL: dict[str, Any] = {"width": 256, "height": 256}
-HEAVY = ("PIL", "av", "aiohttp_socks", "fastapi", "puremagic", "pydantic", "rich", "stamina", "typer", "uvicorn")
+HEAVY = ("PIL", "av", "aiohttp_socks", "fastapi", "puremagic", "pydantic", "rich", "typer", "uvicorn")
 
 COSTS = [
     # provider, task, commits, visits to a thread, requests but for polls

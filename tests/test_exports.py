@@ -13,13 +13,13 @@ import hfmedia
 
 NAMES = """
 __version__
-MediaClient Options VideoOptions TargetSize Timeouts Media Store Ledger MemoryLedger
-Job State Model Mapping Preview Task Cost InputImage
-Event Started Submitting Accepted Queued Running Retrying Moved Downloading MediaReady JobFailed
+MediaClient GenerationOptions VideoGenerationOptions TargetSize Timeouts Media FileStorage Ledger MemoryLedger
+Job State HubModel ProviderMapping Preview Task Cost InputImage
+Event Started Submitting Accepted Queued Running Retrying FailedOver Downloading MediaReady JobFailed
 HfmediaError InvalidRequestError MissingAuthError ModelNotFoundError ModelNotSupportedError ProviderError
-CredentialError CreditError ForbiddenError RefusedError ContentRefusedError BusyError ServerError
-UnreachableError FailedError UnreadableReplyError ExpiredError DownloadError HubError UnsafeAddressError OutOfTimeError
-InDoubtError JobCancelledError StoreError
+AuthenticationError InsufficientCreditError PermissionDeniedError RequestRejectedError ContentPolicyError
+ProviderBusyError ProviderServerError ProviderUnreachableError GenerationFailedError InvalidResponseError
+ResultExpiredError DownloadError HubError UnsafeUrlError DeadlineExceededError InDoubtError JobCancelledError StorageError
 text_to_image text_to_video image_to_image image_to_video generate models mapping jobs resume cancel close
 HuggingFaceMedia AsyncGeneratorProvider ProviderModelMixin ProviderInfo ImageResponse VideoResponse Reasoning Messages
 StreamSession save_response_media
@@ -59,7 +59,7 @@ def test_type_checkers_are_shown_the_same_names() -> None:
     shown = {
         (alias.asname, node.module) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert shown == set(vars(hfmedia)["_HOME"].items())
+    assert shown == set(vars(hfmedia)["_MODULE_OF"].items())
 
 
 def test_every_error_of_the_tree_is_public() -> None:

@@ -81,10 +81,10 @@ AT_ONCE = tuple(Errand("text-to-image", SCHNELL, name) for name in ("fal-ai", "t
 ROUNDS = (QUEUED + SYNCHRONOUS, AT_ONCE)  # in one round each provider is asked once
 ROUTED_ONLY = ("hf-inference", "acme-images")
 DETAILS: dict[str, dict[str, Any]] = {
-    "busy": {"retry_after": 0.05},
+    "rate-limit": {"retry_after": 0.05},
     "slow": {"seconds": 0.2},
     "huge": {"megabytes": 2},
-    "bomb": {"megabytes": 2},
+    "gzip-bomb": {"megabytes": 2},
 }
 
 
@@ -185,9 +185,9 @@ SUBMIT: dict[str, Rule] = {
     "gateway": (ROUTED_RETRY, {"direct": "InDoubtError"}),
     "loading": (ROUTED_RETRY, {"direct": "ServerError", "hf-inference": "BusyError"}),  # which says 20 s
     "credit": ("CreditError", {}),
-    "credential": ("CredentialError", {}),
+    "unauthorized": ("CredentialError", {}),
     "forbidden": ("ForbiddenError", {}),
-    "busy": ("ok", {"nscale": "CreditError"}),  # where 429 means exactly that
+    "rate-limit": ("ok", {"nscale": "CreditError"}),  # where 429 means exactly that
     "no-route": ("RefusedError", {}),
     "moderated": ("ContentRefusedError", {}),
     "nsfw": ("ContentRefusedError", {"fal-ai": "ok", "wavespeed": "ok"}),  # they black it out and say so
@@ -201,15 +201,15 @@ SUBMIT: dict[str, Rule] = {
     "disconnect": ("InDoubtError", {}),
     "reset": ("InDoubtError", {}),
     "hang": ("InDoubtError", {}),
-    "cut": ("InDoubtError", {}),
+    "truncated": ("InDoubtError", {}),
     "slow": ("ok", {}),
-    "half": ("UnreadableReplyError", INLINE),
-    "garbage": ("UnreadableReplyError", {}),
+    "truncated-json": ("UnreadableReplyError", INLINE),
+    "html": ("UnreadableReplyError", {}),
     "empty": ("UnreadableReplyError", {}),
     "null": ("UnreadableReplyError", {}),
     "huge": ("UnreadableReplyError", {}),
-    "bomb": ("UnreadableReplyError", {}),
-    "wrong-type": ("ok", {}),
+    "gzip-bomb": ("UnreadableReplyError", {}),
+    "wrong-content-type": ("ok", {}),
 }  # fmt: skip
 
 
@@ -229,7 +229,20 @@ def test_the_tables_name_every_fault_there_is() -> None:
     assert told == struck
 
 
-SAME_EITHER_WAY = {"half", "garbage", "empty", "null", "huge", "bomb", "wrong-type", "slow", "cold", "unknown-status"}
+SAME_EITHER_WAY = set(
+    [
+        "truncated-json",
+        "html",
+        "empty",
+        "null",
+        "huge",
+        "gzip-bomb",
+        "wrong-content-type",
+        "slow",
+        "cold",
+        "unknown-status",
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +294,7 @@ ALWAYS: dict[str, tuple[str, int]] = {  # the error when it never ends, and how 
     "status": ("ServerError", 2),
     "server": ("ServerError", 2),
     "gateway": ("ServerError", 2),
-    "busy": ("BusyError", 1 + retry.SUBMIT_RETRIES),
+    "rate-limit": ("BusyError", 1 + retry.SUBMIT_RETRIES),
 }
 
 
@@ -291,7 +304,7 @@ async def test_what_is_refused_again_and_again_is_asked_a_bounded_number_of_time
 ) -> None:
     """The provider is left alone in the end, and nothing was bought."""
     error, times = ALWAYS[kind]
-    able = [one for one in ROUNDS[0] if (one.provider, kind) != ("nscale", "busy")]
+    able = [one for one in ROUNDS[0] if (one.provider, kind) != ("nscale", "rate-limit")]
     world.fault("*", kind, step="submit", times=None, **DETAILS.get(kind, {}))
     async with clients_of(world, environ, able) as clients:
         ends = await ends_of(clients, able)
@@ -300,7 +313,7 @@ async def test_what_is_refused_again_and_again_is_asked_a_bounded_number_of_time
     assert not world.submissions
 
 
-@pytest.mark.parametrize(("kind", "megabytes"), [("huge", 130), ("bomb", 130)])
+@pytest.mark.parametrize(("kind", "megabytes"), [("huge", 130), ("gzip-bomb", 130)])
 async def test_a_reply_beyond_every_limit_is_dropped_and_not_bought_again(
     world: Sandbox, environ: dict[str, str], kind: str, megabytes: int
 ) -> None:
@@ -315,11 +328,11 @@ async def test_a_reply_beyond_every_limit_is_dropped_and_not_bought_again(
 
 # -- moving on ----------------------------------------------------------------------------------------------------
 
-ONWARD = ("credit", "busy", "forbidden", "server", "status", "gateway", "no-route", "loading")
+ONWARD = ("credit", "rate-limit", "forbidden", "server", "status", "gateway", "no-route", "loading")
 HALT = {"moderated": "ContentRefusedError", "disconnect": "InDoubtError", "reset": "InDoubtError",
-        "hang": "InDoubtError", "cut": "InDoubtError", "half": "UnreadableReplyError",
-        "garbage": "UnreadableReplyError", "empty": "UnreadableReplyError", "null": "UnreadableReplyError",
-        "credential": "CredentialError"}  # fmt: skip
+        "hang": "InDoubtError", "truncated": "InDoubtError", "truncated-json": "UnreadableReplyError",
+        "html": "UnreadableReplyError", "empty": "UnreadableReplyError", "null": "UnreadableReplyError",
+        "unauthorized": "CredentialError"}  # fmt: skip
 
 
 async def told(client: MediaClient, model: str = SCHNELL, **more: Any) -> list[Event]:
@@ -388,7 +401,7 @@ async def test_another_credential_is_tried_when_the_first_is_refused(world: Sand
     async with MediaClient(environ=environ, provider_keys={"fal-ai": "wrong-key"}) as client:
         (media,) = [event.media for event in await told(client) if isinstance(event, MediaReady)]
         with pytest.raises(AuthenticationError):
-            world.fault("*", "credential", step="submit", times=None)
+            world.fault("*", "unauthorized", step="submit", times=None)
             await client.text_to_image("a fox", model=SCHNELL)
     assert media.attempts
     assert "wrong-key" not in str(media.attempts)
@@ -416,27 +429,27 @@ POLL: dict[str, Rule] = {
     "status": (AGAIN, {}),
     "server": (AGAIN, {}),
     "gateway": (AGAIN, {}),
-    "busy": (AGAIN, {}),
+    "rate-limit": (AGAIN, {}),
     "credit": ("CreditError", {}),
-    "credential": ("CredentialError", {}),
+    "unauthorized": ("CredentialError", {}),
     "forbidden": ("ForbiddenError", {}),
     "no-route": ("ForbiddenError", {}),  # a proxy without that address says nothing of the job
     "moderated": ("ContentRefusedError", {}),
-    "lost": ("ExpiredError", {}),
+    "job-not-found": ("ExpiredError", {}),
     "unknown-status": (AGAIN, {}),
     "no-status": (AGAIN, {}),
     "disconnect": (AGAIN, {}),
     "reset": (AGAIN, {}),
     "hang": ("OutOfTimeError", {}),
     "slow": (AGAIN, {}),
-    "half": (AGAIN, {}),
-    "cut": (AGAIN, {}),
-    "garbage": (AGAIN, {}),
+    "truncated-json": (AGAIN, {}),
+    "truncated": (AGAIN, {}),
+    "html": (AGAIN, {}),
     "empty": (AGAIN, {}),
     "null": (AGAIN, {}),
     "huge": (AGAIN, {}),
-    "bomb": (AGAIN, {}),
-    "wrong-type": (AGAIN, {}),
+    "gzip-bomb": (AGAIN, {}),
+    "wrong-content-type": (AGAIN, {}),
 }
 RESULT: dict[str, str] = {kind: end for kind, (end, _) in POLL.items() if kind not in ("unknown-status", "no-status")}
 RESULT |= dict.fromkeys(("status", "server", "gateway"), "FailedError")  # on a result, fal's 5xx is the job's own end
@@ -477,7 +490,7 @@ async def test_a_fault_while_watching_loses_nothing_that_was_bought(
     assert world.submissions == Counter(errand.provider for errand in QUEUED)
 
 
-@pytest.mark.parametrize("kind", ["unknown-status", "garbage", "server", "busy", "disconnect"])
+@pytest.mark.parametrize("kind", ["unknown-status", "html", "server", "rate-limit", "disconnect"])
 async def test_trouble_in_watching_that_does_not_end_lets_go_of_the_job_and_it_can_be_resumed(
     world: Sandbox, environ: dict[str, str], kind: str
 ) -> None:
@@ -553,11 +566,11 @@ CDN: dict[str, str] = {
     "hang": "OutOfTimeError",
     "slow": "ok",
     "huge": "DownloadError",
-    "bomb": "DownloadError",
-    "wrong-type": "ok",  # the bytes decide
+    "gzip-bomb": "DownloadError",
+    "wrong-content-type": "ok",  # the bytes decide
     "expired": "ExpiredError",
-    "cdn-cut": "ok",
-    "cdn-norange": "ok",
+    "cdn-disconnect": "ok",
+    "cdn-no-range": "ok",
     "cdn-html": "DownloadError",
     "cdn-json-error": "DownloadError",
     "cdn-empty": "DownloadError",
@@ -603,7 +616,7 @@ async def bought(world: Sandbox, environ: dict[str, str]) -> tuple[Media, bytes]
 
 async def test_a_download_that_breaks_off_goes_on_where_it_stopped(world: Sandbox, environ: dict[str, str]) -> None:
     """With Range, and with proof that it is still the same file."""
-    world.fault("wavespeed", "cdn-cut", at=3000)
+    world.fault("wavespeed", "cdn-disconnect", at=3000)
     media, whole = await bought(world, environ)
     assert media.path.read_bytes() == whole
     first, second = ranges(world)
@@ -616,7 +629,7 @@ async def test_a_download_that_breaks_off_goes_on_where_it_stopped(world: Sandbo
 
 async def test_a_server_that_ignores_ranges_is_asked_for_the_whole(world: Sandbox, environ: dict[str, str]) -> None:
     """The beginning that was there already is not glued to it."""
-    world.fault("wavespeed", "cdn-norange", at=3000)
+    world.fault("wavespeed", "cdn-no-range", at=3000)
     media, whole = await bought(world, environ)
     assert media.path.read_bytes() == whole
     assert len(ranges(world)) == 2
@@ -624,7 +637,7 @@ async def test_a_server_that_ignores_ranges_is_asked_for_the_whole(world: Sandbo
 
 async def test_a_file_that_changes_under_its_address_comes_whole(world: Sandbox, environ: dict[str, str]) -> None:
     """Half of the old one and half of the new one make no picture."""
-    world.fault("wavespeed", "cdn-cut", at=3000)
+    world.fault("wavespeed", "cdn-disconnect", at=3000)
     world.fault("wavespeed", "cdn-changed", step="cdn")
     media, whole = await bought(world, environ)
     assert media.path.read_bytes() == whole
@@ -679,7 +692,7 @@ async def test_a_result_that_has_expired_says_so(world: Sandbox, environ: dict[s
 # -- the Hub ------------------------------------------------------------------------------------------------------
 
 HUB: dict[str, str] = {kind.name: "ok" for kind in faults.FAULT_KINDS.values() if "hub" in kind.steps}
-HUB |= dict.fromkeys(("half", "garbage", "empty", "null", "huge", "bomb"), "HubError")  # no answer to be trusted
+HUB |= dict.fromkeys(("truncated-json", "html", "empty", "null", "huge", "gzip-bomb"), "HubError")  # untrusted
 HUB |= {"forbidden": "ModelNotFoundError"}  # it hides the model from this token
 
 
@@ -699,7 +712,7 @@ async def test_a_hiccup_of_the_hub_is_asked_away_before_anything_is_bought(
     assert sum(world.submissions.values()) == (HUB[kind] == "ok")
 
 
-@pytest.mark.parametrize("kind", ["server", "gateway", "garbage", "disconnect", "hang"])
+@pytest.mark.parametrize("kind", ["server", "gateway", "html", "disconnect", "hang"])
 async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_there(
     world: Sandbox, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

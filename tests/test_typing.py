@@ -17,8 +17,8 @@ MYPY = [
     "--strict",
     "--config-file",
     str(ROOT / "pyproject.toml"),
-    str(CASES / "right.py"),
-    str(CASES / "wrong.py"),
+    str(CASES / "valid.py"),
+    str(CASES / "invalid.py"),
 ]
 PYRIGHT = ["pyright", "--project", str(CASES)]
 

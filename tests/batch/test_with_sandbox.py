@@ -60,7 +60,7 @@ async def test_what_failed_is_tried_anew_and_what_was_removed_is_fetched_again(
 async def test_a_doubt_is_told_and_never_sent_again(client: MediaClient, world: Sandbox, tmp_path: Path) -> None:
     """However often it is started; the plan says so as well."""
     rows = [{"prompt": f"fox {number}", "model": f"{FLUX}:fal-ai"} for number in range(3)]
-    world.fault("fal-ai", "cut", times=1, step="submit")
+    world.fault("fal-ai", "truncated", times=1, step="submit")
     for _ in range(3):
         batch = await through(Batch(client, rows, tmp_path / "out", concurrency=1))
         assert (batch.stats.done, batch.stats.in_doubt) == (2, 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hfmedia.catalog import hub_client
 from hfmedia.catalog.hub_client import next_link, origin, parse_rate_limit, require_origin
 from hfmedia.core.errors import HubError
+from hfmedia.core.retry import backoff
 
 from ..support.fake_hub import FakeHub, ScriptedResponse
 from .conftest import TOKEN, ManualClock, Open
@@ -27,6 +29,27 @@ async def test_a_lasting_trouble_ends(opened: Open, hub: FakeHub) -> None:
     assert len(hub.requests) == 4
     assert caught.value.retryable
     assert caught.value.status == 503
+
+
+async def test_retries_wait_with_the_backoff_of_every_retry(
+    opened: Open, hub: FakeHub, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the attempts, never after the last."""
+    monkeypatch.setattr(hub_client, "backoff", backoff)
+    monkeypatch.setattr(hub_client.random, "random", lambda: 0.5)
+    hub.scripted_responses = [ScriptedResponse(503)] * 20
+    with pytest.raises(HubError):
+        await opened().model("acme/kite")
+    assert clock.slept == [0.5, 1.0, 2.0]
+
+
+async def test_retries_end_when_their_time_is_up(opened: Open, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even with attempts left."""
+    monkeypatch.setattr(hub_client, "TOTAL_TIMEOUT", 0.0)
+    hub.scripted_responses = [ScriptedResponse(503)] * 20
+    with pytest.raises(HubError):
+        await opened().model("acme/kite")
+    assert len(hub.requests) == 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410, 422])

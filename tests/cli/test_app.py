@@ -116,7 +116,7 @@ def test_an_option_nobody_knows_is_a_usage_error(args: list[str]) -> None:
     assert result.stdout == ""
 
 
-HEAVY = ("aiohttp", "PIL", "av", "rich", "stamina", "hfmedia.client", "hfmedia.sandbox")
+HEAVY = ("aiohttp", "PIL", "av", "rich", "hfmedia.client", "hfmedia.sandbox")
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -211,16 +211,16 @@ def test_a_folder_that_cannot_be_written_costs_nothing(hfmedia: Hfmedia, sandbox
 
 
 TROUBLES: tuple[tuple[str, dict[str, Any], int, str], ...] = (
-    ("credential", {}, 3, "CredentialError"),
+    ("unauthorized", {}, 3, "CredentialError"),
     ("credit", {}, 4, "CreditError"),
     ("forbidden", {}, 6, "ForbiddenError"),
     ("status", {"status": 422}, 6, "RefusedError"),
     ("moderated", {"step": "submit"}, 6, "ContentRefusedError"),
     ("server", {}, 6, "ServerError"),
     ("fail", {}, 6, "FailedError"),
-    ("garbage", {}, 6, "UnreadableReplyError"),
+    ("html", {}, 6, "UnreadableReplyError"),
     ("disconnect", {}, 8, "InDoubtError"),
-    ("cut", {}, 8, "InDoubtError"),
+    ("truncated", {}, 8, "InDoubtError"),
 )
 
 

@@ -221,7 +221,7 @@ async def test_an_image_comes_with_its_provider_before_it(town: Sandbox) -> None
 
 async def test_silence_is_told_too(town: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that answers late, and says nothing meanwhile, does not leave a chat without a word."""
-    monkeypatch.setattr(reasoning, "PULSE", 0.05)
+    monkeypatch.setattr(reasoning, "HEARTBEAT_INTERVAL", 0.05)
     town.fault("fal-ai", "slow", step="submit", seconds=0.5)
     chunks = await collect(f"{IMAGE}:fal-ai", **SMALL)
     pulses = [str(chunk) for chunk in chunks if isinstance(chunk, Reasoning) and chunk.label == "Generating"]
@@ -298,7 +298,7 @@ async def test_no_credit_moves_on_to_the_next_provider(town: Sandbox) -> None:
 
 REFUSALS = [
     ("credit", {}, InsufficientCreditError),
-    ("credential", {}, AuthenticationError),
+    ("unauthorized", {}, AuthenticationError),
     ("status", {"status": 400}, RequestRejectedError),
     ("status", {"status": 404}, ModelNotSupportedError),
 ]
@@ -321,7 +321,7 @@ async def test_one_failure_of_several_costs_no_other_result(town: Sandbox) -> No
     chunks = await collect(f"{VIDEO}:fal-ai", n=4)
     assert kinds(chunks) == ["ProviderInfo", "VideoResponse"] * 3
     (failed,) = [chunk for chunk in chunks if isinstance(chunk, Reasoning) and chunk.label == "Failed"]
-    assert "fal-ai accepted the job and then failed it" in str(failed)
+    assert "fal-ai accepted the job, but generation failed" in str(failed)
 
 
 async def test_the_last_error_is_raised_when_nothing_came(town: Sandbox) -> None:

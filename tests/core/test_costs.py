@@ -43,11 +43,11 @@ STANDINGS: tuple[tuple[Job, int, str], ...] = (
     (job(state="running"), 1, "unknown"),
     (job(state="in_doubt"), 1, "unknown"),
     (job(state="failed"), 1, "unknown"),
-    (job(state="failed", refusals=REFUSED), 0, "free"),
-    (job(cost=USD, attempts=2, refusals=REFUSED), 1, "known"),
-    (job(attempts=2, refusals=REFUSED), 1, "unknown"),
+    (job(state="failed", rejections=REFUSED), 0, "free"),
+    (job(cost=USD, attempts=2, rejections=REFUSED), 1, "known"),
+    (job(attempts=2, rejections=REFUSED), 1, "unknown"),
     (job(cost=USD, attempts=2), 2, "unknown"),  # a doubt, sent again: nobody knows of the first
-    (job(attempts=0, state="failed", refusals=REFUSED), 0, "free"),
+    (job(attempts=0, state="failed", rejections=REFUSED), 0, "free"),
 )
 
 
@@ -58,13 +58,13 @@ def test_a_cost_is_known_or_unknown_or_there_is_nothing_to_pay(one: Job, times: 
 
 
 SHELF = [
-    job("fal-ai", "a/b", cost=Cost(2.0, "fal-units"), sent=1.0),
-    job("fal-ai", "a/c", cost=Cost(0.5, "fal-units"), sent=DAY + 1),
-    job("fal-ai", "a/b", sent=DAY + 2),
-    job("together", "a/b", cost=Cost(0.1), sent=2.0),
-    job("together", "a/b", cost=Cost(0.2), sent=3.0),
-    job("replicate", "a/c", sent=4.0),
-    job(None, "a/c", attempts=0, state="failed", created=DAY + 3),
+    job("fal-ai", "a/b", cost=Cost(2.0, "fal-units"), submitted_at=1.0),
+    job("fal-ai", "a/c", cost=Cost(0.5, "fal-units"), submitted_at=DAY + 1),
+    job("fal-ai", "a/b", submitted_at=DAY + 2),
+    job("together", "a/b", cost=Cost(0.1), submitted_at=2.0),
+    job("together", "a/b", cost=Cost(0.2), submitted_at=3.0),
+    job("replicate", "a/c", submitted_at=4.0),
+    job(None, "a/c", attempts=0, state="failed", created_at=DAY + 3),
 ]
 
 SUMS: dict[str, list[CostSummary]] = {

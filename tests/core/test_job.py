@@ -39,39 +39,39 @@ from hfmedia.core.protocol import Cost, FailureKind, JobHandle, Lora, Output, Ro
 from hfmedia.core.request import TASKS, GenerationRequest, InputImage
 from hfmedia.core.sizes import ASPECT_RATIOS
 
-FACTS: tuple[type[LedgerEntry], ...] = get_args(AnyEntry)
-WISH = GenerationRequest(task="text-to-image", model="a/b", prompt="a red fox", seed=7)
+ENTRY_TYPES: tuple[type[LedgerEntry], ...] = get_args(AnyEntry)
+REQUEST = GenerationRequest(task="text-to-image", model="a/b", prompt="a red fox", seed=7)
 ROUTE = Route(provider="fal-ai", provider_id="fal-ai/flux", model="a/b", task="text-to-image",
               base_url="https://router.huggingface.co/fal-ai", credential="HF_TOKEN")  # fmt: skip
 OUTPUTS = (Output(url="https://fal.media/x.png", mime="image/png"),)
 
 SAMPLES: dict[type[LedgerEntry], dict[str, Any]] = {
-    CreatedEntry: {"request": WISH, "index": 2},
-    RoutedEntry: {"route": ROUTE, "request": WISH, "warnings": ("w",)},
+    CreatedEntry: {"request": REQUEST, "index": 2},
+    RoutedEntry: {"route": ROUTE, "request": REQUEST, "warnings": ("w",)},
     SubmittingEntry: {"attempt": 1},
     AcceptedEntry: {"handle": JobHandle("r1")},
-    RejectedEntry: {"kind": "busy", "message": "too many", "status": 429},
+    RejectedEntry: {"kind": "rate_limited", "message": "too many", "status": 429},
     InDoubtEntry: {"message": "the line broke"},
     ResolvedEntry: {"decision": "resend"},
     CompletedEntry: {"outputs": OUTPUTS, "seed": 9, "cost": Cost(0.01), "warnings": ("m",)},
-    StoredEntry: {"media": {"path": "fox.png"}},
-    FailedEntry: {"kind": "failed", "message": "no"},
-    CancelledEntry: {"reached": True},
+    StoredEntry: {"media": {"files": [{"path": "fox.png"}]}},
+    FailedEntry: {"kind": "generation_failed", "message": "no"},
+    CancelledEntry: {"provider_confirmed": True},
 }
 
 
-def fact(kind: type[LedgerEntry], at: float = 0.0, job: str = "j1", **fields: Any) -> Any:
-    """A fact of this kind, with sample fields."""
-    return kind(job_id=job, timestamp=at, **{**SAMPLES[kind], **fields})
+def entry(kind: type[LedgerEntry], timestamp: float = 0.0, job_id: str = "j1", **fields: Any) -> Any:
+    """An entry of this type, with sample fields."""
+    return kind(job_id=job_id, timestamp=timestamp, **{**SAMPLES[kind], **fields})
 
 
-def story(*kinds: type[LedgerEntry]) -> list[Any]:
-    """A job's facts, one second apart."""
-    return [fact(kind, at=float(at)) for at, kind in enumerate((CreatedEntry, *kinds))]
+def history(*kinds: type[LedgerEntry]) -> list[Any]:
+    """Entries of one job, one second apart."""
+    return [entry(kind, timestamp=float(at)) for at, kind in enumerate((CreatedEntry, *kinds))]
 
 
 # How to come into each state, by the shortest way.
-WAYS: dict[State, tuple[type[LedgerEntry], ...]] = {
+SHORTEST_PATHS: dict[State, tuple[type[LedgerEntry], ...]] = {
     "created": (),
     "routed": (RoutedEntry,),
     "submitting": (RoutedEntry, SubmittingEntry),
@@ -87,12 +87,12 @@ WAYS: dict[State, tuple[type[LedgerEntry], ...]] = {
 @pytest.mark.parametrize("state", STATES)
 def test_every_state_can_be_reached(state: State) -> None:
     """And every state has a row."""
-    assert replay(story(*WAYS[state])).state == state
-    assert set(TRANSITIONS) == set(STATES) == set(WAYS)
+    assert replay(history(*SHORTEST_PATHS[state])).state == state
+    assert set(TRANSITIONS) == set(STATES) == set(SHORTEST_PATHS)
 
 
 # What must never be possible, state by state; written here apart from the table.
-LEAVES: dict[State, set[State]] = {
+ALLOWED_SUCCESSORS: dict[State, set[State]] = {
     "created": {"routed", "failed", "cancelled"},
     "routed": {"routed", "submitting", "failed", "cancelled"},
     "submitting": {"running", "completed", "routed", "in_doubt", "failed"},
@@ -106,21 +106,21 @@ LEAVES: dict[State, set[State]] = {
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("kind", FACTS)
+@pytest.mark.parametrize("kind", ENTRY_TYPES)
 def test_a_fact_leads_where_the_table_says_or_is_impossible(state: State, kind: type[LedgerEntry]) -> None:
     """All states by all facts."""
-    job = replay(story(*WAYS[state]))
+    job = replay(history(*SHORTEST_PATHS[state]))
     if kind in TRANSITIONS[state]:
-        assert apply_entry(job, fact(kind, at=99.0)).state == TRANSITIONS[state][kind]
+        assert apply_entry(job, entry(kind, timestamp=99.0)).state == TRANSITIONS[state][kind]
     else:
         with pytest.raises(InvalidTransitionError, match=f"job j1 is {state}"):
-            apply_entry(job, fact(kind, at=99.0))
+            apply_entry(job, entry(kind, timestamp=99.0))
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_state_is_left_only_for_those_it_may_be_left_for(state: State) -> None:
     """The edges, said a second time."""
-    assert set(TRANSITIONS[state].values()) == LEAVES[state]
+    assert set(TRANSITIONS[state].values()) == ALLOWED_SUCCESSORS[state]
 
 
 def test_an_ended_job_stays_ended() -> None:
@@ -128,8 +128,10 @@ def test_an_ended_job_stays_ended() -> None:
     assert set(TERMINAL_STATES) == {"stored", "failed", "cancelled"}
     for state in TERMINAL_STATES:
         assert set(TRANSITIONS[state].values()) <= {state}
-        assert replay(story(*WAYS[state])).is_terminal
-    assert not any(replay(story(*WAYS[state])).is_terminal for state in STATES if state not in TERMINAL_STATES)
+        assert replay(history(*SHORTEST_PATHS[state])).is_terminal
+    assert not any(
+        replay(history(*SHORTEST_PATHS[state])).is_terminal for state in STATES if state not in TERMINAL_STATES
+    )
 
 
 def test_sending_begins_from_ready_alone_and_only_by_saying_so() -> None:
@@ -170,10 +172,10 @@ def test_what_was_accepted_is_never_sent_again() -> None:
 
 def test_a_doubt_can_be_dropped() -> None:
     """Then the job is over, and says so; resending makes it ready, and nothing more."""
-    doubt = replay(story(RoutedEntry, SubmittingEntry, InDoubtEntry))
-    dropped = apply_entry(doubt, fact(ResolvedEntry, decision="drop"))
+    doubt = replay(history(RoutedEntry, SubmittingEntry, InDoubtEntry))
+    dropped = apply_entry(doubt, entry(ResolvedEntry, decision="drop"))
     assert (dropped.state, dropped.error) == ("failed", "dropped by the user")
-    again = apply_entry(doubt, fact(ResolvedEntry, decision="resend"))
+    again = apply_entry(doubt, entry(ResolvedEntry, decision="resend"))
     assert (again.state, again.error, again.attempts) == ("routed", None, 1)
 
 
@@ -181,7 +183,7 @@ def test_a_job_is_the_fold_of_its_facts() -> None:
     """Every field comes from a fact."""
     job = replay(
         [
-            *story(
+            *history(
                 RoutedEntry,
                 SubmittingEntry,
                 RejectedEntry,
@@ -195,27 +197,27 @@ def test_a_job_is_the_fold_of_its_facts() -> None:
     )
     assert (job.state, job.attempts, job.rejections) == ("stored", 2, ("too many",))
     assert (job.index, job.created_at, job.updated_at, job.submitted_at) == (2, 0.0, 8.0, 5.0)
-    assert (job.request, job.route, job.handle) == (WISH, ROUTE, JobHandle("r1"))
+    assert (job.request, job.route, job.handle) == (REQUEST, ROUTE, JobHandle("r1"))
     assert (job.outputs, job.seed, job.cost) == (OUTPUTS, 9, Cost(0.01))
-    assert (job.media, job.warnings, job.error) == ({"path": "fox.png"}, ("w", "m"), None)
+    assert (job.media, job.warnings, job.error) == ({"files": [{"path": "fox.png"}]}, ("w", "m"), None)
 
 
 def test_attempts_are_counted_whatever_number_the_fact_names() -> None:
     """The count is of submissions begun, all providers together."""
     facts = [
-        fact(CreatedEntry),
-        fact(RoutedEntry),
-        fact(SubmittingEntry, attempt=1),
-        fact(RejectedEntry),
-        fact(RoutedEntry),
-        fact(SubmittingEntry, attempt=1),
+        entry(CreatedEntry),
+        entry(RoutedEntry),
+        entry(SubmittingEntry, attempt=1),
+        entry(RejectedEntry),
+        entry(RoutedEntry),
+        entry(SubmittingEntry, attempt=1),
     ]
     assert replay(facts).attempts == 2
 
 
 def test_a_result_read_twice_warns_once() -> None:
     """The provider is asked again when a link has expired; its warnings are the same ones."""
-    assert replay(story(RoutedEntry, SubmittingEntry, AcceptedEntry, CompletedEntry, CompletedEntry)).warnings == (
+    assert replay(history(RoutedEntry, SubmittingEntry, AcceptedEntry, CompletedEntry, CompletedEntry)).warnings == (
         "w",
         "m",
     )
@@ -223,7 +225,7 @@ def test_a_result_read_twice_warns_once() -> None:
 
 def test_another_route_forgets_the_handle_and_warnings_of_the_first() -> None:
     """They belong to the provider that refused."""
-    job = replay([*story(RoutedEntry, SubmittingEntry, RejectedEntry), fact(RoutedEntry, warnings=("other",))])
+    job = replay([*history(RoutedEntry, SubmittingEntry, RejectedEntry), entry(RoutedEntry, warnings=("other",))])
     assert (job.warnings, job.handle) == (("other",), None)
 
 
@@ -231,10 +233,10 @@ def test_another_route_forgets_the_handle_and_warnings_of_the_first() -> None:
     "facts",
     [
         [],
-        [fact(RoutedEntry)],
-        [fact(CreatedEntry), fact(CreatedEntry)],
-        [fact(CreatedEntry), fact(RoutedEntry, job_id="j2")],
-        [fact(CreatedEntry), fact(SubmittingEntry)],
+        [entry(RoutedEntry)],
+        [entry(CreatedEntry), entry(CreatedEntry)],
+        [entry(CreatedEntry), entry(RoutedEntry, job_id="j2")],
+        [entry(CreatedEntry), entry(SubmittingEntry)],
     ],
 )
 def test_facts_that_contradict_the_table_are_no_job(facts: list[LedgerEntry]) -> None:
@@ -245,10 +247,10 @@ def test_facts_that_contradict_the_table_are_no_job(facts: list[LedgerEntry]) ->
 
 def test_every_fact_has_a_tag_of_its_own() -> None:
     """Two facts with one tag could not be told apart in a file."""
-    tags = [kind.__struct_config__.tag for kind in FACTS]
+    tags = [kind.__struct_config__.tag for kind in ENTRY_TYPES]
     assert len(set(tags)) == len(tags) == len(SAMPLES)
     assert all(isinstance(tag, str) for tag in tags)
-    assert {kind.__struct_config__.tag_field for kind in FACTS} == {"fact"}
+    assert {kind.__struct_config__.tag_field for kind in ENTRY_TYPES} == {"fact"}
 
 
 words = st.text(max_size=20)
@@ -296,7 +298,7 @@ timings = st.dictionaries(words, numbers, max_size=2)
 warnings = st.lists(words, max_size=2).map(tuple)
 kinds = st.sampled_from(get_args(FailureKind))
 status = st.none() | st.integers(100, 599)
-common: dict[str, Any] = {"job": words, "at": times}
+common: dict[str, Any] = {"job_id": words, "timestamp": times}
 facts = st.one_of(
     st.builds(CreatedEntry, **common, request=requests, index=st.integers(0, 99)),
     st.builds(RoutedEntry, **common, route=routes, request=requests, warnings=warnings),
@@ -330,13 +332,13 @@ def test_routes_and_handles_of_yesterday_are_as_good_as_fresh_ones(route: Route,
 def test_a_fact_from_a_newer_hfmedia_can_still_be_read() -> None:
     """Fields that are unknown here are passed over; a fact that is unknown is an error, never patience."""
     newer = {"fact": "sending", "job_id": "j1", "timestamp": 1.0, "attempt": 1, "mood": "good"}
-    assert msgspec.json.decode(msgspec.json.encode(newer), type=AnyEntry) == fact(SubmittingEntry, timestamp=1.0)
+    assert msgspec.json.decode(msgspec.json.encode(newer), type=AnyEntry) == entry(SubmittingEntry, timestamp=1.0)
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(msgspec.json.encode({**newer, "fact": "dreamt"}), type=AnyEntry)
 
 
 MEDIA = "iVBORw0KGgo" * 50
-INLINE_WISHES: list[GenerationRequest] = [
+INLINE_REQUESTS: list[GenerationRequest] = [
     GenerationRequest(
         task="image-to-image", model="a/b", image=InputImage(data=MEDIA.encode(), mime="image/png", name="fox.png")
     ),
@@ -352,10 +354,10 @@ INLINE_WISHES: list[GenerationRequest] = [
 ]
 
 
-@pytest.mark.parametrize("wish", INLINE_WISHES, ids=range(len(INLINE_WISHES)))
+@pytest.mark.parametrize("wish", INLINE_REQUESTS, ids=range(len(INLINE_REQUESTS)))
 def test_inline_media_of_a_wish_is_never_written_down(wish: GenerationRequest) -> None:
     """Neither an image's bytes nor a data: URI, however it is spelled and wherever it hides."""
-    written = msgspec.json.encode(fact(CreatedEntry, request=strip_inline_media(wish)))
+    written = msgspec.json.encode(entry(CreatedEntry, request=strip_inline_media(wish)))
     assert len(written) < 500
     assert MEDIA.encode() not in written
     entry = msgspec.json.decode(written, type=AnyEntry)
@@ -371,8 +373,8 @@ def test_what_is_no_media_is_written_down_as_it_is() -> None:
         extra={"style": "data driven", "n": 1, "loras": [{"path": "a/b", "scale": 0.5}]},
     )
     assert strip_inline_media(wish) == wish
-    assert strip_inline_media(WISH) == WISH
-    inline = INLINE_WISHES[0]
+    assert strip_inline_media(REQUEST) == REQUEST
+    inline = INLINE_REQUESTS[0]
     assert (strip_inline_media(inline).image or InputImage()).name == "fox.png"
     assert inline.image is not None
     assert inline.image.data == MEDIA.encode()
@@ -392,7 +394,7 @@ def test_inline_outputs_go_to_their_file_and_not_into_the_ledger() -> None:
         Output(width=8),
         Output(),
     )
-    assert MEDIA.encode() not in msgspec.json.encode(fact(CompletedEntry, outputs=strip_inline_outputs(told)))
+    assert MEDIA.encode() not in msgspec.json.encode(entry(CompletedEntry, outputs=strip_inline_outputs(told)))
 
 
 @given(st.binary(min_size=24, max_size=200), words)
@@ -413,7 +415,7 @@ def test_no_bytes_of_media_survive_into_a_fact(data: bytes, name: str) -> None:
         (Cost(0.04), "$0.04"),
         (Cost(2.0), "$2"),
         (Cost(0.0), "$0"),
-        (Cost(0.00325), "$0.0032"),
+        (Cost(0.00325), "$0.00325"),
         (Cost(3.0, "fal-units"), "3 fal-units"),
     ],
 )
@@ -424,4 +426,4 @@ def test_a_cost_is_told_with_its_unit(cost: Cost, words: str) -> None:
 
 def test_begin_and_fold_agree() -> None:
     """A job of one fact."""
-    assert create_job(fact(CreatedEntry, timestamp=3.0)) == replay([fact(CreatedEntry, timestamp=3.0)])
+    assert create_job(entry(CreatedEntry, timestamp=3.0)) == replay([entry(CreatedEntry, timestamp=3.0)])

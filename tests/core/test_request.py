@@ -58,11 +58,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "long list of negatives": ({"negative_prompt": ["x" * 20_000] * 2}, "negative prompt has 40002"),
     "negative is a number": ({"negative_prompt": 1.5}, "negative prompt is 1.5, but must be text"),
     "negatives are numbers": ({"negative_prompt": ["a", 3]}, "negative prompt is 3, but must be text"),
-    "unknown task": ({"task": "text-to-song"}, "unknown task 'text-to-song'; there are text-to-image"),
+    "unknown task": ({"task": "text-to-song"}, "unknown task 'text-to-song'; choose one of text-to-image"),
     "task is none": ({"task": None}, "unknown task None"),
     "long task": ({"task": "x" * 9000}, "unknown task"),
     "model is a number": ({"model": 3}, "model is 3, but must be text"),
-    "unknown parameter": ({"colour": "red"}, "unknown parameter 'colour'; what only a provider knows goes into extra"),
+    "unknown parameter": (
+        {"colour": "red"},
+        "unknown parameter 'colour'; use extra_body for parameters of the provider",
+    ),
     "zero width": ({"width": 0, "height": 512}, "width is 0"),
     "negative height": ({"height": -512}, "height is -512"),
     "absurd width": ({"width": 999_999}, "width is 999999, but must be 16 to 16384 pixels"),
@@ -98,11 +101,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "seconds in hours": ({"seconds": 3601}, "seconds is 3601, but must be 0.1 to 3600"),
     "fps of zero": ({"fps": 0}, "fps is 0, but must be 1 to 240"),
     "scheduler is a number": ({"scheduler": 3}, "scheduler is 3, but must be text"),
-    "extra is text": ({"extra": "a=b"}, "extra is 'a=b', but must be a dict"),
-    "extra is a list": ({"extra": ["a"]}, "extra is ['a'], but must be a dict"),
+    "extra_body is text": ({"extra": "a=b"}, "extra_body is 'a=b', but must be a dict"),
+    "extra_body is a list": ({"extra": ["a"]}, "extra_body is ['a'], but must be a dict"),
     "extra has a number for a name": ({"extra": {1: 2}}, "name of a parameter is 1, but must be text"),
-    "extra is no JSON": ({"extra": {"a": object()}}, "extra cannot be sent as JSON"),
-    "extra is half a character": ({"extra": {"a": "\ud800"}}, "extra cannot be sent as JSON"),
+    "extra_body is no JSON": ({"extra": {"a": object()}}, "extra_body cannot be sent as JSON"),
+    "extra_body is half a character": ({"extra": {"a": "\ud800"}}, "extra_body cannot be sent as JSON"),
     "an image for a text task": ({"image": PICTURE}, "text-to-image takes no input image; use image-to-image"),
     "no image for an image task": ({"task": "image-to-video"}, "image-to-video needs an input image"),
     "an empty image": ({"task": "image-to-image", "image": InputImage(data=b"")}, "input image is empty"),
@@ -272,15 +275,14 @@ def test_a_model_is_read_or_refused_and_never_leads_elsewhere(text: str) -> None
     assert choice.provider is None or choice.policy is None
 
 
+FIELDS = [name for name in GenerationRequest.__struct_fields__ if name not in ("task", "model")]
 anything = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=8),
     st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
 )  # fmt: skip
 
 
-@given(
-    st.dictionaries(st.sampled_from([*GenerationRequest.__struct_fields__[2:], "banana"]), anything), anything, anything
-)
+@given(st.dictionaries(st.sampled_from([*FIELDS, "banana"]), anything), anything, anything)
 def test_whatever_is_given_it_is_a_request_that_can_be_sent_or_a_clear_refusal(
     fields: dict[str, Any], task: Any, model: Any
 ) -> None:

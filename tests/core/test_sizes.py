@@ -277,7 +277,7 @@ def test_no_wish_is_no_word(rule: SizeConstraints, default: AspectRatio) -> None
 @given(sizings, defaults)
 def test_where_models_differ_the_wish_is_passed_on_as_it_is(wanted: SizeSpec, default: AspectRatio) -> None:
     """Replicate's models each have words of their own; nothing is touched."""
-    assert adapt_size(wanted, SizeConstraints(style="given"), provider="p", default_ratio=default) == (wanted, ())
+    assert adapt_size(wanted, SizeConstraints(style="passthrough"), provider="p", default_ratio=default) == (wanted, ())
 
 
 def changed(wanted: SizeSpec, sizing: SizeSpec, rule: SizeConstraints) -> bool:

@@ -49,7 +49,7 @@ def noise() -> bytes:
 # -- answers that are lost or late ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["disconnect", "reset", "cut"])
+@pytest.mark.parametrize("fault", ["disconnect", "reset", "truncated"])
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_a_lost_answer_is_a_doubt_that_resuming_never_sends_again(town: CrashScenario, kind: str, fault: str) -> None:
     """Whether everything is resumed, or that very job."""

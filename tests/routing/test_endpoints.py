@@ -71,7 +71,7 @@ def test_no_secret_follows_an_address_out_of_a_file(change: dict[str, str], envi
 def test_a_job_of_yesterday_needs_its_credential() -> None:
     """It names the one that it was begun with."""
     begun = first(load_settings(KEYS))
-    with pytest.raises(MissingAuthError, match="begun with FAL_KEY"):
+    with pytest.raises(MissingAuthError, match="started with FAL_KEY"):
         credential_resolver(load_settings(HF))(begun)
     with pytest.raises(MissingAuthError, match="begun with HF_TOKEN"):
         credential_resolver(load_settings(KEYS))(first(load_settings(HF)))

@@ -237,7 +237,7 @@ MISSING: list[tuple[str, str, dict[str, str], dict[str, Any], str]] = [
         "acme/kite:fal-ai",
         HOME,
         {},
-        "no credential for acme/kite at fal-ai.*does as well: FAL_KEY for fal-ai[.]",
+        "no credential for acme/kite at fal-ai.*own key: FAL_KEY for fal-ai\n",
     ),
     (
         "another provider's key",
@@ -251,15 +251,15 @@ MISSING: list[tuple[str, str, dict[str, str], dict[str, Any], str]] = [
         "acme/kite",
         {**HF, "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"},
         {},
-        "there is a token in HF_TOKEN, but HF_HUB_DISABLE_IMPLICIT_TOKEN",
+        "the token in HF_TOKEN is not used, because HF_HUB_DISABLE_IMPLICIT_TOKEN is set",
     ),
-    ("a key, but whose", "acme/kite", HF, {"token": "id:secret"}, "name that provider, as in acme/kite:replicate"),
+    ("a key, but whose", "acme/kite", HF, {"token": "id:secret"}, "choose that provider, as in acme/kite:replicate"),
     (
         "a key for one without an address of its own",
         "acme/kite:acme-images",
         HF,
         {"token": "id:secret"},
-        "acme-images is not reached with another key",
+        "acme-images is not available with another key",
     ),
 ]
 
@@ -271,7 +271,7 @@ def test_without_a_credential_it_is_told_how_to_get_one(
     choice: str, environ: dict[str, str], given: dict[str, Any], words: str
 ) -> None:
     """Every way there is, and none that would not help."""
-    with pytest.raises(MissingAuthError, match=words) as caught:
+    with pytest.raises(MissingAuthError, match=f"(?s){words}") as caught:
         plan(choice, environ=environ, **given)
     assert caught.value.exit_code == 3
     assert "id:secret" not in str(caught.value)
@@ -391,15 +391,15 @@ def test_who_failed_a_moment_ago_is_asked_last() -> None:
 
 HOPELESS: list[tuple[str, dict[str, str], str | None, str]] = [
     ("acme/kite", HOME, None, "no credential for acme/kite.*REPLICATE_API_TOKEN for replicate"),
-    ("acme/kite:fal-ai", HOME, None, "no credential for acme/kite at fal-ai.*as well: FAL_KEY for fal-ai[.]"),
+    ("acme/kite:fal-ai", HOME, None, "no credential for acme/kite at fal-ai.*own key: FAL_KEY for fal-ai\n"),
     (
         "acme/kite:hf-inference",
         HOME,
         None,
-        "no credential for acme/kite at hf-inference.*login`[.] `--sandbox` needs none",
+        "no credential for acme/kite at hf-inference.*login`\nor add `--sandbox`",
     ),
-    ("acme/kite", {**HF, "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, None, "forbids to use it unasked"),
-    ("acme/kite", HOME, "id:secret", "name that provider, as in acme/kite:fal-ai"),
+    ("acme/kite", {**HF, "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, None, "HF_HUB_DISABLE_IMPLICIT_TOKEN is set"),
+    ("acme/kite", HOME, "id:secret", "choose that provider, as in acme/kite:fal-ai"),
 ]
 
 
@@ -408,7 +408,7 @@ def test_what_is_hopeless_is_known_before_the_hub_is_asked(
     choice: str, environ: dict[str, str], token: str | None, words: str
 ) -> None:
     """No credential at all, or one of nobody knows whom."""
-    with pytest.raises(MissingAuthError, match=words):
+    with pytest.raises(MissingAuthError, match=f"(?s){words}"):
         require_credential(parse_model_spec(choice), load_settings(environ, token=token))
 
 

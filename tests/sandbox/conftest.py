@@ -1,6 +1,6 @@
-"""What the tests of the sandbox share: a world in a hurry, plain HTTP to it, and what came of a request.
+"""What the tests of the sandbox share: a sandbox in a hurry, plain HTTP to it, and what came of a request.
 
-Nothing of hfmedia's own clients is used here: the sandbox is asked as a stranger would ask it.
+Nothing of hfmedia's own clients is used here: the sandbox is asked as a stranger would http it.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ class PlainHttp:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[Sandbox]:
+async def sandbox() -> AsyncIterator[Sandbox]:
     """A sandbox in a great hurry."""
     async with Sandbox(speed=SPEED) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-async def ask() -> AsyncIterator[PlainHttp]:
+async def http() -> AsyncIterator[PlainHttp]:
     """Plain HTTP."""
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False) as session:

@@ -1,4 +1,4 @@
-"""A world with one fault in it, ordered in one of the five ways, and a journey that meets it.
+"""A sandbox with one fault in it, ordered in one of the five ways, and a journey that meets it.
 
 The provider is one with jobs, so that every kind but the Hub's own has somewhere to strike.
 """
@@ -24,7 +24,7 @@ SILENCE_TIMEOUT = 0.25  # seconds after which a silence is one
 
 
 class FaultScenario:
-    """One world with one fault in it, ordered in one of the ways, and a journey that meets it."""
+    """One sandbox with one fault in it, ordered in one of the ways, and a journey that meets it."""
 
     def __init__(self, sandbox: Sandbox, http: PlainHttp, header: dict[str, str]) -> None:
         self.sandbox, self.http, self.header = sandbox, http, header
@@ -90,18 +90,18 @@ def read_json(body: bytes) -> Any:
 async def fault_scenario(
     channel: str, kind: str, http: PlainHttp, monkeypatch: pytest.MonkeyPatch, **details: Any
 ) -> AsyncIterator[FaultScenario]:
-    """A world in which that fault is ordered in that way."""
+    """A sandbox in which that fault is ordered in that way."""
     tail = "".join(f";{name}={value}" for name, value in details.items())
     line = f"wavespeed:{kind}{tail}"
     if channel == "environment":
         monkeypatch.setenv("HFMEDIA_SANDBOX_FAULTS", f"together:empty, {line}")
     header = {"x-sandbox-fault": kind + tail} if channel == "header" else {}
-    async with Sandbox(speed=SPEED, faults=[line] if channel == "command" else []) as world:
+    async with Sandbox(speed=SPEED, faults=[line] if channel == "command" else []) as sandbox:
         if channel == "Python":
-            world.fault("wavespeed", kind, **details)
+            sandbox.fault("wavespeed", kind, **details)
         elif channel == "HTTP":
             response = await http(
-                "POST", f"{world.url}/sandbox/faults", json={"provider": "wavespeed", "kind": kind, **details}
+                "POST", f"{sandbox.url}/sandbox/faults", json={"provider": "wavespeed", "kind": kind, **details}
             )
             assert response.json == {"ok": True}
-        yield FaultScenario(world, http, header)
+        yield FaultScenario(sandbox, http, header)

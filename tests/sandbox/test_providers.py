@@ -24,19 +24,19 @@ SIZES = {
 
 @pytest.mark.parametrize(("via", "provider", "task"), ACCESS_PATHS)
 async def test_a_wish_leads_to_media_of_the_size_asked_for(
-    world: Sandbox, ask: PlainHttp, via: str, provider: str, task: str
+    sandbox: Sandbox, http: PlainHttp, via: str, provider: str, task: str
 ) -> None:
     """The whole way in the provider's own words; one job is counted, nobody shows the CDN a credential."""
-    (data,) = await run_to_end(ask, world, provider, task, via)
+    (data,) = await run_to_end(http, sandbox, provider, task, via)
     wanted = SIZES.get((provider, task), (SIDE, SIDE))
     if "video" in task:
         with av.open(io.BytesIO(data)) as film:
             assert (film.streams.video[0].width, film.streams.video[0].height) == wanted
     else:
         assert Image.open(io.BytesIO(data)).size == wanted
-    assert dict(world.submissions) == {provider: 1}
-    assert world.leaks == []
-    kinds = [seen.kind for seen in world.requests if seen.provider == provider]
+    assert dict(sandbox.submissions) == {provider: 1}
+    assert sandbox.leaks == []
+    kinds = [seen.kind for seen in sandbox.requests if seen.provider == provider]
     assert (kinds[0], kinds.count("submit")) == ("submit", 1)
 
 
@@ -51,48 +51,55 @@ WRONG: dict[str, Any] = {
 @pytest.mark.parametrize("shown", WRONG)
 @pytest.mark.parametrize(("via", "provider", "task"), [one for one in ACCESS_PATHS if one[2] == "text-to-image"])
 async def test_a_wrong_credential_is_refused_and_nothing_is_counted(
-    world: Sandbox, ask: PlainHttp, via: str, provider: str, task: str, shown: str
+    sandbox: Sandbox, http: PlainHttp, via: str, provider: str, task: str, shown: str
 ) -> None:
     """401, or novita's 403, in the words of whoever refuses; no job is made."""
-    wish = PROVIDER_REQUESTS[provider, task]
-    base, right = endpoint_of(world, provider, wish, via)
-    heard = await ask("POST", base + wish.path, json=wish.body, headers=WRONG[shown](right))
-    assert heard.status == 401
+    provider_request = PROVIDER_REQUESTS[provider, task]
+    base, right = endpoint_of(sandbox, provider, provider_request, via)
+    response = await http("POST", base + provider_request.path, json=provider_request.body, headers=WRONG[shown](right))
+    assert response.status == 401
     if via == "router":
-        assert heard.json == {"error": "Invalid username or password."}
-    assert not world.submissions
-    assert not world.jobs
+        assert response.json == {"error": "Invalid username or password."}
+    assert not sandbox.submissions
+    assert not sandbox.jobs
 
 
-async def test_novita_refuses_a_key_with_403(world: Sandbox, ask: PlainHttp) -> None:
+async def test_novita_refuses_a_key_with_403(sandbox: Sandbox, http: PlainHttp) -> None:
     """Its own way (novita.ai/docs, basic error codes)."""
-    wish = PROVIDER_REQUESTS["novita", "text-to-video"]
+    provider_request = PROVIDER_REQUESTS["novita", "text-to-video"]
     headers = {"Authorization": "Bearer no"}
-    heard = await ask("POST", f"{world.url}/direct/{wish.host}{wish.path}", json=wish.body, headers=headers)
-    assert (heard.status, heard.json["reason"]) == (403, "INVALID_API_KEY")
+    response = await http(
+        "POST",
+        f"{sandbox.url}/direct/{provider_request.host}{provider_request.path}",
+        json=provider_request.body,
+        headers=headers,
+    )
+    assert (response.status, response.json["reason"]) == (403, "INVALID_API_KEY")
 
 
 async def test_a_key_of_a_provider_does_not_open_the_router_nor_the_token_a_provider(
-    world: Sandbox, ask: PlainHttp
+    sandbox: Sandbox, http: PlainHttp
 ) -> None:
     """Each door has its own key."""
-    wish = PROVIDER_REQUESTS["together", "text-to-image"]
+    provider_request = PROVIDER_REQUESTS["together", "text-to-image"]
     swapped = [
-        (f"{world.url}/router/together", world.keys["together"]),
-        (f"{world.url}/direct/{wish.host}", world.token),
+        (f"{sandbox.url}/router/together", sandbox.keys["together"]),
+        (f"{sandbox.url}/direct/{provider_request.host}", sandbox.token),
     ]
     for base, key in swapped:
-        heard = await ask("POST", base + wish.path, json=wish.body, headers={"Authorization": f"Bearer {key}"})
-        assert heard.status == 401
+        response = await http(
+            "POST", base + provider_request.path, json=provider_request.body, headers={"Authorization": f"Bearer {key}"}
+        )
+        assert response.status == 401
 
 
 @pytest.mark.parametrize("provider", sorted({name for name, _ in PROVIDER_REQUESTS}))
-async def test_an_address_that_does_not_exist_is_refused(world: Sandbox, ask: PlainHttp, provider: str) -> None:
+async def test_an_address_that_does_not_exist_is_refused(sandbox: Sandbox, http: PlainHttp, provider: str) -> None:
     """A strange path is a 4xx of the provider, never a picture."""
-    headers = {"Authorization": f"Bearer {world.token}"}
-    heard = await ask("GET", f"{world.url}/router/{provider}/no/such/thing", headers=headers)
-    assert 400 <= heard.status < 500
-    assert not world.submissions
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+    response = await http("GET", f"{sandbox.url}/router/{provider}/no/such/thing", headers=headers)
+    assert 400 <= response.status < 500
+    assert not sandbox.submissions
 
 
 @pytest.mark.parametrize(("provider", "task"), [key for key in PROVIDER_REQUESTS if key[1] == "text-to-image"])
@@ -101,33 +108,33 @@ async def test_an_address_that_does_not_exist_is_refused(world: Sandbox, ask: Pl
     [b"", b"not json", b"[]", b"null", b"{}", b'{"prompt": 7}', b'{"prompt": "", "inputs": "", "input": {}}'],
 )
 async def test_a_body_that_makes_no_sense_is_refused_and_not_counted(
-    world: Sandbox, ask: PlainHttp, provider: str, task: str, body: bytes
+    sandbox: Sandbox, http: PlainHttp, provider: str, task: str, body: bytes
 ) -> None:
     """4xx in JSON; nothing is bought by mistake."""
-    wish = PROVIDER_REQUESTS[provider, task]
-    base, headers = endpoint_of(world, provider, wish, "router")
+    provider_request = PROVIDER_REQUESTS[provider, task]
+    base, headers = endpoint_of(sandbox, provider, provider_request, "router")
     headers |= {"Content-Type": "application/json"}
-    heard = await ask("POST", base + wish.path, data=body, headers=headers)
-    assert 400 <= heard.status < 500
-    assert heard.json
-    assert not world.submissions
+    response = await http("POST", base + provider_request.path, data=body, headers=headers)
+    assert 400 <= response.status < 500
+    assert response.json
+    assert not sandbox.submissions
 
 
 @pytest.mark.parametrize(("provider", "task"), [key for key in PROVIDER_REQUESTS if key[1] == "text-to-image"])
 async def test_the_router_marks_what_passes_through_it(
-    world: Sandbox, ask: PlainHttp, provider: str, task: str
+    sandbox: Sandbox, http: PlainHttp, provider: str, task: str
 ) -> None:
     """An id for each request, as the real router gives one; and who is billed is remembered."""
-    heard = await submit(ask, world, provider, task, extra_headers={"X-HF-Bill-To": "sandbox-org"})
-    assert heard.headers["Inference-Id"]
-    (job,) = world.jobs.values()
+    response = await submit(http, sandbox, provider, task, extra_headers={"X-HF-Bill-To": "sandbox-org"})
+    assert response.headers["Inference-Id"]
+    (job,) = sandbox.jobs.values()
     assert (job.bill_to, job.service) == ("sandbox-org", provider)
 
 
-async def test_a_model_of_another_provider_is_unknown(world: Sandbox, ask: PlainHttp) -> None:
+async def test_a_model_of_another_provider_is_unknown(sandbox: Sandbox, http: PlainHttp) -> None:
     """What is not served is refused, in the router's words where it is the router that knows."""
-    heard = await submit(ask, world, "together", "text-to-image", model="acme/nothing")
-    assert (heard.status, heard.json["error"]["code"]) == (404, "model_not_available")
-    headers = {"Authorization": f"Bearer {world.token}"}
-    heard = await ask("POST", f"{world.url}/router/fal-ai/acme/nothing", json={"prompt": "a"}, headers=headers)
-    assert (heard.status, heard.json) == (400, {"error": "Model not supported by provider fal-ai"})
+    response = await submit(http, sandbox, "together", "text-to-image", model="acme/nothing")
+    assert (response.status, response.json["error"]["code"]) == (404, "model_not_available")
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+    response = await http("POST", f"{sandbox.url}/router/fal-ai/acme/nothing", json={"prompt": "a"}, headers=headers)
+    assert (response.status, response.json) == (400, {"error": "Model not supported by provider fal-ai"})

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfmedia.server.api.openai.image_requests import ImageFields, ImageRequest, parse_image_request
+from hfmedia.core.parameters import PARAMETERS_BY_NAME
+from hfmedia.server.api.openai.image_requests import BODY_FIELDS, ImageRequest, parse_image_request
 from hfmedia.server.api.openai.video_requests import parse_video_request
 from hfmedia.server.config import Config
 from hfmedia.server.db.generations import GenerationSpec
@@ -42,6 +43,7 @@ MAPPED: list[tuple[dict[str, Any], GenerationSpec]] = [
     ({"model": "gpt-image-1"}, GenerationSpec(prompt="x", task="text-to-image", model="a/b:fal-ai")),
     ({"model": "pen"}, GenerationSpec(prompt="x", task="text-to-image", model="a/draw")),
     ({"n": "3", "seed": "7"}, GenerationSpec(prompt="x", task="text-to-image", n=3, seed=7)),
+    ({"quality": "high"}, ask(quality="high")),
     ({"batch_size": 2}, GenerationSpec(prompt="x", task="text-to-image", n=2)),
 ]  # fmt: skip
 
@@ -61,7 +63,6 @@ TOLD: list[tuple[dict[str, Any], str]] = [
     ({"size": "9000x10"}, "9000x10"),
     ({"size": "99999x99999"}, "16384x16384"),
     ({"size": "8x8"}, "16x16"),
-    ({"quality": "high"}, "quality"),
     ({"background": "transparent"}, "background"),
     ({"moderation": "low"}, "moderation"),
     ({"style": "natural"}, "style"),
@@ -90,6 +91,7 @@ def test_what_cannot_be_done_is_told_and_the_rest_is_made(fields: dict[str, Any]
 
 QUIET = [
     {"quality": "auto"},
+    {"quality": "standard"},
     {"background": "auto"},
     {"moderation": "auto"},
     {"user": "me"},
@@ -159,7 +161,7 @@ def test_an_alias_may_differ_by_task_and_miss_one() -> None:
         == "a/edit"
     )
     only = Config(aliases={"pen": {"text-to-image": "a/draw"}})
-    with pytest.raises(ApiError, match="stands for no model of image-to-image"):
+    with pytest.raises(ApiError, match="has no model for image-to-image"):
         parse_image_request({**X, "model": "pen", "image": "https://a/b.png"}, only, edits=True)
 
 
@@ -177,7 +179,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
-NAMES = st.sampled_from([*ImageFields.__struct_fields__, "image", "images", "svg", "mask", "image_size", "batch_size"])
+NAMES = st.sampled_from(
+    [*BODY_FIELDS, *PARAMETERS_BY_NAME, "image", "images", "svg", "mask", "image_size", "batch_size"]
+)
 
 
 @settings(max_examples=300, deadline=None)

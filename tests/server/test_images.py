@@ -132,13 +132,13 @@ async def test_an_image_is_edited_however_it_comes(
 FAULTS = [
     # the provider's fault, status, code, x-should-retry
     ("together", "credit", 402, "insufficient_quota", "false"),
-    ("together", "busy", 429, "provider_busy", "true"),
-    ("together", "credential", 503, "credential_refused", "false"),
+    ("together", "rate-limit", 429, "provider_busy", "true"),
+    ("together", "unauthorized", 503, "credential_refused", "false"),
     ("together", "forbidden", 403, "provider_forbids", None),
     ("together", "moderated", 400, "moderation_blocked", None),
     ("replicate", "fail", 502, "provider_failed", "false"),
     ("together", "disconnect", 502, "in_doubt", "false"),
-    ("together", "garbage", 502, "unreadable_reply", "false"),
+    ("together", "html", 502, "unreadable_reply", "false"),
     ("together", "server", 502, "provider_error", "false"),
 ]
 
@@ -207,7 +207,7 @@ async def test_requests_at_once_under_one_key_are_one_purchase(
 
 async def test_whoever_waits_too_long_is_told_where_to_look(serve: Serve, http: aiohttp.ClientSession) -> None:
     """The job goes on, and no client sends it again by itself."""
-    gateway = serve(most_wait=1.0)
+    gateway = serve(max_wait_seconds=1.0)
     gateway.fault("replicate", "cold", seconds=100)
     async with http.post(f"{gateway.api}/{GENERATE}", json={"prompt": "a fox", "model": REPLICATE}) as answer:
         told = (await answer.json())["error"]

@@ -61,7 +61,7 @@ async def test_a_stream_that_nobody_reads_is_finished_all_the_same(
     gateway: RunningGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A quiet one says so in comments alone; whoever hangs up stops nothing."""
-    monkeypatch.setattr("hfmedia.server.sse.QUIET", 0.1)
+    monkeypatch.setattr("hfmedia.server.sse.KEEPALIVE_INTERVAL", 0.1)
     gateway.fault("replicate", "cold", seconds=60)
     wish = {"prompt": "a fox", "model": REPLICATE, "stream": True}
     async with http.post(f"{gateway.api}/{GENERATE}", json=wish) as answer:

@@ -36,10 +36,10 @@ class Yard:
     def __init__(self, home: Path, days: float = 30.0) -> None:
         self.home, self.jobs = home, dict[str, list[Job]]()
         self.config = Config(media_retention_days=days)
-        self.book = GatewayDatabase(home / "book.sqlite3", clock=lambda: NOW)
+        self.database = GatewayDatabase(home / "book.sqlite3", clock=lambda: NOW)
         self.renditions = Renditions(home / "renditions")
-        self.inputs = SimpleNamespace(folder=home / "inputs")
-        self.works = SimpleNamespace(jobs_of=self._jobs_of)
+        self.input_store = SimpleNamespace(folder=home / "inputs")
+        self.service = SimpleNamespace(jobs_of=self._jobs_of)
 
     async def _jobs_of(self, order: Generation) -> list[Job]:
         return self.jobs[order.id]
@@ -51,18 +51,18 @@ class Yard:
         image = InputImage(sha256=inputs, mime="image/png") if inputs else None
         ask = GenerationSpec(prompt=name, task="text-to-image", image=image)
         order = Generation(id=name, caller_id="k", kind="image", created_at=NOW - age, n=1, api="images", spec=ask)
-        self.book.reserve(order, KeyLimits(), now=NOW - age)
+        self.database.reserve(order, KeyLimits(), now=NOW - age)
         if state in ("stored", "failed", "cancelled"):
-            self.book.settle_charges(name, charged_usd=None, images=1, videos=0)
+            self.database.settle_charges(name, charged_usd=None, images=1, videos=0)
         for index, at in told.get("deleted", {}).items():
-            self.book.mark_deleted(name, index, at)
+            self.database.mark_deleted(name, index, at)
         media = {"files": [self.media(name).to_dict()]} if state == "stored" else None
         wish = GenerationRequest(task="text-to-image", model="org/name")
         self.jobs[name] = [
             Job(id=f"job-{name}", request=wish, state=state, idempotency_key=order.job_key(0), media=media)
         ]
         if inputs:
-            self.put(self.inputs.folder / inputs, age)
+            self.put(self.input_store.folder / inputs, age)
         return order
 
     def media(self, name: str) -> Media:
@@ -95,7 +95,7 @@ class Yard:
 
     def known(self) -> set[str]:
         """The orders in the book."""
-        return {order.id for order in self.book.generations(None, limit=None)}
+        return {order.id for order in self.database.generations(None, limit=None)}
 
     async def sweep(self, now: float = NOW) -> SweepResult:
         """One sweep."""
@@ -107,7 +107,7 @@ async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
     """Results are kept for thirty days."""
     made = Yard(tmp_path)
     yield made
-    made.book.close()
+    made.database.close()
 
 
 async def test_what_is_old_goes_and_what_is_young_stays(yard: Yard) -> None:
@@ -116,7 +116,7 @@ async def test_what_is_old_goes_and_what_is_young_stays(yard: Yard) -> None:
     yard.order("young", age=29 * DAY, inputs="bb")
     assert await yard.sweep() == SweepResult(outputs=1, inputs=1, generations=1)
     assert yard.left() == yard.known() == {"young"}
-    assert [path.name for path in yard.inputs.folder.iterdir()] == ["bb"]
+    assert [path.name for path in yard.input_store.folder.iterdir()] == ["bb"]
     assert await yard.sweep() == SweepResult()
 
 
@@ -133,24 +133,24 @@ async def test_an_owner_has_an_hour_to_change_their_mind(yard: Yard) -> None:
 async def test_what_is_brought_back_while_it_sweeps_stays(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """The orders were read a moment ago: their owner may have been quicker."""
     order = yard.order("saved", age=DAY, deleted={0: NOW - UNDELETE_GRACE_PERIOD - 60})
-    read = yard.book.generations
+    read = yard.database.generations
 
     def late(*given: Any, **more: Any) -> list[Generation]:
         found = read(*given, **more)
-        yard.book.mark_deleted(order.id, 0, None)
+        yard.database.mark_deleted(order.id, 0, None)
         return found
 
-    monkeypatch.setattr(yard.book, "orders", late)
+    monkeypatch.setattr(yard.database, "generations", late)
     assert await yard.sweep() == SweepResult()
     assert yard.left() == {"saved"}
 
 
-@pytest.mark.parametrize("state", ["new", "ready", "sending", "doubt", "running", "finished"])
+@pytest.mark.parametrize("state", ["created", "routed", "submitting", "in_doubt", "running", "completed"])
 async def test_a_job_that_has_not_ended_keeps_everything(yard: Yard, state: str) -> None:
     """However old it is, and even if it was deleted: its input may be needed, and it may still bring its media."""
     yard.order("open", age=99 * DAY, state=state, inputs="aa", deleted={0: NOW - DAY})
     assert await yard.sweep() == SweepResult()
-    assert yard.known() == {"open"} and (yard.inputs.folder / "aa").exists()
+    assert yard.known() == {"open"} and (yard.input_store.folder / "aa").exists()
 
 
 async def test_for_ever_means_for_ever(tmp_path: Path) -> None:
@@ -160,16 +160,16 @@ async def test_for_ever_means_for_ever(tmp_path: Path) -> None:
     yard.order("deleted", age=DAY, deleted={0: NOW - DAY})
     assert await yard.sweep() == SweepResult(outputs=1)
     assert yard.left() == {"old"} and yard.known() == {"old", "deleted"}
-    yard.book.close()
+    yard.database.close()
 
 
 async def test_an_input_that_somebody_else_needs_stays(yard: Yard) -> None:
     """The same picture, sent twice, is kept once; the younger order still has it."""
     yard.order("old", age=31 * DAY, inputs="aa")
     yard.order("young", age=DAY, inputs="aa")
-    os.utime(yard.inputs.folder / "aa", (NOW - 31 * DAY, NOW - 31 * DAY))
+    os.utime(yard.input_store.folder / "aa", (NOW - 31 * DAY, NOW - 31 * DAY))
     await yard.sweep()
-    assert (yard.inputs.folder / "aa").exists()
+    assert (yard.input_store.folder / "aa").exists()
 
 
 async def test_a_name_that_belongs_to_something_else_by_now_stays(yard: Yard) -> None:
@@ -231,7 +231,7 @@ async def test_facts_that_nobody_can_read_name_no_file(yard: Yard) -> None:
 
 async def test_many_orders_are_read_in_pages(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """None is missed at the seams."""
-    monkeypatch.setattr(module, "PAGE", 3)
+    monkeypatch.setattr(module, "PAGE_SIZE", 3)
     for number in range(7):
         yard.order(f"o{number}", age=(40 - number) * DAY)
     assert (await yard.sweep()).generations == 7

@@ -27,7 +27,7 @@ async def test_a_job_is_told_from_the_first_moment_to_its_file(
     assert job["status"] in ("queued", "in_progress", "completed")
     done = await ended(http, gateway, job["id"])
     assert (done["status"], done["state"], done["seed"]) == ("completed", "stored", 7)
-    assert done["can"] == ["delete"]
+    assert done["allowed_actions"] == ["delete"]
     (media,) = done["media"]
     async with http.get(media["url"]) as answer:
         data = await answer.read()
@@ -43,7 +43,7 @@ async def test_several_outputs_have_seeds_of_their_own(gateway: RunningGateway, 
     done = [await ended(http, gateway, job["id"]) for job in jobs]
     assert [job["seed"] for job in done] == [10, 11, 12]
     assert [job["index"] for job in done] == [0, 1, 2]
-    assert len({job["order"] for job in done}) == 1
+    assert len({job["generation"] for job in done}) == 1
 
 
 async def test_the_events_of_a_job_end_with_it(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
@@ -83,7 +83,7 @@ async def test_the_stream_tells_what_was_deleted_and_came_back(
 ) -> None:
     """So that every other page of the same person shows the same."""
     (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
-    assert (await ended(http, gateway, job["id"]))["choice"] == f"{FLUX}:together"
+    assert (await ended(http, gateway, job["id"]))["requested_model"] == f"{FLUX}:together"
     async with http.get(f"{gateway.api}/events") as stream, asyncio.timeout(TIMEOUT):
         assert (await stream.content.readline()).startswith(b":")
 
@@ -137,7 +137,7 @@ async def test_a_deleted_job_is_out_of_sight_and_can_come_back(
     _, page = await asked(http, "GET", f"{gateway.api}/jobs")
     assert [job["id"] for job in page["data"]] == [second["id"]]
     _, page = await asked(http, "GET", f"{gateway.api}/jobs?status=deleted")
-    assert [(job["id"], job["can"], bool(job["deleted_at"])) for job in page["data"]] == [
+    assert [(job["id"], job["allowed_actions"], bool(job["deleted_at"])) for job in page["data"]] == [
         (first["id"], ["restore"], True)
     ]
     assert (await asked(http, "POST", f"{url}/restore"))[0] == 200
@@ -154,7 +154,7 @@ async def test_what_was_deleted_too_long_ago_cannot_come_back(
     url = f"{gateway.api}/jobs/{job['id']}"
     await asked(http, "DELETE", url)
     book = gateway.gateway.database
-    book.mark_deleted(job["order"], 0, book.clock() - 3601)
+    book.mark_deleted(job["generation"], 0, book.clock() - 3601)
     assert (await asked(http, "GET", f"{gateway.api}/jobs?status=deleted"))[1]["data"] == []
     kept = await gateway.gateway.client.ledger.get(job["id"])
     assert kept is not None
@@ -174,7 +174,7 @@ async def test_cancelling_reaches_the_provider(gateway: RunningGateway, http: ai
             await asyncio.sleep(0.02)
     status, told = await asked(http, "POST", f"{gateway.api}/jobs/{job['id']}/cancel")
     assert (status, told["status"], told["stage"]) == (200, "cancelled", "ended")
-    assert told["error"]["next"]
+    assert told["error"]["hint"]
 
 
 async def test_a_move_to_another_provider_is_told_with_its_reason(
@@ -185,11 +185,11 @@ async def test_a_move_to_another_provider_is_told_with_its_reason(
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
     done = await ended(http, gateway, job["id"])
     assert done["provider"] != "fal-ai"
-    assert "fal-ai" in done["moves"][0]
+    assert "fal-ai" in done["failovers"][0]
     _, told = await asked(http, "GET", f"{gateway.api}/providers")
     fal = next(one for one in told["data"] if one["name"] == "fal-ai")
-    assert fal["resting"] > 0
-    assert "fal-ai" in fal["reason"]
+    assert fal["cooldown_seconds"] > 0
+    assert "fal-ai" in fal["last_error"]
 
 
 async def test_a_doubt_is_told_and_settled(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
@@ -197,8 +197,8 @@ async def test_a_doubt_is_told_and_settled(gateway: RunningGateway, http: aiohtt
     gateway.fault("together", "disconnect")
     (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
     told = await ended(http, gateway, job["id"])
-    assert (told["state"], told["status"]) == ("doubt", "failed")
-    assert told["can"] == ["resolve", "delete"]
+    assert (told["state"], told["status"]) == ("in_doubt", "failed")
+    assert told["allowed_actions"] == ["resolve", "delete"]
     assert told["may_be_billed"] is True
     url = f"{gateway.api}/jobs/{job['id']}/resolve"
     assert (await asked(http, "POST", url, json={"decision": "perhaps"}))[0] == 400
@@ -215,7 +215,7 @@ async def test_of_many_who_settle_a_doubt_at_once_one_does(
     """It is sent once, and the others are told that it is settled."""
     gateway.fault("together", "disconnect")
     (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
-    assert (await ended(http, gateway, job["id"]))["state"] == "doubt"
+    assert (await ended(http, gateway, job["id"]))["state"] == "in_doubt"
     before = gateway.submissions
     url = f"{gateway.api}/jobs/{job['id']}/resolve"
     told = await asyncio.gather(*(asked(http, "POST", url, json={"decision": "resend"}) for _ in range(6)))
@@ -232,8 +232,11 @@ async def test_what_was_asked_for_is_told_beside_what_was_sent(
     wish = {"aspect_ratio": "21:9", "seed": 5, "num_inference_steps": 7, "negative_prompt": "text", "extra": {"odd": 2}}
     (job,) = await made(http, gateway, prompt="a fox", model="Tongyi-MAI/Z-Image-Turbo", **wish)
     done = await ended(http, gateway, job["id"])
-    assert done["asked"] == {**{name: value for name, value in wish.items() if name != "extra"}, "odd": 2}
-    assert done["parameters"] != done["asked"]
+    assert done["requested_parameters"] == {
+        **{name: value for name, value in wish.items() if name != "extra"},
+        "odd": 2,
+    }
+    assert done["parameters"] != done["requested_parameters"]
 
 
 async def test_what_is_noted_on_the_way_is_known_afterwards(
@@ -288,7 +291,7 @@ async def test_what_a_provider_says_to_one_key_no_other_hears(
     heard = []
     for key in (one, other, boss):
         _, told = await asked(http, "GET", f"{gateway.api}/providers", headers={"Authorization": f"Bearer {key}"})
-        heard.append(next(provider["reason"] for provider in told["data"] if provider["name"] == "together"))
+        heard.append(next(provider["last_error"] for provider in told["data"] if provider["name"] == "together"))
     assert heard[0] == heard[2] and heard[0].startswith("together refused the request")
     assert heard[1] == "together refused the request"
 
@@ -375,7 +378,7 @@ async def test_what_was_made_is_counted(gateway: RunningGateway, http: aiohttp.C
             await asyncio.sleep(0.05)
     assert used["images_today"] == 2
     assert used["today"]["jobs"] == 2
-    assert used["today"]["known"] + used["today"]["unknown"] == 2
+    assert used["today"]["jobs_with_cost"] + used["today"]["jobs_without_cost"] == 2
 
 
 async def test_a_gateway_that_stops_keeps_its_jobs(serve: Serve, http: aiohttp.ClientSession) -> None:
@@ -395,8 +398,8 @@ async def test_what_is_told_of_a_job_never_goes_back_in_time(
 ) -> None:
     """A reader keeps the newest; the ledger's word at the end must not look older than the progress before it."""
     works: Any = gateway.gateway.service
-    before = works._carrying.clock
-    monkeypatch.setattr(works._carrying, "clock", lambda: before() + 100)  # it hears long after the ledger has written
+    before = works._runner.clock
+    monkeypatch.setattr(works._runner, "clock", lambda: before() + 100)  # it hears long after the ledger has written
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
     async with http.get(f"{gateway.api}/jobs/{job['id']}/events") as answer:
         lines = [line async for line in answer.content if line.startswith(b"data: ")]

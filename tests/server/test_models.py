@@ -40,9 +40,9 @@ async def test_one_model_tells_what_each_provider_takes(
     """With its slash plain or quoted, and narrowed to a provider."""
     status, told = await asked(http, "GET", f"{shared.api}/models/{name}")
     assert (status, told["id"]) == (200, FLUX)
-    able = told["abilities"]["text-to-image"]
-    assert "seed" in able["together"]["takes"]
-    assert able["together"]["size"]["form"] == "pixels"
+    able = told["capabilities"]["text-to-image"]
+    assert "seed" in able["together"]["parameters"]
+    assert able["together"]["size"]["style"] == "pixels"
     assert (len(able) == 1) == name.endswith(":together")
 
 
@@ -105,7 +105,7 @@ async def test_aliases_show_only_what_a_key_may_use(serve: Serve, http: aiohttp.
 
 async def test_a_caller_with_an_own_token_sees_models(serve: Serve, http: aiohttp.ClientSession) -> None:
     """As the first thing that it asks."""
-    gateway = serve(caller_tokens=True)
+    gateway = serve(allow_caller_tokens=True)
     headers = bearer(gateway.sandbox.token)
     assert (await asked(http, "GET", f"{gateway.api}/models/{FLUX}", headers=headers))[0] == 200
     assert (await asked(http, "GET", f"{gateway.api}/models", headers=headers))[0] == 200

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from hfmedia.core.parameters import PARAMETERS
 from hfmedia.options import VideoGenerationOptions
-from hfmedia.server.api.native.requests import CreateJobsRequest, parse_create_request, to_spec
+from hfmedia.server.api.native.requests import CreateJobsRequest, parse_create
 from hfmedia.server.api.native.schemas import JSON_BODY
 from hfmedia.server.db.generations import GenerationSpec
 from hfmedia.server.errors import ApiError
@@ -35,7 +36,7 @@ READ: list[tuple[dict[str, Any], GenerationSpec]] = [
 @pytest.mark.parametrize(("fields", "ask"), READ)
 def test_fields_become_what_the_library_is_asked(fields: dict[str, Any], ask: GenerationSpec) -> None:
     """Texts of a form are read as what they stand for."""
-    assert to_spec(parse_create_request(fields), with_image=False) == ask
+    assert parse_create(fields) == (ask, None)
 
 
 WRONG: list[tuple[dict[str, Any], str | None]] = [
@@ -49,6 +50,13 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"prompt": "x", "extra": "{"}, "extra"),
     ({"prompt": "x", "extra": [1]}, "extra"),
     ({"prompt": "x", "colour": "red"}, None),
+    ({"prompt": "x", "spec": {}}, None),
+    ({"prompt": "x", "fps": 1000}, "fps"),
+    ({"prompt": "x", "strength": 2}, "strength"),
+    ({"prompt": "x", "quality": "banana"}, "quality"),
+    ({"prompt": "x", "aspect_ratio": "wide"}, "aspect_ratio"),
+    ({"prompt": " "}, "prompt"),
+    ({}, "prompt"),
 ]
 
 
@@ -56,19 +64,20 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
 def test_what_cannot_be_meant_is_refused_by_name(fields: dict[str, Any], param: str | None) -> None:
     """With the field at fault, before anything is sent."""
     with pytest.raises(ApiError) as caught:
-        to_spec(parse_create_request(fields), with_image=False)
+        parse_create(fields)
     assert caught.value.status == 400
     assert caught.value.param == param
 
 
 def test_an_image_does_not_go_with_a_task_from_text() -> None:
     """Whoever sends one means another task."""
-    with pytest.raises(ApiError, match="takes no image"):
-        to_spec(parse_create_request({"prompt": "x", "task": "text-to-video"}), with_image=True)
+    with pytest.raises(ApiError, match="takes no input image"):
+        parse_create({"prompt": "x", "task": "text-to-video"}, uploaded=True)
 
 
 def test_the_document_names_every_field_and_no_other() -> None:
     """And the fields are all that the library may be asked for."""
-    assert set(JSON_BODY["properties"]) == set(CreateJobsRequest.__struct_fields__)
-    apart = {"timeout", "output", "target_size", "extra_body"}
-    assert set(VideoGenerationOptions.__annotations__) - apart <= set(CreateJobsRequest.__struct_fields__)
+    names = {*CreateJobsRequest.__struct_fields__, *(row.name for row in PARAMETERS)}
+    assert set(JSON_BODY["properties"]) == names
+    library_only = {"timeout", "output", "target_size", "extra_body"}
+    assert set(VideoGenerationOptions.__annotations__) - library_only <= names

@@ -20,7 +20,7 @@ from tests.support.gateway import RunningGateway, Serve
 from tests.support.gateway_jobs import asked, bearer, key_for
 from tests.support.models import FLUX
 
-LABELS = ("route", "before", "provider", "state")
+LABELS = ("route", "provider", "state")
 WISH = {"prompt": "a fox", "model": f"{FLUX}:together"}
 
 
@@ -63,9 +63,9 @@ async def test_it_counts(gateway: RunningGateway, http: aiohttp.ClientSession) -
     assert found["hfmedia_requests_total", "/v1/images/generations"] == 1
     assert found["hfmedia_requests_total", "/v1/jobs/{job_id}"] == 1
     assert found["hfmedia_requests_total", "(none)"] == 1
-    assert found["hfmedia_moves_total", "fal-ai"] == 1
+    assert found["hfmedia_failovers_total", "fal-ai"] == 1
     assert sum(value for (name, _), value in found.items() if name == "hfmedia_jobs_ended_total") == 1
-    assert found["hfmedia_jobs_under_way", ""] == 0
+    assert found["hfmedia_jobs_active", ""] == 0
     assert found["hfmedia_response_bytes_total", ""] > 0
     assert not any("wp-admin" in label for _, label in found)
 
@@ -109,7 +109,7 @@ async def test_its_numbers_are_the_operators(serve: Serve, http: aiohttp.ClientS
     assert (await asked(http, "GET", f"{gateway.url}/metrics", headers=bearer(plain)))[0] == 403
     assert await samples(http, gateway, **bearer(boss))
     gateway.close()
-    assert await samples(http, serve(open_metrics=True))
+    assert await samples(http, serve(public_metrics=True))
 
 
 class Caught(logging.Handler):

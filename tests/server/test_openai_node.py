@@ -29,7 +29,7 @@ LACK = (
     if not (HERE / "node_modules" / "openai").is_dir()
     else ""
 )
-pytestmark = [pytest.mark.skipif(bool(LACK), reason=LACK), pytest.mark.usefixtures("short_films")]
+pytestmark = [pytest.mark.skipif(bool(LACK), reason=LACK), pytest.mark.usefixtures("short_videos")]
 __all__ = ["short_videos"]  # a fixture: pytest finds it by its name here
 WAN = "Wan-AI/Wan2.2-T2V-A14B"
 
@@ -164,7 +164,7 @@ async def test_no_credit_is_told_and_not_tried_again(play: Play, gateway: Runnin
     assert gateway.submissions == 0 and gateway.sandbox_thread.request_count("submit") == 1
 
 
-@pytest.mark.parametrize(("fault", "code"), [("fail", "provider_failed"), ("garbage", "unreadable_reply")])
+@pytest.mark.parametrize(("fault", "code"), [("fail", "provider_failed"), ("html", "unreadable_reply")])
 async def test_what_was_bought_is_not_bought_again(play: Play, gateway: RunningGateway, fault: str, code: str) -> None:
     """A 502, which the client would send again twice by itself, were it not told otherwise."""
     gateway.fault("wavespeed", fault, times=10)

@@ -20,7 +20,7 @@ from ..support.short_videos import short_videos
 # Each method of client.videos says that OpenAI's own videos API has ended; the shape of it is what is served here.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The Sora API is scheduled to permanently shut down:DeprecationWarning"),
-    pytest.mark.usefixtures("short_films"),
+    pytest.mark.usefixtures("short_videos"),
 ]
 __all__ = ["short_videos"]  # a fixture: pytest finds it by its name here
 QUICK = "Wan-AI/Wan2.2-T2V-A14B:fal-ai"

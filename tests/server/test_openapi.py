@@ -44,7 +44,7 @@ async def test_every_route_says_how_it_fails(gateway: RunningGateway) -> None:
             for status, answer in operation["responses"].items():
                 if status.startswith(("4", "5")) and path not in ("/readyz",):
                     schema = answer["content"]["application/json"]["schema"]
-                    assert schema == {"$ref": "#/components/schemas/ErrorBody"}, (method, path, status)
+                    assert schema == {"$ref": "#/components/schemas/ErrorResponse"}, (method, path, status)
 
 
 KEPT = ["status_code_conformance", "content_type_conformance", "response_headers_conformance",

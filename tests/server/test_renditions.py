@@ -167,7 +167,7 @@ async def test_what_cannot_be_read_is_refused_in_words(renditions: Renditions, t
 
 async def test_a_bomb_is_not_decoded(renditions: Renditions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that claims more pixels than the limit is refused by its head alone."""
-    monkeypatch.setattr(module, "MOST_PIXELS", 1000)
+    monkeypatch.setattr(module, "MAX_PIXELS", 1000)
     with pytest.raises(ApiError, match="pixels") as caught:
         await renditions.image(drawn(tmp_path, half()), format="jpeg")
     assert caught.value.code == "rendition_unavailable"
@@ -205,7 +205,7 @@ async def test_it_is_made_once_for_all_who_ask_and_never_more_than_two_at_once(
         finally:
             running.discard(target.name)
 
-    monkeypatch.setattr(module, "_made", watched)
+    monkeypatch.setattr(module, "_render", watched)
     media = drawn(tmp_path, half((256, 256)))
     made = await asyncio.gather(*(renditions.thumbnail(media) for _ in range(10)))
     assert count == 1 and len(set(made)) == 1

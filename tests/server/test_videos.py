@@ -57,7 +57,7 @@ SIZES = [
 def test_any_size_becomes_one_that_can_be_asked_for(size: str, options: dict[str, Any], warned: bool) -> None:
     """Or none, with a warning; never an error."""
     told = wish(size=size)
-    assert told.ask.options == options
+    assert told.spec.options == options
     assert bool(told.warnings) == warned
 
 
@@ -67,7 +67,7 @@ def test_any_size_becomes_one_that_can_be_asked_for(size: str, options: dict[str
 def test_seconds_are_text_or_a_number(given: Any, seconds: float | None) -> None:
     """OpenAI's clients send text, others a number."""
     told = wish(seconds=given)
-    assert told.ask.options.get("seconds") == seconds
+    assert told.spec.options.get("seconds") == seconds
     assert told.seconds == (f"{seconds:g}" if seconds is not None else None)
 
 
@@ -126,7 +126,7 @@ REFERENCES: list[dict[str, Any]] = [
 def test_an_image_may_be_named_in_every_way_in_use(fields: dict[str, Any]) -> None:
     """And makes the task image-to-video."""
     told = wish(**fields)
-    assert (told.reference, told.ask.task, told.warnings) == (URL, "image-to-video", ())
+    assert (told.reference, told.spec.task, told.warnings) == (URL, "image-to-video", ())
 
 
 def test_of_several_images_the_first_is_used() -> None:
@@ -141,8 +141,8 @@ def test_texts_of_a_form_are_read_and_unknown_names_are_told() -> None:
         seed="7", fps="24", num_frames="81", guidance_scale="3.5", num_inference_steps="30", negative_prompt="blur",
         extra_body='{"shift": 5}', user="u", style="vivid", **{"x\r\ny": "1"},
     )  # fmt: skip
-    assert told.ask.seed == 7
-    assert told.ask.options == {
+    assert told.spec.seed == 7
+    assert told.spec.options == {
         "fps": 24, "num_frames": 81, "guidance_scale": 3.5, "num_inference_steps": 30, "negative_prompt": "blur",
         "extra_body": {"shift": 5},
     }  # fmt: skip
@@ -186,7 +186,7 @@ def test_a_provider_may_be_named_apart() -> None:
 
 def test_a_remix_takes_a_prompt_alone() -> None:
     """Whatever else is said is ignored in words."""
-    ask = wish(model="a/b", seed=4, size="832x480").ask
+    ask = wish(model="a/b", seed=4, size="832x480").spec
     again, warnings = parse_remix(ask, {"prompt": "at night", "seconds": "8"})
     assert (again.prompt, again.model, again.seed, again.options) == ("at night", "a/b", 4, ask.options)
     assert "seconds" in warnings[0]
@@ -221,7 +221,7 @@ async def get(http: aiohttp.ClientSession, url: str, status: int = 200) -> Any:
         return await answer.json()
 
 
-@pytest.mark.usefixtures("short_films")
+@pytest.mark.usefixtures("short_videos")
 async def test_a_video_tells_everything_at_every_stage(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """All of OpenAI's members, ours beside them, progress that never falls, and a link that works without a key."""
     made = await post(http, f"{gateway.api}/videos", prompt="a fox", model=FAL, seconds=5, size="1280x720", style="x")
@@ -243,7 +243,7 @@ async def test_a_video_tells_everything_at_every_stage(gateway: RunningGateway, 
         assert (answer.status, await answer.read()) == (206, b"ftyp")
 
 
-@pytest.mark.usefixtures("short_films")
+@pytest.mark.usefixtures("short_videos")
 async def test_a_form_is_as_good_as_json(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """With a picture as a file, whatever its name and type claim."""
     form = aiohttp.FormData({"prompt": "a fox", "seconds": "4", "provider": "fal-ai"})

@@ -21,7 +21,7 @@ import pytest
 
 from hfmedia.core.errors import DownloadError, StorageError
 from hfmedia.core.ports import MediaStorage
-from hfmedia.storage import FileStorage, atomic_file
+from hfmedia.storage import FileStorage
 
 from .conftest import FakeCdn, StorageHarness
 from .samples import noise, sample
@@ -312,7 +312,7 @@ async def test_a_place_that_will_not_do_is_told_before_the_download(
 async def test_a_folder_that_may_not_be_written_is_told(keeping: StorageHarness, tmp_path: Path) -> None:
     """Permission is a matter of the place; the sentence says so."""
     (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(StorageError, match="may not write there"):
+    with pytest.raises(StorageError, match="permission denied"):
         await keeping.keep(PNG, folder=tmp_path / "locked")
 
 
@@ -325,7 +325,7 @@ async def test_a_file_that_grows_too_large_for_its_disk_leaves_nothing(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
-        with pytest.raises(StorageError, match="larger than that disk or your limits allow"):
+        with pytest.raises(StorageError, match="larger than the disk or your limits allow"):
             await keeping.keep(cdn.data if kind == "inline" else cdn.url)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

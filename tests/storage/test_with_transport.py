@@ -286,7 +286,7 @@ async def test_a_read_only_disk_is_told_before_and_after(tmp_path: Path) -> None
     before, after = out.decode().splitlines()
     assert "cannot be written" in before
     assert "nothing was sent" in before
-    assert "read-only; choose another place" in after
+    assert "read-only; choose another location" in after
 
 
 async def test_fifty_megabytes_go_through_a_real_socket_without_being_held(tmp_path: Path) -> None:

@@ -66,5 +66,5 @@ def test_the_page_reads_only_fields_that_the_server_sends() -> None:
     sent = {name for schema in schemas.values() for name in schema.get("properties", ())}
     read = {path.name: set(RAW_FIELD.findall(path.read_text())) for path in PAGE_FOLDER.glob("*.js")}
     assert {name for name, fields in read.items() if fields} == {"api.js"}
-    unspecified = {"abilities", "takes", "size"}  # of one model alone: they have no schema
+    unspecified = {"capabilities", "size", "style"}  # of one model alone: they have no schema
     assert read["api.js"] - sent <= unspecified

@@ -7,7 +7,6 @@ never leaves it wrong; what tells of other sheets in the same folder is kept as 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -18,13 +17,14 @@ import msgspec
 
 from hfmedia.core.credentials import redact
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, StorageError
+from hfmedia.files.locks import try_advisory_lock
 from hfmedia.storage import Media
+from hfmedia.storage.atomic_file import remove_stale_parts
 
 from .columns import INDEX_NAME
 from .items import BatchItem
 
 PARTIAL_INDEX_NAME = f".{INDEX_NAME}.part"
-PARTIAL_FILE_PATTERN = re.compile(r"\.[0-9a-f]{20}(-\d+)?\.part$")  # a half file's name ends with the id of its job
 RESULT_FIELDS = (
     "job_id", "path", "mime", "width", "height", "bytes", "provider", "model", "task", "prompt", "seed", "cost",
     "warnings",
@@ -84,16 +84,7 @@ class OutputFolder:
 
     def remove_stale_parts(self) -> None:
         """Removes half files whose process was killed; what somebody still writes is locked, and stays."""
-        if sys.platform == "win32":
-            return
-        import fcntl
-
-        for path in self.path.rglob(".*.part"):
-            if not PARTIAL_FILE_PATTERN.search(path.name):
-                continue
-            with suppress(OSError), path.open("rb+") as file:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+        remove_stale_parts(self.path, recursive=True)
 
     def close(self) -> None:
         """Lets the folder go."""
@@ -102,18 +93,11 @@ class OutputFolder:
             self._handle = None
 
     def _lock(self) -> None:
-        if sys.platform == "win32" or self._handle is None:
-            return
-        import fcntl
-
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # None: some shares have no locks; jobs are still carried by one process at a time
+        if self._handle is not None and try_advisory_lock(self._handle) is False:
             self.close()
             message = f"another batch works in {self.path} now; wait until it ends, or choose another folder"
-            raise InvalidRequestError(message) from None
-        except OSError:  # some shares have no locks; jobs are still carried by one process at a time
-            return
+            raise InvalidRequestError(message)
 
 
 class ResultsIndex:
@@ -145,7 +129,7 @@ class ResultsIndex:
 
     def commit(self) -> None:
         """The new index takes the place of the old one."""
-        try:
+        try:  # not files.atomic: the file stays open for more lines after it has its name
             if self._file is not None:
                 os.fsync(self._file.fileno())
             (self.folder / PARTIAL_INDEX_NAME).replace(self.path)

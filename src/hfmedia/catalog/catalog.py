@@ -36,6 +36,7 @@ ATTEMPTS_WITH_CACHED = 2  # where an older answer will do, nobody needs to wait 
 PAGE_SIZE = 1000  # models; the most the Hub puts on one page
 MAX_PAGES = 200  # of one list: ten times the longest there is
 THREADED_PARSE_BYTES = 32 * 1024  # bytes; longer JSON is read in a thread, since it would hold up the event loop
+CACHE_VERSION = 2  # of the JSON of CachedPage, HubModel and ProviderMapping: files of other versions are not read
 MAX_IDS_COMPARED = 20_000  # ids looked through for a similar one
 MODEL_FIELDS = "expand[]=inferenceProviderMapping"
 
@@ -295,7 +296,8 @@ class Catalog:
         """The name of a page: what is told may depend on who asks, so the token takes part, as a hash of a hash."""
         token = None if self._token_rejected or self._credential is None else self._credential.secret.reveal()
         identity = hashlib.sha256(token.encode()).hexdigest() if token else "anybody"
-        return hashlib.sha256(f"{self.endpoint}\n{identity}\n{url}".encode()).hexdigest()[:40]
+        text = f"v{CACHE_VERSION}\n{self.endpoint}\n{identity}\n{url}"
+        return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 NEW_TOKEN_HINT = "Make a new one at https://huggingface.co/settings/tokens, or remove this one to go on without"

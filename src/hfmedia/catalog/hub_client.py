@@ -5,6 +5,9 @@ What an answer says is read by pure functions; only ``Hub.get`` touches the worl
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -17,7 +20,7 @@ from hfmedia.core.credentials import Credential, Secret, redact
 from hfmedia.core.errors import HubError, RequestNotSentError, ResponseLostError
 from hfmedia.core.http import HttpResponse, get
 from hfmedia.core.ports import HttpSender
-from hfmedia.core.retry import parse_retry_after, retry_delay
+from hfmedia.core.retry import backoff, parse_retry_after, retry_delay
 
 RESPONSE_TIMEOUT = 30.0  # seconds for one answer; a page of a thousand models takes a few
 MAX_ATTEMPTS = 4
@@ -74,18 +77,19 @@ class HubClient:
     async def _get_with_retry(
         self, url: str, credential: Credential | None, etag: str | None, attempts: int
     ) -> HttpResponse:
-        import stamina  # 80 ms, which `import hfmedia` need not pay
-
         headers = {"Accept": "application/json", **({"If-None-Match": etag} if etag else {})}
-        try:
-            async for attempt in stamina.retry_context(
-                on=_is_retryable, attempts=attempts, timeout=TOTAL_TIMEOUT, wait_initial=0.2, wait_jitter=0.3
-            ):
-                with attempt:
-                    return await self._get_once(url, credential, headers)
-        except _TransientError as error:
-            raise HubError(str(error), status=error.status) from error.__cause__
-        raise AssertionError("stamina either returns or raises")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + TOTAL_TIMEOUT
+        for attempt in itertools.count(1):
+            try:
+                return await self._get_once(url, credential, headers)
+            except _TransientError as error:
+                if not error.retryable or attempt >= attempts or loop.time() >= deadline:
+                    raise HubError(str(error), status=error.status) from error.__cause__
+            delay = backoff(attempt, random.random())
+            if self._rate_limited_until <= self._clock() and delay > 0:  # else the next attempt waits for the limit
+                await self._sleep(delay)
+        raise AssertionError("unreachable: itertools.count does not end")
 
     async def _get_once(self, url: str, credential: Credential | None, headers: Mapping[str, str]) -> HttpResponse:
         delay = self._rate_limited_until - self._clock()
@@ -122,10 +126,6 @@ class HubClient:
             delay = requested if requested is not None else (limit[1] if limit else None)
         if delay:
             self._rate_limited_until = max(self._rate_limited_until, now + delay)
-
-
-def _is_retryable(error: Exception) -> bool:
-    return isinstance(error, _TransientError) and error.retryable
 
 
 def _rate_limit_message(endpoint: str, delay: float, credential: Credential | None) -> str:

@@ -37,7 +37,7 @@ from hfmedia.transport.proxies import proxy_rules
 
 REQUEST_TIMEOUT = 10.0  # seconds for one answer; a person is waiting
 LOW_DISK_BYTES = 1_000_000_000  # bytes; a long video and its temporary twin are about a tenth of that
-LIBRARIES = ("aiohttp", "aiohttp-socks", "msgspec", "pillow", "platformdirs", "puremagic", "rich", "stamina", "typer")
+LIBRARIES = ("aiohttp", "aiohttp-socks", "msgspec", "pillow", "platformdirs", "puremagic", "rich", "typer")
 EXTRAS = {"av": "sandbox videos and their inspection"}  # module: what it is for
 INFERENCE_PERMISSION = "inference.serverless.write"  # the Hub's name for "make calls to Inference Providers"
 CREATE_TOKEN_HINT = (

@@ -16,9 +16,9 @@ from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.server.db.api_keys import KEY_PREFIX, ApiKey, KeyLimits, expiry_from_days, generate_api_key
-from hfmedia.server.db.database import GatewayDatabase, UsageReport
-from hfmedia.server.db.pricing import format_usd, to_micro_usd
-from hfmedia.server.db.pricing import format_utc as format_utc
+from hfmedia.server.db.budgets import format_usd, format_utc, to_micro_usd
+from hfmedia.server.db.database import GatewayDatabase
+from hfmedia.server.db.usage import UsageReport
 from hfmedia.settings import load_settings
 
 from .commands.models import print_table
@@ -264,7 +264,7 @@ def key_to_dict(key: ApiKey) -> dict[str, Any]:
     limits = {name: getattr(key.limits, name) for name in key.limits.__struct_fields__}
     timestamps = {
         name: None if (timestamp := getattr(key, name)) is None else format_iso(timestamp)
-        for name in ("made", "expires", "revoked")
+        for name in ("created_at", "expires_at", "revoked_at")
     }
     fields = {"id": key.id, "name": key.name, "state": key_state(key), "bill_to": key.bill_to, "admin": key.admin}
     return {**fields, **timestamps, "limits": limits}

@@ -16,7 +16,7 @@ from hfmedia.client import MediaClient
 from hfmedia.core.errors import HfmediaError, MissingAuthError, ModelNotSupportedError, RequestRejectedError
 from hfmedia.core.hub_models import HubModel
 from hfmedia.core.hub_models import ProviderMapping as ProviderMapping
-from hfmedia.core.request import ModelSpec, Task, build_request, parse_model_spec, parse_task, validate_output_count
+from hfmedia.core.request import ModelSpec, Task, parse_model_spec, parse_task, validate_output_count
 from hfmedia.engine import JobFailed, MediaReady
 from hfmedia.options import VideoGenerationOptions
 from hfmedia.storage import Media
@@ -180,17 +180,9 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
                 f"{reason}; give one as api_key, or set HF_TOKEN. Make one at https://huggingface.co/settings/tokens"
             )
         model_text = cls.get_model(model)
-        model_spec = parse_model_spec(model_text) if model_text else None
-        parameters = {name: value for name, value in options.items() if name != "extra_body"}
-        build_request(
-            cls.tasks[0],
-            model_spec.model if model_spec else "",
-            prompt=prompt,
-            extra=options.get("extra_body"),
-            **parameters,
-        )  # type: ignore[arg-type]
-        if model_spec is not None:
-            return model_spec
+        prepared = await client.planner.prepare(prompt, cls.tasks[0], None, {**options, "model": model_text})
+        if prepared.model_spec is not None:
+            return prepared.model_spec
         model_names = await asyncio.to_thread(cls.get_models, api_key=api_key, proxy=proxy)
         if not model_names:
             raise ModelNotSupportedError("the Hub lists no live model for images or videos; name one")

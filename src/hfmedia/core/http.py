@@ -56,8 +56,8 @@ class HttpResponse(Struct, frozen=True, kw_only=True):
     def json(self, kind: type[T]) -> T:
         """Decode the JSON body as ``kind``.
 
-        Raises msgspec.DecodeError when the body is not JSON, and its subclass ValidationError, with the path of the value,
-        when it does not have that type.
+        Raises msgspec.DecodeError when the body is not JSON, and its subclass ValidationError, with the path of the
+        value, when it does not have that type.
         """
         return msgspec.json.decode(self.body, type=kind)
 

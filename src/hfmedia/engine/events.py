@@ -65,11 +65,15 @@ class Retrying(Event, frozen=True, kw_only=True):
 
 
 class FailedOver(Event, frozen=True, kw_only=True):
-    """The job goes to another provider, since the first certainly did not accept it."""
+    """The job moves to another provider, since the previous one certainly did not accept it.
+
+    ``summary`` is ``reason`` without the provider's text, which may quote the request.
+    """
 
     provider: str
     previous_provider: str
     reason: str
+    summary: str = ""
 
 
 class Downloading(Event, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ async def look_up_submission(deps: EngineDependencies, job: life.Job) -> list[li
         )
         return [completed_entry]
     reason = (
-        describe_failure(result, route.provider, polling=True)
+        describe_failure(result, route, polling=True)
         if isinstance(result, Failure)
         else "its answer made no sense"
     )

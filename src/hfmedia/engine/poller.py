@@ -65,7 +65,7 @@ class Poller:
     async def _on_poll_failure(self, route: Route, failure: Failure, failures: int) -> float:
         """Seconds to wait after trouble while a job runs; raises when the provider ended it or patience does."""
         action = POLL_ACTIONS[failure.kind]
-        message = describe_failure(failure, route.provider, polling=True)
+        message = describe_failure(failure, route, polling=True)
         if action == "fail":
             await self.context.record(life.FailedEntry, kind=failure.kind, message=message, status=failure.status)
             raise build_error(failure, route, job_id=self.context.job_id)

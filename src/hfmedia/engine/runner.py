@@ -170,7 +170,7 @@ class JobRunner:
             return False, f"{route.provider} could not be told to stop ({error}); it may still be billed"
         if isinstance(result, CancelResult):
             return result.confirmed, result.message or "cancelled"
-        message = describe_failure(result, route.provider) if isinstance(result, Failure) else "the job goes on there"
+        message = describe_failure(result, route) if isinstance(result, Failure) else "the job goes on there"
         return False, f"{message}; it may still be billed"
 
     async def _record_unsent_failure(self, error: HfmediaError) -> None:

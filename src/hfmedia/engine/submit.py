@@ -62,7 +62,8 @@ class Submitter:
                     FailedOver,
                     provider=route.provider,
                     previous_provider=previous_route.provider,
-                    reason=describe_failure(failure, previous_route.provider),
+                    reason=describe_failure(failure, previous_route),
+                    summary=describe_failure(failure, previous_route, include_provider_text=False),
                 )
             can_fail_over = any(later.credential not in rejected_credentials for later in routes[position + 1 :])
             try:
@@ -78,13 +79,12 @@ class Submitter:
             raise invalid_requests[-1]
         route, failure = rejections[-1]
         earlier_failures = [
-            describe_failure(earlier_failure, failed_route.provider)
-            for failed_route, earlier_failure in rejections[:-1]
+            describe_failure(earlier_failure, failed_route) for failed_route, earlier_failure in rejections[:-1]
         ]
         await self.context.record(
             life.FailedEntry,
             kind=failure.kind,
-            message=describe_failure(failure, route.provider),
+            message=describe_failure(failure, route),
             status=failure.status,
         )
         raise build_error(failure, route, job_id=self.context.job_id, attempts=earlier_failures)
@@ -131,9 +131,7 @@ class Submitter:
             delay = backoff(attempt, self.context.deps.random_float()) if server_delay is None else server_delay
             if self.context.remaining() is not None and delay >= (self.context.remaining() or 0):
                 raise RouteRejectedError(result, policy)  # it would only be ready after the deadline
-            self.context.emit(
-                Retrying, provider=route.provider, reason=describe_failure(result, route.provider), delay=delay
-            )
+            self.context.emit(Retrying, provider=route.provider, reason=describe_failure(result, route), delay=delay)
             await self.context.deps.sleep(delay)
         raise AssertionError("the loop above ends by returning or raising")
 
@@ -224,7 +222,7 @@ class Submitter:
             await self.context.record_completed(route, result)
             return
         outcome = submit_policy(result.kind, via=route.via).outcome
-        message = describe_failure(result, route.provider)
+        message = describe_failure(result, route)
         if outcome == "in_doubt":
             await self.context.record(life.InDoubtEntry, message=message)
             failure = Failure(kind="no_response", message=result.message, status=result.status, code=result.code)

@@ -72,7 +72,7 @@ def credential_resolver(settings: Settings) -> Callable[[Route], Credential]:
             )
         if secret is None:
             raise MissingAuthError(
-                f"there is no credential for {route.provider} now; the job was begun with {route.credential}",
+                f"no credential for {route.provider}; the job was started with {route.credential}",
                 provider=route.provider,
                 model=route.model,
             )
@@ -132,8 +132,8 @@ def missing_key_error(settings: Settings, model: str, provider_names: Sequence[s
     if settings.token and settings.token.is_provider_key:
         subject = f"{only_provider} is" if only_provider else "these providers are"
         message = (
-            f"the token given is no Hugging Face token (those start with hf_), and {subject} not "
-            f"reached with another key for {task}. "
+            f"the token is not a Hugging Face token (those start with hf_), and {subject} not available with another "
+            f"key for {task}: "
         )
         return MissingAuthError(message + _how_to_fix([]), model=model, provider=only_provider)
     return _no_credential_error(settings, model, keys, only_provider)
@@ -145,24 +145,25 @@ def _no_credential_error(
     scope = f" for {model}" if model else ""
     scope += f" at {only_provider}" if only_provider else ""
     ignored_note = f" ({settings.ignored_reason})" if settings.ignored_reason else ""
-    message = f"there is no credential{scope}{ignored_note}. {_how_to_fix(keys)}"
+    message = f"no credential{scope}{ignored_note}: {_how_to_fix(keys)}"
     return MissingAuthError(message, model=model or None, provider=only_provider)
 
 
 def provider_required_error(model: str, provider_names: Sequence[str]) -> MissingAuthError:
     """The error when a provider's own key was given, but not whose it is."""
     return MissingAuthError(
-        "the token given is no Hugging Face token (those start with hf_), so it must be one provider's own key: name "
-        f"that provider, as in {model}:{provider_names[0]}",
+        "the token is not a Hugging Face token (those start with hf_), so it must be a provider's own key: choose that "
+        f"provider, as in {model}:{provider_names[0]}",
         model=model,
     )
 
 
 def _how_to_fix(keys: Sequence[tuple[str, str]]) -> str:
     provider_keys = ", ".join(f"{env_var} for {name}" for name, env_var in keys)
-    return (
-        f'Make a token at {TOKENS_URL} with the permission "Make calls to Inference Providers", then '
-        "`export HF_TOKEN=hf_…` or `hf auth login`."
-        + (f" A provider's own key does as well: {provider_keys}." if provider_keys else "")
-        + " `--sandbox` needs none."
-    )
+    lines = [
+        f'create a token at {TOKENS_URL} with the permission "Make calls to Inference Providers", '
+        "then run `export HF_TOKEN=hf_…` or `hf auth login`",
+        f"or set a provider's own key: {provider_keys}" if provider_keys else "",
+        "or add `--sandbox` to try hfmedia without one",
+    ]
+    return "\n".join(line for line in lines if line)

@@ -1,6 +1,6 @@
-"""The gateway: OpenAI's images and videos API, an API of our own, and what operators need, in front of hfmedia.
+"""The gateway: OpenAI's images and videos API, a native jobs API, and operator endpoints in front of hfmedia.
 
-``create_app`` gives an ASGI app; ``hfmedia serve`` runs it. It needs the extra ``hfmedia[server]``.
+``create_app`` returns an ASGI app; ``hfmedia serve`` runs it. Requires the extra ``hfmedia[server]``.
 """
 
 from __future__ import annotations

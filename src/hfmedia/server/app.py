@@ -1,8 +1,7 @@
-"""The app: routes, middleware, and the shape of every answer that is an error, put together. It owns no state."""
+"""The app: routers, middleware and exception handlers of a gateway."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,29 +20,31 @@ from .api import sdapi
 from .api.native import jobs, usage
 from .api.openai import images, models, videos
 from .config import Config
-from .errors import SERVER_ERROR, ApiError, to_api_error
+from .errors import INTERNAL_ERROR, ApiError, to_api_error
 from .gateway import Gateway
 from .media import routes
 from .media.janitor import Janitor
+from .middleware.access_log import AccessLogMiddleware
 from .middleware.proxy_headers import ProxyHeadersMiddleware
-from .middleware.rate_limit import RateLimitHeadersMiddleware
+from .middleware.rate_limit import RateLimitHeadersMiddleware, TokenBucketLimiter
 from .observability import health
 from .observability import metrics as metrics_routes
-from .observability.logs import AccessLogMiddleware
+from .observability.metrics import Metrics
 
-log = logging.getLogger("hfmedia.server")
 DESCRIPTION = """Images and videos from the models on Hugging Face Inference Providers, behind OpenAI's API.
 
 Send `Authorization: Bearer hfm_…` (a gateway key). Results carry `provider`, `model`, `seed`, `cost`, `job_id` and
-`warnings` as extra fields. A job goes on when its connection is lost; `/v1/jobs` tells how it stands."""
+`warnings` as extra fields. A job continues when its connection is lost; `/v1/jobs` returns its status."""
 RATE_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 ROUTERS = (images.router, videos.router, models.router, jobs.router, usage.router, routes.router, sdapi.router,
            health.router, metrics_routes.router, openapi.router, studio.router)  # fmt: skip
 
 
 def create_app(config: Config, environ: Mapping[str, str], *, sandbox: bool = False) -> FastAPI:
-    """The gateway as an ASGI app. It opens with its lifespan, and lets go of its jobs at the end of it."""
+    """Return a gateway as an ASGI app. Its lifespan starts the gateway, and detaches from all jobs at its end."""
     gateway = Gateway(config, environ, sandbox=sandbox)
+    metrics = Metrics(gateway.runner)
+    gateway.runner.add_listener(metrics.job_event)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
@@ -68,6 +69,8 @@ def create_app(config: Config, environ: Mapping[str, str], *, sandbox: bool = Fa
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.gateway = gateway
+    app.state.metrics = metrics
+    app.state.rate_limiter = TokenBucketLimiter()
     for router in ROUTERS:
         app.include_router(router)
     openapi.patch_openapi(app)
@@ -81,7 +84,7 @@ def create_app(config: Config, environ: Mapping[str, str], *, sandbox: bool = Fa
         expose_headers=["x-request-id", "x-should-retry", "retry-after", "openai-poll-after-ms", *RATE_HEADERS],
     )
     app.add_middleware(RateLimitHeadersMiddleware)
-    app.add_middleware(AccessLogMiddleware, gateway=gateway)
+    app.add_middleware(AccessLogMiddleware, metrics=metrics)
     app.add_middleware(ProxyHeadersMiddleware, config=config)
     return app
 
@@ -95,32 +98,29 @@ async def _hfmedia_error(request: Request, error: HfmediaError) -> Response:
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
-    """FastAPI's own checks of queries and paths."""
+    """Respond to an invalid query or path parameter, rejected by FastAPI."""
     first_error = error.errors()[0]
     name = str(first_error["loc"][-1])
     return await _api_error(request, ApiError(400, f"{name}: {first_error['msg']}", code="invalid_value", param=name))
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
-    """No such path, or not with this method."""
+    """Respond to an unknown path or an unsupported method."""
     headers = dict(error.headers or {})
     if error.status_code == 404:
-        return await _api_error(
-            request, ApiError(404, f"there is nothing at {request.url.path[:200]}", code="not_found")
-        )
+        return await _api_error(request, ApiError(404, f"{request.url.path[:200]} not found", code="not_found"))
     if error.status_code == 405:
-        message = f"{request.method} is not understood at {request.url.path[:200]}"
+        message = f"{request.method} is not supported at {request.url.path[:200]}"
         return await _api_error(request, ApiError(405, message, code="method_not_allowed", headers=headers))
     return await _api_error(request, ApiError(error.status_code, str(error.detail), headers=headers))
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
-    """A defect of ours. What it was stands in the log alone."""
-    api_error = ApiError(500, "unexpected; the log has the rest", type=SERVER_ERROR, code="internal_error", retry=False)
-    return await _api_error(request, api_error)
+    """Respond to a bug in the gateway; its details are in the log only."""
+    return await _api_error(request, INTERNAL_ERROR)
 
 
-# Starlette types every handler as one of any Exception, and calls each with its own kind alone.
+# Starlette types every handler as one of any Exception, and calls each with its own class only.
 EXCEPTION_HANDLERS: dict[type[Exception], Any] = {
     ApiError: _api_error,
     HfmediaError: _hfmedia_error,

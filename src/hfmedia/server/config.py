@@ -1,6 +1,7 @@
 """The gateway's configuration: one TOML file and a few flags, read once and frozen.
 
-Whatever cannot be used is refused at the start, in a sentence that names where it stands.
+Read with msgspec rather than pydantic-settings: its errors name the path of the value (``$.prices``), an unknown name
+is an error with its own message, and no environment variable overrides the configuration file.
 """
 
 from __future__ import annotations
@@ -14,46 +15,54 @@ import msgspec
 from msgspec import Struct, structs
 
 from hfmedia.core.errors import HfmediaError, InvalidRequestError
+from hfmedia.core.origin import normalize_url
 from hfmedia.core.request import TASKS, parse_model_spec
-from hfmedia.settings import normalize_url
 
 MEBIBYTE = 1024 * 1024
+MINIMA = {
+    "media_retention_days": 0,
+    "max_body_bytes": 1,
+    "max_files": 1,
+    "max_upload_bytes": 1,
+    "max_wait_seconds": 1,
+    "max_jobs": 1,
+}
 
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model costs by its price list, in USD: an output, or a second of video."""
+    """List price of a model in USD: per output, and per second of video."""
 
     output: float = 0.0
     second: float = 0.0
 
 
 class Reserve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is set aside, in USD, for an output whose price nobody knows."""
+    """Amount in USD to reserve for an output without a known price."""
 
     image: float = 0.05
     video: float = 0.50
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the gateway serves.
+    """Configuration of a gateway.
 
     Attributes:
-        host, port: where it listens; port 0 takes a free one.
-        public_url: its address as its users see it; it goes before every guess out of a request.
-        root_path: a path prefix that the proxy in front leaves in place.
-        trusted_proxies: addresses or networks whose forwarded headers count.
-        cors_origins: origins of web pages that may call it.
-        caller_tokens: whether a caller may bring an own Hugging Face token instead of a gateway key.
-        open_metrics: whether /metrics needs no key.
-        aliases: a model's other names: for all tasks, or one for each task.
-        builtin_aliases: whether gpt-image-*, dall-e-* and sora-* stand for the default model of the task.
+        host, port: address to listen on; port 0 chooses a free one.
+        public_url: base URL as callers see it; overrides what a request says.
+        root_path: path prefix that the proxy in front leaves in place.
+        trusted_proxies: addresses or networks whose forwarding headers are believed.
+        cors_origins: origins of web pages that can call the gateway.
+        allow_caller_tokens: accept callers' own Hugging Face tokens instead of API keys.
+        public_metrics: serve /metrics without a key.
+        aliases: other names of a model: for all tasks, or one for each task.
+        builtin_aliases: gpt-image-*, dall-e-* and sora-* mean the default model of the task.
         prices: by model, or by model:provider.
         reserve: for outputs without a price.
-        media_days: days for which results are kept; 0 is for ever.
-        most_body, most_upload: bytes of a request, and of one file in it.
-        most_files: files in one request.
-        most_wait: seconds that a request for images is kept waiting; its jobs go on after that.
-        most_jobs: jobs that one caller may have under way.
+        media_retention_days: days after which results are deleted; 0 keeps them forever.
+        max_body_bytes, max_upload_bytes: bytes of a request, and of one file in it.
+        max_files: files in one request.
+        max_wait_seconds: seconds that a request for images waits; its jobs continue after that.
+        max_jobs: active jobs of one caller.
         concurrency: jobs at one provider at once; None is no limit.
     """
 
@@ -79,9 +88,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def load_config(path: Path | None, **flags: Any) -> Config:
-    """The configuration out of a file and the flags that go before it; flags that are None say nothing.
+    """Read the configuration from a file, overridden by flags that are not None.
 
-    Raises InvalidRequestError: a file that cannot be read or is no TOML, a name that is unknown, a value of no use.
+    Raises InvalidRequestError for a file that cannot be read or is not TOML, an unknown name, or an invalid value.
     """
     values = {} if path is None else _read_toml(path)
     source = f"{path}: " if path else ""
@@ -94,27 +103,26 @@ def load_config(path: Path | None, **flags: Any) -> Config:
 
 
 def validate_config(config: Config, source: str = "") -> Config:
-    """The configuration with its addresses in their plain form; InvalidRequestError for what cannot be meant."""
+    """Return the configuration with normalized URLs; raise InvalidRequestError for an invalid value."""
     if config.public_url is not None and normalize_url(config.public_url) is None:
-        raise InvalidRequestError(f"{source}public_url {config.public_url!r} is no address such as https://example.org")
+        raise InvalidRequestError(f"{source}public_url {config.public_url!r} is not a URL such as https://example.org")
     if not 0 <= config.port <= 65535:
-        raise InvalidRequestError(f"{source}port {config.port} is not from 0 to 65535")
-    for name in ("media_days", "most_body", "most_files", "most_upload", "most_wait", "most_jobs"):
-        if getattr(config, name) < (0 if name == "media_days" else 1):
-            raise InvalidRequestError(f"{source}{name} is {getattr(config, name)}, but must be at least 1")
+        raise InvalidRequestError(f"{source}port {config.port} must be between 0 and 65535")
+    for name, minimum in MINIMA.items():
+        if getattr(config, name) < minimum:
+            raise InvalidRequestError(f"{source}{name} is {getattr(config, name)}, but must be at least {minimum}")
     for name, price in (
         *config.prices.items(),
         ("reserve", Price(output=config.reserve.image, second=config.reserve.video)),
     ):
         if min(price.output, price.second) < 0 or max(price.output, price.second) > 1e6:
-            raise InvalidRequestError(f"{source}the price of {name} is no sensible number of USD")
+            raise InvalidRequestError(f"{source}the price of {name} must be between 0 and 1,000,000 USD")
     for proxy in config.trusted_proxies:
         try:
             ipaddress.ip_network(proxy, strict=False)
         except ValueError:
-            raise InvalidRequestError(
-                f"{source}trusted_proxies holds {proxy!r}, which is no address or network"
-            ) from None
+            message = f"{source}trusted_proxies contains {proxy!r}, which is not an IP address or network"
+            raise InvalidRequestError(message) from None
     for name, target in config.aliases.items():
         _validate_alias(name, target, source)
     prefix = config.root_path.strip("/")
@@ -130,7 +138,8 @@ def _validate_alias(name: str, target: str | dict[str, str], source: str) -> Non
     by_task = {"": target} if isinstance(target, str) else target
     for task, model in by_task.items():
         if task and task not in TASKS:
-            raise InvalidRequestError(f"{source}the alias {name!r} names {task!r}; there are {', '.join(TASKS)}")
+            known_tasks = ", ".join(TASKS)
+            raise InvalidRequestError(f"{source}the alias {name!r} has an unknown task {task!r}; use {known_tasks}")
         try:
             parse_model_spec(model)
         except HfmediaError as error:
@@ -144,4 +153,4 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InvalidRequestError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequestError(f"{path} is no TOML: {error}") from None
+        raise InvalidRequestError(f"{path} is not valid TOML: {error}") from None

@@ -1,6 +1,7 @@
-"""What each error is over HTTP, in OpenAI's shape, as one table.
+"""Errors as HTTP responses in OpenAI's format: one table from exceptions of the domain to statuses and codes.
 
-A client's own retry must never buy again what was bought: ``x-should-retry`` tells it so, whatever the status.
+A client's automatic retry must never submit again what may have been billed: ``x-should-retry`` says so for every
+status.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from pydantic import BaseModel, ConfigDict
 from hfmedia.core import errors as core_errors
 from hfmedia.core.credentials import redact
 
+from .db.budgets import QuotaExceededError
+from .db.generations import IdempotencyConflictError
+from .jobs import errors as job_errors
+
 INVALID_REQUEST, SERVER_ERROR, RATE_LIMIT = "invalid_request_error", "server_error", "rate_limit_error"
+RETRYABLE_RESET_SECONDS = 60.0  # seconds: a limit that resets this soon is worth a client's automatic retry
 
 
 class ErrorDetail(BaseModel):
-    """An error in OpenAI's shape; ``job_id``, ``provider`` and ``attempts`` are ours and may be absent."""
+    """An error in OpenAI's format; ``job_id``, ``provider`` and ``attempts`` are extensions and may be absent."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -33,22 +39,22 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """What every answer that is an error holds."""
+    """Body of every error response."""
 
     error: ErrorDetail
 
 
 class ApiError(Exception):
-    """An answer that is an error.
+    """An error response.
 
     Attributes:
-        status: of HTTP.
-        message: what happened, and what to do.
-        type, code, param: OpenAI's words; ``param`` is the field at fault.
-        retry: whether the client may send the same again by itself; None leaves that to its own rules.
+        status: HTTP status.
+        message: what happened, and what to do next.
+        type, code, param: OpenAI's fields; ``param`` is the invalid field.
+        retry: whether the client can repeat the request automatically; None leaves that to the client's own rules.
         retry_after: in seconds.
-        headers: more headers.
-        extra: more facts beside the message, ``job_id`` for one.
+        extra_headers: additional headers.
+        extra: additional members of the error, such as ``job_id``.
     """
 
     def __init__(
@@ -56,7 +62,7 @@ class ApiError(Exception):
         status: int,
         message: str,
         *,
-        type: str = INVALID_REQUEST,  # noqa: A002 - OpenAI's word
+        type: str = INVALID_REQUEST,  # noqa: A002 - OpenAI's name
         code: str | None = None,
         param: str | None = None,
         retry: bool | None = None,
@@ -71,12 +77,12 @@ class ApiError(Exception):
         self.extra_headers, self.extra = dict(headers or {}), dict(extra or {})
 
     def body(self) -> dict[str, Any]:
-        """The answer's JSON."""
+        """Return the JSON body."""
         detail = {"message": redact(self.message), "type": self.type, "param": self.param, "code": self.code}
         return {"error": {**detail, **self.extra}}
 
     def response_headers(self) -> dict[str, str]:
-        """The answer's headers: what a client may do next."""
+        """Return the headers, including whether and when a client can retry."""
         headers = dict(self.extra_headers)
         if self.retry is not None:
             headers["x-should-retry"] = "true" if self.retry else "false"
@@ -86,16 +92,28 @@ class ApiError(Exception):
 
 
 class ErrorMapping(Struct, frozen=True):
-    """What an error of the library is over HTTP. ``retry``: nothing was bought, and the same may succeed later."""
+    """HTTP form of an exception. ``retry`` True: nothing was billed, and the same request may succeed later."""
 
     status: int
-    code: str
+    code: str | None
     type: str = INVALID_REQUEST
     retry: bool | None = None
+    param: str | None = None
 
 
-# The first row whose class fits is taken, so what is special stands before what is general.
+# The first row that matches counts, so subclasses precede their base classes.
 ERROR_MAP: tuple[tuple[type[core_errors.HfmediaError], ErrorMapping], ...] = (
+    # the gateway's own
+    (QuotaExceededError, ErrorMapping(429, "rate_limit_exceeded", RATE_LIMIT, retry=False)),
+    (IdempotencyConflictError, ErrorMapping(422, "idempotency_key_reused", retry=False)),
+    (job_errors.IdempotencyRaceError, ErrorMapping(409, None, retry=True)),
+    (job_errors.ModelNotAllowedError, ErrorMapping(403, "model_not_allowed", retry=False, param="model")),
+    (job_errors.JobNotFoundError, ErrorMapping(404, "job_not_found")),
+    (job_errors.TooManyJobsError, ErrorMapping(429, "too_many_jobs", RATE_LIMIT, retry=True)),
+    (job_errors.ShuttingDownError, ErrorMapping(503, None, SERVER_ERROR, retry=True)),
+    (job_errors.NotInDoubtError, ErrorMapping(400, "not_in_doubt", retry=False)),
+    (job_errors.GenerationTimeoutError, ErrorMapping(504, "out_of_time", SERVER_ERROR, retry=False)),
+    # the library's
     (core_errors.InvalidRequestError, ErrorMapping(400, "invalid_value")),
     (core_errors.MissingAuthError, ErrorMapping(503, "no_credential", SERVER_ERROR, retry=False)),
     (core_errors.ModelNotFoundError, ErrorMapping(404, "model_not_found")),
@@ -106,7 +124,7 @@ ERROR_MAP: tuple[tuple[type[core_errors.HfmediaError], ErrorMapping], ...] = (
     (core_errors.RequestRejectedError, ErrorMapping(400, "provider_refused")),
     (core_errors.ContentPolicyError, ErrorMapping(400, "moderation_blocked")),
     (core_errors.ProviderBusyError, ErrorMapping(429, "provider_busy", RATE_LIMIT, retry=True)),
-    # the gateway has tried again where that is certain to be free, and asked every other provider
+    # the gateway has retried where that is certainly free, and failed over to every other provider
     (core_errors.ProviderServerError, ErrorMapping(502, "provider_error", SERVER_ERROR, retry=False)),
     (core_errors.ProviderUnreachableError, ErrorMapping(502, "provider_unreachable", SERVER_ERROR, retry=True)),
     (core_errors.GenerationFailedError, ErrorMapping(502, "provider_failed", SERVER_ERROR, retry=False)),
@@ -122,12 +140,15 @@ ERROR_MAP: tuple[tuple[type[core_errors.HfmediaError], ErrorMapping], ...] = (
     (core_errors.StorageError, ErrorMapping(507, "storage_failed", SERVER_ERROR, retry=False)),
     (core_errors.HfmediaError, ErrorMapping(500, "internal_error", SERVER_ERROR, retry=False)),
 )
-CALLER_TOKEN_REJECTED = ErrorMapping(401, "invalid_api_key")  # a caller's own Hugging Face token was refused
-IN_DOUBT_HINT = "Look at the provider's own dashboard, then POST /v1/jobs/{job}/resolve with resend or drop"
+CALLER_TOKEN_REJECTED = ErrorMapping(401, "invalid_api_key")  # the caller's own Hugging Face token was rejected
+INTERNAL_ERROR = ApiError(
+    500, "unexpected error; see the gateway's log", type=SERVER_ERROR, code="internal_error", retry=False
+)
+IN_DOUBT_HINT = "Check the provider's own dashboard, then POST /v1/jobs/{job}/resolve with resend or drop"
 
 
 def mapping_for(error: core_errors.HfmediaError, *, uses_caller_token: bool = False) -> ErrorMapping:
-    """The row of the table for an error; ``own_token``: the credential at fault is the caller's own."""
+    """Return the table row for an error; ``uses_caller_token``: the rejected credential is the caller's own."""
     if uses_caller_token and isinstance(error, core_errors.AuthenticationError):
         return CALLER_TOKEN_REJECTED
     return next(mapping for error_class, mapping in ERROR_MAP if isinstance(error, error_class))
@@ -136,11 +157,10 @@ def mapping_for(error: core_errors.HfmediaError, *, uses_caller_token: bool = Fa
 def to_api_error(
     error: core_errors.HfmediaError, *, billable: bool = False, uses_caller_token: bool = False
 ) -> ApiError:
-    """The answer for an error. ``bought``: a provider may have accepted, so nothing is to be sent again by itself."""
-    api_error = getattr(error, "refusal", None)  # an error of the gateway's own says itself what it is over HTTP
-    if isinstance(api_error, ApiError):
-        return api_error
+    """Return the response for an error. ``billable``: a provider may have accepted, so clients must not retry."""
     mapping = mapping_for(error, uses_caller_token=uses_caller_token)
+    code, retry = mapping.code, False if billable else mapping.retry
+    retry_after: float | None = getattr(error, "retry_after", None)
     details = {"job_id": error.job_id, "provider": error.provider, "model": error.model}
     extra: dict[str, Any] = {name: value for name, value in details.items() if value is not None}
     if error.attempts:
@@ -148,38 +168,49 @@ def to_api_error(
     message = error.message
     if isinstance(error, core_errors.InDoubtError) and error.job_id:
         message = f"{message.split('. Look at')[0]}. {IN_DOUBT_HINT.format(job=error.job_id)}"
-    retry = False if billable else mapping.retry
-    return ApiError(mapping.status, message, type=mapping.type, code=mapping.code, retry=retry, extra=extra)
+    elif isinstance(error, job_errors.GenerationTimeoutError):
+        extra["job_ids"] = error.job_ids
+    elif isinstance(error, QuotaExceededError):
+        code = "insufficient_quota" if error.limit_name == "usd_per_month" else code
+        retry = retry_after is not None and retry_after <= RETRYABLE_RESET_SECONDS
+        extra |= {
+            "limit": error.limit_name,
+            "limit_value": error.limit,
+            "used": error.used,
+            "resets_at": error.resets_at,
+        }
+    return ApiError(mapping.status, message, type=mapping.type, code=code, param=mapping.param,
+                    retry=retry, retry_after=retry_after, extra=extra)  # fmt: skip
 
 
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorResponse, "description": words}
-    for status, words in {
-        400: "It cannot be done as it was asked for; nothing was sent.",
-        401: "No usable key.",
-        402: "There is no credit at the providers.",
-        403: "The key may not do this.",
-        404: "There is no such thing.",
-        405: "This method is not understood here.",
+    status: {"model": ErrorResponse, "description": description}
+    for status, description in {
+        400: "Invalid request; nothing was sent.",
+        401: "Missing or invalid API key.",
+        402: "Insufficient credit at the providers.",
+        403: "The API key does not allow this.",
+        404: "Not found.",
+        405: "Method not allowed.",
         408: "The request did not arrive in time.",
-        409: "It was cancelled.",
-        410: "It was there once, and was removed.",
+        409: "Conflict: the job was cancelled, or requests with one idempotency key arrived at once.",
+        410: "Gone: the resource was deleted.",
         413: "The request is too large.",
-        415: "The request is of a type that is not understood.",
-        416: "There is no such range.",
-        422: "The idempotency key belongs to another request.",
-        429: "Over a limit; ``retry-after`` tells when it resets.",
-        500: "Something unexpected.",
-        502: "The provider failed; ``x-should-retry`` tells whether the same may be sent again.",
-        503: "Not now.",
-        504: "Out of time; the job goes on.",
-        507: "The disk refuses the file; the job can be resumed.",
+        415: "Unsupported content type.",
+        416: "The requested range is not satisfiable.",
+        422: "The idempotency key was used for a different request.",
+        429: "A limit was exceeded; `retry-after` is when it resets.",
+        500: "Unexpected error.",
+        502: "The provider failed; `x-should-retry` is true if the same request can be sent again.",
+        503: "Unavailable.",
+        504: "Timeout; the job continues.",
+        507: "Insufficient storage; the job can be resumed.",
     }.items()
 }
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors that a route may answer with, for the OpenAPI document."""
+    """Return the error responses of a route, for the OpenAPI document."""
     return {status: ERROR_RESPONSES[status] for status in statuses}
 
 

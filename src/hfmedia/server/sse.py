@@ -1,4 +1,4 @@
-"""Server-sent events: how one is written, and how a stream of them stays open while nothing happens."""
+"""Server-sent events: their format, their response, and comments that keep a quiet stream open."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import TypeVar
 from starlette.responses import StreamingResponse
 
 T = TypeVar("T")
-KEEPALIVE_INTERVAL = (
-    10.0  # seconds without an event after which a comment keeps the connection alive; proxies close after 30
-)
-KEEPALIVE = b": still at work\n\n"
+KEEPALIVE_INTERVAL = 10.0  # seconds without an event before a comment is sent; proxies close a stream after 30
+KEEPALIVE = b": keep-alive\n\n"
 
 
 def format_event(name: str, data: bytes) -> bytes:
-    """One event as it goes out: its ``event`` line, its ``data`` line (JSON has no line breaks) and an empty line.
+    """Format an event: its ``event`` line, its ``data`` line (JSON has no line breaks) and an empty line.
 
     An ``id`` or ``retry`` line, or an event without data, would break the parsers of OpenAI's SDKs.
     """
@@ -24,13 +22,13 @@ def format_event(name: str, data: bytes) -> bytes:
 
 
 def event_stream(chunks: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
-    """An answer that is a stream of events, held back by no proxy and kept by no cache."""
+    """Return a streaming response that proxies do not buffer and caches do not store."""
     base_headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
     return StreamingResponse(chunks, media_type="text/event-stream", headers={**base_headers, **(headers or {})})
 
 
 async def with_keepalive(source: AsyncIterator[T]) -> AsyncGenerator[T | None, None]:
-    """Everything of a source as it comes, and None for each time that it has been quiet for long."""
+    """Yield the items of a source as they arrive, and None after each ``KEEPALIVE_INTERVAL`` without one."""
     pending: asyncio.Future[T] | None = None
     try:
         while True:

@@ -21,7 +21,7 @@ import msgspec
 from ..core.errors import DownloadError
 from ..core.ports import MediaFetcher, OutputTarget, StoredFile
 from ..core.protocol import Output
-from .atomic_file import remove_stale_parts, write_atomic
+from .atomic_file import remove_stale_parts, replace_file
 from .data_uri import iter_bytes, iter_data_uri
 from .download import ResumableDownload, display_url
 from .filenames import default_filename, numbered, sidecar_path
@@ -233,7 +233,7 @@ def _write_sidecar(path: Path, metadata: Mapping[str, Any]) -> Path:
     sidecar = sidecar_path(path)
     if not _is_own_sidecar(sidecar):
         sidecar = path.with_name(path.name + ".hfmedia.json")
-    write_atomic(sidecar, text + b"\n", copy_mode_from=path, job_id=str(metadata.get("job_id") or ""))
+    replace_file(sidecar, text + b"\n", copy_mode_from=path, job_id=str(metadata.get("job_id") or ""))
     return sidecar
 
 

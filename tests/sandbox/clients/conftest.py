@@ -30,23 +30,23 @@ Reply = tuple[int, dict[str, str], bytes]
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[Sandbox]:
+async def sandbox() -> AsyncIterator[Sandbox]:
     """A sandbox fast enough to wait for, and slow enough to be seen at work: a video takes a tenth of a second."""
     async with Sandbox(speed=50) as sandbox:
         yield sandbox
 
 
 class Web:
-    """HTTP as this world's guest: routed with its token, or directly with a provider's key."""
+    """HTTP as this sandbox's guest: routed with its token, or directly with a provider's key."""
 
-    def __init__(self, world: Sandbox, session: aiohttp.ClientSession) -> None:
-        self.world, self.session = world, session
+    def __init__(self, sandbox: Sandbox, session: aiohttp.ClientSession) -> None:
+        self.sandbox, self.session = sandbox, session
 
     async def __call__(self, method: str, address: str, *, key: str | None = None, **rest: Any) -> Reply:
         """Status, headers and body; ``key`` is the whole Authorization header, "" for none at all."""
-        shown = f"Bearer {self.world.token}" if key is None else key
+        shown = f"Bearer {self.sandbox.token}" if key is None else key
         headers = {**({"Authorization": shown} if shown else {}), **rest.pop("headers", {})}
-        url = address if address.startswith("http") else self.world.url + address
+        url = address if address.startswith("http") else self.sandbox.url + address
         async with self.session.request(method, url, headers=headers, allow_redirects=False, **rest) as reply:
             return reply.status, {name.lower(): value for name, value in reply.headers.items()}, await reply.read()
 
@@ -56,10 +56,10 @@ class Web:
 
 
 @pytest.fixture
-async def web(world: Sandbox) -> AsyncIterator[Web]:
-    """Plain HTTP to the world."""
+async def web(sandbox: Sandbox) -> AsyncIterator[Web]:
+    """Plain HTTP to the sandbox."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
-        yield Web(world, session)
+        yield Web(sandbox, session)
 
 
 class _RouterHost(str):
@@ -73,9 +73,9 @@ class _RouterHost(str):
 
 
 @pytest.fixture
-def client(world: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """Makes official clients that live in this world, and poll without sleeping long."""
-    router = f"{world.url}/router"
+def client(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """Makes official clients that live in this sandbox, and poll without sleeping long."""
+    router = f"{sandbox.url}/router"
 
     def parsed(url: str) -> Any:
         found = urlparse(url)
@@ -86,13 +86,13 @@ def client(world: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
         monkeypatch.setattr(module, "time", types.SimpleNamespace(sleep=lambda _seconds: time.sleep(0.01)))
     for module in (fal_ai, wavespeed):
         monkeypatch.setattr(module, "urlparse", parsed)
-    monkeypatch.setattr(constants, "ENDPOINT", world.url)
+    monkeypatch.setattr(constants, "ENDPOINT", sandbox.url)
     monkeypatch.setattr(constants, "INFERENCE_PROXY_TEMPLATE", router + "/{provider}")
     for helper in official.PROVIDERS["hf-inference"].values():
         monkeypatch.setattr(helper, "base_url", f"{router}/hf-inference")
     _forget()
 
-    def make(provider: str, api_key: str = world.token) -> InferenceClient:
+    def make(provider: str, api_key: str = sandbox.token) -> InferenceClient:
         return InferenceClient(provider=provider, api_key=api_key)  # type: ignore[arg-type]
 
     yield make
@@ -123,17 +123,17 @@ def opened(data: bytes) -> Image.Image:
     return image
 
 
-def unhurried(world: Sandbox, job: str) -> None:
+def unhurried(sandbox: Sandbox, job: str) -> None:
     """Gives one job time enough to be seen waiting and seen at work, however busy this machine is."""
-    world.jobs[job].queue_seconds, world.jobs[job].run_seconds = 0.3, 0.5  # seconds
+    sandbox.jobs[job].queue_seconds, sandbox.jobs[job].run_seconds = 0.3, 0.5  # seconds
 
 
-async def eventually(ask: Callable[[], Awaitable[Reply]], until: Callable[[Reply], bool]) -> list[Reply]:
+async def eventually(send: Callable[[], Awaitable[Reply]], until: Callable[[Reply], bool]) -> list[Reply]:
     """Every answer up to the first that is wanted; TimeoutError after some seconds."""
     answers: list[Reply] = []
     async with asyncio.timeout(15):
         while True:
-            answers.append(await ask())
+            answers.append(await send())
             if until(answers[-1]):
                 return answers
             await asyncio.sleep(0.005)

@@ -94,9 +94,9 @@ def test_a_picture_from_a_picture_keeps_its_shapes(photo: bytes) -> None:
 @pytest.mark.parametrize("source", [False, True])
 def test_a_film_plays_moves_and_is_the_same_each_time(photo: bytes, source: bool) -> None:
     """In even pixels, of the length asked for; one made from a picture starts with it."""
-    wish: dict[str, Any] = {"seconds": 1.0, "fps": 12, "source": photo if source else None}
-    film = video.render_video("waves at dawn", 5, 321, 240, **wish)
-    assert film == video.render_video("waves at dawn", 5, 321, 240, **wish)
+    options: dict[str, Any] = {"seconds": 1.0, "fps": 12, "source": photo if source else None}
+    film = video.render_video("waves at dawn", 5, 321, 240, **options)
+    assert film == video.render_video("waves at dawn", 5, 321, 240, **options)
     shown = frames(film)
     assert len(shown) == 12
     assert {frame.size for frame in shown} == {(320, 240)}
@@ -140,7 +140,7 @@ def test_what_is_no_picture_is_refused(raw: bytes) -> None:
         image_art.normalize_image(raw, 100)
 
 
-async def test_the_cdn_serves_what_the_picture_module_draws(world: Sandbox, web: Web) -> None:
+async def test_the_cdn_serves_what_the_picture_module_draws(sandbox: Sandbox, web: Web) -> None:
     """Nothing is added on the way."""
     body = {"model": FLUX, "prompt": "a kite", "width": 128, "height": 96, "seed": 11}
     status, _, raw = await web.post("/router/together/v1/images/generations", body)

@@ -138,8 +138,8 @@ async def test_partners_list_their_models_by_task_and_adapters_by_rule(web: Web)
     assert all(entry["status"] == "staging" for models in staged.values() for entry in models.values())
 
 
-async def test_its_requests_are_remembered_as_the_hubs(world: Sandbox, web: Web) -> None:
+async def test_its_requests_are_remembered_as_the_hubs(sandbox: Sandbox, web: Web) -> None:
     """With their query."""
     await web("GET", ALL, key="")
-    assert [(seen.kind, seen.path) for seen in world.requests] == [("hub", "/api/models")]
-    assert "pipeline_tag=text-to-image" in world.requests[0].query
+    assert [(seen.kind, seen.path) for seen in sandbox.requests] == [("hub", "/api/models")]
+    assert "pipeline_tag=text-to-image" in sandbox.requests[0].query

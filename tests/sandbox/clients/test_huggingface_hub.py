@@ -24,7 +24,7 @@ SQUARE = {"width": 256, "height": 192}
 
 
 @pytest.mark.parametrize(
-    ("provider", "model", "wish", "size"),
+    ("provider", "model", "provider_request", "size"),
     [
         ("fal-ai", FLUX, SQUARE, (256, 192)),
         ("fal-ai", "nerijs/pixel-art-xl", SQUARE, (256, 192)),
@@ -39,27 +39,27 @@ SQUARE = {"width": 256, "height": 192}
     ],
 )
 async def test_a_picture_through_each_provider(
-    world: Sandbox, client: Client, provider: str, model: str, wish: dict[str, Any], size: tuple[int, int]
+    sandbox: Sandbox, client: Client, provider: str, model: str, provider_request: dict[str, Any], size: tuple[int, int]
 ) -> None:
     """In the size asked for, paid once, and no credential shown to the CDN."""
-    native = {name: wish[name] for name in ("width", "height") if name in wish}
-    extra = {name: wish[name] for name in wish if name not in native} or None
+    native = {name: provider_request[name] for name in ("width", "height") if name in provider_request}
+    extra = {name: provider_request[name] for name in provider_request if name not in native} or None
     make = client(provider).text_to_image
     image = await asyncio.to_thread(make, "a red fox", model=model, seed=7, extra_body=extra, **native)
     assert isinstance(image, Image.Image)
     assert image.size == size
-    assert dict(world.submissions) == {provider: 1}
-    assert world.leaks == []
+    assert dict(sandbox.submissions) == {provider: 1}
+    assert sandbox.leaks == []
 
 
 @pytest.mark.parametrize(
     ("provider", "model"), [(name, T2V) for name in ("fal-ai", "together", "novita", "wavespeed", "replicate")]
 )
-async def test_a_video_through_each_provider(world: Sandbox, client: Client, provider: str, model: str) -> None:
+async def test_a_video_through_each_provider(sandbox: Sandbox, client: Client, provider: str, model: str) -> None:
     """An mp4 from every provider that makes videos from text, paid once."""
     video = await asyncio.to_thread(client(provider).text_to_video, "waves", model=model, seed=3)
     assert video[4:8] == b"ftyp"
-    assert dict(world.submissions) == {provider: 1}
+    assert dict(sandbox.submissions) == {provider: 1}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ async def test_a_video_through_each_provider(world: Sandbox, client: Client, pro
     ],
 )
 async def test_a_picture_from_a_picture(
-    world: Sandbox, client: Client, photo: bytes, provider: str, model: str
+    sandbox: Sandbox, client: Client, photo: bytes, provider: str, model: str
 ) -> None:
     """Left stays unlike right, as in the picture that was sent."""
     make = client(provider).image_to_image
@@ -82,30 +82,30 @@ async def test_a_picture_from_a_picture(
     right = grey.crop((width * 2 // 3, 0, width, height // 3)).resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     assert isinstance(left, int) and isinstance(right, int)
     assert abs(left - right) > 25
-    assert dict(world.submissions) == {provider: 1}
+    assert dict(sandbox.submissions) == {provider: 1}
 
 
-async def test_hf_inference_takes_a_bare_picture_as_the_body(world: Sandbox, client: Client, photo: bytes) -> None:
+async def test_hf_inference_takes_a_bare_picture_as_the_body(sandbox: Sandbox, client: Client, photo: bytes) -> None:
     """Without parameters the official client sends the bytes themselves, and the size stays."""
     image = await asyncio.to_thread(client("hf-inference").image_to_image, photo, model=KONTEXT)
     assert image.size == (320, 240)
-    assert world.requests[-1].body == photo
+    assert sandbox.requests[-1].body == photo
 
 
 @pytest.mark.parametrize("provider", ["fal-ai", "together", "wavespeed"])
-async def test_a_video_from_a_picture(world: Sandbox, client: Client, photo: bytes, provider: str) -> None:
+async def test_a_video_from_a_picture(sandbox: Sandbox, client: Client, photo: bytes, provider: str) -> None:
     """An mp4 for each provider that makes them."""
     video = await asyncio.to_thread(client(provider).image_to_video, photo, model=I2V, prompt="it moves")
     assert video[4:8] == b"ftyp"
-    assert dict(world.submissions) == {provider: 1}
+    assert dict(sandbox.submissions) == {provider: 1}
 
 
-async def test_its_asynchronous_client_works_too(world: Sandbox, client: Client) -> None:
+async def test_its_asynchronous_client_works_too(sandbox: Sandbox, client: Client) -> None:
     """On a loop of its own, since it asks the Hub for the mapping without giving way to others."""
     client("together")
 
     async def make() -> Image.Image:
-        async with AsyncInferenceClient(provider="together", api_key=world.token) as official:
+        async with AsyncInferenceClient(provider="together", api_key=sandbox.token) as official:
             return await official.text_to_image("a fox", model=FLUX, width=128, height=128)
 
     image = await asyncio.to_thread(asyncio.run, make())
@@ -119,34 +119,34 @@ async def test_its_asynchronous_client_works_too(world: Sandbox, client: Client)
         ("fal-ai", "credit;by=provider", 403, "Exhausted balance"),
         ("nscale", "credit;by=provider", 429, "Insufficient credit"),
         ("hf-inference", "loading", 503, "loaded"),
-        ("replicate", "busy", 429, "rate limit resets"),
+        ("replicate", "rate-limit", 429, "rate limit resets"),
     ],
 )
 async def test_it_reads_the_errors(
-    world: Sandbox, client: Client, provider: str, kind: str, status: int, words: str
+    sandbox: Sandbox, client: Client, provider: str, kind: str, status: int, words: str
 ) -> None:
     """With the status and the words that the real ones use."""
     name, _, detail = kind.partition(";")
     options: dict[str, Any] = dict([detail.split("=")] if detail else [])
-    world.fault(provider, name, **options)
+    sandbox.fault(provider, name, **options)
     with pytest.raises(HfHubHTTPError) as caught:
         await asyncio.to_thread(client(provider).text_to_image, "a fox", model=FLUX)
     assert caught.value.response.status_code == status
     assert words in caught.value.response.text
-    assert world.submissions.total() == 0
+    assert sandbox.submissions.total() == 0
 
 
-async def test_a_refused_token_is_an_error_of_the_hubs_client(world: Sandbox, client: Client) -> None:
+async def test_a_refused_token_is_an_error_of_the_hubs_client(sandbox: Sandbox, client: Client) -> None:
     """Another hf_ token opens nothing."""
     with pytest.raises(HfHubHTTPError) as caught:
         await asyncio.to_thread(client("together", api_key="hf_another").text_to_image, "a fox", model=FLUX)
     assert caught.value.response.status_code == 401
 
 
-async def test_its_hub_client_lists_pages_and_reads_mappings(world: Sandbox, client: Client) -> None:
+async def test_its_hub_client_lists_pages_and_reads_mappings(sandbox: Sandbox, client: Client) -> None:
     """List, one model, and who the token belongs to, through HfApi."""
     client("together")
-    api = HfApi(endpoint=world.url, token=world.token)
+    api = HfApi(endpoint=sandbox.url, token=sandbox.token)
 
     def read() -> tuple[list[Any], Any, Any]:
         listed = list(api.list_models(pipeline_tag="text-to-image", inference_provider="all", limit=12))
@@ -158,7 +158,7 @@ async def test_its_hub_client_lists_pages_and_reads_mappings(world: Sandbox, cli
     assert who["name"] == "sandbox"
 
 
-async def test_pictures_of_the_official_client_are_the_same_each_time(world: Sandbox, client: Client) -> None:
+async def test_pictures_of_the_official_client_are_the_same_each_time(sandbox: Sandbox, client: Client) -> None:
     """Prompt and seed decide, whoever asks."""
 
     def make() -> bytes:

@@ -29,11 +29,11 @@ def read(reply: tuple[int, dict[str, str], bytes]) -> Any:
 # -- fal-ai -------------------------------------------------------------------------------------------------------
 
 
-async def test_fals_queue_counts_down_runs_with_logs_and_ends(world: Sandbox, web: Web) -> None:
+async def test_fals_queue_counts_down_runs_with_logs_and_ends(sandbox: Sandbox, web: Web) -> None:
     """202 while it waits, 200 when it is over; the addresses keep two segments of a longer model id."""
-    key = f"Key {world.keys['fal-ai']}"
+    key = f"Key {sandbox.keys['fal-ai']}"
     ticket = read(await web.post(WAN, {"prompt": "waves"}, key=key))
-    unhurried(world, ticket["request_id"])
+    unhurried(sandbox, ticket["request_id"])
     assert ticket["status"] == "IN_QUEUE"
     assert ticket["response_url"] == f"https://queue.fal.run/fal-ai/wan/requests/{ticket['request_id']}"
     path = "/direct/queue.fal.run" + urlsplit(ticket["response_url"]).path
@@ -52,7 +52,7 @@ async def test_fals_queue_counts_down_runs_with_logs_and_ends(world: Sandbox, we
     assert len((await web("GET", video["url"], key=""))[2]) == video["file_size"]
 
 
-async def test_fals_queue_through_the_router_needs_its_word_on_every_step(world: Sandbox, web: Web) -> None:
+async def test_fals_queue_through_the_router_needs_its_word_on_every_step(sandbox: Sandbox, web: Web) -> None:
     """Without ``_subdomain=queue`` there is no such request."""
     app = "/router/fal-ai/fal-ai/wan/v2.2-a14b/text-to-video"
     ticket = read(await web.post(app + "?_subdomain=queue", {"prompt": "waves"}))
@@ -62,7 +62,7 @@ async def test_fals_queue_through_the_router_needs_its_word_on_every_step(world:
     assert (await web("PUT", path.replace("/status", "/cancel") + "?_subdomain=queue"))[0] == 202
     assert read(await web("GET", path + "?_subdomain=queue"))["error_type"] == "client_cancelled"
     assert (await web("PUT", path.replace("/status", "/cancel") + "?_subdomain=queue"))[0] == 400
-    assert world.jobs[ticket["request_id"]].is_cancelled
+    assert sandbox.jobs[ticket["request_id"]].is_cancelled
 
 
 async def test_fal_says_jpeg_of_a_png_and_seeds_are_larger_than_a_double_holds(web: Web) -> None:
@@ -98,17 +98,17 @@ async def test_fal_says_jpeg_of_a_png_and_seeds_are_larger_than_a_double_holds(w
         ),
     ],
 )
-async def test_fal_refuses(world: Sandbox, web: Web, path: str, body: Any, status: int, words: str) -> None:
+async def test_fal_refuses(sandbox: Sandbox, web: Web, path: str, body: Any, status: int, words: str) -> None:
     """In its own shapes, and nothing is billed."""
-    key = f"Key {world.keys['fal-ai']}" if "direct" in path else None
+    key = f"Key {sandbox.keys['fal-ai']}" if "direct" in path else None
     got = await web.post(path, body, key=key)
     assert (got[0], words in got[2].decode()) == (status, True), got
-    assert world.submissions.total() == 0
+    assert sandbox.submissions.total() == 0
 
 
-async def test_fals_black_picture_is_flagged(world: Sandbox, web: Web) -> None:
+async def test_fals_black_picture_is_flagged(sandbox: Sandbox, web: Web) -> None:
     """has_nsfw_concepts is true, the status 200, and every pixel black."""
-    world.fault("fal-ai", "nsfw")
+    sandbox.fault("fal-ai", "nsfw")
     told = read(await web.post("/router/fal-ai/fal-ai/flux/schnell", {"prompt": "x", "image_size": "square"}))
     assert told["has_nsfw_concepts"] == [True]
     image = opened((await web("GET", told["images"][0]["url"], key=""))[2])
@@ -143,25 +143,25 @@ async def test_replicate_holds_and_tells_output_before_its_status(web: Web) -> N
     assert isinstance(alone["output"], str)
 
 
-async def test_replicate_lets_go_after_its_hold(world: Sandbox, web: Web) -> None:
+async def test_replicate_lets_go_after_its_hold(sandbox: Sandbox, web: Web) -> None:
     """A cold model: starting and null at first, and the job goes on; percent lines are in the logs."""
-    world.fault("replicate", "cold", seconds=3)  # at this world's speed a hold of 1 s is shorter
+    sandbox.fault("replicate", "cold", seconds=3)  # at this sandbox's speed a hold of 1 s is shorter
     path = "/router/replicate/v1/models/black-forest-labs/flux-schnell/predictions"
     held = read(await web.post(path, {"input": {"prompt": "x"}}, headers={"Prefer": "wait=1"}))
     assert (held["status"], held["output"]) == ("starting", None)
     get = "/router/replicate" + urlsplit(held["urls"]["get"]).path
     replies = await eventually(lambda: web("GET", get), lambda reply: read(reply)["status"] == "succeeded")
     assert "100%|" in read(replies[-1])["logs"]
-    assert world.submissions == {"replicate": 1}
+    assert sandbox.submissions == {"replicate": 1}
 
 
-async def test_replicate_cancels_and_keeps_deadlines(world: Sandbox, web: Web) -> None:
-    """canceled when told to; aborted when its deadline comes before it has begun."""
+async def test_replicate_cancels_and_keeps_deadlines(sandbox: Sandbox, web: Web) -> None:
+    """canceled when told to; aborted when its deadline comes before it has submitted."""
     path = "/router/replicate/v1/models/wan-video/wan-2.2-t2v-fast/predictions"
     job = read(await web.post(path, {"input": {"prompt": "x"}}))
     done = read(await web("POST", f"/router/replicate/v1/predictions/{job['id']}/cancel"))
     assert (done["status"], done["output"]) == ("canceled", None)
-    world.fault("replicate", "cold", seconds=500)
+    sandbox.fault("replicate", "cold", seconds=500)
     job = read(await web.post(path, {"input": {"prompt": "x"}}, headers={"Cancel-After": "1s"}))
     get = f"/router/replicate/v1/predictions/{job['id']}"
     last = (await eventually(lambda: web("GET", get), lambda reply: read(reply)["status"] != "starting"))[-1]
@@ -183,11 +183,11 @@ async def test_replicate_cancels_and_keeps_deadlines(world: Sandbox, web: Web) -
         ("/v1/predictions", {"input": {"prompt": "x"}}, 422, "version is required"),
     ],
 )
-async def test_replicate_refuses(world: Sandbox, web: Web, path: str, body: Any, status: int, words: str) -> None:
+async def test_replicate_refuses(sandbox: Sandbox, web: Web, path: str, body: Any, status: int, words: str) -> None:
     """problem+json, and nothing is billed."""
     got = await web.post("/router/replicate" + path, body)
     assert (got[0], got[1]["content-type"], words in got[2].decode()) == (status, "application/problem+json", True)
-    assert world.submissions.total() == 0
+    assert sandbox.submissions.total() == 0
 
 
 # -- together -----------------------------------------------------------------------------------------------------
@@ -204,11 +204,11 @@ async def test_together_gives_base64_or_addresses(web: Web, form: str, field: st
     assert all(field in row for row in rows)
 
 
-async def test_togethers_videos_queue_run_and_cost(world: Sandbox, web: Web) -> None:
+async def test_togethers_videos_queue_run_and_cost(sandbox: Sandbox, web: Web) -> None:
     """The status may be missing on the way; the end tells a cost."""
     body = {"model": "Wan-AI/Wan2.2-T2V-A14B", "prompt": "waves", "seconds": "1", "width": 320, "height": 192}
     job = read(await web.post("/router/together/v2/videos", body))
-    unhurried(world, job["id"])
+    unhurried(sandbox, job["id"])
     get = f"/router/together/v2/videos/{job['id']}"
     replies = await eventually(lambda: web("GET", get), lambda reply: "outputs" in read(reply))
     words = [read(reply).get("status", "(none)") for reply in replies]
@@ -216,7 +216,7 @@ async def test_togethers_videos_queue_run_and_cost(world: Sandbox, web: Web) -> 
     assert "(none)" in words
     assert read(replies[-1])["outputs"]["cost"] == 0.2
     assert job["status"] == "queued"
-    assert world.submissions == {"together": 1}
+    assert sandbox.submissions == {"together": 1}
 
 
 @pytest.mark.parametrize(
@@ -238,22 +238,22 @@ async def test_togethers_videos_queue_run_and_cost(world: Sandbox, web: Web) -> 
         ),
     ],
 )
-async def test_together_refuses(world: Sandbox, web: Web, path: str, body: Any, words: str) -> None:
+async def test_together_refuses(sandbox: Sandbox, web: Web, path: str, body: Any, words: str) -> None:
     """400 with the parameter's name."""
     status, _, raw = await web.post("/router/together" + path, body)
     assert (status, words in raw.decode()) == (400, True), raw
-    assert world.submissions.total() == 0
+    assert sandbox.submissions.total() == 0
 
 
 # -- novita, nscale, wavespeed, zai-org, hf-inference, acme-images ---------------------------------------------------
 
 
-async def test_novita_answers_at_once_or_with_a_task_that_tells_percent(world: Sandbox, web: Web) -> None:
+async def test_novita_answers_at_once_or_with_a_task_that_tells_percent(sandbox: Sandbox, web: Web) -> None:
     """Two reply shapes for one model."""
     at_once = read(await web.post("/router/novita/v3/hf/wan-2.2-t2v", {"prompt": "waves", "num_frames": 9}))
     assert at_once["video"]["video_url"].endswith(".mp4")
     task = read(await web.post("/router/novita/v3/async/wan-2.2-t2v", {"prompt": "waves", "num_frames": 9}))
-    unhurried(world, task["task_id"])
+    unhurried(sandbox, task["task_id"])
     get = f"/router/novita/v3/async/task-result?task_id={task['task_id']}"
     replies = [
         read(reply) for reply in await eventually(lambda: web("GET", get), lambda reply: bool(read(reply)["videos"]))
@@ -276,7 +276,7 @@ async def test_nscale_gives_base64_alone(web: Web) -> None:
     assert (await web.post("/router/nscale/v1/images/generations", {**body, "model": "none"}))[0] == 404
 
 
-async def test_wavespeed_wraps_everything(world: Sandbox, web: Web) -> None:
+async def test_wavespeed_wraps_everything(sandbox: Sandbox, web: Web) -> None:
     """created, processing, completed; a moderated one fails inside an HTTP 200."""
     path = "/router/wavespeed/api/v3/wavespeed-ai/flux-schnell"
     first = read(await web.post(path, {"prompt": "a kite", "size": "256*256"}))
@@ -284,7 +284,7 @@ async def test_wavespeed_wraps_everything(world: Sandbox, web: Web) -> None:
     get = "/router/wavespeed" + urlsplit(first["data"]["urls"]["get"]).path
     replies = await eventually(lambda: web("GET", get), lambda reply: bool(read(reply)["data"]["outputs"]))
     assert {read(reply)["data"]["status"] for reply in replies} <= {"created", "processing", "completed"}
-    world.fault("wavespeed", "moderated")
+    sandbox.fault("wavespeed", "moderated")
     job = read(await web.post(path, {"prompt": "x", "enable_sync_mode": True}))
     assert (job["code"], job["data"]["status"]) == (1200, "failed")
     assert (await web.post(path, {"prompt": "x", "size": "256x256"}))[0] == 400
@@ -313,18 +313,18 @@ async def test_zai_takes_only_its_own_sizes(web: Web, size: str, legal: bool) ->
         assert (status, json.loads(raw)["error"]["code"]) == (400, "1214")
 
 
-async def test_zais_codes_say_more_than_the_status(world: Sandbox, web: Web) -> None:
+async def test_zais_codes_say_more_than_the_status(sandbox: Sandbox, web: Web) -> None:
     """429 is an empty balance (1113) or a crowd (1302); an unknown model is 1211; content is 1301."""
     path = "/direct/api.z.ai/api/paas/v4/async/images/generations"
-    key = f"Bearer {world.keys['zai-org']}"
+    key = f"Bearer {sandbox.keys['zai-org']}"
     seen: dict[str, tuple[int, str]] = {}
-    for kind in ("credit", "busy"):
-        world.fault("zai-org", kind)
+    for kind in ("credit", "rate-limit"):
+        sandbox.fault("zai-org", kind)
         got = await web.post(path, {"model": "glm-image", "prompt": "x"}, key=key)
         seen[kind] = got[0], read(got)["error"]["code"]
     got = await web.post(path, {"model": "none", "prompt": "x"}, key=key)
     seen["model"] = got[0], read(got)["error"]["code"]
-    assert seen == {"credit": (429, "1113"), "busy": (429, "1302"), "model": (400, "1211")}
+    assert seen == {"credit": (429, "1113"), "rate-limit": (429, "1302"), "model": (400, "1211")}
 
 
 async def test_hf_inference_is_the_picture(web: Web, photo: bytes) -> None:
@@ -365,14 +365,14 @@ DOORS = [
 
 
 @pytest.mark.parametrize(("provider", "path"), DOORS)
-async def test_a_providers_own_door_opens_to_its_own_key(world: Sandbox, web: Web, provider: str, path: str) -> None:
+async def test_a_providers_own_door_opens_to_its_own_key(sandbox: Sandbox, web: Web, provider: str, path: str) -> None:
     """Not to an HF token, not to another's key, not to none, and not to the key in another scheme."""
-    right = world.keys[provider]
+    right = sandbox.keys[provider]
     scheme, other = ("Key", "Bearer") if provider == "fal-ai" else ("Bearer", "Key")
-    for key in (f"Bearer {world.token}", f"{scheme} someone-elses", "", f"{other} {right}"):
+    for key in (f"Bearer {sandbox.token}", f"{scheme} someone-elses", "", f"{other} {right}"):
         assert (await web.post(path, {}, key=key))[0] in (401, 403), key
     assert (await web.post(path, {}, key=f"{scheme} {right}"))[0] in (400, 422)  # past the door, and understood
-    assert world.submissions.total() == 0
+    assert sandbox.submissions.total() == 0
 
 
 @pytest.mark.parametrize("key", ["", "Bearer hf_wrong", "Key sandbox-key-for-fal-ai"])
@@ -383,27 +383,27 @@ async def test_the_router_opens_to_the_hf_token_alone(web: Web, key: str) -> Non
         assert (status, json.loads(raw)) == (401, {"error": "Invalid username or password."})
 
 
-async def test_who_pays_is_remembered(world: Sandbox, web: Web) -> None:
+async def test_who_pays_is_remembered(sandbox: Sandbox, web: Web) -> None:
     """The job knows the organisation that was named, and every answer says that it is simulated."""
     path = "/router/together/v1/images/generations"
     got = await web.post(path, {**SMALL, "model": FLUX}, headers={"X-HF-Bill-To": "acme"})
-    assert [job.bill_to for job in world.jobs.values()] == ["acme"]
+    assert [job.bill_to for job in sandbox.jobs.values()] == ["acme"]
     assert got[1]["server"] == "hfmedia-sandbox"
     assert "inference-id" in got[1]
-    assert [(seen.kind, seen.provider) for seen in world.requests] == [("submit", "together")]
+    assert [(seen.kind, seen.provider) for seen in sandbox.requests] == [("submit", "together")]
 
 
-async def test_inputs_by_address_are_read_from_its_cdn_and_never_from_elsewhere(world: Sandbox, web: Web) -> None:
+async def test_inputs_by_address_are_read_from_its_cdn_and_never_from_elsewhere(sandbox: Sandbox, web: Web) -> None:
     """Its own media are used; another host gets a stand-in; one under .invalid cannot be reached."""
     path = "/router/wavespeed/api/v3/wavespeed-ai/flux-kontext-dev"
     for address, status in (("https://example.org/a-red-barn.jpg", 200), ("https://nowhere.invalid/a.jpg", 400)):
         assert (await web.post(path, {"prompt": "x", "image": address}))[0] == status
-    assert (await web.post(path, {"prompt": "x", "image": f"{world.url}/cdn/none.png"}))[0] == 400
+    assert (await web.post(path, {"prompt": "x", "image": f"{sandbox.url}/cdn/none.png"}))[0] == 400
 
 
-async def test_many_jobs_at_once_are_each_counted(world: Sandbox, web: Web) -> None:
+async def test_many_jobs_at_once_are_each_counted(sandbox: Sandbox, web: Web) -> None:
     """Two hundred submissions side by side give two hundred jobs, each with its own id."""
     path = "/router/wavespeed/api/v3/wavespeed-ai/flux-schnell"
     replies = await asyncio.gather(*(web.post(path, {"prompt": f"kite {number}"}) for number in range(200)))
     assert len({read(reply)["data"]["id"] for reply in replies}) == 200
-    assert world.submissions == {"wavespeed": 200}
+    assert sandbox.submissions == {"wavespeed": 200}

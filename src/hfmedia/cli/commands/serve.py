@@ -87,7 +87,7 @@ async def _serve(
         _configure_logging(quiet)
         listener = _bind_socket(config)
     except BaseException:
-        await gateway.abandon()
+        await gateway.close_unstarted()
         raise
     address = f"http://{_format_address(listener.getsockname())}{config.root_path}"
     settings = uvicorn.Config(
@@ -121,10 +121,10 @@ async def _serve(
 
     def shut_down() -> None:
         reporter.info("stopping: jobs go on at their providers, and the next start takes them up")
-        gateway.stopping()
+        gateway.begin_shutdown()
         server.should_exit = True
 
-    interrupts.gently = shut_down
+    interrupts.on_interrupt = shut_down
     await server._serve([listener])  # pyright: ignore[reportPrivateUsage] - ``serve`` would take the signals away
     if not server.started:
         raise HfmediaError("the gateway could not start; the lines above say why")
@@ -138,13 +138,13 @@ def _check_access(gateway: Any) -> bool:
     from hfmedia.routing import require_credential
     from hfmedia.server.auth.authentication import requires_api_keys
 
-    requires_keys = bool(gateway.book.ever_keyed())
-    if requires_api_keys(gateway.config.host) and not requires_keys and not gateway.config.caller_tokens:
+    requires_keys = bool(gateway.database.requires_keys())
+    if requires_api_keys(gateway.config.host) and not requires_keys and not gateway.config.allow_caller_tokens:
         raise InvalidRequestError(
             f"listening at {gateway.config.host} would let everybody in who can reach it, and there are no keys: make "
             "one with `hfmedia keys make NAME`, or listen at 127.0.0.1"
         )
-    if not gateway.config.caller_tokens:
+    if not gateway.config.allow_caller_tokens:
         require_credential(ModelSpec(""), gateway.client.settings)
     return requires_keys
 

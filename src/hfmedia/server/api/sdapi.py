@@ -9,32 +9,47 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
-from msgspec import Struct, field, structs
+from msgspec import Meta, Struct, field, structs
 from pydantic import BaseModel
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.core.request import MAX_SEED, Task
+from hfmedia.core.request import MAX_OUTPUTS, InputImage, Task
 from hfmedia.engine.input_images import load_input_image
 
 from ..auth.authentication import can_use_model, require_caller
 from ..auth.caller import Caller
+from ..config import Config
 from ..db.generations import GenerationSpec
 from ..dependencies import get_gateway
-from ..errors import CREATE_ERRORS, READ_ERRORS, error_responses, to_api_error
-from ..gateway import Gateway
+from ..errors import CREATE_ERRORS, READ_ERRORS, ApiError, error_responses, to_api_error
 from ..http.headers import idempotency_key
 from ..http.request_body import read_body
+from .fields import (
+    EMPTY,
+    PARAMETER_SCHEMAS,
+    Prompt,
+    build_spec,
+    invalid_field,
+    parse_as,
+    parse_parameters,
+    request_body,
+    request_schema,
+    struct_properties,
+)
 from .openai.image_responses import failure_item
-from .openai.parsing import invalid_field, parse_as, resolve_model
+from .openai.parsing import normalize_names, resolve_model
 
 router = APIRouter(tags=["sdapi"], prefix="/sdapi/v1")
 CallerDep = Annotated[Caller, Depends(require_caller)]
 NO_RETRY_HEADERS = {"x-should-retry": "false"}
 FREE_FORM_SCHEMA: dict[str, Any] = {"type": "object", "additionalProperties": True}
+# The web UI's names of generation parameters; strength has its meaning there too: 0 keeps the input image.
+WEB_UI_NAMES = {"steps": "num_inference_steps", "cfg_scale": "guidance_scale", "denoising_strength": "strength"}
+IGNORED_FIELDS = ("sampler_name", "scheduler")  # the web UI's own names, which no provider knows
 # What those clients ask for to fill their menus, and what there is here: one way, for the provider decides.
 STATIC_LISTS: dict[str, Any] = {
     "samplers": [{"name": "automatic", "aliases": [], "options": {}}],
@@ -50,23 +65,20 @@ STATIC_LISTS: dict[str, Any] = {
 
 
 class Txt2ImgRequest(Struct, frozen=True, kw_only=True):
-    """The fields that are understood; ``model`` is ours, beside ``override_settings.sd_model_checkpoint``."""
+    """The fields that have an effect, besides the generation parameters; ``model`` is not of the web UI's API."""
 
-    prompt: str = ""
-    negative_prompt: str = ""
-    seed: int = -1
-    steps: int | None = None
-    cfg_scale: float | None = None
-    width: int | None = None
-    height: int | None = None
-    n_iter: int = 1
-    batch_size: int = 1
-    sampler_name: str | None = None
-    scheduler: str | None = None
-    denoising_strength: float | None = None
-    model: str | None = None
-    init_images: list[str] = field(default_factory=list[str])
-    override_settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    prompt: Prompt = ""
+    model: Annotated[
+        str | None, Meta(description="Model or alias; also accepted as override_settings.sd_model_checkpoint.")
+    ] = None
+    n_iter: Annotated[int, Meta(ge=1, le=MAX_OUTPUTS, description="Number of batches.")] = 1
+    batch_size: Annotated[int, Meta(ge=1, le=MAX_OUTPUTS, description="Number of images in each batch.")] = 1
+    init_images: Annotated[list[str], Meta(description="Input images in base64; only the first one is used.")] = field(
+        default_factory=list[str]
+    )
+    override_settings: Annotated[
+        dict[str, Any], Meta(description="sd_model_checkpoint and any generation parameter.")
+    ] = field(default_factory=dict[str, Any])
 
 
 class Txt2ImgResponse(BaseModel):
@@ -77,23 +89,12 @@ class Txt2ImgResponse(BaseModel):
     info: str
 
 
-class Txt2ImgBody(BaseModel):
-    """What may be sent; other fields of the web UI are ignored."""
-
-    prompt: str
-    negative_prompt: str = ""
-    seed: int = -1
-    steps: int | None = None
-    cfg_scale: float | None = None
-    width: int | None = None
-    height: int | None = None
-    n_iter: int = 1
-    batch_size: int = 1
-
-
-REQUEST_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": Txt2ImgBody.model_json_schema()}}}
+PROPERTIES: dict[str, Any] = {
+    **struct_properties(Txt2ImgRequest, Txt2ImgRequest.__struct_fields__),
+    "seed": {**PARAMETER_SCHEMAS["seed"], "minimum": -1, "description": "Seed; -1 for a random one."},
+    **{alias: PARAMETER_SCHEMAS[name] for alias, name in WEB_UI_NAMES.items()},
 }
+REQUEST_BODY = request_body(request_schema(PROPERTIES, ["prompt"]))
 ANY_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {}}}}}
 
 
@@ -133,8 +134,11 @@ async def get_options(request: Request, caller: CallerDep) -> JSONResponse:
     return JSONResponse({"sd_model_checkpoint": await get_gateway(request).client.default_model("text-to-image")})
 
 
-@router.post("/options", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS, 413, 415)},
-             openapi_extra={"requestBody": {"content": {"application/json": {"schema": FREE_FORM_SCHEMA}}}})  # fmt: skip
+@router.post(
+    "/options",
+    responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS, 413, 415)},
+    openapi_extra=request_body(FREE_FORM_SCHEMA),
+)
 async def set_options(request: Request, caller: CallerDep) -> JSONResponse:
     """Taken and forgotten: name the model in each request, as ``override_settings.sd_model_checkpoint``."""
     await read_body(request, get_gateway(request).config)
@@ -144,7 +148,7 @@ async def set_options(request: Request, caller: CallerDep) -> JSONResponse:
 @router.get("/progress", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
 async def progress(request: Request, caller: CallerDep) -> JSONResponse:
     """How far it is: not known here as one number."""
-    active_count = get_gateway(request).service.active_count(caller.id)
+    active_count = get_gateway(request).runner.active_count(caller.id)
     state = {"skipped": False, "interrupted": False, "job": "", "job_count": active_count, "job_no": 0}
     return JSONResponse({"progress": 0.0, "eta_relative": 0.0, "state": state, "current_image": None, "textinfo": None})
 
@@ -168,8 +172,9 @@ async def get_static_list(request: Request, caller: CallerDep, menu: str) -> JSO
 async def _create_images(request: Request, caller: Caller, *, from_image: bool) -> Response:
     gateway = get_gateway(request)
     body = await read_body(request, gateway.config)
-    txt2img_request = parse_as(body.fields, Txt2ImgRequest)
-    spec, warnings = await _to_spec(txt2img_request, gateway, from_image=from_image)
+    spec, source, warnings = parse_txt2img(body.fields, gateway.config, from_image=from_image)
+    if source is not None:
+        spec = structs.replace(spec, image=await _load_image(source))
     response_context, key = {"warnings": warnings}, idempotency_key(request)
     generation = gateway.service.new_generation(
         caller, spec, kind="image", api="sdapi", response_context=response_context, idempotency_key=key
@@ -186,8 +191,8 @@ async def _create_images(request: Request, caller: Caller, *, from_image: bool) 
     images = [b64encode(await asyncio.to_thread(media.path.read_bytes)).decode("ascii") for media in media_items]
     first_media = media_items[0]
     info = {
-        "prompt": txt2img_request.prompt,
-        "negative_prompt": txt2img_request.negative_prompt,
+        "prompt": spec.prompt or "",
+        "negative_prompt": spec.options.get("negative_prompt", ""),
         "seed": first_media.seed if first_media.seed is not None else -1,
         "all_seeds": [media.seed if media.seed is not None else -1 for media in media_items],
         "width": first_media.width,
@@ -202,63 +207,58 @@ async def _create_images(request: Request, caller: Caller, *, from_image: bool) 
             if result.error is not None
         ],
     }
-    content = {"images": images, "parameters": _parameters(body.fields), "info": json.dumps(info)}
+    content = {"images": images, "parameters": _echoed_parameters(body.fields), "info": json.dumps(info)}
     return JSONResponse(content, headers=NO_RETRY_HEADERS)
 
 
-async def _to_spec(
-    txt2img_request: Txt2ImgRequest, gateway: Gateway, *, from_image: bool
-) -> tuple[GenerationSpec, list[str]]:
-    """What is to be made, and what of the request was ignored."""
-    if not txt2img_request.prompt.strip():
-        raise invalid_field("prompt", "the prompt is missing; say what to make")
-    if (
-        min(txt2img_request.n_iter, txt2img_request.batch_size) < 1
-        or txt2img_request.n_iter * txt2img_request.batch_size > 100
-    ):
-        raise invalid_field("batch_size", "n_iter times batch_size must be 1 to 100")
-    if txt2img_request.seed > MAX_SEED:
-        raise invalid_field("seed", f"seed must be -1 (any) or up to {MAX_SEED}")
-    checkpoint = txt2img_request.override_settings.get("sd_model_checkpoint")
-    name = txt2img_request.model or (checkpoint if isinstance(checkpoint, str) else None)
+def parse_txt2img(
+    fields: Mapping[str, Any], config: Config, *, from_image: bool
+) -> tuple[GenerationSpec, str | None, list[str]]:
+    """Return the spec of a body, its image not yet loaded, the data: URL of that image, and warnings.
+
+    Raises ApiError 400 with the invalid field, by the name under which it was sent.
+    """
+    parsed = parse_as(fields, Txt2ImgRequest, Txt2ImgRequest.__struct_fields__, json_field="override_settings")
+    checkpoint = parsed.override_settings.get("sd_model_checkpoint")
     task: Task = "image-to-image" if from_image else "text-to-image"
-    spec = GenerationSpec(
-        prompt=txt2img_request.prompt,
-        model=resolve_model(name, task, gateway.config),
-        task=task,
-        n=txt2img_request.n_iter * txt2img_request.batch_size,
-        seed=txt2img_request.seed if txt2img_request.seed >= 0 else None,
-        options={name: value for name, value in _options(txt2img_request).items() if value not in (None, "")},
-    )
-    if from_image:
-        if not txt2img_request.init_images:
-            raise invalid_field("init_images", "init_images is empty; send an image in base64")
-        source = txt2img_request.init_images[0]
-        data_uri = source if source[:5].lower() == "data:" else f"data:image/png;base64,{source}"
-        try:
-            spec = structs.replace(spec, image=await load_input_image(data_uri))
-        except HfmediaError as error:
-            raise invalid_field("init_images", error.message) from None
-    ignored = [
-        name
-        for name in ("sampler_name", "scheduler", "denoising_strength")
-        if getattr(txt2img_request, name) is not None
-    ]
-    return spec, [f"{name} was ignored: the provider decides" for name in ignored]
+    model = resolve_model(parsed.model or (checkpoint if isinstance(checkpoint, str) else None), task, config)
+    if from_image and not parsed.init_images:
+        raise invalid_field("init_images", "init_images is empty; send an image in base64")
+    sent = {**parsed.override_settings, **{name: value for name, value in fields.items() if value not in EMPTY}}
+    ignored = [name for name in IGNORED_FIELDS if sent.pop(name, None) is not None]
+    if not from_image and sent.pop("denoising_strength", None) is not None:
+        ignored.append("denoising_strength")
+    sent_names = {name: alias for alias, name in WEB_UI_NAMES.items() if alias in sent}
+    try:
+        parameters = parse_parameters(normalize_names(sent, WEB_UI_NAMES))
+        if parameters.get("seed", 0) < 0:
+            del parameters["seed"]
+        spec = build_spec(
+            prompt=parsed.prompt or None,
+            model=model,
+            task=task,
+            n=parsed.n_iter * parsed.batch_size,
+            parameters=parameters,
+            extra=None,
+            has_image=from_image,
+        )
+    except ApiError as error:
+        raise invalid_field(
+            {"n": "batch_size", **sent_names}.get(error.param or "", error.param), error.message
+        ) from None
+    source = parsed.init_images[0] if from_image else None
+    if source is not None and source[:5].lower() != "data:":
+        source = f"data:image/png;base64,{source}"
+    return spec, source, [f"{name} was ignored: the provider decides" for name in ignored]
 
 
-def _options(txt2img_request: Txt2ImgRequest) -> dict[str, Any]:
-    return {
-        "negative_prompt": txt2img_request.negative_prompt,
-        "num_inference_steps": txt2img_request.steps,
-        "guidance_scale": txt2img_request.cfg_scale,
-        "width": txt2img_request.width,
-        "height": txt2img_request.height,
-    }
+async def _load_image(source: str) -> InputImage:
+    try:
+        return await load_input_image(source)
+    except HfmediaError as error:
+        raise invalid_field("init_images", error.message) from None
 
 
-def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The request as it came, without its images."""
-    return {
-        name: value for name, value in cast("dict[str, Any]", fields).items() if name not in ("init_images", "mask")
-    }
+def _echoed_parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request as it was sent, without its images."""
+    return {name: value for name, value in fields.items() if name not in ("init_images", "mask")}

@@ -1,1 +1,1 @@
-"""Who comes in, and what they bring."""
+"""Authentication and authorization of callers: API keys, callers' own Hugging Face tokens, and local access."""

@@ -1,4 +1,4 @@
-"""A caller: who asks, what they may, and who pays."""
+"""The authenticated caller of a request: identity, limits and billing account."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from hfmedia.server.db.api_keys import KeyLimits
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Who asks.
+    """An authenticated caller.
 
     Attributes:
-        key: the id of the gateway key; empty on a gateway without keys; ``hf:…`` (a digest) for a caller whose own
-            Hugging Face token pays.
-        name: what the operator calls the key.
-        limits: what it may.
-        bill_to: the organisation to bill.
-        admin: whether it sees everybody's jobs and what the operator sees.
-        token: the caller's own Hugging Face token.
+        id: ID of the API key; empty on a gateway without keys; ``hf:…`` (a digest) for a caller whose own Hugging Face
+            token pays.
+        name: the operator's name for the key.
+        limits: limits of the key.
+        bill_to: organization to bill.
+        admin: can see the jobs of all callers and the operator's pages.
+        hf_token: the caller's own Hugging Face token.
     """
 
     id: str = ""

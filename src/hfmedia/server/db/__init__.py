@@ -1,4 +1,4 @@
-"""What the gateway writes down: its keys, the orders it took, and the money set aside for them.
+"""The gateway's database: API keys, generations, and the charges that count against limits.
 
-Nothing here needs FastAPI: the command makes and revokes keys without it.
+Nothing here needs FastAPI: ``hfmedia keys`` works without it.
 """

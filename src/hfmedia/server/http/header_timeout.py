@@ -1,6 +1,7 @@
-"""Patience with slow clients: a connection on which no request arrives is closed, so that nobody holds many for free.
+"""Header timeout: closes connections on which no complete request head arrives, so that slow clients cannot hold many.
 
-Of a request that has begun, the body has a limit of its own (``bodies.PATIENCE``), and an idle connection uvicorn's.
+uvicorn has no such limit, and a gateway is often run without a proxy in front. The body of a request has its own limit
+(``request_body.BODY_TIMEOUT``), and an idle connection has uvicorn's keep-alive timeout.
 """
 
 from __future__ import annotations
@@ -14,27 +15,25 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hfmedia.server.errors import ApiError
 
-MALFORMED_REQUEST = ApiError(
-    400, "that is no request of HTTP/1.1 that can be read", code="invalid_request", retry=False
-)
+MALFORMED_REQUEST = ApiError(400, "not a valid HTTP/1.1 request", code="invalid_request", retry=False)
 
 
 class HeaderTimeoutProtocol(H11Protocol):
-    """uvicorn's connection, with a limit on how long the head of a request may take, from its first byte to its last.
+    """uvicorn's connection with a time limit for the head of a request, from its first byte to its last.
 
-    ``seconds`` is that limit; a connection that never sends a byte has as long.
+    ``header_timeout`` is in seconds; a connection that never sends a byte has as long.
     """
 
     header_timeout: ClassVar[float] = 30.0
     _header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody is here."""
+        """Start the header timer."""
         super().connection_made(transport)
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Something came: a whole head, or a piece of one."""
+        """Stop the timer once a head is complete, or start it for the next one."""
         super().data_received(data)
         if self._is_responding():
             self._cancel_timer()
@@ -42,12 +41,12 @@ class HeaderTimeoutProtocol(H11Protocol):
             self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is here any more."""
+        """Stop the timer."""
         self._cancel_timer()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what cannot be read in the usual shape. An answer under way on the same connection is let go of."""
+        """Respond to a malformed request in the usual error format, aborting any response in progress."""
         if self._is_responding():
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -78,5 +77,5 @@ class HeaderTimeoutProtocol(H11Protocol):
             self.transport.close()
 
     def _is_responding(self) -> bool:
-        """Whether a request is being answered; before the first one there is no cycle, whatever its type says."""
+        """Return True while a request is being answered; before the first one ``cycle`` is None despite its type."""
         return bool(self.cycle) and not self.cycle.response_complete

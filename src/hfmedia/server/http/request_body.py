@@ -1,6 +1,6 @@
-"""What a request brings: JSON or a form, bounded while it arrives, as plain data and files.
+"""Request bodies: JSON or a form, limited while it arrives, parsed into plain data and files.
 
-Names are those that SDKs send: ``image``, ``image[]`` and ``image[0]`` are one list, ``svg[model]`` is a member of an
+Field names follow the SDKs: ``image``, ``image[]`` and ``image[0]`` are one list, ``svg[model]`` is a member of an
 object.
 """
 
@@ -21,18 +21,18 @@ from starlette.requests import ClientDisconnect, Request
 from hfmedia.server.config import Config
 from hfmedia.server.errors import ApiError
 
-BODY_TIMEOUT = 120.0  # seconds for a whole body to arrive: 64 MiB at half a megabyte a second
+BODY_TIMEOUT = 120.0  # seconds for a complete body to arrive: 64 MiB at half a megabyte per second
 MAX_FIELDS = 200  # of a form; the images API has about twenty
-MAX_FIELD_BYTES = 1024 * 1024  # bytes of one field of a form that is no file; a prompt has at most 32,000 characters
-MAX_JSON_MEMBERS = 100_000  # of JSON: brackets alone take twenty times their size in memory, and seconds to read
-MAX_TAIL_BYTES = 1024  # bytes looked at for the end of a form; a boundary has at most 70 characters
+MAX_FIELD_BYTES = 1024 * 1024  # bytes of a form field that is not a file; a prompt has at most 32,000 characters
+MAX_JSON_MEMBERS = 100_000  # in JSON: brackets alone take twenty times their size in memory, and seconds to parse
+MAX_TAIL_BYTES = 1024  # bytes searched for the end of a form; a boundary has at most 70 characters
 _FIELD_NAME = re.compile(r"(?P<name>[^\[\]]+)(?P<keys>(?:\[[^\[\]]{0,64}\]){0,4})")
 _FIELD_KEY = re.compile(r"\[([^\[\]]*)\]")
-_SCAN_BYTES = 1024 * 1024  # bytes that are counted at once
+_SCAN_BYTES = 1024 * 1024  # bytes scanned at once
 
 
 class Upload(Struct, frozen=True):
-    """A file of a form. Its name and type are what the client says, so nothing is decided by them."""
+    """A file of a form. Name and type are claims of the client, so nothing depends on them."""
 
     name: str
     mime: str
@@ -43,18 +43,18 @@ class Upload(Struct, frozen=True):
 
 
 class ParsedBody(Struct, frozen=True):
-    """What a request brought: ``fields`` as JSON data (texts out of a form), and files by their fields' names."""
+    """A parsed body: ``fields`` as JSON data (strings in a form), and files by field name."""
 
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
     files: dict[str, list[Upload]] = field(default_factory=dict[str, list[Upload]])
 
     def uploads(self, name: str) -> list[Upload]:
-        """The files under a name, in the order in which they came."""
+        """Return the files of a field, in the order in which they arrived."""
         return self.files.get(name, [])
 
 
 async def read_body(request: Request, config: Config) -> ParsedBody:
-    """The body of a request. Refusal: 400 broken, 408 too slow, 413 too large, 415 of a type not understood."""
+    """Read and parse a request's body. Raises ApiError: 400 malformed, 408 too slow, 413 too large, 415 wrong type."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
@@ -66,19 +66,20 @@ async def read_body(request: Request, config: Config) -> ParsedBody:
                 form = FormParser(request.headers, _limited(request, config), max_fields=MAX_FIELDS)
                 return await _parse_form(await form.parse(), config)
     except TimeoutError:
-        raise ApiError(408, "the request did not arrive in time; nothing was sent", code="timeout") from None
+        message = f"the request body did not arrive within {BODY_TIMEOUT:.0f} s; nothing was sent"
+        raise ApiError(408, message, code="timeout") from None
     except MultiPartException as error:
-        raise ApiError(400, f"the form cannot be read: {error.message}", code="invalid_body") from None
+        raise ApiError(400, f"not a valid form: {error.message}", code="invalid_body") from None
     except ClientDisconnect:
-        raise ApiError(400, "the request broke off", code="invalid_body") from None
+        raise ApiError(400, "the request ended early", code="invalid_body") from None
     except (KeyError, UnicodeDecodeError, AssertionError):
-        raise ApiError(400, "the form cannot be read", code="invalid_body") from None
-    message = f"send application/json or multipart/form-data, not {content_type[:80] or 'nothing'}"
+        raise ApiError(400, "not a valid form", code="invalid_body") from None
+    message = f"unsupported content type {content_type[:80] or '(none)'}; use application/json or multipart/form-data"
     raise ApiError(415, message, code="unsupported_media_type")
 
 
 async def _read_multipart(request: Request, config: Config) -> FormData:
-    """The parts of a form; Refusal 400 for one that lacks its end, which the parser would take for whole."""
+    """Parse the parts of a form; raise ApiError 400 if its end is missing, which the parser would accept."""
     tail = b""
 
     async def chunks() -> AsyncGenerator[bytes, None]:
@@ -98,12 +99,12 @@ async def _read_multipart(request: Request, config: Config) -> FormData:
     _, options = parse_options_header(request.headers["content-type"])
     if b"--" + options[b"boundary"] + b"--" not in tail:
         await form.close()
-        raise ApiError(400, "the form breaks off before its end", code="invalid_body")
+        raise ApiError(400, "the form is truncated", code="invalid_body")
     return form
 
 
 async def _limited(request: Request, config: Config) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives; Refusal 413 as soon as it is too large, whatever its Content-Length said."""
+    """Yield the body as it arrives; raise ApiError 413 once it is too large, whatever its Content-Length."""
     content_length = request.headers.get("content-length", "")
     if content_length.isdecimal() and int(content_length) > config.max_body_bytes:
         raise _too_large("the request", config.max_body_bytes)
@@ -116,7 +117,8 @@ async def _limited(request: Request, config: Config) -> AsyncGenerator[bytes, No
 
 
 def _too_large(subject: str, max_bytes: int) -> ApiError:
-    message = f"{subject} is larger than {max_bytes / 1e6:.3g} MB ({max_bytes:,} bytes); make its images smaller, or give their URLs"
+    size = f"{max_bytes / 1e6:.3g} MB ({max_bytes:,} bytes)"
+    message = f"{subject} is larger than {size}; send smaller images or their URLs"
     return ApiError(413, message, code="too_large", retry=False, headers={"connection": "close"})
 
 
@@ -128,7 +130,7 @@ async def _read_all(request: Request, config: Config) -> bytes:
 
 
 def _has_too_many_members(body: bytes) -> bool:
-    """Whether JSON may have more members than any request does; found out without reading it."""
+    """Return True if JSON may have more members than any valid request; counted without parsing it."""
     members = 0
     for start in range(0, len(body), _SCAN_BYTES):
         members += sum(body.count(mark, start, start + _SCAN_BYTES) for mark in (b",", b"[", b"{"))
@@ -143,16 +145,16 @@ def _parse_json(body: bytes) -> dict[str, Any]:
     try:
         data = msgspec.json.decode(body)
     except msgspec.DecodeError as error:
-        raise ApiError(400, f"the body is no JSON: {error}", code="invalid_body") from None
+        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_body") from None
     except (UnicodeDecodeError, RecursionError):
-        raise ApiError(400, "the body is no JSON that can be read", code="invalid_body") from None
+        raise ApiError(400, "the body is not valid JSON", code="invalid_body") from None
     if not isinstance(data, dict):
         raise ApiError(400, "the body must be a JSON object", code="invalid_body")
     return cast("dict[str, Any]", data)
 
 
 async def _parse_form(form: FormData, config: Config) -> ParsedBody:
-    """The form as plain data; its temporary files are closed whatever happens."""
+    """Return the form as plain data; its temporary files are always closed."""
     try:
         fields: dict[str, Any] = {}
         files: dict[str, list[Upload]] = {}
@@ -170,7 +172,7 @@ async def _parse_form(form: FormData, config: Config) -> ParsedBody:
 
 
 def _set_field(fields: dict[str, Any], name: str, value: str) -> None:
-    """Adds a field of a form where its name says: ``a``, ``a[]`` (a list), ``a[b]`` (a member)."""
+    """Set a form field where its name points: ``a``, ``a[]`` (a list), ``a[b]`` (a member)."""
     match = _FIELD_NAME.fullmatch(name)
     if match is None or not match["keys"]:
         fields[name] = value
@@ -179,12 +181,12 @@ def _set_field(fields: dict[str, Any], name: str, value: str) -> None:
     if keys[0] == "" or keys[0].isdecimal():
         existing: object = fields.setdefault(match["name"], [])
         if not isinstance(existing, list):
-            raise ApiError(400, f"{name[:80]} is sent both alone and as a list", code="invalid_body")
+            raise ApiError(400, f"{name[:80]} is sent both as a single value and as a list", code="invalid_body")
         cast("list[object]", existing).append(value)
         return
     target: Any = fields.setdefault(match["name"], {})
     for key in keys[:-1]:
         target = target.setdefault(key, {}) if isinstance(target, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
     if not isinstance(target, dict):
-        raise ApiError(400, f"{name[:80]} is sent both alone and with members", code="invalid_body")
+        raise ApiError(400, f"{name[:80]} is sent both as a single value and as an object", code="invalid_body")
     target[keys[-1]] = value

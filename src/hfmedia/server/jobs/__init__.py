@@ -1,8 +1,21 @@
-"""Works: jobs carried apart from the connections that asked for them, through restarts, and what is known meanwhile."""
+"""Jobs of the gateway: run independently of client connections, recovered after restarts, with their live status.
 
-from .account_clients import AccountClients
+Nothing here knows HTTP: errors are exceptions of the domain (``errors``), which ``server.errors`` maps to responses.
+"""
+
+from .account_clients import Account, AccountClients
 from .active import ActiveGeneration, OutputResult
+from .runner import GenerationRunner
 from .service import GenerationService
 from .status import JobStatus, PublicStatus
 
-__all__ = ["AccountClients", "ActiveGeneration", "GenerationService", "JobStatus", "OutputResult", "PublicStatus"]
+__all__ = [
+    "Account",
+    "AccountClients",
+    "ActiveGeneration",
+    "GenerationRunner",
+    "GenerationService",
+    "JobStatus",
+    "OutputResult",
+    "PublicStatus",
+]

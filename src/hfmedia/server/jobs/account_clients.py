@@ -1,18 +1,54 @@
-"""Clients: one for each account that the gateway spends from, all sharing ledger, store and connections.
+"""Media clients by account: one per account that the gateway spends from, sharing ledger, storage and connections.
 
-A caller's own token lives here, in memory, and nowhere else.
+A caller's own token is held here, in memory, and stored nowhere.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Protocol
 
 from hfmedia.client import MediaClient
 from hfmedia.core.credentials import Secret
 from hfmedia.core.errors import MissingAuthError
+from hfmedia.server.db.api_keys import KeyLimits
 from hfmedia.server.db.generations import Generation
 
-MAX_ACCOUNTS = 256  # accounts remembered; an idle one costs a few kB
+MAX_ACCOUNTS = 256  # accounts remembered; an idle one takes a few kB
+
+
+class Account(Protocol):
+    """A caller as the service sees it: identity, limits and billing account. ``auth.caller.Caller`` is one."""
+
+    @property
+    def id(self) -> str:
+        """ID of the API key; empty on a gateway without keys; ``hf:…`` for a caller whose own token pays."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The operator's name for the key."""
+        ...
+
+    @property
+    def limits(self) -> KeyLimits:
+        """Limits of the key."""
+        ...
+
+    @property
+    def bill_to(self) -> str | None:
+        """Organization to bill."""
+        ...
+
+    @property
+    def admin(self) -> bool:
+        """True if it can see the jobs of all callers."""
+        ...
+
+    @property
+    def hf_token(self) -> Secret | None:
+        """The caller's own Hugging Face token."""
+        ...
 
 
 class AccountClients:
@@ -24,9 +60,9 @@ class AccountClients:
         self._tokens: OrderedDict[str, Secret] = OrderedDict()
 
     def register(self, caller_id: str, token: Secret | None) -> bool:
-        """Remembers the own token of a caller who is here, for jobs that go on when the caller is gone.
+        """Remember a caller's own token for jobs that outlive the caller's connection.
 
-        True when it was not known: whatever waited for it can go on now.
+        Returns True if it was unknown: generations that were waiting for it can resume now.
         """
         if token is None:
             return False
@@ -38,16 +74,18 @@ class AccountClients:
         return is_new
 
     def is_available(self, generation: Generation) -> bool:
-        """Whether the account of an order can be used now."""
+        """Return True if the account of a generation can be used now."""
         return not generation.uses_caller_token or generation.caller_id in self._tokens
 
     def get(self, caller_id: str, bill_to: str | None, *, uses_caller_token: bool) -> MediaClient:
-        """The client that spends from an account; MissingAuthError when its own token is not known here any more."""
+        """Return the client of an account; raise MissingAuthError if its caller's own token is not known here."""
         if not uses_caller_token and bill_to is None:
             return self.base
         token = self._tokens.get(caller_id)
         if uses_caller_token and token is None:
-            raise MissingAuthError("the job was begun with its caller's own token, which is kept nowhere; come again")
+            raise MissingAuthError(
+                "this job uses its caller's token, which the gateway does not store; retry with the token"
+            )
         account = (caller_id if uses_caller_token else "", bill_to)
         client = self._clients.get(account)
         if client is None:
@@ -58,11 +96,15 @@ class AccountClients:
             self._clients.popitem(last=False)
         return client
 
+    def for_caller(self, account: Account) -> MediaClient:
+        """Return the client that spends for a caller."""
+        return self.get(account.id, account.bill_to, uses_caller_token=account.hf_token is not None)
+
     def for_generation(self, generation: Generation) -> MediaClient:
-        """The client that spends for an order."""
+        """Return the client that spends for a generation."""
         return self.get(generation.caller_id, generation.bill_to, uses_caller_token=generation.uses_caller_token)
 
     async def aclose(self) -> None:
-        """Ends what the clients of other accounts still carry; the operator's is closed by whoever made it."""
+        """Close the clients of all accounts except the operator's, which the gateway closes."""
         for client in self._clients.values():
             await client.aclose()

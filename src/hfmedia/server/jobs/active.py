@@ -1,4 +1,4 @@
-"""A run: one order under way in this process, whoever still listens. It remembers what ended how, and wakes waiters."""
+"""An active generation: one that runs in this process. Collects its results and wakes those who wait for them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,14 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.engine import Accepted, Event, FailedOver, JobFailed, MediaReady, Started
 from hfmedia.server.db.generations import Generation
 from hfmedia.storage import Media
 
-REPLAYED_EVENTS = (
-    Started,
-    Accepted,
-    FailedOver,
-    MediaReady,
-    JobFailed,
-)  # events that late listeners hear, too; progress is for Live
-
 
 class OutputResult(Struct, frozen=True, kw_only=True):
-    """What became of one output: its media, or its error.
+    """Result of one output: its media, or its error.
 
-    ``job_id`` is empty when it never became a job; ``bought`` tells whether a provider may have accepted it.
+    ``job_id`` is empty if it never became a job; ``billable`` is True if a provider may have accepted it.
     """
 
     index: int
@@ -35,46 +26,44 @@ class OutputResult(Struct, frozen=True, kw_only=True):
 
 
 class ActiveGeneration:
-    """One order under way. ``joined``: it was begun by an earlier request with the same idempotency key."""
+    """A generation that runs in this process."""
 
-    def __init__(self, generation: Generation, *, is_joined: bool = False) -> None:
-        self.generation, self.is_joined = generation, is_joined
+    def __init__(self, generation: Generation) -> None:
+        self.generation = generation
         self.job_ids_by_output: dict[int, str] = {}
         self.results: dict[int, OutputResult] = {}
         self.tasks: set[asyncio.Task[None]] = set()
-        self._replayed: list[Event] = []
         self._change_event = asyncio.Event()
 
     @property
     def job_ids(self) -> list[str]:
-        """The jobs there are, in the order of their outputs."""
+        """The jobs created so far, in the order of their outputs."""
         return [self.job_ids_by_output[index] for index in sorted(self.job_ids_by_output)]
 
-    def on_event(self, index: int, event: Event) -> None:
-        """One more event of an output."""
-        self.job_ids_by_output[index] = event.job_id
-        if isinstance(event, REPLAYED_EVENTS):
-            self._replayed.append(event)
-        self._notify()
+    def set_job_id(self, index: int, job_id: str) -> None:
+        """Record that an output became a job."""
+        if self.job_ids_by_output.get(index) != job_id:
+            self.job_ids_by_output[index] = job_id
+            self._notify()
 
     def finish(self, result: OutputResult) -> None:
-        """What became of an output. A later end (it was tried again, and came) replaces an earlier one."""
+        """Record the result of an output; a later one (after a retry) replaces it."""
         self.results[result.index] = result
         self._notify()
 
     async def wait_created(self, index: int) -> None:
-        """Returns when the output is a job, or is known never to become one."""
+        """Wait until the output is a job, or has failed to become one."""
         while index not in self.job_ids_by_output and index not in self.results:
             await self._change_event.wait()
 
     async def wait_done(self) -> list[OutputResult]:
-        """What became of every output, in order."""
+        """Wait for every output and return the results in order."""
         while len(self.results) < self.generation.n:
             await self._change_event.wait()
         return [self.results[index] for index in sorted(self.results)]
 
     async def iter_results(self) -> AsyncIterator[OutputResult]:
-        """What became of each output, as each one ends."""
+        """Iterate over the results in the order in which they arrive."""
         yielded: set[int] = set()
         while len(yielded) < self.generation.n:
             new_indexes = [index for index in self.results if index not in yielded]
@@ -84,18 +73,7 @@ class ActiveGeneration:
                 yielded.add(index)
                 yield self.results[index]
 
-    async def iter_events(self) -> AsyncIterator[Event]:
-        """The events that matter, those before as well, until every output has ended."""
-        position = 0
-        while True:
-            while position < len(self._replayed):
-                position += 1
-                yield self._replayed[position - 1]
-            if len(self.results) >= self.generation.n:
-                return
-            await self._change_event.wait()
-
     def _notify(self) -> None:
-        """Wakes everybody who waits now; those who wait later wait for the next change."""
+        """Wake all current waiters; later ones wait for the next change."""
         previous, self._change_event = self._change_event, asyncio.Event()
         previous.set()

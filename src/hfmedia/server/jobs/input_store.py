@@ -1,20 +1,19 @@
-"""Input images of orders, kept beside the book, so that an order can be carried out after a restart.
+"""Input images of generations, stored next to the database so that a generation can run after a restart.
 
-A file has the name of its digest, so the same image is kept once.
+A file is named by its digest, so the same image is stored once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError, StorageError
 from hfmedia.core.request import InputImage
+from hfmedia.files.atomic import write_atomic
 
 
 class InputStore:
@@ -24,37 +23,28 @@ class InputStore:
         self.folder = folder
 
     def save(self, image: InputImage) -> None:
-        """Writes the image's bytes, whole or not at all; one that is a URL needs no keeping. StoreError: the disk."""
+        """Write the image's bytes atomically; a URL is not stored. Raises StorageError if the disk fails."""
         if image.data is None:
             return
         path = self._path(image)
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if path.exists():
-                os.utime(path)  # it is needed again, so the janitor counts its age from now
+                os.utime(path)  # in use again: the janitor counts its age from now
                 return
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as temp_file:
-                try:
-                    temp_file.write(image.data)
-                    temp_file.flush()
-                    os.fsync(temp_file.fileno())
-                    Path(temp_file.name).replace(path)
-                except BaseException:
-                    with suppress(OSError):
-                        Path(temp_file.name).unlink()
-                    raise
+            write_atomic(path, image.data)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise StorageError(f"the input image could not be kept: {reason}; nothing was sent") from error
+            raise StorageError(f"the input image cannot be stored: {reason}; nothing was sent") from error
 
     def load(self, image: InputImage) -> InputImage:
-        """The image with its bytes again; InvalidRequestError when they are gone."""
+        """Return the image with its bytes; raise InvalidRequestError if the file was deleted."""
         if image.data is not None or image.url is not None:
             return image
         try:
             data = self._path(image).read_bytes()
         except OSError:
-            raise InvalidRequestError("the input image of this order is no longer kept; send it again") from None
+            raise InvalidRequestError("the input image of this job is no longer stored; submit it again") from None
         return structs.replace(image, data=data)
 
     def _path(self, image: InputImage) -> Path:

@@ -1,4 +1,4 @@
-"""Tending: takes up what an earlier process left under way, at the start and whenever somebody else has died since."""
+"""Recovery loop: resumes generations orphaned by a dead process, at start-up and periodically."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import suppress
 from hfmedia.core.errors import HfmediaError
 from hfmedia.server.db.generations import Generation
 
-from .runner import RECENT_SECONDS, RETRY_LIMIT_SECONDS, UNFINISHED_STATES, GenerationRunner
+from .runner import NOT_SUBMITTED_STATES, RECENT_SECONDS, RETRY_LIMIT_SECONDS, UNFINISHED_STATES, GenerationRunner
 
-RECOVERY_INTERVAL = 30.0  # seconds between two looks for orders that nobody carries
+RECOVERY_INTERVAL = 30.0  # seconds between two searches for orphaned generations
 log = logging.getLogger("hfmedia.server")
 
 
 class RecoveryLoop:
-    """Looks after the orders that nobody carries."""
+    """Resumes generations that no process runs."""
 
     def __init__(self, runner: GenerationRunner) -> None:
         self._runner = runner
@@ -24,15 +24,15 @@ class RecoveryLoop:
         self._wake_event = asyncio.Event()
 
     def start(self) -> None:
-        """Looks now, and from time to time until it is closed."""
-        self._task = asyncio.create_task(self._run(), name="tending orders")
+        """Search now, and periodically until closed."""
+        self._task = asyncio.create_task(self._run(), name="recovery loop")
 
     def wake(self) -> None:
-        """Looks again soon: somebody came without whom an order could not go on."""
+        """Search soon: a caller arrived whose token a generation was waiting for."""
         self._wake_event.set()
 
     async def aclose(self) -> None:
-        """Looks no more."""
+        """Stop searching."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -42,14 +42,14 @@ class RecoveryLoop:
             self._wake_event.clear()
             try:
                 await self.run_once()
-            except HfmediaError as error:  # a full disk, say; it is looked again later
-                log.warning("orders could not be tended: %s", error)
+            except HfmediaError as error:  # a full disk, for example; the next round tries again
+                log.warning("cannot resume generations: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(RECOVERY_INTERVAL):
                     await self._wake_event.wait()
 
     async def run_once(self) -> None:
-        """Takes up every order that is not over and that nobody here carries."""
+        """Resume every unsettled generation that does not run here."""
         runner = self._runner
         await runner.account_clients.base.engine.mark_orphans_in_doubt()
         for generation in await asyncio.to_thread(runner.database.unsettled):
@@ -58,17 +58,18 @@ class RecoveryLoop:
                 await self._resume_generation(generation)
 
     async def _resume_generation(self, generation: Generation) -> None:
-        """Carries on what is left of an order; what was never sent only if somebody will still ask for it."""
+        """Resume what was submitted; submit what was not only if its caller can still ask for it."""
         runner = self._runner
-        if runner.clock() - generation.created_at > RETRY_LIMIT_SECONDS:
+        age = runner.clock() - generation.created_at
+        if age > RETRY_LIMIT_SECONDS:
             return
         jobs = await runner.jobs_of(generation)
         if not generation.is_durable:
-            if len(jobs) < generation.n and runner.clock() - generation.created_at < RECENT_SECONDS:
-                return  # another process may begin it at this moment
+            if len(jobs) < generation.n and age < RECENT_SECONDS:
+                return  # another process may be starting it now
             for job in jobs:
-                if job.state in ("new", "ready"):
-                    with suppress(HfmediaError):  # another process carries it
+                if job.state in NOT_SUBMITTED_STATES:
+                    with suppress(HfmediaError):  # another process runs it
                         await runner.account_clients.base.cancel(job.id)
             jobs = await runner.jobs_of(generation)
         has_missing_outputs = generation.is_durable and len(jobs) < generation.n

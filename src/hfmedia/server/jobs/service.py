@@ -1,6 +1,6 @@
-"""Works: what is asked for becomes orders, and orders become jobs that no longer need whoever asked.
+"""Generation service: validates, prices, reserves budget and runs generations independently of the client connection.
 
-A connection only ever waits here; whether it is still there decides nothing.
+A connection only ever waits for a generation; closing it changes nothing.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
@@ -18,34 +17,36 @@ from msgspec import structs
 from hfmedia.core.costs import billable_attempts
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.job import Job
-from hfmedia.core.request import MAX_SEED, Task
-from hfmedia.engine.several import RANDOM_SEED_LIMIT
-from hfmedia.server.auth.authentication import require_model_access
-from hfmedia.server.auth.caller import Caller
+from hfmedia.core.seeds import seeds_for
+from hfmedia.ids import new_id
 from hfmedia.server.config import Config
 from hfmedia.server.db.database import GatewayDatabase
-from hfmedia.server.db.generations import (
-    Api,
-    Generation,
-    GenerationSpec,
-    OutputKind,
-    fingerprint_of,
-    new_generation_id,
-    parse_job_key,
-)
+from hfmedia.server.db.generations import Api, Generation, GenerationSpec, OutputKind, fingerprint_of, parse_job_key
 from hfmedia.server.db.pricing import estimate_cost
-from hfmedia.server.errors import RATE_LIMIT, SERVER_ERROR, ApiError
 
-from .account_clients import AccountClients
+from .account_clients import Account, AccountClients
 from .active import ActiveGeneration, OutputResult
+from .errors import (
+    GenerationTimeoutError,
+    IdempotencyRaceError,
+    JobNotFoundError,
+    ModelNotAllowedError,
+    NotInDoubtError,
+    ShuttingDownError,
+    TooManyJobsError,
+)
 from .input_store import InputStore
 from .recovery import RecoveryLoop
-from .runner import ChangeListener, EventListener, GenerationRunner
-from .status import JobStatus, job_status_of
+from .runner import GenerationRunner
+
+Decision = Literal["resend", "drop", "ask"]
 
 
 class GenerationService:
-    """Begins orders and tells how they stand. ``clock`` gives unix seconds, ``dice`` a number in [0, 1)."""
+    """Starts generations, and acts on jobs for their callers. ``runner`` runs them and knows their status.
+
+    ``clock`` returns unix seconds, ``random_float`` a number in [0, 1).
+    """
 
     def __init__(
         self,
@@ -55,30 +56,26 @@ class GenerationService:
         config: Config,
         *,
         clock: Callable[[], float] = time.time,
-        random_fraction: Callable[[], float] = random.random,
+        random_float: Callable[[], float] = random.random,
     ) -> None:
-        self.account_clients, self.database, self.input_store, self.config = (
-            account_clients,
-            database,
-            input_store,
-            config,
-        )
-        self._runner = GenerationRunner(account_clients, database, input_store, config, clock=clock)
-        self._recovery = RecoveryLoop(self._runner)
-        self._random_fraction = random_fraction
+        self.account_clients, self.database = account_clients, database
+        self.input_store, self.config = input_store, config
+        self.runner = GenerationRunner(account_clients, database, input_store, config, clock=clock)
+        self._recovery = RecoveryLoop(self.runner)
+        self._random_float = random_float
         self._shutdown_task: asyncio.Future[None] | None = None
         self._idempotency_locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    # -- making ---------------------------------------------------------------------------------------------------
+    # -- starting -------------------------------------------------------------------------------------------------
 
-    def remember_caller(self, caller: Caller) -> None:
-        """Remembers who came; what waited for an own token goes on now."""
+    def remember_caller(self, caller: Account) -> None:
+        """Register the caller's token and resume generations that were waiting for it."""
         if self.account_clients.register(caller.id, caller.hf_token):
             self._recovery.wake()
 
     def new_generation(
         self,
-        caller: Caller,
+        caller: Account,
         spec: GenerationSpec,
         *,
         kind: OutputKind,
@@ -86,17 +83,16 @@ class GenerationService:
         response_context: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Generation:
-        """An order of this caller, not begun yet. Outputs without a seed of their own get one each, drawn at random."""
+        """Return a generation that is not started. Several outputs get consecutive seeds, random without a seed."""
         context = response_context or {}
-        seeds = spec.seeds or self._output_seeds(spec)
         return Generation(
-            id=new_generation_id(),
+            id=new_id(),
             caller_id=caller.id,
             kind=kind,
-            created_at=self._runner.clock(),
+            created_at=self.runner.clock(),
             n=spec.n,
             api=api,
-            spec=structs.replace(spec, seeds=seeds),
+            spec=structs.replace(spec, seeds=spec.seeds or tuple(seeds_for(spec.seed, spec.n, self._random_float))),
             response_context=context,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint_of(spec, api, context),
@@ -104,261 +100,187 @@ class GenerationService:
             uses_caller_token=caller.hf_token is not None,
         )
 
-    async def start(self, caller: Caller, generation: Generation) -> ActiveGeneration:
-        """The order under way, once each of its jobs is in the ledger. It goes on whatever becomes of the caller.
+    async def start(self, caller: Account, generation: Generation) -> ActiveGeneration:
+        """Run a generation and return it once each of its jobs is in the ledger. It outlives its caller's connection.
 
-        With an idempotency key that an earlier order has, it is that order: joined, carried on, or answered again.
-        Raises Refusal or one of hfmedia's errors when nothing was bought.
+        An earlier generation with the same idempotency key is joined or resumed instead.
+
+        Raises:
+            ShuttingDownError, TooManyJobsError, ModelNotAllowedError, QuotaExceededError, IdempotencyConflictError,
+            IdempotencyRaceError: nothing was sent.
+            HfmediaError: the first output did not become a job.
         """
-        if self._runner.is_shutting_down:
-            raise ApiError(
-                503, "the gateway is stopping; try again in a moment", type=SERVER_ERROR, retry=True, retry_after=5
-            )
+        if self.runner.is_shutting_down:
+            raise ShuttingDownError
         self.remember_caller(caller)
-        active_count = self.active_count(caller.id)
+        active_count = self.runner.active_count(caller.id)
         if active_count + generation.n > self.config.max_jobs:
-            message = f"{active_count} jobs of this key are under way, and at most {self.config.max_jobs} may be"
-            raise ApiError(429, message, type=RATE_LIMIT, code="too_many_jobs", retry=True, retry_after=10)
+            raise TooManyJobsError(active_count, self.config.max_jobs)
         generation = await self._resolve_model(caller, generation)
         start_task = asyncio.ensure_future(self._serialized_by_key(caller, generation))
         try:
             return await asyncio.shield(start_task)
-        except asyncio.CancelledError:  # the caller is gone; what was begun goes on
+        except asyncio.CancelledError:  # the caller disconnected; what was started continues
             start_task.add_done_callback(lambda task: task.cancelled() or task.exception())
             raise
 
-    async def _resolve_model(self, caller: Caller, generation: Generation) -> Generation:
-        """The order with a model, the default of its task if it names none, that its caller may use."""
+    async def _resolve_model(self, caller: Account, generation: Generation) -> Generation:
+        """Return the generation with a model that its caller can use: the default of its task if it names none."""
         spec = generation.spec
         if spec.model is None:
-            task: Task = spec.task or ("image-to-image" if spec.image else "text-to-image")
-            client = self.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
-            spec = structs.replace(spec, task=task, model=await client.default_model(task))
+            task = spec.default_task
+            model = await self.account_clients.for_caller(caller).default_model(task)
+            spec = structs.replace(spec, task=task, model=model)
         assert spec.model is not None
-        require_model_access(caller, spec.model)
+        if not caller.limits.allows_model(spec.model):
+            raise ModelNotAllowedError(caller.name, spec.model, caller.limits.models)
         return structs.replace(generation, spec=spec)
 
-    async def _serialized_by_key(self, caller: Caller, generation: Generation) -> ActiveGeneration:
-        """Begins it; requests with the same idempotency key wait for each other, so that the second finds the first."""
-        self._runner.starting.add(generation.id)
+    async def _serialized_by_key(self, caller: Account, generation: Generation) -> ActiveGeneration:
+        """Start a generation after any other with the same idempotency key, so that it finds that one."""
+        self.runner.starting.add(generation.id)
         try:
             if generation.idempotency_key is None:
                 return await self._reserve_and_start(caller, generation)
-            async with self._idempotency_locks.setdefault(
-                (generation.caller_id, generation.idempotency_key), asyncio.Lock()
-            ):
+            key = (generation.caller_id, generation.idempotency_key)
+            async with self._idempotency_locks.setdefault(key, asyncio.Lock()):
                 return await self._reserve_and_start(caller, generation)
         finally:
-            self._runner.starting.discard(generation.id)
+            self.runner.starting.discard(generation.id)
 
-    async def _reserve_and_start(self, caller: Caller, generation: Generation) -> ActiveGeneration:
+    async def _reserve_and_start(self, caller: Account, generation: Generation) -> ActiveGeneration:
         provider_stats = await self.account_clients.base.stats.load()
         estimated_usd = estimate_cost(generation.spec, self.config, provider_stats.median_usd, kind=generation.kind)
         reservation = structs.replace(generation, reserved_usd=estimated_usd)
         for _ in range(2):
             existing = await asyncio.to_thread(
-                self.database.reserve, reservation, caller.limits, now=self._runner.clock()
+                self.database.reserve, reservation, caller.limits, now=self.runner.clock()
             )
             if existing.id == generation.id:
                 return await self._launch(reservation)
-            if active := self._runner.active.get(existing.id):
+            if active := self.runner.active.get(existing.id):
                 return await self._await_created(active)
-            jobs = await self._runner.jobs_of(existing)
+            jobs = await self.runner.jobs_of(existing)
             produced_nothing = all(job.state in ("failed", "cancelled") and not billable_attempts(job) for job in jobs)
-            if not produced_nothing or not (
-                jobs or existing.is_settled
-            ):  # without a job yet: its process died, or is at it now
-                return await self._await_created(self._runner.launch(existing))
-            await self._runner.settle_charges(
-                existing
-            )  # nothing came of it and nothing was bought: it may be tried anew
+            # Without a job yet, its process died or is starting it now.
+            if not produced_nothing or not (jobs or existing.is_settled):
+                return await self._await_created(self.runner.launch(existing))
+            await self.runner.settle_charges(existing)  # nothing was billed, so the request can be tried again
             await asyncio.to_thread(self.database.release_idempotency_key, existing.id)
-        raise ApiError(
-            409, "two requests with this idempotency key arrived at once; try again", retry=True, retry_after=1
-        )
+        raise IdempotencyRaceError
 
     async def _launch(self, generation: Generation) -> ActiveGeneration:
         try:
             if generation.spec.image is not None:
                 await asyncio.to_thread(self.input_store.save, generation.spec.image)
         except BaseException:
-            await self._runner.settle_charges(generation)
+            await self.runner.settle_charges(generation)
             raise
-        active = self._runner.launch(generation)
+        active = self.runner.launch(generation)
         await active.wait_created(0)
         if 0 not in active.job_ids_by_output and (error := active.results[0].error):
             await asyncio.gather(*active.tasks, return_exceptions=True)
             raise error
-        return await self._await_created(active, is_joined=False)
+        return await self._await_created(active)
 
-    async def _await_created(self, active: ActiveGeneration, *, is_joined: bool = True) -> ActiveGeneration:
-        active.is_joined = is_joined
+    async def _await_created(self, active: ActiveGeneration) -> ActiveGeneration:
         for index in range(active.generation.n):
             await active.wait_created(index)
         return active
 
     async def wait(self, active: ActiveGeneration, seconds: float) -> list[OutputResult]:
-        """What became of every output; Refusal 504 when that takes longer (the jobs go on)."""
+        """Return the results of all outputs; raise GenerationTimeoutError after this time, while the jobs continue."""
         try:
             async with asyncio.timeout(seconds):
                 return await active.wait_done()
         except TimeoutError:
-            ids = active.job_ids
-            message = (
-                f"not ready after {seconds:.0f} s; the work goes on, and GET /v1/jobs/{ids[0]} tells how it stands"
-            )
-            details = {"job_id": ids[0], "job_ids": ids}
-            raise ApiError(504, message, type=SERVER_ERROR, code="out_of_time", retry=False, extra=details) from None
+            raise GenerationTimeoutError(active.job_ids, seconds) from None
 
-    # -- looking and stopping -------------------------------------------------------------------------------------
+    # -- acting on jobs -------------------------------------------------------------------------------------------
 
-    async def jobs_of(self, generation: Generation) -> list[Job]:
-        """The jobs of an order that are in the ledger, by output."""
-        return await self._runner.jobs_of(generation)
-
-    async def get_owned(self, caller: Caller, job_id: str) -> tuple[Generation, Job]:
-        """The order and the job of that id; Refusal 404 unless it is the caller's own and not deleted."""
+    async def get_owned(self, caller: Account, job_id: str) -> tuple[Generation, Job]:
+        """Return a job and its generation; raise JobNotFoundError unless it is the caller's and not deleted."""
         generation, job, index = await self._find_owned(caller, job_id)
         if index in generation.deleted_outputs:
-            raise _job_not_found(job_id)
+            raise JobNotFoundError(job_id)
         return generation, job
 
-    async def get_owned_including_deleted(self, caller: Caller, job_id: str) -> tuple[Generation, Job]:
-        """The same, even if it is deleted: a place in a list."""
+    async def get_owned_including_deleted(self, caller: Account, job_id: str) -> tuple[Generation, Job]:
+        """Return a job and its generation, deleted or not; raise JobNotFoundError if it is not the caller's."""
         return (await self._find_owned(caller, job_id))[:2]
 
-    async def delete(self, caller: Caller, job_id: str, *, restore: bool = False) -> tuple[Generation, Job]:
-        """Takes a job out of its owner's sight, cancelled first if it is under way; ``undo`` brings it back.
-
-        Its files go later, so there is time to change one's mind.
-        """
+    async def delete(self, caller: Account, job_id: str) -> None:
+        """Hide a job from its owner, cancelled first if it is active; ``restore`` undoes it."""
         generation, job, index = await self._find_owned(caller, job_id)
-        if not restore and not job.is_terminal and job.state != "doubt":
-            job = await self.cancel(generation, job_id)
-        deleted_at = None if restore else self._runner.clock()
-        await asyncio.to_thread(self.database.mark_deleted, generation.id, index, deleted_at)
-        self._runner.notify_changed(generation, job_id)
-        return generation, job
+        if not job.is_terminal and job.state != "in_doubt":
+            await self.cancel(generation, job_id)
+        await self._mark_deleted(generation, job_id, index, self.runner.clock())
 
-    async def status_of(self, job: Job) -> JobStatus:
-        """How a job stands, whoever carries it."""
-        return self._runner.statuses.get(job.id) or job_status_of(job)
-
-    def last_update(self, job_id: str) -> float:
-        """When a job was last heard of here, in unix seconds; 0 if it was not."""
-        return self._runner.last_updates.get(job_id, 0.0)
-
-    def live_status(self, job_id: str) -> JobStatus | None:
-        """What is known of a job beyond the ledger; None when nobody here carries it."""
-        return self._runner.statuses.get(job_id)
-
-    def subscribe(self, job_id: str) -> AsyncIterator[JobStatus]:
-        """How a job stands, now and at each change, until it ends. A slow listener hears the latest only."""
-        return self._runner.subscribe(job_id)
-
-    def add_listener(self, listener: EventListener) -> None:
-        """Tells a listener every event of every order from now on."""
-        self._runner.event_listeners.append(listener)
-
-    @contextmanager
-    def subscribe_changes(self, listener: ChangeListener) -> Generator[None, None, None]:
-        """Tells a listener, within the block, each job that stands otherwise than before, whatever made it so."""
-        self._runner.change_listeners.append(listener)
-        try:
-            yield
-        finally:
-            self._runner.change_listeners.remove(listener)
-
-    @property
-    def shutdown_event(self) -> asyncio.Event:
-        """Set when the gateway is about to stop."""
-        return self._runner.shutdown_event
-
-    @property
-    def is_shutting_down(self) -> bool:
-        """Whether the gateway is about to stop."""
-        return self._runner.is_shutting_down
-
-    def active_count(self, caller_id: str | None = None) -> int:
-        """How many outputs are being carried here, of one caller or of all."""
-        generations = [
-            active
-            for active in self._runner.active.values()
-            if caller_id is None or active.generation.caller_id == caller_id
-        ]
-        return sum(
-            active.generation.n - sum(result.media is not None for result in active.results.values())
-            for active in generations
-        )
+    async def restore(self, caller: Account, job_id: str) -> None:
+        """Show a deleted job to its owner again."""
+        generation, _, index = await self._find_owned(caller, job_id)
+        await self._mark_deleted(generation, job_id, index, None)
 
     async def cancel(self, generation: Generation, job_id: str) -> Job:
-        """The job after it was told to stop, at the provider too where that is possible."""
+        """Cancel a job, at its provider too where that is possible, and return it."""
         job = await self.account_clients.for_generation(generation).cancel(job_id)
-        self._runner.notify_changed(generation, job_id)
-        if generation.id not in self._runner.active:
-            await self._runner.settle_charges(generation)
+        self.runner.notify_changed(generation, job_id)
+        if generation.id not in self.runner.active:
+            await self.runner.settle_charges(generation)
         return job
 
-    async def resolve(self, generation: Generation, job_id: str, decision: Literal["resend", "drop", "ask"]) -> Job:
-        """The job after its doubt was settled; one that is to be sent again, or goes on, is carried at once."""
+    async def resolve(self, generation: Generation, job_id: str, decision: Decision) -> Job:
+        """Resolve a job in doubt and return it; one that is resent, or was accepted after all, runs at once.
+
+        Raises NotInDoubtError if it is not in doubt.
+        """
         try:
             job = await self.account_clients.for_generation(generation).resolve(job_id, decision)
         except InvalidRequestError as error:
-            current = await self._runner.ledger.get(job_id)
-            if current is None or current.state == "doubt":
+            current = await self.runner.ledger.get(job_id)
+            if current is None or current.state == "in_doubt":
                 raise
-            raise ApiError(400, error.message, code="not_in_doubt", retry=False) from None
-        self._runner.notify_changed(generation, job_id)
+            raise NotInDoubtError(error.message) from None
+        self.runner.notify_changed(generation, job_id)
         if job.is_terminal:
-            await self._runner.settle_charges(generation)
-        elif generation.id not in self._runner.active:
-            self._runner.launch(generation)
+            await self.runner.settle_charges(generation)
+        elif generation.id not in self.runner.active:
+            self.runner.launch(generation)
         return job
 
-    # -- start and end --------------------------------------------------------------------------------------------
+    async def _find_owned(self, caller: Account, job_id: str) -> tuple[Generation, Job, int]:
+        self.remember_caller(caller)
+        job = await self.runner.ledger.get(job_id)
+        job_ref = parse_job_key(job.idempotency_key) if job else None
+        generation = self.database.generation(job_ref[0]) if job_ref else None
+        if job is None or job_ref is None or generation is None:
+            raise JobNotFoundError(job_id)
+        if not (caller.admin or generation.caller_id == caller.id):
+            raise JobNotFoundError(job_id)
+        return generation, job, job_ref[1]
+
+    async def _mark_deleted(self, generation: Generation, job_id: str, index: int, deleted_at: float | None) -> None:
+        await asyncio.to_thread(self.database.mark_deleted, generation.id, index, deleted_at)
+        self.runner.notify_changed(generation, job_id)
+
+    # -- start-up and shutdown ------------------------------------------------------------------------------------
 
     def start_recovery(self) -> None:
-        """Takes up what an earlier process left, and looks for more from time to time."""
+        """Resume the generations of earlier processes, now and periodically."""
         self._recovery.start()
 
     def begin_shutdown(self) -> None:
-        """Begins to let go of every job, so that whoever waits for one hears that it goes on later."""
-        self._runner.stop_accepting()
+        """Start to detach from every job, so that those who wait for one get a response."""
+        self.runner.stop_accepting()
         if self._shutdown_task is None:
             self._shutdown_task = asyncio.ensure_future(self._shutdown())
 
     async def aclose(self) -> None:
-        """Lets go of every job: what a provider accepted goes on there, and the next start takes it up."""
+        """Detach from every job: providers keep running what they accepted, and the next start resumes it."""
         self.begin_shutdown()
         assert self._shutdown_task is not None
         await self._shutdown_task
 
     async def _shutdown(self) -> None:
         await self._recovery.aclose()
-        await self._runner.detach_all()
-
-    # -- inside ---------------------------------------------------------------------------------------------------
-
-    async def _find_owned(self, caller: Caller, job_id: str) -> tuple[Generation, Job, int]:
-        self.remember_caller(caller)
-        job = await self._runner.ledger.get(job_id)
-        job_ref = parse_job_key(job.idempotency_key) if job else None
-        generation = self.database.generation(job_ref[0]) if job_ref else None
-        if (
-            job is None
-            or job_ref is None
-            or generation is None
-            or not (caller.admin or generation.caller_id == caller.id)
-        ):
-            raise _job_not_found(job_id)
-        return generation, job, job_ref[1]
-
-    def _output_seeds(self, spec: GenerationSpec) -> tuple[int | None, ...]:
-        if spec.n == 1:
-            return (spec.seed,)
-        first_seed = int(self._random_fraction() * RANDOM_SEED_LIMIT) if spec.seed is None else spec.seed
-        return tuple((first_seed + index) % (MAX_SEED + 1) for index in range(spec.n))
-
-
-def _job_not_found(job_id: str) -> ApiError:
-    return ApiError(404, f"there is no job {job_id[:64]!r}", code="job_not_found")
+        await self.runner.detach_all()

@@ -1,6 +1,6 @@
-"""What is known of a job beyond the ledger: where it stands in a queue, how far it is, and who else was asked.
+"""Live status of a job: queue position, progress and failovers, folded from its events.
 
-Events come in, a later fact replaces the earlier one; it is told, never stored.
+It is never stored; a job that does not run here has the status that its ledger state implies.
 """
 
 from __future__ import annotations
@@ -27,29 +27,31 @@ from hfmedia.engine import (
 )
 
 PublicStatus = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
+Stage = Literal["waiting", "submitting", "queued", "running", "downloading", "ended"]
 PUBLIC_STATUS: dict[State, PublicStatus] = {
-    "new": "queued",
-    "ready": "queued",
-    "sending": "in_progress",
-    "doubt": "failed",
+    "created": "queued",
+    "routed": "queued",
+    "submitting": "in_progress",
+    "in_doubt": "failed",
     "running": "in_progress",
-    "finished": "in_progress",
+    "completed": "in_progress",
     "stored": "completed",
     "failed": "failed",
     "cancelled": "cancelled",
 }
+_STAGES: dict[State, Stage] = {"running": "running", "completed": "downloading", "submitting": "submitting"}
 
 
 class JobStatus(Struct, frozen=True, kw_only=True):
-    """How a job stands. ``position`` is as the provider counts, ``progress`` and the rest are there where it tells.
+    """Status of a job. ``position`` and ``progress`` are None unless the provider reports them.
 
-    ``progress`` is 0 to 1; ``received`` and ``total`` are bytes of the download; ``moves`` holds a sentence for each
+    ``progress`` is 0 to 1; ``received`` and ``total`` are bytes of the download; ``failovers`` has a sentence for each
     change of provider; ``version`` grows with each change.
     """
 
     job_id: str
     status: PublicStatus
-    stage: Literal["waiting", "asking", "queued", "running", "downloading", "ended"] = "waiting"
+    stage: Stage = "waiting"
     provider: str | None = None
     position: int | None = None
     progress: float | None = None
@@ -64,23 +66,21 @@ class JobStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen by itself."""
+        """True if the status will not change unless the caller acts."""
         return self.stage == "ended"
 
 
 def job_status_of(job: Job) -> JobStatus:
-    """How a job stands by the ledger alone: nobody here carries it."""
-    status = PUBLIC_STATUS[job.state]
-    stages: dict[State, Any] = {"running": "running", "finished": "downloading", "sending": "asking"}
-    is_final = job.is_terminal or job.state == "doubt"
+    """Return the status that the ledger alone implies, for a job that does not run here."""
+    is_final = job.is_terminal or job.state == "in_doubt"
     return JobStatus(
         job_id=job.id,
-        status=status,
-        stage="ended" if is_final else stages.get(job.state, "waiting"),
+        status=PUBLIC_STATUS[job.state],
+        stage="ended" if is_final else _STAGES.get(job.state, "waiting"),
         provider=job.route.provider if job.route else None,
         progress=1.0 if job.state == "stored" else None,
         failovers=job.rejections,
-        error=job.error if job.state in ("failed", "cancelled", "doubt") else None,
+        error=job.error if job.state in ("failed", "cancelled", "in_doubt") else None,
         updated_at=job.updated_at,
     )
 
@@ -88,9 +88,10 @@ def job_status_of(job: Job) -> JobStatus:
 def apply_event(
     job_status: JobStatus, event: Event, *, timestamp: float, is_final: bool, was_completed: bool = False
 ) -> JobStatus:
-    """How the job stands after one more event.
+    """Return the status after an event.
 
-    ``over``: a failure ended it (else it is tried again). ``made``: the provider was done before the failure came.
+    ``is_final``: a failure ended the job, which is not retried. ``was_completed``: the provider had completed the job
+    before the failure.
     """
     change = _CHANGES.get(type(event))
     changes = change(job_status, event) if change else {}
@@ -102,32 +103,41 @@ def apply_event(
 def _failure_changes(event: JobFailed, *, is_final: bool, was_completed: bool) -> dict[str, Any]:
     cancelled = isinstance(event.error, JobCancelledError)
     if not is_final and cancelled and was_completed:
-        return {"stage": "downloading", "message": "It was made before the cancelling arrived: it is fetched."}
+        message = "Completed before the cancellation took effect; downloading the result."
+        return {"stage": "downloading", "message": message}
     if not is_final:
-        return {"stage": "waiting", "message": f"{event.error.message.rstrip('.')}. It is tried again by itself."}
+        return {"stage": "waiting", "message": f"{event.error.message.rstrip('.')}. Retried automatically."}
     status = "cancelled" if cancelled else "failed"
     return {"stage": "ended", "status": status, "error": event.error.message, "message": None}
 
 
 _CHANGES: dict[type[Event], Callable[[JobStatus, Any], dict[str, Any]]] = {
-    Started: lambda live, event: {"warnings": event.warnings},
-    Submitting: lambda live, event: {"stage": "asking", "provider": event.provider, "message": None},
-    Accepted: lambda live, event: {"stage": "queued", "status": "queued", "provider": event.provider, "message": None},
-    Queued: lambda live, event: {"stage": "queued", "provider": event.provider, "position": event.position},
-    Running: lambda live, event: {
+    Started: lambda status, event: {"warnings": event.warnings},
+    Submitting: lambda status, event: {"stage": "submitting", "provider": event.provider, "message": None},
+    Accepted: lambda status, event: {
+        "stage": "queued",
+        "status": "queued",
+        "provider": event.provider,
+        "message": None,
+    },
+    Queued: lambda status, event: {"stage": "queued", "provider": event.provider, "position": event.position},
+    Running: lambda status, event: {
         "stage": "running",
         "status": "in_progress",
         "provider": event.provider,
         "position": None,
-        "progress": event.fraction if event.fraction is not None else live.progress,
-        "message": event.message or live.message,
+        "progress": event.fraction if event.fraction is not None else status.progress,
+        "message": event.message or status.message,
     },
-    Retrying: lambda live, event: {"message": f"{event.reason}; asked again in {event.delay:.0f} s"},
-    FailedOver: lambda live, event: {
+    Retrying: lambda status, event: {"message": f"{event.reason}; retrying in {event.delay:.0f} s"},
+    FailedOver: lambda status, event: {
         "provider": event.provider,
-        "failovers": (*live.failovers, f"{event.reason}; moved from {event.previous_provider} to {event.provider}"),
+        "failovers": (
+            *status.failovers,
+            f"{event.reason}; moved from {event.previous_provider} to {event.provider}",
+        ),
     },
-    Downloading: lambda live, event: {
+    Downloading: lambda status, event: {
         "stage": "downloading",
         "status": "in_progress",
         "position": None,
@@ -135,14 +145,12 @@ _CHANGES: dict[type[Event], Callable[[JobStatus, Any], dict[str, Any]]] = {
         "total": event.total,
         "message": None,
     },
-    MediaReady: lambda live, event: {
+    MediaReady: lambda status, event: {
         "stage": "ended",
         "status": "completed",
         "progress": 1.0,
         "position": None,
         "message": None,
-        "received": None,  # as the ledger shows it once the run is over
-        "total": None,
         "error": None,
     },
 }

@@ -134,7 +134,7 @@ async def _iter_generations(gateway: Gateway) -> AsyncIterator[Generation]:
 
 async def _jobs_by_output(gateway: Gateway, generation: Generation) -> dict[int, Job]:
     """The jobs of an order, by output."""
-    jobs_by_ref = {parse_job_key(job.idempotency_key): job for job in await gateway.service.jobs_of(generation)}
+    jobs_by_ref = {parse_job_key(job.idempotency_key): job for job in await gateway.runner.jobs_of(generation)}
     return {job_ref[1]: job for job_ref, job in jobs_by_ref.items() if job_ref is not None}
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from hfmedia.core.job import Job
-from hfmedia.server.middleware.proxy_headers import external_base_url
+from hfmedia.server.http.urls import external_base_url
 from hfmedia.storage import Media
 
 from .variants import ORIGINAL, suffix_for
@@ -84,4 +84,4 @@ def digest_prefix_of(media: Media) -> str:
 
 def stored_media(job: Job) -> list[Media]:
     """The files of a job that is done; ValueError, KeyError or TypeError when its facts are none."""
-    return [Media.from_dict(facts) for facts in (job.media or {}).get("files", ())]
+    return [Media.from_dict(file) for file in job.stored_files()]

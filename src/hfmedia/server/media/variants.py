@@ -19,6 +19,7 @@ IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
 LOSSY_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "webp")  # those that have a quality
 SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
 BY_NAME: dict[str, ImageFormat] = {name: name for name in IMAGE_FORMATS}
+FORMAT_ALIASES: dict[str, ImageFormat] = {"jpg": "jpeg"}
 NAME_PATTERN = re.compile(r"([a-z]+)(?:-(\d{1,3}))?")
 
 
@@ -41,6 +42,12 @@ class VariantSpec(Struct, frozen=True):
 
 
 THUMBNAIL_SPEC = VariantSpec("webp", quality=80, max_side=512)
+
+
+def parse_image_format(text: str) -> ImageFormat | None:
+    """Return the image format of a name, in any case; None for an unknown one."""
+    name = text.lower()
+    return BY_NAME.get(name) or FORMAT_ALIASES.get(name)
 
 
 def variant_name(format: ImageFormat, quality: int | None = None) -> str:  # noqa: A002 - OpenAI's word

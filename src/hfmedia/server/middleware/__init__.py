@@ -1,1 +1,1 @@
-"""ASGI middleware: proxy headers, rate limits, access log."""
+"""ASGI middleware: proxy headers, rate limit headers, access log."""

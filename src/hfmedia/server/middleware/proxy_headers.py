@@ -1,6 +1,7 @@
-"""Forwarded headers: what a proxy says of the request that it passes on, believed only of proxies that we were told of.
+"""Proxy headers: X-Forwarded-* and Forwarded (RFC 7239), believed only from configured proxies.
 
-``base_url`` is the one place that knows the gateway's own address as its callers see it.
+uvicorn's own ``ProxyHeadersMiddleware`` reads neither X-Forwarded-Host nor X-Forwarded-Prefix nor RFC 7239. The studio
+and the URLs of results need host and prefix when the gateway is served under a path such as ``/hf``.
 """
 
 from __future__ import annotations
@@ -10,21 +11,18 @@ import re
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hfmedia.server.config import Config
+from hfmedia.server.http.urls import is_host, is_path_prefix
 
-_HOST_PATTERN = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?")
-_PREFIX_PATTERN = re.compile(r"/[A-Za-z0-9._~/-]{0,200}")
 _ADDRESS_PATTERN = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9.]{7,15}))(?::[0-9]{1,5})?")
 _PAIR_PATTERN = re.compile(r"\s*([A-Za-z]+)\s*=\s*(\"[^\"]*\"|[^\s;,\"]+)\s*")
-FALLBACK_HOST = "127.0.0.1"  # where a Host header is missing or no name at all
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ProxyHeadersMiddleware:
-    """Middleware: gives a request the scheme, host, client and path prefix that trusted proxies tell of it."""
+    """Middleware: gives a request the scheme, host, client and path prefix that trusted proxies report."""
 
     def __init__(self, app: ASGIApp, config: Config) -> None:
         self._app = app
@@ -34,7 +32,7 @@ class ProxyHeadersMiddleware:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on as it was before the proxy."""
+        """Pass a request on as it was before the proxy."""
         if scope["type"] in ("http", "websocket"):
             if self._prefix:
                 scope = {**scope, **with_root_path(self._prefix, scope)}
@@ -44,7 +42,7 @@ class ProxyHeadersMiddleware:
 
 
 def with_root_path(prefix: str, scope: Scope) -> Scope:
-    """What changes in a request's scope when its path lies under a prefix, whether the proxy left that or took it."""
+    """Return the scope changes for a path prefix, whether the proxy left it in the path or stripped it."""
     path: str = scope["path"]
     if path == prefix or path.startswith(f"{prefix}/"):
         return {"root_path": prefix}
@@ -53,7 +51,7 @@ def with_root_path(prefix: str, scope: Scope) -> Scope:
 
 
 def is_trusted(networks: Iterable[Network], address: str | None) -> bool:
-    """Whether an address is one of ours to believe; what is no address is not."""
+    """Return True for an address of a trusted network, False for others and for text that is not an address."""
     try:
         ip = ipaddress.ip_address((address or "").strip("[]"))
     except ValueError:
@@ -63,12 +61,11 @@ def is_trusted(networks: Iterable[Network], address: str | None) -> bool:
 
 
 def apply_forwarded(headers: Headers, scope: Scope, trusted_networks: tuple[Network, ...]) -> Scope:
-    """What changes in a request's scope by the word of a trusted proxy; what makes no sense changes nothing."""
+    """Return the scope changes from a trusted proxy's headers; invalid values change nothing."""
     changes: Scope = {}
     forwarded = {name: _hops(headers, f"x-forwarded-{name}") for name in ("proto", "host", "for", "prefix")}
-    if not any(
-        forwarded.values()
-    ):  # one of the two: a proxy that knows the older names passes a stranger's newer one on
+    # One kind only: a proxy that sets the X-Forwarded-* headers may pass on a client's own Forwarded header.
+    if not any(forwarded.values()):
         forwarded |= _parse_forwarded(headers)
     proto = _last_hop(forwarded["proto"]).lower()
     if proto in ("http", "https"):
@@ -80,29 +77,9 @@ def apply_forwarded(headers: Headers, scope: Scope, trusted_networks: tuple[Netw
     if client:
         changes["client"] = (client, 0)
     prefix = _last_hop(forwarded["prefix"]).rstrip("/")
-    if prefix and _PREFIX_PATTERN.fullmatch(prefix) and "//" not in prefix and ".." not in prefix:
+    if is_path_prefix(prefix):
         changes.update(with_root_path(prefix, scope))
     return changes
-
-
-def is_host(text: str) -> bool:
-    """Whether it is a host, with or without a port, that may stand in an address."""
-    match = _HOST_PATTERN.fullmatch(text)
-    return match is not None and int((match[2] or ":0")[1:]) <= 65535
-
-
-def external_base_url(request: HTTPConnection) -> str:
-    """The gateway's address as this caller sees it, without a slash at its end: ``https://example.org/hf``."""
-    config: Config = request.app.state.gateway.config
-    if config.public_url:
-        return config.public_url
-    host = request.headers.get("host", "")
-    if not is_host(host):
-        server = request.scope.get("server") or (FALLBACK_HOST, None)
-        host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
-    scheme = request.scope.get("scheme", "http")
-    prefix = str(request.scope.get("root_path", "")).rstrip("/")
-    return f"{scheme}://{host}{prefix if _PREFIX_PATTERN.fullmatch(prefix) else ''}"
 
 
 def _peer(scope: Scope) -> str | None:
@@ -111,17 +88,17 @@ def _peer(scope: Scope) -> str | None:
 
 
 def _hops(headers: Headers, name: str) -> list[str]:
-    """What each proxy said, the nearest last; a proxy may add to a line or add a line."""
+    """Return the values of all proxies, the nearest last; a proxy may append to a header or add another."""
     return [hop.strip() for value in headers.getlist(name) for hop in value.split(",")]
 
 
 def _last_hop(hops: list[str]) -> str:
-    """The word of the proxy nearest to us, which is the one that we trust."""
+    """Return the value of the nearest proxy, the only trusted one."""
     return hops[-1] if hops else ""
 
 
 def _parse_forwarded(headers: Headers) -> dict[str, list[str]]:
-    """The elements of the Forwarded headers (RFC 7239) under the older names; proto and host of the nearest alone."""
+    """Return the Forwarded elements (RFC 7239) under the X-Forwarded names; proto and host of the last only."""
     elements = [
         {name.lower(): value.strip('"') for name, value in _PAIR_PATTERN.findall(hop)}
         for hop in _hops(headers, "forwarded")
@@ -132,7 +109,7 @@ def _parse_forwarded(headers: Headers) -> dict[str, list[str]]:
 
 
 def _client_address(hops: list[str], trusted_networks: tuple[Network, ...]) -> str | None:
-    """The address nearest to us that is no proxy of ours; None when there is none that can be read."""
+    """Return the nearest address that is not a trusted proxy; None if there is none or it is not a valid address."""
     for hop in reversed(hops):
         match = _ADDRESS_PATTERN.fullmatch(hop)
         address = (match[1] or match[2]) if match else hop

@@ -1,6 +1,6 @@
-"""Requests a minute: a bucket for each key, in memory, and the headers that tell how full it is.
+"""Rate limit: a token bucket per key, in memory, and OpenAI's response headers that report its state.
 
-A bucket holds a minute's worth and fills evenly: a quiet client may be quick, a busy one is never locked out for long.
+A bucket holds the requests of one minute and refills evenly: bursts are allowed, and no client is blocked for long.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import NamedTuple
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BUCKETS = 10_000  # beyond it, full ones are thrown away: they say nothing
-STATE_KEY = "rate_headers"  # where a request keeps the headers for its answer
+MAX_BUCKETS = 10_000  # above it, full buckets are dropped: a missing bucket is a full one
+STATE_KEY = "rate_headers"  # name in ``request.state`` of the headers for the response
 
 
 class RateLimitResult(NamedTuple):
-    """Whether a request may go on, and how the bucket stands: seconds until the next one may, and until it is full."""
+    """Result for one request, and the state of its bucket. ``retry_after`` and ``resets_in`` are in seconds."""
 
     allowed: bool
     limit: int
@@ -27,7 +27,7 @@ class RateLimitResult(NamedTuple):
     resets_in: float
 
     def headers(self) -> dict[str, str]:
-        """The headers that OpenAI's clients read."""
+        """Return the response headers that OpenAI's clients read."""
         return {
             "x-ratelimit-limit-requests": str(self.limit),
             "x-ratelimit-remaining-requests": str(self.remaining),
@@ -36,14 +36,14 @@ class RateLimitResult(NamedTuple):
 
 
 class TokenBucketLimiter:
-    """The buckets. ``clock`` gives seconds that never run backwards."""
+    """The buckets of all keys. ``clock`` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._buckets: dict[str, tuple[float, float]] = {}  # by key: how many were left, and when
+        self._buckets: dict[str, tuple[float, float]] = {}  # by key: tokens, and when they were counted
 
     def acquire(self, key: str, limit: int) -> RateLimitResult:
-        """One request of a key that may make so many a minute. A refused one costs nothing."""
+        """Take a token for one request; ``limit`` is in requests per minute. A rejected request costs nothing."""
         now, rate = self._clock(), limit / 60
         tokens, updated_at = self._buckets.get(key, (float(limit), now))
         tokens = min(float(limit), tokens + (now - updated_at) * rate)
@@ -61,7 +61,7 @@ class TokenBucketLimiter:
 
 
 def format_duration(seconds: float) -> str:
-    """A stretch of time as OpenAI's headers have it: ``250ms``, ``12s``, ``1m0s``."""
+    """Format seconds as OpenAI's headers do: ``250ms``, ``12s``, ``1m0s``."""
     if seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
     minutes, remainder = divmod(math.ceil(seconds), 60)
@@ -69,13 +69,13 @@ def format_duration(seconds: float) -> str:
 
 
 class RateLimitHeadersMiddleware:
-    """ASGI middleware: puts the headers that the gate left with a request on its answer, whatever that is."""
+    """ASGI middleware: adds the rate limit headers, set during authentication, to every response, errors included."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Carries one request on."""
+        """Pass a request on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -53,7 +53,7 @@ async def readyz(request: Request) -> JSONResponse:
 async def readiness_problems(gateway: Gateway) -> list[str]:
     """Why no job could run now; empty when one could."""
     reasons: list[str] = []
-    if gateway.service.is_shutting_down:
+    if gateway.runner.is_shutting_down:
         reasons.append("the gateway is stopping")
     home = gateway.client.settings.home
     try:

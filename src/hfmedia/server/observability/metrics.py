@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter as CollectionsCounter
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -31,9 +31,7 @@ from hfmedia.server.auth.authentication import require_caller
 from hfmedia.server.db.generations import Generation
 from hfmedia.server.dependencies import get_gateway
 from hfmedia.server.errors import ApiError, error_responses
-
-if TYPE_CHECKING:
-    from hfmedia.server.jobs import GenerationService
+from hfmedia.server.jobs import GenerationRunner
 
 router = APIRouter(tags=["watching"])
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -54,7 +52,7 @@ EVENT_STATES: dict[type[Event], str] = {
 class Metrics:
     """Counts."""
 
-    def __init__(self, service: GenerationService) -> None:
+    def __init__(self, runner: GenerationRunner) -> None:
         self.registry = CollectorRegistry()
         options: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter("hfmedia_requests", "Requests answered.", ["route", "method", "status"], **options)
@@ -66,7 +64,7 @@ class Metrics:
         self._failures = Counter(
             "hfmedia_failures", "Failures by provider and error.", ["provider", "error"], **options
         )
-        self._failovers = Counter("hfmedia_moves", "Jobs that left a provider for another one.", ["before"], **options)
+        self._failovers = Counter("hfmedia_failovers", "Failovers to another provider.", ["provider"], **options)
         self._provider_seconds = Histogram(
             "hfmedia_provider_seconds",
             "Seconds from acceptance to the file.",
@@ -78,8 +76,8 @@ class Metrics:
         self._cost_unknown = Counter(
             "hfmedia_cost_unknown", "Results of which nobody told the cost.", ["provider"], **options
         )
-        active_jobs = Gauge("hfmedia_jobs_under_way", "Outputs that are being carried now.", **options)
-        active_jobs.set_function(service.active_count)
+        active_jobs = Gauge("hfmedia_jobs_active", "Outputs being generated.", **options)
+        active_jobs.set_function(runner.active_count)
         Gauge("hfmedia_build", "The version that runs.", ["version"], **options).labels(__version__).set(1)
         self._jobs_by_state = Gauge("hfmedia_jobs", "Jobs under way here, by state.", ["state"], **options)
         self._accepted_at: OrderedDict[str, float] = OrderedDict()
@@ -137,4 +135,5 @@ async def metrics(request: Request) -> Response:
         caller = await require_caller(request)
         if caller.id and not caller.admin:
             raise ApiError(403, "this needs the key of an admin", code="admin_only", retry=False)
-    return Response(gateway.metrics.text(), media_type=CONTENT_TYPE)
+    recorded: Metrics = request.app.state.metrics
+    return Response(recorded.text(), media_type=CONTENT_TYPE)

@@ -16,16 +16,16 @@ from hfmedia.server import sse
 from hfmedia.server.auth.authentication import is_still_authorized
 from hfmedia.server.auth.caller import Caller
 from hfmedia.server.db.generations import Generation
-from hfmedia.server.errors import ApiError
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.jobs import JobStatus
+from hfmedia.server.jobs.errors import JobNotFoundError
 
 from .serializers import JobView, load_job_view, serialize_job
 
 MIN_EVENT_INTERVAL = 0.1  # seconds at least between two events of the stream of all jobs: a page draws no faster
 EVENT_NAMES = {
     "waiting": "queued",
-    "asking": "queued",
+    "submitting": "queued",
     "queued": "queued",
     "running": "running",
     "downloading": "downloading",
@@ -51,7 +51,7 @@ def to_sse(name: str, view: JobView) -> bytes:
 
 async def job_event_stream(gateway: Gateway, caller: Caller, job_id: str, request: Request) -> AsyncIterator[bytes]:
     """The events of one job, the first at once, the last when it has ended."""
-    async with aclosing(sse.with_keepalive(gateway.service.subscribe(job_id))) as updates:
+    async with aclosing(sse.with_keepalive(gateway.runner.subscribe(job_id))) as updates:
         async for job_status in updates:
             if not is_still_authorized(gateway, caller):
                 return
@@ -60,7 +60,7 @@ async def job_event_stream(gateway: Gateway, caller: Caller, job_id: str, reques
                 continue
             try:
                 generation, job = await gateway.service.get_owned(caller, job_id)
-            except ApiError:  # deleted meanwhile
+            except JobNotFoundError:  # deleted meanwhile
                 return
             yield to_sse(event_name(job_status), serialize_job(job, job_status, generation, gateway, request))
 
@@ -75,10 +75,10 @@ async def caller_event_stream(gateway: Gateway, caller: Caller, request: Request
             changed[job_id] = None
             wakeup.set()
 
-    with gateway.service.subscribe_changes(on_change):
+    with gateway.runner.subscribe_changes(on_change):
         yield b": listening\n\n"
-        while not gateway.service.is_shutting_down:
-            notified = await _wait_any(wakeup, gateway.service.shutdown_event)
+        while not gateway.runner.is_shutting_down:
+            notified = await _wait_any(wakeup, gateway.runner.shutdown_event)
             if not is_still_authorized(gateway, caller):
                 return
             if not notified:
@@ -88,10 +88,10 @@ async def caller_event_stream(gateway: Gateway, caller: Caller, request: Request
             for job_id in [changed.popitem()[0] for _ in range(len(changed))][::-1]:
                 try:
                     generation, job = await gateway.service.get_owned_including_deleted(caller, job_id)
-                except ApiError:
+                except JobNotFoundError:
                     continue
                 job_status, view = (
-                    await gateway.service.status_of(job),
+                    gateway.runner.status_of(job),
                     await load_job_view(job, generation, gateway, request),
                 )
                 yield to_sse(event_name(job_status, deleted=view.deleted_at is not None), view)

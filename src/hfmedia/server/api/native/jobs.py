@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -19,9 +19,10 @@ from hfmedia.core.job import STATES, TERMINAL_STATES, Job, State
 from hfmedia.core.request import Task
 from hfmedia.engine.input_images import load_input_image
 from hfmedia.server import sse
+from hfmedia.server.api.fields import request_body
 from hfmedia.server.auth.authentication import require_caller, require_model_access
 from hfmedia.server.auth.caller import Caller
-from hfmedia.server.db.generations import Generation, GenerationSpec, OutputKind, parse_job_key
+from hfmedia.server.db.generations import Generation, GenerationSpec, OutputKind, output_index, parse_job_key
 from hfmedia.server.dependencies import get_gateway
 from hfmedia.server.errors import CREATE_ERRORS, READ_ERRORS, ApiError, error_responses
 from hfmedia.server.gateway import Gateway
@@ -29,11 +30,12 @@ from hfmedia.server.http.headers import idempotency_key
 from hfmedia.server.http.request_body import ParsedBody, read_body
 from hfmedia.server.media.janitor import UNDELETE_GRACE_PERIOD
 from hfmedia.server.media.routes import gone_error
+from hfmedia.server.media.signed_urls import stored_media
 
 from .events import caller_event_stream, job_event_stream
-from .requests import parse_create_request, to_spec
+from .requests import parse_create
 from .schemas import CREATE_BODY, EVENT_STREAM_RESPONSES, DeletedJob, JobList, PreviewList, ResolveRequest
-from .serializers import JobView, load_job_view, stored_media
+from .serializers import JobView, load_job_view
 
 router = APIRouter(tags=["jobs"])
 CallerDep = Annotated[Caller, Depends(require_caller)]
@@ -60,7 +62,7 @@ async def create_jobs(request: Request, caller: CallerDep) -> Response:
         caller, spec, kind=kind, api="jobs", response_context={}, idempotency_key=key
     )
     active = await gateway.service.start(caller, generation)
-    jobs = await gateway.service.jobs_of(active.generation)
+    jobs = await gateway.runner.jobs_of(active.generation)
     views = [await load_job_view(job, active.generation, gateway, request) for job in jobs]
     request.state.job_ids = active.job_ids
     return _list_response(views, has_more=False, status=202, headers={"x-should-retry": "false"})
@@ -75,7 +77,7 @@ async def preview_jobs(request: Request, caller: CallerDep) -> Response:
     """What each provider would be told, and what would be dropped or rounded. Nothing is sent, nothing costs."""
     gateway = get_gateway(request)
     spec = await _read_spec(request, gateway, caller)
-    client = gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+    client = gateway.account_clients.for_caller(caller)
     if spec.model is None:
         task: Task = spec.task or ("image-to-image" if spec.image else "text-to-image")
         require_model_access(caller, await client.default_model(task))
@@ -136,9 +138,11 @@ async def cancel_job(request: Request, caller: CallerDep, job_id: JobId) -> Resp
     return await _job_response(request, generation, await gateway.service.cancel(generation, job_id))
 
 
-@router.post("/v1/jobs/{job_id}/resolve", responses={200: {"model": JobView}, **error_responses(*READ_ERRORS, 413, 415)},
-             openapi_extra={"requestBody": {"required": True, "content": {
-                 "application/json": {"schema": ResolveRequest.model_json_schema()}}}})  # fmt: skip
+@router.post(
+    "/v1/jobs/{job_id}/resolve",
+    responses={200: {"model": JobView}, **error_responses(*READ_ERRORS, 413, 415)},
+    openapi_extra=request_body(ResolveRequest.model_json_schema()),
+)
 async def resolve_job(request: Request, caller: CallerDep, job_id: JobId) -> Response:
     """Settle a doubt: ``ask`` the provider, ``resend`` (it may be paid twice), or ``drop``."""
     gateway = get_gateway(request)
@@ -164,7 +168,7 @@ async def restore_job(request: Request, caller: CallerDep, job_id: JobId) -> Res
     _, job = await service.get_owned_including_deleted(caller, job_id)
     if not await asyncio.to_thread(lambda: all(media.path.is_file() for media in stored_media(job))):
         raise gone_error()
-    await service.delete(caller, job_id, restore=True)
+    await service.restore(caller, job_id)
     return await _job_response(request, *await service.get_owned(caller, job_id))
 
 
@@ -187,7 +191,7 @@ class _JobQuery(BaseModel, arbitrary_types_allowed=True):
         return is_visible and self.kind in (None, generation.kind) and (spec.model is None or self.search in text)
 
     def matches(self, job: Job, generation: Generation) -> bool:
-        index = (parse_job_key(job.idempotency_key) or ("", 0))[1]
+        index = output_index(job)
         text = _normalize_text(f"{job.request.prompt or ''} {job.request.model}")
         state = "open" if not job.is_terminal else {"stored": "completed"}.get(job.state, job.state)
         if self.search not in text:
@@ -205,7 +209,7 @@ async def _list_page(
     cursor: str | None = None
     if after is not None:
         generation, job = await gateway.service.get_owned_including_deleted(job_query.caller, after)
-        cursor, skip = generation.id, (parse_job_key(job.idempotency_key) or ("", 0))[1] + 1
+        cursor, skip = generation.id, output_index(job) + 1
         views, has_more = await _matching_jobs(gateway, request, job_query, generation, limit, skip)
         if has_more:
             return views, True
@@ -258,8 +262,8 @@ async def _matching_jobs(
 ) -> tuple[list[JobView], bool]:
     """The jobs of an order that fit, from one output on; and whether there was one too many."""
     views: list[JobView] = []
-    for job in await gateway.service.jobs_of(generation):
-        if (parse_job_key(job.idempotency_key) or ("", 0))[1] < skip or not job_query.matches(job, generation):
+    for job in await gateway.runner.jobs_of(generation):
+        if output_index(job) < skip or not job_query.matches(job, generation):
             continue
         if len(views) >= limit:
             return views, True
@@ -269,12 +273,9 @@ async def _matching_jobs(
 
 async def _read_spec(request: Request, gateway: Gateway, caller: Caller) -> GenerationSpec:
     body: ParsedBody = await read_body(request, gateway.config)
-    create_request = parse_create_request(body.fields)
     uploads = body.uploads("image")
-    source: Any = uploads[0].data if uploads else create_request.image
-    if isinstance(source, str) and not source[:8].lower().startswith(("http://", "https://", "data:")):
-        raise ApiError(400, "image is a URL, a data: URL, or a file of a form", code="invalid_value", param="image")
-    spec = to_spec(create_request, with_image=source is not None)
+    spec, image_url = parse_create(body.fields, uploaded=bool(uploads))
+    source = uploads[0].data if uploads else image_url
     if spec.model is not None:
         require_model_access(caller, spec.model)
     image = await load_input_image(source) if source is not None else None
@@ -285,7 +286,7 @@ async def _output_kind(gateway: Gateway, caller: Caller, spec: GenerationSpec) -
     """What will come out, for the limits; the model tells where the request does not."""
     if spec.task is not None:
         return "video" if spec.task.endswith("video") else "image"
-    client = gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+    client = gateway.account_clients.for_caller(caller)
     planned = await client.planner.plan(spec.prompt, None, spec.image, {"model": spec.model, **spec.options})
     require_model_access(caller, planned.request.model)
     return planned.request.output_kind

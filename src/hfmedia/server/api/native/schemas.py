@@ -6,7 +6,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from hfmedia.server.api.fields import FILE_SCHEMA, TEXT_SCHEMA, request_body, request_schema, struct_properties
+
+from .requests import CreateJobsRequest
 from .serializers import JobView
+
+JSON_TEXT_SCHEMA = {**TEXT_SCHEMA, "description": "A JSON object: passed through to the provider's own JSON."}
 
 
 class JobList(BaseModel):
@@ -50,49 +55,9 @@ class ResolveRequest(BaseModel):
     decision: Literal["ask", "resend", "drop"]
 
 
-TEXT, NUMBER, INTEGER = {"type": "string"}, {"type": "number"}, {"type": "integer"}
-JOB_FIELD_SCHEMAS: dict[str, Any] = {
-    "prompt": {**TEXT, "maxLength": 32000},
-    "model": {**TEXT, "description": "org/name or org/name:provider; absent: the default of the task"},
-    "provider": TEXT,
-    "task": {**TEXT, "enum": ["text-to-image", "text-to-video", "image-to-image", "image-to-video"]},
-    "n": {**INTEGER, "minimum": 1, "maximum": 100},
-    "seed": {**INTEGER, "minimum": 0},
-    "size": {**TEXT, "description": "WIDTHxHEIGHT in pixels"},
-    "aspect_ratio": {**TEXT, "description": "WIDTH:HEIGHT"},
-    "resolution": {**TEXT, "description": "480p, 720p, …"},
-    "width": INTEGER,
-    "height": INTEGER,
-    "negative_prompt": TEXT,
-    "num_inference_steps": INTEGER,
-    "guidance_scale": NUMBER,
-    "scheduler": TEXT,
-    "num_frames": INTEGER,
-    "seconds": NUMBER,
-    "fps": INTEGER,
-}
-JSON_BODY: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        **JOB_FIELD_SCHEMAS,
-        "image": {**TEXT, "description": "a URL or a data: URL"},
-        "extra": {"type": "object", "description": "goes into the provider's own JSON as it stands"},
-    },
-}
-FORM_BODY: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        **JOB_FIELD_SCHEMAS,
-        "image": {**TEXT, "format": "binary"},
-        "extra": {**TEXT, "description": "a JSON object"},
-    },
-}
-CREATE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": JSON_BODY}, "multipart/form-data": {"schema": FORM_BODY}},
-    }
-}
+PROPERTIES: dict[str, Any] = struct_properties(CreateJobsRequest, CreateJobsRequest.__struct_fields__)
+JSON_BODY = request_schema(PROPERTIES)
+CREATE_BODY = request_body(JSON_BODY, request_schema({**PROPERTIES, "image": FILE_SCHEMA, "extra": JSON_TEXT_SCHEMA}))
 EVENT_STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events named queued, position, running, downloading and done, and deleted in the stream of "

@@ -10,24 +10,19 @@ from starlette.requests import Request
 from hfmedia.core.costs import billable_attempts
 from hfmedia.core.credentials import redact
 from hfmedia.core.job import DROPPED_BY_USER, Job
-from hfmedia.server.db.generations import Generation, parse_job_key
+from hfmedia.server.api.costs import CostSchema
+from hfmedia.server.db.generations import Generation, output_index
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.jobs import JobStatus, PublicStatus
+from hfmedia.server.media.signed_urls import stored_media
 from hfmedia.storage import Media
 
 HINTS: dict[str, str] = {
-    "doubt": "Look at the provider's own dashboard. If it has the job, drop it here; if not, send it again.",
+    "in_doubt": "Look at the provider's own dashboard. If it has the job, drop it here; if not, send it again.",
     "failed": "Read what the provider said, change the request, and make it again.",
     "cancelled": "Make it again if you want it after all.",
     "dropped": "Nothing more happens here. The provider may have made it, and may bill it.",
 }
-
-
-class CostView(BaseModel):
-    """A cost as the provider reported it."""
-
-    amount: float
-    unit: str
 
 
 class MediaView(BaseModel):
@@ -46,7 +41,7 @@ class MediaView(BaseModel):
 class ErrorView(BaseModel):
     """Why there is no media, and what to do next. ``dropped``: its doubt was settled so by its owner."""
 
-    kind: Literal["doubt", "failed", "cancelled", "dropped"]
+    kind: Literal["in_doubt", "failed", "cancelled", "dropped"]
     message: str
     hint: str | None
 
@@ -62,13 +57,13 @@ class JobView(BaseModel):
 
     id: str
     object: Literal["job"] = "job"
-    generation_id: str
+    generation: str
     index: int
     api: str
     task: str
     state: str
     status: PublicStatus
-    stage: Literal["waiting", "asking", "queued", "running", "downloading", "ended"]
+    stage: Literal["waiting", "submitting", "queued", "running", "downloading", "ended"]
     prompt: str | None
     model: str
     requested_model: str
@@ -85,17 +80,12 @@ class JobView(BaseModel):
     parameters: dict[str, Any]
     requested_parameters: dict[str, Any]
     seed: int | None
-    cost: CostView | None
+    cost: CostSchema | None
     may_be_billed: bool
     error: ErrorView | None
     media: list[MediaView]
     allowed_actions: list[Literal["cancel", "delete", "resolve", "restore"]]
     deleted_at: float | None
-
-
-def stored_media(job: Job) -> list[Media]:
-    """The files of a job that is done."""
-    return [Media.from_dict(facts) for facts in (job.media or {}).get("files", ())]
 
 
 def serialize_media(media: Media, gateway: Gateway, request: Request) -> MediaView:
@@ -117,8 +107,8 @@ def serialize_job(
 ) -> JobView:
     """A job as it is told."""
     submitted = job.provider_request or job.request
-    index = (parse_job_key(job.idempotency_key) or ("", 0))[1]
-    in_doubt, is_final = job.state == "doubt", job.is_terminal or job.state == "doubt"
+    index = output_index(job)
+    in_doubt, is_final = job.state == "in_doubt", job.is_terminal or job.state == "in_doubt"
     allowed_actions: list[Literal["cancel", "delete", "resolve", "restore"]] = (
         ["delete"] if is_final else ["cancel", "delete"]
     )
@@ -130,7 +120,7 @@ def serialize_job(
     error = ErrorView(kind=kind, message=redact(job.error), hint=HINTS[kind]) if job.error and kind in HINTS else None
     return JobView(
         id=job.id,
-        generation_id=generation.id,
+        generation=generation.id,
         index=index,
         api=generation.api,
         task=job.request.task,
@@ -142,7 +132,7 @@ def serialize_job(
         requested_model=generation.spec.model or job.request.model,
         provider=job_status.provider or (job.route.provider if job.route else None),
         created_at=job.created_at,
-        updated_at=max(job.updated_at, job_status.updated_at, gateway.service.last_update(job.id)),
+        updated_at=max(job.updated_at, job_status.updated_at, gateway.runner.last_update(job.id)),
         progress=job_status.progress,
         position=job_status.position,
         message=redact(job_status.message) if job_status.message else None,
@@ -156,7 +146,7 @@ def serialize_job(
         parameters=submitted.parameters(),
         requested_parameters=job.request.parameters(),
         seed=job.seed if job.seed is not None else submitted.seed,
-        cost=CostView(amount=job.cost.amount, unit=job.cost.unit) if job.cost else None,
+        cost=CostSchema.from_cost(job.cost),
         may_be_billed=billable_attempts(job) > 0,
         error=error,
         media=[serialize_media(media, gateway, request) for media in stored_media(job)],
@@ -172,4 +162,4 @@ def _request_warnings(generation: Generation) -> list[str]:
 
 async def load_job_view(job: Job, generation: Generation, gateway: Gateway, request: Request) -> JobView:
     """A job as it stands now."""
-    return serialize_job(job, await gateway.service.status_of(job), generation, gateway, request)
+    return serialize_job(job, gateway.runner.status_of(job), generation, gateway, request)

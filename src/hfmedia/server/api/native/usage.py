@@ -35,7 +35,7 @@ class CostsView(BaseModel):
     jobs: int
     reported: dict[str, float]
     jobs_with_cost: int
-    unknown: int
+    jobs_without_cost: int
     free: int
 
 
@@ -75,8 +75,8 @@ class ProviderView(BaseModel):
     tasks: list[str]
     can_cancel: bool
     cooldown_seconds: float
-    reason: str | None
-    reason_at: float | None
+    last_error: str | None
+    last_error_at: float | None
 
 
 class ProviderList(BaseModel):
@@ -109,7 +109,7 @@ async def get_usage(request: Request, caller: CallerDep) -> UsageView:
         month_resets_at=usage.month_resets_at,
         today=_costs_view(today),
         month=_costs_view(month),
-        active_jobs=gateway.service.active_count(None if caller.admin else caller.id),
+        active_jobs=gateway.runner.active_count(None if caller.admin else caller.id),
     )
 
 
@@ -119,15 +119,15 @@ async def list_providers(request: Request, caller: CallerDep) -> ProviderList:
     gateway = get_gateway(request)
     views: list[ProviderView] = []
     for name, known_provider in PROVIDERS.items():
-        reason = gateway.provider_errors.latest(name, caller)
+        last_error = gateway.provider_errors.latest(name, caller)
         views.append(
             ProviderView(
                 name=name,
                 tasks=list(known_provider.tasks),
                 can_cancel=known_provider.can_cancel,
                 cooldown_seconds=round(gateway.client.health.cooldown_remaining(name), 1),
-                reason=reason.message if reason else None,
-                reason_at=reason.timestamp if reason else None,
+                last_error=last_error.message if last_error else None,
+                last_error_at=last_error.timestamp if last_error else None,
             )
         )
     return ProviderList(data=views)
@@ -168,6 +168,6 @@ def _costs_view(accumulator: CostAccumulator) -> CostsView:
         jobs=summary.jobs,
         reported=summary.reported,
         jobs_with_cost=summary.jobs_with_cost,
-        unknown=summary.jobs_without_cost,
+        jobs_without_cost=summary.jobs_without_cost,
         free=summary.free,
     )

@@ -1,4 +1,4 @@
-"""One image, or one failure, as an answer of the images API holds it."""
+"""Images and failures as the images API returns them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from .image_requests import ImageRequest
 
 
 async def image_item(request: Request, gateway: Gateway, image_request: ImageRequest, media: Media) -> dict[str, Any]:
-    """One image as the answer holds it; in the format that was asked for, if that can be made of it."""
+    """Return one image of the response; in the requested format if the file can be converted."""
     path, mime, variant, warnings = media.path, media.mime, ORIGINAL, list(media.warnings)
+    quality = image_request.output_compression
     output_format: ImageFormat | None = image_request.format
-    if output_format is None and image_request.quality is not None:
+    if output_format is None and quality is not None:
         output_format = BY_NAME.get(media.mime.removeprefix("image/"))
-    if output_format is not None and (media.mime != f"image/{output_format}" or image_request.quality is not None):
+    if output_format is not None and (media.mime != f"image/{output_format}" or quality is not None):
         try:
-            rendition = await gateway.renditions.image(media, format=output_format, quality=image_request.quality)
+            rendition = await gateway.renditions.image(media, format=output_format, quality=quality)
             if rendition.path != media.path:
-                path, mime, variant = rendition.path, rendition.mime, variant_name(output_format, image_request.quality)
+                path, mime, variant = rendition.path, rendition.mime, variant_name(output_format, quality)
         except (ApiError, StorageError) as error:
-            warnings.append(f"it could not be made into {output_format}, so it is {media.mime}: {error}")
+            warnings.append(f"conversion to {output_format} failed, so the file is {media.mime}: {error}")
     content: dict[str, Any] = {}
-    if image_request.response_format in ("b64_json", "both"):
+    if image_request.content in ("b64_json", "both"):
         content["b64_json"] = await asyncio.to_thread(lambda: b64encode(path.read_bytes()).decode("ascii"))
-    if image_request.response_format in ("url", "both"):
+    if image_request.content in ("url", "both"):
         content["url"] = gateway.url_signer.url_for(request, media, variant)
     return {
         **content,
@@ -52,7 +53,7 @@ async def image_item(request: Request, gateway: Gateway, image_request: ImageReq
 
 
 def failure_item(result: OutputResult, *, uses_caller_token: bool) -> dict[str, Any]:
-    """What did not come, and why."""
+    """Return the entry of an output that failed."""
     assert result.error is not None
     api_error = to_api_error(result.error, uses_caller_token=uses_caller_token)
     return {

@@ -1,4 +1,4 @@
-"""The shapes of the images API for its OpenAPI document: OpenAI's, and what is told beside them."""
+"""Schemas of the images API for its OpenAPI document: OpenAI's, with additional fields."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from hfmedia.server.api.costs import CostSchema
+from hfmedia.server.api.fields import FILE_SCHEMA, TEXT_SCHEMA, request_body, request_schema, struct_properties
 
-class ImageCost(BaseModel):
-    """A cost as the provider reported it; absent is unknown, never nothing."""
-
-    amount: float
-    unit: str
+from .image_requests import BODY_FIELDS, ImageRequest
 
 
 class ImageItem(BaseModel):
-    """One image: inside the answer, by its address, or both; and where it came from."""
+    """One image, inline, by URL, or both, and how it was generated."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -28,13 +26,13 @@ class ImageItem(BaseModel):
     provider: str
     model: str
     seed: int | None
-    cost: ImageCost | None
+    cost: CostSchema | None
     job_id: str
     warnings: list[str]
 
 
 class FailureItem(BaseModel):
-    """One of several outputs that did not come."""
+    """One of several outputs that failed."""
 
     index: int
     job_id: str
@@ -43,7 +41,7 @@ class FailureItem(BaseModel):
 
 
 class ImagesResponse(BaseModel):
-    """The images of a request; ``failures`` tells which of several did not come, and why."""
+    """The images of a request; ``failures`` lists the outputs that failed, and why."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -58,58 +56,22 @@ class ImagesResponse(BaseModel):
     job_ids: list[str]
 
 
-TEXT, NUMBER, INTEGER = {"type": "string"}, {"type": "number"}, {"type": "integer"}
-IMAGE_FIELD_SCHEMAS: dict[str, Any] = {
-    "prompt": {**TEXT, "maxLength": 32000},
-    "model": {**TEXT, "description": "org/name, org/name:provider, or an alias; absent: the default"},
-    "n": {**INTEGER, "minimum": 1, "maximum": 100},
-    "size": {**TEXT, "description": "WIDTHxHEIGHT, or auto; an illegal one becomes the nearest that is legal"},
-    "response_format": {**TEXT, "enum": ["url", "b64_json"]},
-    "output_format": {**TEXT, "enum": ["png", "jpeg", "webp", "gif"]},
-    "output_compression": {**INTEGER, "minimum": 0, "maximum": 100},
-    "stream": {"type": "boolean"},
-    "partial_images": {**INTEGER, "minimum": 0, "maximum": 3},
-    "seed": {**INTEGER, "minimum": 0},
-    "provider": TEXT,
-    "negative_prompt": TEXT,
-    "guidance_scale": NUMBER,
-    "num_inference_steps": INTEGER,
-    "aspect_ratio": {**TEXT, "description": "WIDTH:HEIGHT"},
-    "resolution": TEXT,
-    "user": TEXT,
+PROPERTIES: dict[str, Any] = {**struct_properties(ImageRequest, BODY_FIELDS), "user": TEXT_SCHEMA}
+URL_LIST_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": 16,
+    "items": {"type": "object", "properties": {"image_url": TEXT_SCHEMA}, "required": ["image_url"]},
 }
-
-
-def _request_body(*, files: bool, images: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "required": ["prompt", *images], "properties": {**IMAGE_FIELD_SCHEMAS, **images}}
-    content_type = "multipart/form-data" if files else "application/json"
-    return {content_type: {"schema": schema}}
-
-
-GENERATION_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": _request_body(files=False, images={})}}
-EDIT_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            **_request_body(files=True, images={"image": {**TEXT, "format": "binary"}}),
-            **_request_body(
-                files=False,
-                images={
-                    "images": {
-                        "type": "array",
-                        "minItems": 1,
-                        "maxItems": 16,
-                        "items": {"type": "object", "properties": {"image_url": TEXT}, "required": ["image_url"]},
-                    }
-                },
-            ),
-        },
-    }
-}
+GENERATION_BODY = request_body(request_schema(PROPERTIES, ["prompt"]))
+EDIT_BODY = request_body(
+    request_schema({**PROPERTIES, "images": URL_LIST_SCHEMA}, ["prompt", "images"]),
+    request_schema({**PROPERTIES, "image": FILE_SCHEMA}, ["prompt", "image"]),
+)
 IMAGES_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": ImagesResponse,
         "description": "The images; with ``stream`` a stream of events, each of which has a ``type``.",
-        "content": {"text/event-stream": {"schema": TEXT}},
+        "content": {"text/event-stream": {"schema": TEXT_SCHEMA}},
     }
 }

@@ -68,7 +68,7 @@ async def _create_images(request: Request, caller: Caller, *, edits: bool) -> Re
     input_image_ = await _load_image(source) if edits else None
     spec = structs.replace(image_request.spec, image=input_image_)
     if image_request.provider:
-        client = gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+        client = gateway.account_clients.for_caller(caller)
         assert spec.task is not None
         spec = structs.replace(
             spec, model=with_provider(spec.model or await client.default_model(spec.task), image_request.provider)
@@ -116,9 +116,9 @@ async def _images_response(
     content: dict[str, Any] = {
         "created": int(time.time()),
         "data": items,
-        "background": image_request.echo.get("background"),
+        "background": image_request.background,
         "output_format": first_item["mime"].partition("/")[2],
-        "quality": image_request.echo.get("quality"),
+        "quality": image_request.quality,
         "size": f"{first_item['width']}x{first_item['height']}" if first_item["width"] else None,
         "warnings": [
             *image_request.warnings,

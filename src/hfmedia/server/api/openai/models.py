@@ -40,7 +40,7 @@ class ServingProvider(BaseModel):
 class ModelObject(BaseModel):
     """A model. ``alias_of`` says what a name of the configuration stands for; by task where that differs.
 
-    ``abilities`` (of one model alone) tells by task and provider which parameters it takes, and how it takes sizes.
+    ``capabilities`` (of one model alone) tells by task and provider which parameters it takes, and how it takes sizes.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -115,7 +115,7 @@ async def get_model(request: Request, caller: CallerDep, model_id: str) -> JSONR
         capabilities.setdefault(served["task"], {})[served["provider"]] = _capabilities(
             served["provider"], served["task"]
         )
-    return JSONResponse({**view, "abilities": capabilities})
+    return JSONResponse({**view, "capabilities": capabilities})
 
 
 def _model_object(model: HubModel, task: Task | None, *, only: str | None = None) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _model_object(model: HubModel, task: Task | None, *, only: str | None = None
 
 def _client(gateway: Gateway, caller: Caller) -> MediaClient:
     gateway.service.remember_caller(caller)
-    return gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+    return gateway.account_clients.for_caller(caller)
 
 
 def _model_not_found(message: str) -> ApiError:
@@ -204,8 +204,8 @@ def _capabilities(name: str, task: str) -> dict[str, Any] | None:
         {**structs.asdict(capabilities.image), "mimes": list(capabilities.image.mimes)} if capabilities.image else None
     )
     return {
-        "takes": sorted(capabilities.parameters),
+        "parameters": sorted(capabilities.parameters),
         "size": structs.asdict(capabilities.size),
         "image": image,
-        "cancels": known_provider.can_cancel,
+        "can_cancel": known_provider.can_cancel,
     }

@@ -12,10 +12,21 @@ from pydantic import BaseModel, Field
 from hfmedia.core.costs import billable_attempts
 from hfmedia.core.credentials import redact
 from hfmedia.core.job import Job
+from hfmedia.server.api.costs import CostSchema
+from hfmedia.server.api.fields import (
+    FILE_SCHEMA,
+    PARAMETER_SCHEMAS,
+    TEXT_SCHEMA,
+    request_body,
+    request_schema,
+    struct_properties,
+)
 from hfmedia.server.db.generations import Generation
 from hfmedia.server.errors import IN_DOUBT_HINT
 from hfmedia.server.jobs import JobStatus
 from hfmedia.storage import Media
+
+from .video_requests import BODY_FIELDS, VideoRequest
 
 VIDEO_ID_PREFIX = "video_"
 VideoStatus = Literal["queued", "in_progress", "completed", "failed"]
@@ -29,13 +40,6 @@ class VideoError(BaseModel):
 
     code: str
     message: str
-
-
-class VideoCost(BaseModel):
-    """A cost as the provider reported it."""
-
-    amount: float
-    unit: str
 
 
 class Video(BaseModel):
@@ -62,7 +66,7 @@ class Video(BaseModel):
     position: int | None
     message: str | None
     seed: int | None
-    cost: VideoCost | None
+    cost: CostSchema | None
     may_be_billed: bool
     warnings: list[str]
     url: str | None
@@ -125,7 +129,7 @@ def serialize_video(
         position=job_status.position,
         message=redact(job_status.message) if job_status.message else None,
         seed=job.seed if job.seed is not None else submitted.seed,
-        cost=VideoCost(amount=job.cost.amount, unit=job.cost.unit) if job.cost else None,
+        cost=CostSchema.from_cost(job.cost),
         may_be_billed=billable_attempts(job) > 0,
         warnings=list(dict.fromkeys(redact(warning) for warning in warnings)),
         url=urls[0] if urls else None,
@@ -150,7 +154,7 @@ def _size(context: dict[str, Any], media: Media | None) -> str:
 
 def _error(job: Job, job_status: JobStatus, error_code: str) -> VideoError:
     message = redact(job_status.error or job.error or "it failed, and nobody said why")
-    if job.state == "doubt":
+    if job.state == "in_doubt":
         return VideoError(
             code="in_doubt", message=f"{message.split('. Look at')[0]}. {IN_DOUBT_HINT.format(job=job.id)}"
         )
@@ -160,41 +164,14 @@ def _error(job: Job, job_status: JobStatus, error_code: str) -> VideoError:
     return VideoError(code=error_code or "failed", message=message)
 
 
-_TEXT_SCHEMA: dict[str, Any] = {"type": "string"}
-_COMMON_SCHEMAS: dict[str, Any] = {
-    "prompt": {"type": "string", "minLength": 1, "maxLength": 32_000},
-    "model": {**_TEXT_SCHEMA, "description": "org/name, org/name:provider, or an alias such as sora-2."},
-    "provider": _TEXT_SCHEMA,
-    "seconds": {"anyOf": [_TEXT_SCHEMA, {"type": "number"}], "description": "Its length, a number."},
-    "size": {
-        **_TEXT_SCHEMA,
-        "description": "WIDTHxHEIGHT; what the model cannot make becomes the nearest that it can.",
-    },
-    "seed": {"type": "integer", "minimum": 0},
-    "fps": {"type": "integer", "minimum": 1, "maximum": 240},
-    "num_frames": {"type": "integer", "minimum": 1, "maximum": 10_000},
-    "negative_prompt": _TEXT_SCHEMA,
-    "guidance_scale": {"type": "number", "minimum": 0, "maximum": 1000},
-    "num_inference_steps": {"type": "integer", "minimum": 1, "maximum": 1000},
-    "resolution": _TEXT_SCHEMA,
-    "aspect_ratio": _TEXT_SCHEMA,
-}
-_URL_SCHEMA = {"type": "object", "properties": {"image_url": _TEXT_SCHEMA}, "required": ["image_url"]}
-_IMAGE_SCHEMA = {"anyOf": [_TEXT_SCHEMA, _URL_SCHEMA], "description": "An image: a URL or a data: URL."}
-_FILE_SCHEMA = {"type": "string", "format": "binary"}
-
-
-def _request_body(json: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
-    schemas_by_type = {"application/json": json, "multipart/form-data": form}
-    content = {
-        mime: {"schema": {"type": "object", "properties": properties, "required": ["prompt"]}}
-        for mime, properties in schemas_by_type.items()
-    }
-    return {"requestBody": {"required": True, "content": content}}
-
-
-CREATE_BODY = _request_body(
-    {**_COMMON_SCHEMAS, "input_reference": _IMAGE_SCHEMA, "extra_body": {"type": "object"}},
-    {**_COMMON_SCHEMAS, "input_reference": _FILE_SCHEMA},
+# OpenAI's clients send the length as text.
+SECONDS_SCHEMA = {**PARAMETER_SCHEMAS["seconds"], "type": ["number", "string"]}
+PROPERTIES: dict[str, Any] = struct_properties(VideoRequest, BODY_FIELDS)
+URL_SCHEMA = {"type": "object", "properties": {"image_url": TEXT_SCHEMA}, "required": ["image_url"]}
+IMAGE_SCHEMA = {"anyOf": [TEXT_SCHEMA, URL_SCHEMA], "description": "Input image: a URL or a data: URL."}
+CREATE_BODY = request_body(
+    request_schema({**PROPERTIES, "seconds": SECONDS_SCHEMA, "input_reference": IMAGE_SCHEMA}, ["prompt"]),
+    request_schema({**PROPERTIES, "seconds": SECONDS_SCHEMA, "input_reference": FILE_SCHEMA}, ["prompt"]),
 )
-REMIX_BODY = _request_body({"prompt": _COMMON_SCHEMAS["prompt"]}, {"prompt": _COMMON_SCHEMAS["prompt"]})
+_REMIX_SCHEMA = {"type": "object", "properties": {"prompt": PROPERTIES["prompt"]}, "required": ["prompt"]}
+REMIX_BODY = request_body(_REMIX_SCHEMA, _REMIX_SCHEMA)

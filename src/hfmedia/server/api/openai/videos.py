@@ -23,6 +23,7 @@ from hfmedia.server.errors import CREATE_ERRORS, READ_ERRORS, ApiError, error_re
 from hfmedia.server.gateway import Gateway
 from hfmedia.server.http.headers import idempotency_key
 from hfmedia.server.http.request_body import read_body
+from hfmedia.server.jobs.errors import JobNotFoundError
 from hfmedia.server.jobs.status import job_status_of
 from hfmedia.server.media.routes import PARTIAL_RESPONSE, file_response, gone_error
 from hfmedia.server.media.signed_urls import stored_media
@@ -41,7 +42,12 @@ POLL_INTERVAL_MS, SANDBOX_POLL_INTERVAL_MS = (
 )  # milliseconds between two looks; the simulated world is quicker
 PAGE_SIZE = 100  # orders read at once
 NO_RETRY_HEADERS = {"x-should-retry": "false"}
-ERROR_CODES = {"content": "moderation_blocked", "refused": "provider_refused", "time": "out_of_time", "gone": "expired"}
+ERROR_CODES = {
+    "content_policy": "moderation_blocked",
+    "rejected": "provider_refused",
+    "time": "out_of_time",
+    "expired": "expired",
+}
 UNSUPPORTED = "{}: the models on Hugging Face's providers cannot do that; POST /v1/videos makes a new video"
 
 
@@ -156,7 +162,7 @@ async def cancel_video(request: Request, caller: CallerDep, video_id: VideoId) -
     """Tell a video to stop, at its provider too where that is possible; what was accepted may still be billed."""
     gateway = get_gateway(request)
     generation, job = await _get_owned(gateway, caller, video_id)
-    if not job.is_terminal and job.state != "doubt":
+    if not job.is_terminal and job.state != "in_doubt":
         job = await gateway.service.cancel(generation, job.id)
     return _video_response(gateway, await _load_video(request, gateway, generation, job))
 
@@ -209,7 +215,7 @@ async def _start_video(
     except HfmediaError as error:
         raise to_api_error(error, uses_caller_token=caller.hf_token is not None) from error
     request.state.job_ids = active.job_ids
-    jobs = await gateway.service.jobs_of(active.generation)
+    jobs = await gateway.runner.jobs_of(active.generation)
     if not jobs:  # an earlier order with this key, whose job somebody forgot
         raise gone_error()
     return _video_response(gateway, await _load_video(request, gateway, active.generation, jobs[0]), NO_RETRY_HEADERS)
@@ -219,7 +225,7 @@ async def _resolve_named_model(gateway: Gateway, caller: Caller, video_request: 
     """The model to ask for, named: what a key may use is told by name."""
     if video_request.spec.model is not None:
         return with_provider(video_request.spec.model, video_request.provider)
-    client = gateway.account_clients.get(caller.id, caller.bill_to, uses_caller_token=caller.hf_token is not None)
+    client = gateway.account_clients.for_caller(caller)
     task = video_request.spec.task or "text-to-video"
     return with_provider(await client.default_model(task), video_request.provider)
 
@@ -242,8 +248,8 @@ async def _get_owned(
     lookup = gateway.service.get_owned_including_deleted if include_deleted else gateway.service.get_owned
     try:
         generation, job = await lookup(caller, job_id)
-    except ApiError as api_error:
-        raise not_found if api_error.status == 404 else api_error from None
+    except JobNotFoundError:
+        raise not_found from None
     if job.request.output_kind != "video":
         raise not_found
     return generation, job
@@ -259,7 +265,7 @@ async def _list_page(
             caller.id, kind="video", api="videos", after=cursor, limit=PAGE_SIZE, newest_first=newest_first
         )
         for generation in generations:
-            if 0 not in generation.deleted_outputs and (jobs := await gateway.service.jobs_of(generation)):
+            if 0 not in generation.deleted_outputs and (jobs := await gateway.runner.jobs_of(generation)):
                 page.append((generation, jobs[0]))
                 if len(page) >= count:
                     return page
@@ -270,10 +276,10 @@ async def _list_page(
 
 async def _load_video(request: Request, gateway: Gateway, generation: Generation, job: Job) -> Video:
     """A video as it stands now."""
-    job_status = await gateway.service.status_of(job)
+    job_status = gateway.runner.status_of(job)
     if job_status.is_final and not job.is_terminal:  # it ended between two looks
         job = await gateway.client.ledger.get(job.id) or job
-    if job.is_terminal or job.state == "doubt":
+    if job.is_terminal or job.state == "in_doubt":
         job_status = structs.replace(job_status_of(job), warnings=job_status.warnings)
     media = next(iter(stored_media(job)), None) if job.state == "stored" else None
     urls = None

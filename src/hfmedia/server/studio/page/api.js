@@ -128,7 +128,7 @@ const toMedia = (raw) => ({
 /** "open", "in_doubt", "done", "failed", "cancelled" or "deleted". */
 function toStatus(raw) {
   if (raw.deleted_at !== null) return "deleted";
-  if (raw.state === "doubt") return "in_doubt";
+  if (raw.state === "in_doubt") return "in_doubt";
   if (raw.status === "completed") return "done";
   if (raw.stage === "ended" && (raw.status === "failed" || raw.status === "cancelled")) return raw.status;
   return "open";
@@ -142,16 +142,16 @@ function toFailover(text) {
 
 /** `reason`: why a job is in doubt, the end of the message. `dismissed`: its owner resolved it as lost. */
 const toJobError = (raw) => ({
-  message: raw.message, hint: raw.next, reason: (raw.message ?? "").split("accepted and billed: ")[1] ?? null, dismissed: raw.kind === "dropped",
+  message: raw.message, hint: raw.hint, reason: (raw.message ?? "").split("accepted and billed: ")[1] ?? null, dismissed: raw.kind === "dropped",
 });
 
 const toJob = (raw) => ({
-  id: raw.id, generation: raw.order, index: raw.index, status: toStatus(raw), stage: raw.stage,
+  id: raw.id, generation: raw.generation, index: raw.index, status: toStatus(raw), stage: raw.stage,
   task: raw.task, prompt: raw.prompt, model: raw.model, provider: raw.provider, seed: raw.seed,
-  requestedProvider: raw.choice.split(":")[1] ?? "", requestedParameters: raw.asked, parameters: raw.parameters,
+  requestedProvider: raw.requested_model.split(":")[1] ?? "", requestedParameters: raw.requested_parameters, parameters: raw.parameters,
   createdAt: raw.created_at, updatedAt: raw.updated_at, deletedAt: raw.deleted_at,
   progress: raw.progress, queuePosition: raw.position, message: raw.message, receivedBytes: raw.received, totalBytes: raw.total,
-  failovers: raw.moves.map(toFailover), warnings: raw.warnings, error: raw.error && toJobError(raw.error),
+  failovers: raw.failovers.map(toFailover), warnings: raw.warnings, error: raw.error && toJobError(raw.error),
   cost: raw.cost && { amount: raw.cost.amount, unit: raw.cost.unit }, mayBeBilled: raw.may_be_billed, media: raw.media.map(toMedia),
 });
 
@@ -160,20 +160,20 @@ export const parseJob = (text) => toJob(parseJson(text));
 
 const toJobPage = (raw) => ({ jobs: raw.data.map(toJob), hasMore: raw.has_more === true });
 
-const toPreview = (raw) => ({ provider: raw.provider, model: raw.model, parameters: raw.parameters, warnings: raw.warnings, rejection: raw.refusal });
+const toPreview = (raw) => ({ provider: raw.provider, model: raw.model, parameters: raw.parameters, warnings: raw.warnings, rejection: raw.rejection });
 
 /** What a provider accepts for a task: the names of parameters; "size" stands for all ways to give a size. */
-const toCapabilities = (raw) => raw && new Set([...raw.takes, ...(raw.size.form === "none" ? [] : ["size"])]);
+const toCapabilities = (raw) => raw && new Set([...raw.parameters, ...(raw.size.style === "none" ? [] : ["size"])]);
 
 const mapValues = (object, fn) => Object.fromEntries(Object.entries(object ?? {}).map(([name, value]) => [name, fn(value)]));
 
 const toModel = (raw) => ({
   id: raw.id, providers: [...new Set(raw.providers.map((served) => served.provider))],
-  capabilities: mapValues(raw.abilities, (providers) => mapValues(providers, toCapabilities)), // by task and provider
+  capabilities: mapValues(raw.capabilities, (providers) => mapValues(providers, toCapabilities)), // by task and provider
 });
 
 /** `amounts`: reported costs by unit; `reported`, `unknown` and `free` count jobs. */
-const toCosts = (raw) => ({ jobs: raw.jobs, amounts: raw.told, reported: raw.known, unknown: raw.unknown, free: raw.free });
+const toCosts = (raw) => ({ jobs: raw.jobs, amounts: raw.reported, reported: raw.jobs_with_cost, unknown: raw.jobs_without_cost, free: raw.free });
 
 const toUsage = (raw) => ({
   today: toCosts(raw.today), month: toCosts(raw.month), dayResetsAt: raw.day_resets_at, monthResetsAt: raw.month_resets_at,
@@ -184,7 +184,7 @@ const toUsage = (raw) => ({
   },
 });
 
-const toProvider = (raw) => ({ name: raw.name, cooldownSeconds: raw.resting, reason: raw.reason, reasonAt: raw.reason_at });
+const toProvider = (raw) => ({ name: raw.name, cooldownSeconds: raw.cooldown_seconds, reason: raw.last_error, reasonAt: raw.last_error_at });
 
 const toHealth = (raw) => ({ version: raw.version, sandbox: raw.sandbox === true });
 

@@ -91,7 +91,7 @@ export function formatStage(job) {
   const where = job.provider ? ` at ${job.provider}` : "";
   const line = {
     waiting: () => "Waiting to start",
-    asking: () => (job.provider ? `Submitting to ${job.provider}` : "Choosing a provider"),
+    submitting: () => (job.provider ? `Submitting to ${job.provider}` : "Choosing a provider"),
     queued: () => (job.queuePosition === null ? `Queued${where}` : job.queuePosition === 0 ? `Next in the queue${where}` : `Queued${where}, ${formatNumber(job.queuePosition)} ahead`),
     running: () => `Running${where}`,
     downloading: () => (job.receivedBytes ? `Downloading, ${formatBytes(job.receivedBytes)}${job.totalBytes ? ` of ${formatBytes(job.totalBytes)}` : ""}` : "Downloading"),
