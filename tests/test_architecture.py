@@ -336,6 +336,7 @@ PRIVATE_WORDS = re.compile(
     re.I,
 )
 MAX_PRIVATE_WORDS = 20  # in code and comments; where users read, none
+MIGRATIONS = ("ledger/migrations.py", "server/db/schema.py")  # they name tables and fields of earlier versions
 
 
 def private_words(text: str) -> list[str]:
@@ -441,6 +442,7 @@ def test_the_texts_for_users_use_the_glossary_s_terms() -> None:
     errors = [
         f"{path}:{line} has {word!r} in {text[:80]!r}"
         for path, tree in modules(SOURCES)
+        if path not in MIGRATIONS
         for line, text in texts(tree)
         for word in private_words(text)
     ]

@@ -360,8 +360,9 @@ def test_inline_media_of_a_wish_is_never_written_down(wish: GenerationRequest) -
     written = msgspec.json.encode(entry(CreatedEntry, request=strip_inline_media(wish)))
     assert len(written) < 500
     assert MEDIA.encode() not in written
-    entry = msgspec.json.decode(written, type=AnyEntry)
-    assert isinstance(entry, CreatedEntry) and entry.request.model == "a/b"
+    decoded = msgspec.json.decode(written, type=AnyEntry)
+    assert isinstance(decoded, CreatedEntry)
+    assert decoded.request.model == "a/b"
 
 
 def test_what_is_no_media_is_written_down_as_it_is() -> None:
