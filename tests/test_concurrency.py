@@ -187,7 +187,11 @@ async def test_a_failure_of_one_leaves_the_others_alone(world: Sandbox, environ:
     async with MediaClient(environ=environ) as client:
         events = await told(client, model=f"{SCHNELL}:wavespeed", n=4)
     assert len(ready(events)) == 1
-    assert {type(error).__name__ for error in errors(events)} == {"InDoubtError", "PermissionDeniedError", "GenerationFailedError"}
+    assert {type(error).__name__ for error in errors(events)} == {
+        "InDoubtError",
+        "PermissionDeniedError",
+        "GenerationFailedError",
+    }
     assert dict(world.submissions) == {"wavespeed": 3}
 
 

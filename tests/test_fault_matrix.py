@@ -230,7 +230,18 @@ def test_the_tables_name_every_fault_there_is() -> None:
 
 
 SAME_EITHER_WAY = set(
-    "truncated-json html empty null huge gzip-bomb wrong-content-type slow cold unknown-status".split()
+    [
+        "truncated-json",
+        "html",
+        "empty",
+        "null",
+        "huge",
+        "gzip-bomb",
+        "wrong-content-type",
+        "slow",
+        "cold",
+        "unknown-status",
+    ]
 )
 
 
@@ -441,7 +452,9 @@ POLL: dict[str, Rule] = {
     "wrong-content-type": (AGAIN, {}),
 }
 RESULT: dict[str, str] = {kind: end for kind, (end, _) in POLL.items() if kind not in ("unknown-status", "no-status")}
-RESULT |= dict.fromkeys(("status", "server", "gateway"), "GenerationFailedError")  # on a result, fal's 5xx is the job's own end
+RESULT |= dict.fromkeys(
+    ("status", "server", "gateway"), "GenerationFailedError"
+)  # on a result, fal's 5xx is the job's own end
 OVER = frozenset({"ContentPolicyError", "ResultExpiredError", "GenerationFailedError"})  # the provider's own last word
 
 

@@ -215,7 +215,7 @@ def _decode_all(data: bytes, video: bool) -> None:
     if video:
         import av
 
-        with av.open(BytesIO(data)) as film:
+        with av.open(BytesIO(data), "r") as film:
             assert sum(1 for _ in film.decode(video=0))
         return
     from PIL import Image

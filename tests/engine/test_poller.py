@@ -182,7 +182,7 @@ async def test_cancelling_reaches_the_provider(scene: EngineHarness, script: Scr
             canceller = asyncio.create_task(scene.engine.cancel("job1"))
     job = await canceller
     assert (job.state, script.call_count("one", "cancel")) == ("cancelled", 1)
-    assert isinstance(events[-1].error, JobCancelledError)
+    assert isinstance(events[-1].error, JobCancelledError)  # type: ignore[attr-defined]
     facts = await scene.engine.deps.ledger.entries("job1")
     assert facts[-1].provider_confirmed is True  # type: ignore[attr-defined]
 
