@@ -103,7 +103,7 @@ MISTAKES: dict[str, Mistake] = {
     "n=True": invalid("whole number", n=True),
     # sizes
     **{
-        f"{side}={pixels}": invalid(f"{side} is", "16 to 16384", **{side: pixels})
+        f"{side}={pixels}": invalid(f"{side} is", "16 to 16384", **{side: pixels})  # type: ignore[arg-type]
         for side in ("width", "height")
         for pixels in (0, -512, 16_385, 10**50)
     },

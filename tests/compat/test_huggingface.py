@@ -35,7 +35,7 @@ from hfmedia.sandbox import Sandbox
 IMAGE = "black-forest-labs/FLUX.1-schnell"
 VIDEO = "Wan-AI/Wan2.2-T2V-A14B"
 FOX: list[dict[str, Any]] = [{"role": "user", "content": "a red fox"}]
-SMALL = {"width": 64, "height": 64}
+SMALL: dict[str, Any] = {"width": 64, "height": 64}
 
 DOCUMENTED = {
     "label": "HuggingFace (Image/Video Generation)",
@@ -50,7 +50,7 @@ DOCUMENTED = {
     "image_models": [],
     "video_models": [],
 }
-PARAMETERS = {
+PARAMETERS: dict[str, Any] = {
     "model": inspect.Parameter.empty,
     "messages": inspect.Parameter.empty,
     "api_key": None,
@@ -79,7 +79,7 @@ def kinds(chunks: list[Any]) -> list[str]:
 
 def labels(chunks: list[Any]) -> set[str]:
     """Return the labels of all Reasoning chunks."""
-    return {chunk.label for chunk in chunks if isinstance(chunk, Reasoning)}
+    return {str(chunk.label) for chunk in chunks if isinstance(chunk, Reasoning)}
 
 
 def submitted_bodies(town: Sandbox) -> list[Any]:
