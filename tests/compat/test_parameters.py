@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from hfmedia import (
     Accepted,
@@ -24,7 +25,7 @@ from hfmedia.compat.messages import last_prompt
 from hfmedia.compat.parameters import to_options, with_defaults
 from hfmedia.compat.reasoning import FORMATTERS, to_reasoning
 from hfmedia.compat.responses import Reasoning
-from hfmedia.core.request import Task
+from hfmedia.core.request import Task, build_request
 from hfmedia.engine import events
 
 USER = {"role": "user", "content": "a fox"}
@@ -131,9 +132,12 @@ def test_the_defaults_fill_absent_options(task: Task, requested: dict[str, Any],
     """They never contradict a size in pixels or a parameter that is passed through."""
     sizes: Any = {"width": None, "height": None, "aspect_ratio": None, "resolution": "480p"}
     extra = requested.pop("extra", {})
-    options = with_defaults(to_options({}, extra, **(sizes | requested)), task)
-    assert {name: value for name, value in options.items() if name != "extra_body"} == expected
-    assert options.get("extra_body") == extra
+    options: Any = to_options({}, extra, **(sizes | requested))
+    request = with_defaults(
+        build_request("text-to-image", "a/b", prompt="a fox", extra=options.pop("extra_body"), **options), task
+    )
+    assert structs.replace(request, extra={}).parameters() == expected
+    assert request.extra == extra
 
 
 @pytest.mark.parametrize(("event", "label", "status"), WORDS, ids=lambda value: type(value).__name__)
