@@ -128,7 +128,7 @@ MISTAKES: dict[str, Mistake] = {
     # input images
     "an image that does not exist": invalid("/none/fox.png", "cannot be read", image="/none/fox.png", model=KONTEXT),
     "an image that is a directory": invalid("cannot be read", image=Path("/"), model=KONTEXT),
-    "an image that is text": invalid("not an image", image=b"this is not an image", model=KONTEXT),
+    "an image that is text": invalid("not a readable image", image=b"this is not an image", model=KONTEXT),
     "an image that is empty": invalid("empty", image=b"", model=KONTEXT),
     "a truncated image": invalid("input image", image=png()[:40], model=KONTEXT),
     "an image by a broken URL": invalid("names no host", image="https:///fox.png", model=KONTEXT),

@@ -21,7 +21,7 @@ from .core.job import Job, LedgerEntry, State
 from .core.ports import OutputTarget
 from .core.request import Task, parse_model_spec, parse_task, validate_output_count
 from .core.timeouts import Timeouts
-from .engine import Engine, EngineDependencies, Event, JobFailed, MediaReady
+from .engine import Engine, EngineDependencies, Event, EventStream, JobFailed, MediaReady
 from .ledger import Ledger, MemoryLedger, SqliteLedger
 from .options import GenerationOptions, VideoGenerationOptions
 from .planning import Planner, PreparedRequest, Preview
@@ -191,7 +191,7 @@ class MediaClient:
         timeouts: Timeouts | None = None,
         output: str | os.PathLike[str] | None = None,
         idempotency_key: str | None = None,
-    ) -> AsyncGenerator[Event, None]:
+    ) -> EventStream:
         """Route a prepared request and return the events of its jobs; nothing is sent before the first is requested.
 
         Raises the errors of Planner.route, and StorageError when the output cannot be written.
