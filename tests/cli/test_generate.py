@@ -246,7 +246,7 @@ def test_out_of_time_is_told_with_the_job_s_id(hfmedia: Hfmedia, sandbox: Sandbo
     # by the clock itself, and so long that what comes before the acceptance is over by then
     result = hfmedia("a fox", "--task", "text-to-video", "-m", "Wan-AI/Wan2.1-T2V-14B:novita", "--timeout", "5")
     assert result.exit_code == 7, result.stderr
-    assert result.stderr.startswith("error: the time limit passed while novita was at work. Job ")
+    assert result.stderr.startswith("error: the time limit was reached while novita was running the job. Job ")
     assert result.stdout == ""
 
 

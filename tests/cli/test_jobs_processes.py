@@ -29,7 +29,7 @@ def test_a_process_that_dies_leaves_its_job_to_the_next(hfmedia: Hfmedia, sandbo
     assert hfmedia("jobs", "resume", "--all").stdout == ""
     named = hfmedia("jobs", "resume", one["job_id"])
     assert named.exit_code == 2
-    assert "carried already" in named.stderr
+    assert "already running" in named.stderr
     process.kill()
     process.wait(10)
     (one,) = listed(hfmedia)
