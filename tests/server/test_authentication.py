@@ -158,7 +158,9 @@ REJECTED: list[tuple[list[tuple[str, str | bytes]], str]] = [
 
 
 @pytest.mark.parametrize(("headers", "message"), REJECTED)
-async def test_a_missing_or_invalid_key_is_rejected(app: AuthenticatedApp, headers: list[tuple[str, str | bytes]], message: str) -> None:
+async def test_a_missing_or_invalid_key_is_rejected(
+    app: AuthenticatedApp, headers: list[tuple[str, str | bytes]], message: str
+) -> None:
     """With 401 and what to do; the message does not repeat what was sent."""
     app.add()
     response = await app.get(*headers)
@@ -174,7 +176,9 @@ async def test_a_missing_or_invalid_key_is_rejected(app: AuthenticatedApp, heade
 @given(st.lists(st.tuples(st.sampled_from(["authorization", "x-api-key", "host", "origin", "x-forwarded-for"]),
                           st.binary(max_size=40) | st.binary(max_size=40).map(lambda text: b"Bearer " + text)),
                 max_size=4), st.booleans())  # fmt: skip
-async def test_any_header_bytes_are_handled(app: AuthenticatedApp, headers: list[tuple[str, bytes]], keyed: bool) -> None:
+async def test_any_header_bytes_are_handled(
+    app: AuthenticatedApp, headers: list[tuple[str, bytes]], keyed: bool
+) -> None:
     """With keys or without, a request is accepted or rejected, and never causes a crash."""
     if keyed and not app.database.requires_keys():
         app.add()
@@ -347,7 +351,9 @@ async def test_requests_per_minute_are_limited(app: AuthenticatedApp) -> None:
         response = await app.bearer(text)
         assert response.status == 200
         assert response.headers["x-ratelimit-limit-requests"] == "3"
-        remaining.append((response.headers["x-ratelimit-remaining-requests"], response.headers["x-ratelimit-reset-requests"]))
+        remaining.append(
+            (response.headers["x-ratelimit-remaining-requests"], response.headers["x-ratelimit-reset-requests"])
+        )
     assert remaining == [("2", "20s"), ("1", "40s"), ("0", "1m0s")]
     response = await app.bearer(text)
     assert (response.status, response.code) == (429, "rate_limit_exceeded")

@@ -50,7 +50,9 @@ async def wait_until(condition: Callable[[], bool] | Callable[[], Awaitable[bool
             await asyncio.sleep(0.02)
 
 
-def post_request(body: bytes, *, key: str = "", length: int | None = None, path: str = "/v1/images/generations") -> bytes:
+def post_request(
+    body: bytes, *, key: str = "", length: int | None = None, path: str = "/v1/images/generations"
+) -> bytes:
     """Return a POST request as bytes."""
     key_header = f"Idempotency-Key: {key}\r\n" if key else ""
     size = len(body) if length is None else length
@@ -70,7 +72,9 @@ async def test_slow_clients_do_not_delay_others(gateway: RunningGateway, http: a
         status, response_body = await asked(http, "POST", f"{gateway.api}/images/generations", json=REQUEST)
         assert status == 200, response_body
         assert len(gateway.server.server_state.connections) >= 200
-    await wait_until(lambda: len(gateway.server.server_state.connections) <= 1)  # the one that was served may be kept alive
+    await wait_until(
+        lambda: len(gateway.server.server_state.connections) <= 1
+    )  # the one that was served may be kept alive
     assert gateway.submissions == 1
 
 
@@ -113,7 +117,9 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @pytest.mark.parametrize("before", [b"", HEAD], ids=["at first", "after a request"])
 @pytest.mark.parametrize("data", [b"", b"GET / HT"], ids=["nothing", "half"])
-async def test_a_head_that_does_not_arrive_ends_the_connection(short_timeout_port: int, before: bytes, data: bytes) -> None:
+async def test_a_head_that_does_not_arrive_ends_the_connection(
+    short_timeout_port: int, before: bytes, data: bytes
+) -> None:
     """With no head or half of one; an idle connection after a request has the keep-alive timeout instead."""
     async with AsyncExitStack() as stack:
         reader, writer = await open_connection(stack, short_timeout_port, before)
@@ -136,7 +142,9 @@ async def test_a_response_may_take_longer_than_a_head(short_timeout_port: int, m
         assert (await asyncio.wait_for(reader.readuntil(b"ok"), TIMEOUT)).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_head_that_arrives_in_pieces_is_accepted(short_timeout_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_head_that_arrives_in_pieces_is_accepted(
+    short_timeout_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As long as it is complete in time."""
     monkeypatch.setattr(HeaderTimeoutProtocol, "header_timeout", TIMEOUT)
     async with AsyncExitStack() as stack:
@@ -162,7 +170,9 @@ async def test_requests_of_disconnected_clients_are_completed(
 
     async def repeat(key: str) -> str:
         headers = {"Idempotency-Key": key}
-        status, response_body = await asked(http, "POST", f"{gateway.api}/images/generations", json=REQUEST, headers=headers)
+        status, response_body = await asked(
+            http, "POST", f"{gateway.api}/images/generations", json=REQUEST, headers=headers
+        )
         assert status == 200, response_body
         return str(response_body["data"][0]["job_id"])
 

@@ -79,7 +79,9 @@ def test_an_error_has_openais_format_and_the_job() -> None:
 
 def test_an_error_in_doubt_says_how_to_resolve_it_over_http() -> None:
     """Not on the command line, which a caller of the gateway may not have."""
-    error = core_errors.InDoubtError("job j1 is in doubt: lost. Look at the provider. hfmedia jobs resolve", job_id="j1")
+    error = core_errors.InDoubtError(
+        "job j1 is in doubt: lost. Look at the provider. hfmedia jobs resolve", job_id="j1"
+    )
     message = to_api_error(error).message
     assert "POST /v1/jobs/j1/resolve" in message
     assert "hfmedia jobs" not in message

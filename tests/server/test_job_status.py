@@ -76,7 +76,10 @@ def test_a_failure_ends_a_job_only_if_it_is_final(
 ) -> None:
     """An interrupted job is retried automatically, and its message says so."""
     job_status = apply_event(
-        JobStatus(job_id="j", status="in_progress"), JobFailed(job_id="j", error=error), timestamp=1.0, is_final=is_final
+        JobStatus(job_id="j", status="in_progress"),
+        JobFailed(job_id="j", error=error),
+        timestamp=1.0,
+        is_final=is_final,
     )
     assert (job_status.status, job_status.stage, job_status.error) == (status, stage, message)
     assert is_final or "Retried automatically" in (job_status.message or "")

@@ -70,9 +70,7 @@ FORWARDED: list[tuple[dict[str, str], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("headers", "expected"), FORWARDED)
-def test_valid_headers_of_a_trusted_proxy_are_applied(
-    headers: dict[str, str], expected: dict[str, Any]
-) -> None:
+def test_valid_headers_of_a_trusted_proxy_are_applied(headers: dict[str, str], expected: dict[str, Any]) -> None:
     """Those of the nearest proxy, the only trusted one; hostile values change nothing."""
     scope: dict[str, Any] = {"type": "http", "path": "/v1/models", "raw_path": b"/v1/models", "headers": []}
     assert apply_forwarded(Headers(headers), scope, NETWORKS) == expected
