@@ -37,7 +37,7 @@ server.run(sockets=[listener])
 """
 FAL, REPLICATE = f"{WAN}:fal-ai", f"{WAN}:replicate"
 UNFINISHED = ("queued", "in_progress")
-pytestmark = [pytest.mark.usefixtures("short_films"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]
+pytestmark = [pytest.mark.usefixtures("short_videos"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]
 
 
 class GatewayHome:

@@ -155,7 +155,7 @@ def taken() -> Iterator[int]:
 
 REJECTED: list[tuple[tuple[str, ...], dict[str, str], int, str]] = [
     ((), {"HF_TOKEN": ""}, 3, "huggingface.co/settings/tokens"),
-    (("--host", "0.0.0.0"), {}, 2, "hfmedia keys make"),
+    (("--host", "0.0.0.0"), {}, 2, "hfmedia keys create"),
     (("--port", "TAKEN"), {}, 2, "already in use"),
     (("--config", "absent.toml"), {}, 2, "absent.toml"),
     (("--trust-proxy", "everybody"), {}, 2, "everybody"),

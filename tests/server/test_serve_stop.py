@@ -22,7 +22,7 @@ from tests.support.sandbox_thread import SandboxThread
 from ..support.short_videos import short_videos
 
 __all__ = ["short_videos"]
-pytestmark = [pytest.mark.usefixtures("short_films"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]
+pytestmark = [pytest.mark.usefixtures("short_videos"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]
 TIMEOUT = 30  # seconds, a generous limit for busy machines
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]
