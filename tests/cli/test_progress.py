@@ -24,13 +24,8 @@ from hfmedia.engine import (
     Submitting,
 )
 
-<<<<<<< HEAD
 AT: dict[str, Any] = {"job_id": "1", "provider": "fal-ai"}
-WORDS: tuple[tuple[Event, str], ...] = (
-=======
-AT = {"job_id": "1", "provider": "fal-ai"}
 EVENTS: tuple[tuple[Event, str], ...] = (
->>>>>>> o6
     (Started(job_id="1", model="a/b"), "waiting"),
     (Submitting(**AT), "submitting"),
     (Submitting(**AT, attempt=2), "submitting, attempt 2"),
@@ -76,15 +71,9 @@ def test_positions_in_a_queue_are_ordinals(position: int, text: str) -> None:
     assert ordinal(position) == text
 
 
-<<<<<<< HEAD
 COSTS: tuple[tuple[list[Any], str], ...] = (
-    ([], "cost not told"),
-    ([None], "cost not told"),
-=======
-COSTS = (
     ([], "cost unknown"),
     ([None], "cost unknown"),
->>>>>>> o6
     ([Cost(0.003), Cost(0.003)], "cost $0.006"),
     ([Cost(0.003), None], "cost $0.003 (1 unknown)"),
     ([Cost(1.5, "fal-units"), Cost(0.25)], "cost $0.25 + 1.5 fal-units"),
