@@ -31,6 +31,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # set by a shell's "&", a
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Files and folders whose tests are marked; `make test-fast` leaves them out. Single tests use @pytest.mark.slow.
+CRASH = ("crash/",)
+SLOW: tuple[str, ...] = ()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the file that they are in; tests/studio marks those that use a browser."""
+    root = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(root).as_posix()
+        if path.startswith(CRASH):
+            item.add_marker(pytest.mark.crash)
+        if path.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Hide the developer's own tokens, proxies and files from every test."""

@@ -18,7 +18,7 @@ import huggingface_hub.inference._providers as official
 import pytest
 from huggingface_hub import InferenceClient, constants
 from huggingface_hub.inference._providers import _common, fal_ai, hf_inference, together, wavespeed, zai_org
-from huggingface_hub.utils import close_session
+from huggingface_hub.utils import close_session  # type: ignore[attr-defined]
 from PIL import Image
 
 from hfmedia.sandbox import Sandbox
@@ -93,7 +93,7 @@ def client(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client
     _clear_caches()
 
     def make(provider: str, api_key: str = sandbox.token) -> InferenceClient:
-        return InferenceClient(provider=provider, api_key=api_key)
+        return InferenceClient(provider=provider, api_key=api_key)  # type: ignore[arg-type]
 
     yield make
     _clear_caches()

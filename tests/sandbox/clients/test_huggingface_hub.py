@@ -127,7 +127,8 @@ async def test_it_parses_the_errors(
 ) -> None:
     """With the status and the message of the real services."""
     name, _, detail = kind.partition(";")
-    sandbox.fault(provider, name, **dict([detail.split("=")] if detail else []))
+    options: dict[str, Any] = dict([detail.split("=")] if detail else [])
+    sandbox.fault(provider, name, **options)
     with pytest.raises(HfHubHTTPError) as caught:
         await asyncio.to_thread(client(provider).text_to_image, "a fox", model=FLUX)
     assert caught.value.response.status_code == status
