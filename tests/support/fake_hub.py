@@ -54,7 +54,7 @@ class FakeHub:
         self.renamed: dict[str, str] = {}
         self.scripted_responses: list[ScriptedResponse] = []
         self.requests: list[RecordedHubRequest] = []
-        self.request_received = asyncio.Event()  # somebody asked
+        self.request_received = asyncio.Event()  # set by the first request
         self.page_size = page_size
         self.link: Callable[[str], str] = lambda url: f'<{url}>; rel="next"'
         self.headers: dict[str, str] = {}
