@@ -1,4 +1,4 @@
-"""Shared by all tests: a clean environment, a sandbox on loopback with a home of its own, and the slow markers."""
+"""Fixtures for all tests: a clean environment, a sandbox on loopback and the variables of its clients."""
 
 from __future__ import annotations
 
@@ -12,24 +12,32 @@ import pytest
 from hfmedia.sandbox import Sandbox
 from tests.studio.browser_report import pytest_terminal_summary
 
-__all__ = ["pytest_terminal_summary"]  # imported here, since a parallel run's main process loads only this conftest
-OWN_VARIABLES = (
-    "HF_", "HFMEDIA_", "HUGGING", "FAL_KEY", "REPLICATE_", "TOGETHER_", "NOVITA_", "NSCALE_", "WAVESPEED_", "ZAI_",
-)  # fmt: skip
+__all__ = ["pytest_terminal_summary"]  # here, because the main process of a parallel run loads only this file
+VARIABLE_PREFIXES = (
+    "HF_",
+    "HFMEDIA_",
+    "HUGGING",
+    "FAL_KEY",
+    "REPLICATE_",
+    "TOGETHER_",
+    "NOVITA_",
+    "NSCALE_",
+    "WAVESPEED_",
+    "ZAI_",
+)
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # set by a shell's "&", and inherited by child processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # Files and folders whose tests are marked; `make test-fast` leaves them out. Single tests use @pytest.mark.slow.
 CRASH = ("crash/",)
-SLOW = ()
-
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's "&" ignores it, and child processes inherit that
+SLOW: tuple[str, ...] = ()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by the file that they are in. (tests/studio marks those that use a browser.)"""
+    """Mark tests by the file that they are in; tests/studio marks those that use a browser."""
     root = Path(__file__).parent
     for item in items:
         path = item.path.relative_to(root).as_posix()
@@ -41,9 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Hides the developer's own tokens, proxies and files from every test."""
+    """Hide the developer's own tokens, proxies and files from every test."""
     for name in list(os.environ):
-        if name.startswith(OWN_VARIABLES) or name.lower() in PROXY_VARIABLES:
+        if name.startswith(VARIABLE_PREFIXES) or name.lower() in PROXY_VARIABLES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HFMEDIA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -52,12 +60,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
 
 @pytest.fixture
 async def world() -> AsyncIterator[Sandbox]:
-    """A simulated Hub, router, providers and CDN, fifty times as fast as real ones."""
+    """A simulated Hub, router, providers and CDN, at high speed."""
     async with Sandbox(port=0, speed=50) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def environ(world: Sandbox, tmp_path: Path) -> dict[str, str]:
-    """The environment variables of a client that uses that sandbox."""
+    """The environment of a client of that sandbox."""
     return {**os.environ, **world.environment, "HFMEDIA_HOME": str(tmp_path / "home")}

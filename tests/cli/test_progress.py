@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from hfmedia.cli.progress import describe_event, format_costs, megabytes, ordinal
-from hfmedia.cli.reporter import Reporter, strip_control
+from hfmedia.cli.reporter import Reporter
 from hfmedia.core.errors import DeadlineExceededError, HfmediaError, InsufficientCreditError
 from hfmedia.core.protocol import Cost
+from hfmedia.core.text import strip_control
 from hfmedia.engine import (
     Accepted,
     Downloading,

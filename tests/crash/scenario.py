@@ -23,7 +23,7 @@ from hfmedia.sandbox.cdn import RenderSpec, render
 from .process_forker import ChildProcess, ProcessForker
 
 VARIANT_COUNT = 2  # different pictures and films; drawing hundreds would take longer than everything else
-LOST_MESSAGE = "can only be made again"  # of inline media whose process died
+LOST_MESSAGE = "can only be generated again"  # of inline media whose process died
 
 
 class SharedSandbox:

@@ -1,10 +1,9 @@
-"""Videos that take no time: half a second long, small, and each rendered once. Real ones take seconds to render."""
+"""Cheap videos: half a second long, small, and rendered once each. Rendering regular ones takes seconds."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 import pytest
@@ -18,21 +17,20 @@ SIZE = (128, 72)
 
 @pytest.fixture
 def short_videos(beside: SandboxThread) -> Iterator[None]:
-    """Makes every video of the sandbox a small one, for one test."""
-    cache: Any = beside.sandbox.state.media_cache
-    original_render = cache.render
-    videos: dict[RenderSpec, bytes] = {}
+    """Replace every video of the sandbox by a small one for one test."""
+    media_cache = beside.sandbox.state.media_cache
+    original_render = media_cache.render
+    rendered: dict[RenderSpec, bytes] = {}
 
-    async def render_small(spec: RenderSpec) -> bytes:
+    async def render_short(spec: RenderSpec) -> bytes:
         if not spec.is_video:
-            data: bytes = await original_render(spec)
-            return data
+            return await original_render(spec)
         small = {"prompt": "a red fox", "seed": 1, "width": SIZE[0], "height": SIZE[1], "seconds": 0.5, "source": None}
-        small_spec = msgspec.structs.replace(spec, **small)
-        if small_spec not in videos:
-            videos[small_spec] = await asyncio.to_thread(render, small_spec)
-        return videos[small_spec]
+        short_spec = msgspec.structs.replace(spec, **small)
+        if short_spec not in rendered:
+            rendered[short_spec] = await asyncio.to_thread(render, short_spec)
+        return rendered[short_spec]
 
-    cache.render = render_small
+    media_cache.render = render_short  # type: ignore[method-assign]
     yield
-    del cache.render  # the attribute that hid the class's method
+    del media_cache.render  # restores the method of the class
