@@ -232,7 +232,8 @@ async def test_what_was_asked_for_is_told_beside_what_was_sent(
     wish = {"aspect_ratio": "21:9", "seed": 5, "num_inference_steps": 7, "negative_prompt": "text", "extra": {"odd": 2}}
     (job,) = await made(http, gateway, prompt="a fox", model="Tongyi-MAI/Z-Image-Turbo", **wish)
     done = await ended(http, gateway, job["id"])
-    assert done["requested_parameters"] == {**{name: value for name, value in wish.items() if name != "extra"}, "odd": 2}
+    parameters = {name: value for name, value in wish.items() if name != "extra"}
+    assert done["requested_parameters"] == {**parameters, "odd": 2}
     assert done["parameters"] != done["requested_parameters"]
 
 

@@ -186,6 +186,15 @@ const toUsage = (raw) => ({
 
 const toProvider = (raw) => ({ name: raw.name, cooldownSeconds: raw.cooldown_seconds, reason: raw.last_error, reasonAt: raw.last_error_at });
 
+/** A generation parameter as a field of the form can show it. `multiline`: free text; `minimum` is null for text. */
+const toParameter = (raw) => ({
+  name: raw.name, kind: raw.kind, group: raw.group, help: raw.help, minimum: raw.minimum, maximum: raw.maximum, choices: raw.choices,
+  multiline: raw.metavar === "TEXT" && raw.choices.length === 0, videoOnly: raw.video_only, needsImage: raw.needs_image,
+});
+
+/** The generation parameters of the gateway; they are part of the page. */
+export const PARAMETERS = JSON.parse(document.querySelector("meta[name=parameters]").content).map(toParameter);
+
 const toHealth = (raw) => ({ version: raw.version, sandbox: raw.sandbox === true });
 
 // -- endpoints --------------------------------------------------------------------------------------------------------
