@@ -1,1 +1,1 @@
-"""How long the main paths take, beside the bare floor and a peer. Times are ratios within one run."""
+"""Benchmarks of the main paths against a bare aiohttp floor and other clients, within one run on one machine."""

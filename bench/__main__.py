@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …] [--quick] [--out FOLDER | --docs]`: runs the cases; a table, a JSON file and plots."""
+"""`python -m bench [NAME …] [--quick] [--out FOLDER | --docs]`: run cases; print a table, write JSON and plots."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Row = dict[str, Any]
 
 
 def build_row(name: str, case: Case, runs_by_client: dict[str, list[Numbers]], is_judged: bool) -> Row:
-    """What is kept of a case: every number, the medians, and whether the budget is met."""
+    """Summarize a case: all values, their medians, and whether the budget is met."""
     results: dict[str, Any] = {}
     for client, runs in runs_by_client.items():
         error = next((numbers["error"] for numbers in runs if "error" in numbers), None)
         values = [numbers[case.metric] for numbers in runs if case.metric in numbers]
         if error or not values:
-            results[client] = {"cannot": error or "not measured here"}
+            results[client] = {"cannot": error or "not available on this machine"}
         elif isinstance(values[0], dict | list):
             results[client] = {"values": values}
         else:
@@ -46,14 +46,14 @@ def build_row(name: str, case: Case, runs_by_client: dict[str, list[Numbers]], i
     if is_judged and case.is_within_budget is not None and HFMEDIA in medians:
         try:
             met = case.is_within_budget(medians)
-        except KeyError:  # a peer that the budget speaks of is not there
+        except KeyError:  # a client in the budget was not measured
             met = None
     case_fields = {"about": case.title, "how": case.method, "unit": case.unit, "budget": case.budget, "met": met}
     return {"name": name, **case_fields, "who": results}
 
 
 def format_row(case_row: Row) -> list[str]:
-    """A row as lines of text."""
+    """Format a row as lines of text."""
     verdict = {True: "met", False: "NOT MET", None: "not judged"}[case_row["met"]]
     lines = [f"\n{case_row['about']}" + (f"  [budget {case_row['budget']}: {verdict}]" if case_row["budget"] else "")]
     own_median = case_row["who"].get(HFMEDIA, {}).get("median")
@@ -69,14 +69,14 @@ def format_row(case_row: Row) -> list[str]:
             spread = f"{min(client_result['values']):.2f} to {max(client_result['values']):.2f}"
             lines.append(f"  {client:16} {client_result['median']:9.2f} {case_row['unit']:3} ({spread:>20})  {ratio}")
         else:
-            lines += [f"  {client:16} {length:>9} events: {numbers['job']:.2f} ms a job, {numbers['find']:.2f} ms to find "
-                      f"one, {numbers['latest']:.2f} ms for the latest 100"
+            lines += [f"  {client:16} {length:>9} entries: {numbers['job']:.2f} ms per job, {numbers['find']:.2f} ms "
+                      f"per lookup by key, {numbers['latest']:.2f} ms for the latest 100"
                       for length, numbers in client_result["values"][0].items()]  # fmt: skip
-    return [*lines, f"  how: {case_row['how']}"]
+    return [*lines, f"  method: {case_row['how']}"]
 
 
 def merge_results(previous: Row, new_results: Row) -> Row:
-    """What was measured before, with the cases that were measured again in their places and new ones at the end."""
+    """Merge new results into previous ones: repeated cases are replaced in place, new ones appended."""
     rerun = {case_row["name"]: case_row for case_row in new_results["cases"]}
     merged_cases = [rerun.pop(case_row["name"], case_row) for case_row in previous["cases"]]
     return {
@@ -87,7 +87,7 @@ def merge_results(previous: Row, new_results: Row) -> Row:
 
 
 def run_cases(names: list[str], cases_by_name: dict[str, Case], folder: Path, *, quick: bool) -> tuple[list[Row], int]:
-    """The rows of these cases, told as they come, and the seconds until the peers were there."""
+    """Run the cases, printing each row as it completes. Returns the rows and the seconds spent installing."""
     started_at, rows, has_poll_cases = time.time(), list[Row](), bool(set(names) & set(POLL_CASES))
     clients = {client for name in names if name in cases_by_name for client in cases_by_name[name].commands} | (
         set(POLL_CLIENTS) if has_poll_cases else set()
@@ -98,7 +98,7 @@ def run_cases(names: list[str], cases_by_name: dict[str, Case], folder: Path, *,
         for name in names:
             if (
                 name in cases_by_name and cases_by_name[name].metric == INSTRUCTIONS
-            ):  # it is no matter what else happens meanwhile
+            ):  # instruction counts do not depend on other load, such as the installation
                 runs.results_for(cases_by_name[name], environ)
         runs.pythons |= installing.result()
         install_seconds = round(time.time() - started_at)
@@ -120,14 +120,17 @@ def run_cases(names: list[str], cases_by_name: dict[str, Case], folder: Path, *,
 
 
 def main() -> None:
-    """The table, as the numbers come."""
+    """Run the selected cases and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="small sizes, as a smoke test; takes a minute or two")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, to see that everything runs; a minute or two"
+        "--out",
+        type=Path,
+        default=Path("bench-results"),
+        help="output folder for the JSON and the plots (default: bench-results)",
     )
-    parser.add_argument("--out", type=Path, default=Path("bench-results"), help="where the JSON and the plots go")
-    parser.add_argument("--docs", action="store_true", help="into docs/performance, and the page beside it anew")
+    parser.add_argument("--docs", action="store_true", help="write to docs/performance and update docs/performance.md")
     arguments = parser.parse_args()
     out = report.RESULTS.parent if arguments.docs else arguments.out
     cases_by_name = all_cases(arguments.quick)
@@ -136,7 +139,7 @@ def main() -> None:
     names = arguments.names or [*cases_by_name, *POLL_CASES]
     unknown = set(names) - set(cases_by_name) - set(POLL_CASES)
     if unknown:
-        sys.exit(f"there is no case {min(unknown)!r}; there are {', '.join([*cases_by_name, *POLL_CASES])}")
+        sys.exit(f"unknown case {min(unknown)!r}; known: {', '.join([*cases_by_name, *POLL_CASES])}")
     started_at, folder = time.time(), Path(mkdtemp(prefix="hfmedia-bench-"))
     try:
         rows, installed = run_cases(names, cases_by_name, folder, quick=arguments.quick)
@@ -155,7 +158,7 @@ def main() -> None:
         report.main()
     over_budget = [case_row["name"] for case_row in rows if case_row["met"] is False]
     print(f"\n{len(rows)} cases in {results['seconds']} s; over budget: {', '.join(over_budget) or 'none'}")
-    print(f"{results_path}, and {len(plot_paths)} plots beside it")
+    print(f"wrote {results_path} and {len(plot_paths)} plots")
 
 
 if __name__ == "__main__":

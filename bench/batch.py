@@ -1,6 +1,6 @@
 """A batch of many prompts through the command: ``batch.py PROMPTS`` prints one JSON object with samples over time.
 
-The samples are taken from outside, every half second: how many files lie there, and the command's resident memory.
+A sample is taken from outside every half second: the number of files so far and the command's resident memory.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ SAMPLE_INTERVAL = 0.5  # seconds
 
 
 def main() -> None:
-    """Seconds in all, pictures a second, and the samples: seconds, files, MB."""
+    """Print total seconds, images per second, and samples of (seconds, files, MB)."""
     prompts = int(sys.argv[1])
     folder = Path(mkdtemp(dir=os.environ["BENCH_FOLDER"]))
-    prompts_file, output_folder = folder / "prompts.txt", folder / "made"
+    prompts_file, output_folder = folder / "prompts.txt", folder / "output"
     prompts_file.write_text("".join(f"a kite {number}\n" for number in range(prompts)))
     command = [
         sys.executable,
@@ -47,12 +47,14 @@ def main() -> None:
             )
             samples += [(round(time.perf_counter() - started_at, 1), files, resident[0])] if resident else []
     elapsed = time.perf_counter() - started_at
+    assert process.returncode == 0, f"the batch exited with code {process.returncode}"
     files = sum(1 for entry in os.scandir(output_folder) if entry.name.endswith(".png"))
-    assert (process.returncode, files) == (0, prompts), f"the batch ended with {process.returncode}, {files} files"
+    assert files == prompts, f"the batch wrote {files} of {prompts} files"
     second_half = [memory for _, files, memory in samples if files >= prompts // 2]
     memory_growth = second_half[-1] - second_half[0] if second_half else 0.0
-    print(json.dumps({"wall": elapsed, "rate": prompts / elapsed, "peak": max(m for *_, m in samples), "grown": memory_growth,
-                      "samples": samples}))  # fmt: skip
+    peak = max(memory for *_, memory in samples)
+    numbers = {"wall": elapsed, "rate": prompts / elapsed, "peak": peak, "grown": memory_growth, "samples": samples}
+    print(json.dumps(numbers))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A catalogue of 50,000 models, listed: ``catalogue.py CLIENT cold|warm`` prints one JSON object.
+"""Listing a catalog of 50,000 models: ``catalog.py CLIENT cold|warm`` prints one JSON object.
 
-Cold is a first time; warm is a new process whose cache is young, where there is a cache.
+Cold starts without a cache; warm is a new process with a fresh cache, for clients that have one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 async def count_hfmedia() -> int:
-    """Every model of one task, with all its mappings."""
+    """List every model of one task with all its mappings."""
     import hfmedia
 
     async with hfmedia.MediaClient() as client:
@@ -23,7 +23,7 @@ async def count_hfmedia() -> int:
 
 
 async def count_huggingface_hub() -> int:
-    """The Hub's own client, all pages."""
+    """List all pages with the Hub's own client."""
     from huggingface_hub import HfApi
 
     models = HfApi(endpoint=os.environ["HF_ENDPOINT"]).list_models(
@@ -33,17 +33,17 @@ async def count_huggingface_hub() -> int:
 
 
 async def count_g4f() -> int:
-    """g4f's own list: it reads the first page only."""
+    """List with g4f, which reads the first page only."""
     g4f_client = importlib.import_module("bench.clients.g4f")
     module: Any = g4f_client.module
     get = module.requests.get
-    module.requests.get = lambda url, **more: get(g4f_client.here(url), **more)
+    module.requests.get = lambda url, **options: get(g4f_client.rewrite_url(url), **options)
     module.HuggingFaceMedia.get_models()
     return len(module.HuggingFaceMedia.task_mapping)
 
 
 def main() -> None:
-    """Milliseconds for all, and how many there were."""
+    """Print the milliseconds and the number of models."""
     count = {"ours": count_hfmedia, "hub": count_huggingface_hub, "g4f": count_g4f}[sys.argv[1]]
     wall, cpu = time.perf_counter(), time.process_time()
     models = asyncio.run(count())

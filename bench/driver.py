@@ -1,7 +1,7 @@
-"""One measured run, in a process of its own: ``driver.py CLIENT WHAT MODEL JOBS AT_ONCE PROMPT`` prints JSON.
+"""One measured run in its own process: ``driver.py CLIENT METHOD MODEL JOBS CONCURRENCY PROMPT`` prints JSON.
 
-Taken around the work and after one job that warms everything up: seconds on the wall, CPU time of the process (user and
-system, all threads), the longest time for which a ticker of 5 ms was late, and the peak of resident memory.
+After one warm-up job, it measures wall-clock seconds, CPU time of the process (user and system, all threads), the
+longest delay of a 5 ms ticker, and peak resident memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TICK_INTERVAL = 0.005  # seconds
 
 
 def memory_mb(name: str) -> float:
-    """MB of resident memory, ``VmRSS`` now or ``VmHWM`` at its peak, as Linux counts them."""
+    """Return resident memory in MB from /proc: ``VmRSS`` is current, ``VmHWM`` the peak."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name + ":"):
             return int(line.split()[1]) / 1000
@@ -29,12 +29,12 @@ def memory_mb(name: str) -> float:
 
 
 def reset_peak_memory() -> None:
-    """From now on ``VmHWM`` counts anew."""
+    """Reset the ``VmHWM`` peak to the current value."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 async def record_pauses(pauses: list[float]) -> None:
-    """Notes how late each tick comes."""
+    """Record the delay of each tick."""
     while True:
         started_at = time.perf_counter()
         await asyncio.sleep(TICK_INTERVAL)
@@ -42,7 +42,7 @@ async def record_pauses(pauses: list[float]) -> None:
 
 
 async def measure(client: Any, method: str, model: str, jobs: int, concurrency: int, prompt: str) -> dict[str, Any]:
-    """The numbers of so many jobs, so many of them side by side."""
+    """Run the jobs, `concurrency` of them in parallel, and return the measurements."""
     create = getattr(client, method)
     rng, finished_at = random.Random(1), []
 
@@ -58,18 +58,18 @@ async def measure(client: Any, method: str, model: str, jobs: int, concurrency: 
     await asyncio.gather(*(worker(first) for first in range(concurrency)))
     timings = {"wall": time.perf_counter() - wall, "cpu": (time.process_time() - cpu) / jobs * 1000}
     peak = memory_mb("VmHWM")
-    await asyncio.sleep(2 * TICK_INTERVAL)  # for a pause that lasted until the end
+    await asyncio.sleep(2 * TICK_INTERVAL)  # record a pause that lasted until the end
     ticker.cancel()
     return {**timings, "rate": jobs / timings["wall"], "pause": max(pauses) * 1000, "peak": peak, "above": peak - idle,
             "ends": finished_at if jobs <= 100 else []}  # fmt: skip
 
 
 async def main() -> None:
-    """Warms up with a job of the same kind, unless the prompt asks for a first run."""
+    """Run one measurement, after a warm-up job unless the prompt contains "cold"."""
     client_name, method, model, jobs, concurrency, prompt = sys.argv[1:]
     module = importlib.import_module(f"bench.clients.{client_name}")
     folder = Path(mkdtemp(dir=os.environ["BENCH_FOLDER"]))
-    async with module.opened(folder) as client:
+    async with module.open_client(folder) as client:
         if "cold" not in prompt:
             warm = {"bench/film": "bench/video", "bench/inline": "bench/small"}.get(model, model)
             await getattr(client, method)(warm, "for 0.1 s" if model == "bench/film" else "warm")

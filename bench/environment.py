@@ -1,6 +1,6 @@
-"""The smallest world that the cases need, in a process of its own: a Hub, fal-ai's queue, nscale's answers, and a CDN.
+"""Minimal simulated environment in its own process: a Hub, fal-ai's queue, nscale's API and a CDN.
 
-It answers from memory and as fast as it can, so that what is measured is the client.
+It responds from memory as fast as possible, so that the client dominates the measurement.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from io import BytesIO
 from aiohttp import web
 
 JOB_SECONDS = 2.0  # unless the prompt says "for N s"
-PAGE_SIZE = 1000  # models, as the Hub gives them
+PAGE_SIZE = 1000  # models per page, as on the Hub
 MODELS = 50_000
 MEGABYTE = 1_000_000
-CHUNK_SIZE = 256 * 1024  # bytes written at once of what is large
+CHUNK_SIZE = 256 * 1024  # bytes per write of large media
 
 
 def png_of_size(size: int) -> bytes:
-    """A PNG of about that many bytes: noise does not compress."""
+    """Create a PNG of about `size` bytes: noise does not compress."""
     from PIL import Image
 
     side = int((size / 3) ** 0.5)
@@ -37,7 +37,7 @@ def png_of_size(size: int) -> bytes:
 
 
 def mp4_of_size(size: int = 0) -> bytes:
-    """A small mp4 that plays, with a box of nothing behind it that makes it at least so large."""
+    """Create a small playable mp4, padded with a free box to at least `size` bytes."""
     import av
     from PIL import Image
 
@@ -56,7 +56,7 @@ def mp4_of_size(size: int = 0) -> bytes:
 
 
 def catalog_entry(number: int) -> dict[str, object]:
-    """One model of the large catalogue, as the Hub lists it."""
+    """Return one model of the large catalog in the Hub's list format."""
     task = "text-to-video" if number % 10 == 0 else "text-to-image"
     entries = [
         {"provider": name, "providerId": f"maker/model-{number}", "status": "live", "task": task}
@@ -66,19 +66,19 @@ def catalog_entry(number: int) -> dict[str, object]:
 
 
 class BenchServer:
-    """What is served, and what is remembered of those who asked: how often, and when their jobs were done."""
+    """Request handlers, with counts of requests and the completion times of jobs."""
 
     def __init__(self, port: int) -> None:
         self.base_url = f"http://127.0.0.1:{port}"
         self.media = {"small.png": png_of_size(20_000), "image.png": png_of_size(MEGABYTE), "video.mp4": mp4_of_size()}
-        self.jobs: dict[str, tuple[float, float, str]] = {}  # when, for how long, which media
+        self.jobs: dict[str, tuple[float, float, str]] = {}  # ID: start, duration, media name
         self.request_counts: Counter[str] = Counter()
-        self._reported_jobs = 0  # how many jobs were told of
+        self._reported_jobs = 0  # jobs already reported by `counts`
         self._pages: list[bytes] = []
         self._inline = b""
 
     async def model(self, request: web.Request) -> web.Response:
-        """The Hub's page on one model; its name says what it makes, and how."""
+        """Return one model of the Hub; its name determines the output."""
         name = request.match_info["name"]
         task = "text-to-video" if name in ("video", "film") else "text-to-image"
         entry = {"status": "live", "providerId": f"bench/{name}", "task": task}
@@ -86,8 +86,8 @@ class BenchServer:
         return web.json_response({"_id": "1", "id": f"bench/{name}", "inferenceProviderMapping": {provider: entry}})
 
     async def models(self, request: web.Request) -> web.Response:
-        """A page of the large catalogue, with the way to the next one."""
-        self.request_counts["catalogue"] += 1
+        """Return a page of the large catalog, with a link to the next one."""
+        self.request_counts["catalog"] += 1
         if not self._pages:
             numbers = range(0, MODELS, PAGE_SIZE)
             self._pages = [
@@ -101,7 +101,7 @@ class BenchServer:
         return web.Response(body=self._pages[page_start], headers=headers)
 
     async def submit(self, request: web.Request) -> web.Response:
-        """fal-ai's two doors: a picture at once, or a place in the queue."""
+        """Submit to fal-ai: images are returned synchronously, videos enter the queue."""
         payload, name = await request.json(), request.match_info["name"]
         self.request_counts["submit"] += 1
         if name in ("image", "small"):
@@ -118,7 +118,7 @@ class BenchServer:
         return web.json_response({"status": "IN_QUEUE", "request_id": job, "queue_position": 0, **urls})
 
     async def status(self, request: web.Request) -> web.Response:
-        """Whether a job is done."""
+        """Return the status of a job."""
         self.request_counts["poll"] += 1
         started_at, seconds, _ = self.jobs[request.match_info["job"]]
         is_done = time.monotonic() - started_at >= seconds
@@ -126,13 +126,13 @@ class BenchServer:
         return web.json_response(content, status=200 if is_done else 202)
 
     async def result(self, request: web.Request) -> web.Response:
-        """Where the media of a job lies."""
+        """Return the media URL of a job."""
         self.request_counts["result"] += 1
         name = self.jobs[request.match_info["job"]][2]
         return web.json_response({"video": {"url": f"{self.base_url}/cdn/{name}"}, "seed": 1})
 
     async def inline(self, request: web.Request) -> web.Response:
-        """A picture of 15 MB inside the answer: 20 MB of base64."""
+        """Return an inline image of 15 MB: 20 MB of base64."""
         await request.read()
         self.request_counts["submit"] += 1
         if not self._inline:
@@ -141,13 +141,13 @@ class BenchServer:
         return web.Response(body=self._inline, content_type="application/json")
 
     async def openai(self, request: web.Request) -> web.Response:
-        """A picture by address, as an API of OpenAI's kind answers: what LiteLLM's proxy stands in front of."""
+        """Return an image URL in the OpenAI format: the upstream API of LiteLLM's proxy."""
         await request.json()
         self.request_counts["submit"] += 1
         return web.json_response({"created": 1, "data": [{"url": f"{self.base_url}/cdn/small.png"}]})
 
     async def cdn(self, request: web.Request) -> web.StreamResponse:
-        """Media, large ones in slices."""
+        """Serve media, large files in chunks."""
         self.request_counts["cdn"] += 1
         data = self.media[request.match_info["name"]]
         if len(data) <= 2 * MEGABYTE:
@@ -159,15 +159,15 @@ class BenchServer:
         return response
 
     async def counts(self, request: web.Request) -> web.Response:
-        """What was asked since the last time, and when each job was done by the clock that all processes share."""
+        """Return request counts since the last call and, on the shared monotonic clock, when each new job completed."""
         request_counts, self.request_counts = self.request_counts, Counter()
         finished_at = [started_at + seconds for started_at, seconds, _ in self.jobs.values()][self._reported_jobs :]
         self._reported_jobs += len(finished_at)
-        return web.json_response({"asked": request_counts, "done": finished_at})
+        return web.json_response({"request_counts": request_counts, "finished_at": finished_at})
 
 
 def create_app(port: int) -> web.Application:
-    """All of it under one roof."""
+    """Create the application with all routes."""
     server = BenchServer(port)
     application = web.Application(client_max_size=64 * MEGABYTE)
     application.router.add_get("/api/models", server.models)
@@ -179,12 +179,12 @@ def create_app(port: int) -> web.Application:
     application.router.add_post("/router/nscale/v1/images/generations", server.inline)
     application.router.add_post("/openai/v1/images/generations", server.openai)
     application.router.add_get("/cdn/{name}", server.cdn)
-    application.router.add_get("/told", server.counts)
+    application.router.add_get("/counts", server.counts)
     return application
 
 
 async def main() -> None:
-    """Serves until it is killed; the first line on stdout is its port."""
+    """Serve until killed; the first line on stdout is the port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     port = listener.getsockname()[1]
     runner = web.AppRunner(create_app(port), access_log=None)

@@ -1,7 +1,7 @@
-"""A gateway, measured from outside: ``gateway.py ours|litellm|floor alone|crowd|both`` prints one JSON object.
+"""A gateway measured from outside: ``gateway.py ours|litellm|floor alone|crowd|both`` prints one JSON object.
 
-Each answers the same request, a picture of 20 kB by address. Ours makes it with its own library and keeps the file;
-LiteLLM hands the request on to an API of OpenAI's kind, and keeps nothing; the floor is that API, asked directly.
+All serve the same request, a 20 kB image by URL. hfmedia generates it through the library and stores the file; LiteLLM
+forwards the request to an OpenAI-compatible API and stores nothing; the floor calls that API directly.
 """
 
 from __future__ import annotations
@@ -24,20 +24,15 @@ from tempfile import mkdtemp
 import aiohttp
 
 MODEL = "bench/small"
-REQUESTS_BY_CLIENTS = {
-    1: 80,
-    16: 240,
-    64: 320,
-    256: 512,
-}  # requests by so many clients, each of which asks one after the other
-WARM_UP = 20  # requests before anything is timed
-SINGLE_CLIENT_REQUESTS = 100  # requests of a single client, through the gateway and without it by turns
-MEMORY_REQUESTS = 1800  # requests more, to see whether memory grows: an hour's worth at one in two seconds
-IDLE_DELAY = 0.5  # seconds after it is ready at which its memory is read
-READY_CHECK_INTERVAL = 0.01  # seconds between two looks whether it is ready
-READY_TIMEOUT = 120.0  # seconds for it to be ready
+REQUESTS_BY_CLIENTS = {1: 80, 16: 240, 64: 320, 256: 512}  # total requests; each client sends one after the other
+WARM_UP = 20  # requests before the measurement
+SINGLE_CLIENT_REQUESTS = 100  # requests by one client, alternating with and without the gateway
+MEMORY_REQUESTS = 1800  # additional requests to detect memory growth: one hour at one request every 2 s
+IDLE_DELAY = 0.5  # seconds between readiness and the memory reading
+READY_CHECK_INTERVAL = 0.01  # seconds between readiness checks
+READY_TIMEOUT = 120.0  # seconds until ready
 HEALTH_PATHS = {"ours": "/healthz", "litellm": "/health/liveliness"}
-DIRECT_URL = os.environ.get("HF_ENDPOINT", "") + "/openai"  # the world's own API of OpenAI's kind
+DIRECT_URL = os.environ.get("HF_ENDPOINT", "") + "/openai"  # the simulated OpenAI-compatible API
 LITELLM_SETTINGS = f"""
 model_list:
   - model_name: {MODEL}
@@ -48,7 +43,7 @@ SendRequest = Callable[[str], Awaitable[object]]
 
 
 def gateway_command(gateway_name: str, port: int, folder: Path) -> list[str]:
-    """How a gateway is started, on loopback and without keys."""
+    """Return the command that starts a gateway on loopback without keys."""
     if gateway_name == "ours":
         return [sys.executable, "-m", "hfmedia", "serve", "--port", str(port), "--quiet"]
     settings = folder / "litellm.yaml"
@@ -58,7 +53,7 @@ def gateway_command(gateway_name: str, port: int, folder: Path) -> list[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -66,7 +61,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running_gateway(gateway_name: str) -> Iterator[tuple[subprocess.Popen[bytes], str, float]]:
-    """A gateway that answers: its process, its address, and the seconds from its start until it says it is alive."""
+    """Start a gateway. Yields its process, its URL and the seconds until its health check passed."""
     folder, port = Path(mkdtemp(dir=os.environ["BENCH_FOLDER"])), free_port()
     url = f"http://127.0.0.1:{port}"
     extra_environ = {"HFMEDIA_HOME": str(folder), "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
@@ -75,7 +70,7 @@ def running_gateway(gateway_name: str) -> Iterator[tuple[subprocess.Popen[bytes]
     with subprocess.Popen(arguments, env={**os.environ, **extra_environ}, stdout=devnull, stderr=devnull) as process:
         try:
             while not is_alive(url + HEALTH_PATHS[gateway_name]):
-                assert process.poll() is None, f"{gateway_name} ended with {process.returncode}"
+                assert process.poll() is None, f"{gateway_name} exited with code {process.returncode}"
                 assert time.perf_counter() - started_at < READY_TIMEOUT, (
                     f"{gateway_name} was not ready within {READY_TIMEOUT:.0f} s"
                 )
@@ -101,7 +96,7 @@ def resident_memory_mb(process: subprocess.Popen[bytes]) -> float:
 
 
 def request_sender(http: aiohttp.ClientSession, url: str) -> SendRequest:
-    """Asks for a picture there."""
+    """Create a sender of image requests to a URL."""
 
     async def send(prompt: str) -> None:
         payload = {"model": MODEL, "prompt": prompt, "response_format": "url"}
@@ -114,7 +109,7 @@ def request_sender(http: aiohttp.ClientSession, url: str) -> SendRequest:
 
 @contextlib.asynccontextmanager
 async def direct_sender(gateway_name: str, http: aiohttp.ClientSession) -> AsyncIterator[SendRequest]:
-    """What the gateway does for a request, without it: ours calls the library, LiteLLM the API behind it."""
+    """Yield a sender that bypasses the gateway: the library for hfmedia, the upstream API for LiteLLM."""
     if gateway_name != "ours":
         yield request_sender(http, DIRECT_URL)
         return
@@ -129,14 +124,14 @@ async def direct_sender(gateway_name: str, http: aiohttp.ClientSession) -> Async
 
 
 async def timed_ms(send: SendRequest, prompt: str) -> float:
-    """Milliseconds of one."""
+    """Send one request and return its milliseconds."""
     started_at = time.perf_counter()
     await send(prompt)
     return (time.perf_counter() - started_at) * 1000
 
 
 async def measure_single(gateway_name: str, url: str) -> dict[str, float]:
-    """Milliseconds of a request with the gateway and without it, taken by turns, and what lies between: medians."""
+    """Measure requests with and without the gateway, alternating. Returns the medians and the median difference."""
     pairs: list[tuple[float, float]] = []
     async with aiohttp.ClientSession() as http, direct_sender(gateway_name, http) as direct:
         gateway = request_sender(http, url)
@@ -152,7 +147,7 @@ async def measure_single(gateway_name: str, url: str) -> dict[str, float]:
 
 
 async def measure_load(send: SendRequest, clients: int, requests: int) -> dict[str, float]:
-    """Requests a second, and the median and the 99th percentile of their milliseconds."""
+    """Measure requests per second and their median and 99th percentile latency in milliseconds."""
     remaining, durations = iter(range(requests)), list[float]()
 
     async def client() -> None:
@@ -172,7 +167,7 @@ async def measure_load(send: SendRequest, clients: int, requests: int) -> dict[s
 async def measure_concurrent(
     url: str, process: subprocess.Popen[bytes] | None, memory_requests: int
 ) -> dict[str, float]:
-    """Clients side by side; then, where there is a process, its memory before and after an hour's worth of requests."""
+    """Measure concurrent clients and, given a process, its memory before and after an hour's worth of requests."""
     numbers: dict[str, float] = {}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         send = request_sender(http, url)
@@ -189,7 +184,7 @@ async def measure_concurrent(
 
 
 async def measure(gateway_name: str, mode: str, url: str, process: subprocess.Popen[bytes] | None) -> dict[str, float]:
-    """What was asked for, of a gateway that is ready."""
+    """Run the measurements of a mode against a running gateway."""
     numbers = await measure_single(gateway_name, url) if mode in ("alone", "both") else {}
     if mode in ("crowd", "both"):
         numbers |= await measure_concurrent(url, process, MEMORY_REQUESTS if gateway_name == "ours" else 0)
@@ -197,7 +192,7 @@ async def measure(gateway_name: str, mode: str, url: str, process: subprocess.Po
 
 
 def main() -> None:
-    """The numbers of one gateway."""
+    """Print the measurements of one gateway."""
     gateway_name, mode = sys.argv[1], sys.argv[2]
     if gateway_name == "floor":
         print(json.dumps(asyncio.run(measure(gateway_name, mode, DIRECT_URL, None))))

@@ -1,7 +1,7 @@
-"""What a job costs as the ledger grows: fills one with past jobs, and lives through new ones at each length.
+"""Cost of a job as the ledger grows: fills a ledger with past jobs and runs new ones at each length.
 
-``growth.py EVENTS …`` prints one JSON object: milliseconds of CPU for a job of six facts and for finding one by its
-key, and for the latest hundred, by the number of events that were there before.
+``growth.py ENTRIES …`` prints one JSON object: CPU milliseconds for a job of six entries, for a lookup by key and for
+the latest 100 jobs, by the number of entries already in the ledger.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from hfmedia.core.protocol import JobHandle, Output, Route
 from hfmedia.core.request import GenerationRequest
 from hfmedia.ledger import SqliteLedger
 from hfmedia.ledger.serialization import encode_entry, job_columns
+from hfmedia.ledger.writer import INSERT_COLUMNS, INSERT_ENTRY, INSERT_JOB
 
 REQUEST = GenerationRequest(
-    task="text-to-image", model="bench/image", prompt="a red kite over the harbour, early light", seed=7
+    task="text-to-image", model="bench/image", prompt="a red kite over the harbor, early light", seed=7
 )
 ROUTE = Route(
     provider="fal-ai",
@@ -44,11 +45,11 @@ ROUTE = Route(
     credential="HF_TOKEN",
 )
 ENTRIES_PER_JOB = 6
-JOBS_PER_LENGTH = 200  # jobs lived through at each length
+JOBS_PER_LENGTH = 200  # new jobs at each length
 
 
 def job_entries(job_id: str) -> list[LedgerEntry]:
-    """Everything that happens to a job that goes well."""
+    """Return the entries of a successful job."""
     media = {"files": [{"path": f"/media/{job_id}.png", "sha256": "0" * 64, "parameters": {"seed": 7}}]}
     return [
         CreatedEntry(job_id=job_id, timestamp=1.0, request=REQUEST, idempotency_key=job_id),
@@ -61,22 +62,21 @@ def job_entries(job_id: str) -> list[LedgerEntry]:
 
 
 def insert_past_jobs(path: Path, first: int, jobs: int) -> None:
-    """Adds jobs of the past, as the ledger itself would have written them, in one transaction."""
-    entries = [structs.replace(fact, job_id="past") for fact in job_entries("past")]
-    rows = [(encode_entry(fact).kind, encode_entry(fact).body) for fact in entries]
-    columns = {**job_columns(replay(entries)), "seq": 0, "key": None}
+    """Insert past jobs, as the ledger itself would write them, in one transaction."""
+    entries = [structs.replace(entry, job_id="past") for entry in job_entries("past")]
+    rows = [(encode_entry(entry).kind, encode_entry(entry).body) for entry in entries]
+    columns, key_column = job_columns(replay(entries)), next(name for name in INSERT_COLUMNS if name.endswith("key"))
     connection = sqlite3.connect(path)
     names = [f"past{number:08}" for number in range(first, first + jobs)]
     connection.executemany(
-        "INSERT INTO facts (job, at, kind, body) VALUES (?, 1.0, ?, ?)",
-        ((name, kind, body.replace("past", name)) for name in names for kind, body in rows),
+        INSERT_ENTRY, ((name, 1.0, kind, body.replace("past", name)) for name in names for kind, body in rows)
     )
-    (last_seq,) = connection.execute("SELECT max(seq) FROM facts").fetchone()
+    (last_seq,) = connection.execute("SELECT last_insert_rowid()").fetchone()
     seqs = range(last_seq - jobs * ENTRIES_PER_JOB + 1, last_seq + 1, ENTRIES_PER_JOB)
     connection.executemany(
-        f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})",
+        INSERT_JOB,
         (
-            {**columns, "seq": seq, "id": name, "key": name, "body": columns["body"].replace("past", name)}
+            {**columns, "seq": seq, "id": name, key_column: name, "body": columns["body"].replace("past", name)}
             for seq, name in zip(seqs, names, strict=True)
         ),
     )
@@ -85,12 +85,12 @@ def insert_past_jobs(path: Path, first: int, jobs: int) -> None:
 
 
 async def measure_length(path: Path, prefix: str) -> dict[str, float]:
-    """Milliseconds of CPU for each job, of those that happen side by side, and for two ways of looking."""
+    """Measure CPU milliseconds per concurrent job, per lookup by key, and for the latest 100."""
     ledger = SqliteLedger(path)
 
     async def run_job(job_id: str) -> None:
-        for ledger_entry in job_entries(job_id):
-            await ledger.append(ledger_entry)
+        for entry in job_entries(job_id):
+            await ledger.append(entry)
 
     await run_job(f"{prefix}-warm")
     timings: dict[str, float] = {}
@@ -109,14 +109,14 @@ async def measure_length(path: Path, prefix: str) -> dict[str, float]:
 
 
 async def main() -> None:
-    """Length by length, in one ledger."""
-    path, jobs_before, timings_by_length = Path(mkdtemp(dir=os.environ["BENCH_FOLDER"]), "ledger.sqlite3"), 0, {}
-    for events in map(int, sys.argv[1:]):
-        jobs = events // ENTRIES_PER_JOB - jobs_before
+    """Measure each length in one growing ledger."""
+    path, past_jobs, timings_by_length = Path(mkdtemp(dir=os.environ["BENCH_FOLDER"]), "ledger.sqlite3"), 0, {}
+    for entries in map(int, sys.argv[1:]):
+        jobs = entries // ENTRIES_PER_JOB - past_jobs
         if jobs > 0:
-            insert_past_jobs(path, jobs_before, jobs)
-            jobs_before += jobs
-        timings_by_length[str(events)] = await measure_length(path, f"new{events}")
+            insert_past_jobs(path, past_jobs, jobs)
+            past_jobs += jobs
+        timings_by_length[str(entries)] = await measure_length(path, f"new{entries}")
     print(json.dumps({"growth": timings_by_length}))
 
 

@@ -1,4 +1,4 @@
-"""Plots as SVG, readable on light and on dark: bars for those compared, a line for what grows. No library is needed."""
+"""SVG plots for light and dark backgrounds: bar charts for comparisons, line charts for growth. No dependencies."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ BAR_CASES = ("videos", "thousand", "image", "films", "inline", "pause-films", "l
 
 
 def _svg(height: int, title: str, elements: list[str]) -> str:
-    opening_tag = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
+    view_box = f'viewBox="0 0 {WIDTH} {height}"'
+    opening_tag = f'<svg xmlns="http://www.w3.org/2000/svg" {view_box} role="img" aria-label="{escape(title)}">'
     return "\n".join(
         [opening_tag, STYLE, f'<text x="0" y="16" font-weight="600">{escape(title)}</text>', *elements, "</svg>\n"]
     )
 
 
 def bar_chart(case_row: dict[str, Any]) -> str:
-    """Medians side by side."""
+    """Draw the medians of a case as bars."""
     medians = {client: numbers["median"] for client, numbers in case_row["who"].items() if "median" in numbers}
     largest, elements = max(medians.values()) or 1.0, []
     for number, (client, value) in enumerate(medians.items()):
@@ -37,13 +38,14 @@ def bar_chart(case_row: dict[str, Any]) -> str:
         elements += [
             f'<text x="{LABEL_WIDTH - 10}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
             f'<rect class="{css_class}" x="{LABEL_WIDTH}" y="{y}" width="{bar_width:.0f}" height="{BAR - 8}" rx="2"/>',
-            f'<text class="soft" x="{LABEL_WIDTH + bar_width + 8:.0f}" y="{y + 14}">{value:.3g} {escape(case_row["unit"])}</text>',
+            f'<text class="soft" x="{LABEL_WIDTH + bar_width + 8:.0f}" y="{y + 14}">'
+            f"{value:.3g} {escape(case_row['unit'])}</text>",
         ]
     return _svg(40 + len(medians) * BAR, case_row["about"], elements)
 
 
 def line_chart(title: str, axis_label: str, curves: dict[str, list[tuple[float, float]]], names: list[str]) -> str:
-    """Curves over the same axis; ``names`` are the words under it, from the first point to the last."""
+    """Draw curves over one axis; ``names`` are its labels, from the first point to the last."""
     points = [point for curve in curves.values() for point in curve]
     right, top = max(x for x, _ in points) or 1.0, max(y for _, y in points) or 1.0
     height, left_margin, elements = 240, 60, []
@@ -70,7 +72,7 @@ def line_chart(title: str, axis_label: str, curves: dict[str, list[tuple[float, 
 
 
 def draw_plots(results: dict[str, Any], folder: Path) -> list[Path]:
-    """A plot for each case that says more in a picture, in this folder."""
+    """Write the plots to a folder. Returns their paths."""
     rows = {case_row["name"]: case_row for case_row in results["cases"]}
     charts = {
         name: bar_chart(rows[name])
@@ -85,31 +87,36 @@ def draw_plots(results: dict[str, Any], folder: Path) -> list[Path]:
             for client, label in (("ours", "hfmedia"), ("huggingface_hub", "huggingface_hub"))
         }  # fmt: skip
         curves = {name: curve for name, curve in curves.items() if curve}
-        axis_label = "side by side"
-        charts["rate"] = line_chart("pictures of 20 kB a second", axis_label, curves, [name[5:] for name in rates])
-    crowds = {name[13:]: case_row["who"] for name, case_row in rows.items() if name.startswith("gateway-rate-")}
+        axis_label = "images in parallel"
+        charts["rate"] = line_chart("20 kB images per second", axis_label, curves, [name[5:] for name in rates])
+    concurrent_rows = {
+        name[13:]: case_row["who"] for name, case_row in rows.items() if name.startswith("gateway-rate-")
+    }
     curves = {
-        NAMES[client]: [(float(index), case_row[client]["median"]) for index, case_row in enumerate(crowds.values())]
+        NAMES[client]: [
+            (float(index), case_row[client]["median"]) for index, case_row in enumerate(concurrent_rows.values())
+        ]
         for client in ("ours", "LiteLLM")
-        if len(crowds) > 1 and all("median" in case_row.get(client, {}) for case_row in crowds.values())
+        if len(concurrent_rows) > 1
+        and all("median" in case_row.get(client, {}) for case_row in concurrent_rows.values())
     }
     if curves:
-        charts["gateway-rate"] = line_chart("the gateway: requests a second", "clients", curves, list(crowds))
+        charts["gateway-rate"] = line_chart("gateway: requests per second", "clients", curves, list(concurrent_rows))
     if "growth" in rows and "values" in rows["growth"]["who"]["ours"]:
         lengths = rows["growth"]["who"]["ours"]["values"][0]
         curves = {
             label: [(float(index), numbers[metric]) for index, numbers in enumerate(lengths.values())]
-            for metric, label in (("job", "a job"), ("find", "finding one by its key"))
+            for metric, label in (("job", "one job"), ("find", "lookup by key"))
         }
         names = [f"{int(length):,}" for length in lengths]
-        charts["growth"] = line_chart("ms of CPU in the ledger, by its length", "events before", curves, names)
+        charts["growth"] = line_chart("ledger: CPU milliseconds by length", "entries", curves, names)
     samples = rows.get("batch", {}).get("who", {}).get("ours", {}).get("samples") or []
     if samples:
         curves = {"MB of resident memory": [(index, memory) for index, _, memory in samples]}
         names = [f"{samples[-1][0] * part / 4:.0f}" for part in range(5)]
-        charts["batch-memory"] = line_chart("a batch: memory over time", "seconds", curves, names)
-        curves = {"pictures": [(index, float(files)) for index, files, _ in samples]}
-        charts["batch-files"] = line_chart("a batch: pictures over time", "seconds", curves, names)
+        charts["batch-memory"] = line_chart("batch: memory over time", "seconds", curves, names)
+        curves = {"images": [(index, float(files)) for index, files, _ in samples]}
+        charts["batch-files"] = line_chart("batch: images over time", "seconds", curves, names)
     for name, text in charts.items():
         (folder / f"{name}.svg").write_text(text)
     return [folder / f"{name}.svg" for name in charts]

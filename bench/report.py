@@ -1,6 +1,6 @@
-"""`python -m bench.report`: writes the measured numbers into docs/performance.md, from the JSON file beside its plots.
+"""`python -m bench.report`: write the tables in docs/performance.md from docs/performance/results.json.
 
-What stands between the marks is made, and a test holds it to the file; the words around it are written by people.
+The text between the two marks is generated, which a test verifies; the text around it is written by hand.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 RESULTS = PAGE.parent / "performance" / "results.json"
 BEGIN_MARK, END_MARK = "<!-- measured: begin -->", "<!-- measured: end -->"
-LIBRARY_COLUMNS = ("ours", "floor", "huggingface_hub", "g4f", "fal-client")  # columns of the library's cases
-GATEWAY_COLUMNS = ("ours", "floor", "LiteLLM")  # and of the gateway's
+LIBRARY_COLUMNS = ("ours", "floor", "huggingface_hub", "g4f", "fal-client")  # clients in the table of library cases
+GATEWAY_COLUMNS = ("ours", "floor", "LiteLLM")  # and in the table of gateway cases
 NAMES = {"ours": "hfmedia", "LiteLLM": "LiteLLM's proxy"}
 VERDICTS = {True: "met", False: "**not met**", None: "not judged"}
 CONCURRENT_CASE = re.compile(r"gateway-(?P<what>rate|p50|p99)-(?P<clients>\d+)")
@@ -22,12 +22,12 @@ Results = dict[str, Any]
 
 
 def format_number(value: float) -> str:
-    """Three digits that say something."""
+    """Format a number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def format_cell(result: Results | None) -> str:
-    """A median with its spread, or why there is none."""
+    """Format a median with its spread, or the reason why there is none."""
     if result is None:
         return ""
     if "median" not in result:
@@ -38,12 +38,12 @@ def format_cell(result: Results | None) -> str:
 
 
 def markdown_row(*cells: str) -> str:
-    """A row of Markdown."""
+    """Format a Markdown table row."""
     return f"| {' | '.join(cells)} |"
 
 
 def comparison_table(cases: list[Results], columns: tuple[str, ...], *, floor: str) -> list[str]:
-    """The cases as a table, one column for each of those compared."""
+    """Format the cases as a table with a column per client."""
     if not cases:
         return []
     rows = [
@@ -64,7 +64,7 @@ def comparison_table(cases: list[Results], columns: tuple[str, ...], *, floor: s
 
 
 def concurrency_table(cases: list[Results]) -> list[str]:
-    """The gateway under many clients: a row for each number of them."""
+    """Format the gateway under load: a row per number of clients."""
     by_clients: dict[int, dict[str, Results]] = {}
     for case_row in cases:
         match = CONCURRENT_CASE.fullmatch(case_row["name"])
@@ -72,7 +72,7 @@ def concurrency_table(cases: list[Results]) -> list[str]:
             by_clients.setdefault(int(match["clients"]), {})[match["what"]] = case_row["who"]
     if not by_clients:
         return []
-    metrics = (("rate", "requests a second"), ("p50", "median, ms"), ("p99", "99th percentile, ms"))
+    metrics = (("rate", "requests per second"), ("p50", "median, ms"), ("p99", "99th percentile, ms"))
     rows = [
         markdown_row(
             "clients", *(f"{NAMES[client]}: {label}" for client in ("ours", "LiteLLM") for _, label in metrics)
@@ -94,13 +94,13 @@ def concurrency_table(cases: list[Results]) -> list[str]:
 
 
 def growth_table(cases: list[Results]) -> list[str]:
-    """What a job costs in a ledger of so many events."""
+    """Format the cost of a job by ledger length."""
     growth = next((case_row for case_row in cases if case_row["name"] == "growth"), None)
     lengths = growth["who"]["ours"].get("values", [{}])[0] if growth else {}
     if not lengths:
         return []
     head = markdown_row(
-        "events in the ledger before", "a job of six facts, ms of CPU", "finding one by its key", "latest 100"
+        "entries in the ledger", "job of six entries, CPU ms", "lookup by key, CPU ms", "latest 100 jobs, CPU ms"
     )
     times = ([f"{timings[metric]:.2f}" for metric in ("job", "find", "latest")] for timings in lengths.values())
     rows = [markdown_row(f"{int(length):,}", *cells) for length, cells in zip(lengths, times, strict=True)]
@@ -108,7 +108,7 @@ def growth_table(cases: list[Results]) -> list[str]:
 
 
 def results_tables(results: Results) -> str:
-    """The cases as tables of Markdown, the gateway's and the ledger's growth as their own, and how each was taken."""
+    """Format all results as Markdown tables, followed by the method of each measurement."""
     cases: list[Results] = results["cases"]
     gateway_rows = [case_row for case_row in cases if case_row["name"].startswith(("gateway-", "page-"))]
     library_rows = [case_row for case_row in cases if case_row not in gateway_rows and case_row["name"] != "growth"]
@@ -120,7 +120,7 @@ def results_tables(results: Results) -> str:
         for case_row in cases
         if not CONCURRENT_CASE.fullmatch(case_row["name"])
     ]
-    method_lines += [f"- the gateway under many clients: {concurrent_method}."] if concurrent_method else []
+    method_lines += [f"- gateway under load: {concurrent_method}."] if concurrent_method else []
     lines = [
         f"Measured on {results['when']} in {results['seconds']} s: {results['machine']}.",
         "",
@@ -132,7 +132,7 @@ def results_tables(results: Results) -> str:
         ),
         *concurrency_table(gateway_rows),
         *growth_table(cases),
-        "How each number was taken:",
+        "Methods:",
         "",
         *method_lines,
     ]
@@ -140,13 +140,13 @@ def results_tables(results: Results) -> str:
 
 
 def updated_page(page: str, results: dict[str, Any]) -> str:
-    """The page with these numbers in it."""
+    """Return the page with its generated part replaced."""
     before, _, after = page.partition(BEGIN_MARK)
     return f"{before}{BEGIN_MARK}\n\n{results_tables(results)}\n\n{END_MARK}{after.partition(END_MARK)[2]}"
 
 
 def main() -> None:
-    """Rewrites the page."""
+    """Rewrite the page."""
     PAGE.write_text(updated_page(PAGE.read_text(), json.loads(RESULTS.read_text())))
 
 

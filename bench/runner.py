@@ -1,4 +1,4 @@
-"""Runs programs by turns in worlds of their own, and keeps every number they print."""
+"""Runner: executes the programs in turns, each set in its own simulated environment, and collects their results."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .cases import FAL_CLIENT, FLOOR, HFMEDIA, HUGGINGFACE_HUB, INSTRUCTIONS, MO
 from .venvs import ROOT, clean_environ
 
 Numbers = dict[str, Any]
-POLL_CLIENTS = (HFMEDIA, FLOOR, HUGGINGFACE_HUB, FAL_CLIENT)  # whose polls are counted
+POLL_CLIENTS = (HFMEDIA, FLOOR, HUGGINGFACE_HUB, FAL_CLIENT)  # clients whose polls are counted
 
 
 @contextmanager
 def run_environment(folder: Path) -> Iterator[dict[str, str]]:
-    """A world in a process of its own, and the environment of those who live there, with a home of its own."""
+    """Start a simulated environment and yield the variables for its clients, with a temporary home."""
     with subprocess.Popen(
         [sys.executable, "-m", "bench.environment"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
@@ -46,13 +46,13 @@ def run_environment(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def fetch_counts(environ: dict[str, str]) -> Numbers:
-    """What a world was asked since the last time."""
-    with urllib.request.urlopen(environ["HF_ENDPOINT"] + "/told") as response:
+    """Fetch the request counts and completion times since the last call."""
+    with urllib.request.urlopen(environ["HF_ENDPOINT"] + "/counts") as response:
         return json.loads(response.read())  # type: ignore[no-any-return]
 
 
 def run_program(client: str, arguments: tuple[str, ...], environ: dict[str, str], pythons: dict[str, str]) -> Numbers:
-    """The numbers that one program prints; an ``error`` when it fails."""
+    """Run a program and return the numbers it prints, or an ``error``."""
     if client not in pythons:
         return {"error": "not installed"}
     fetch_counts(environ)
@@ -61,26 +61,26 @@ def run_program(client: str, arguments: tuple[str, ...], environ: dict[str, str]
             [pythons[client], "-m", *arguments], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=300
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return {"error": "took more than five minutes"}
+        return {"error": "timed out after five minutes"}
     if completed.returncode:
-        return {"error": (completed.stderr.strip().splitlines() or ["failed without a word"])[-1][:200]}
+        return {"error": (completed.stderr.strip().splitlines() or ["failed without an error message"])[-1][:200]}
     numbers: Numbers = json.loads(completed.stdout.strip().splitlines()[-1])
-    ends, done_at = numbers.get("ends") or [], fetch_counts(environ)["done"]
-    if ends and len(done_at) > len(ends):  # the first one was the warm-up
-        done_at = done_at[-len(ends) :]
-        numbers["lag"] = (sum(ends) - sum(done_at)) / len(ends) * 1000
+    ends, finished_at = numbers.get("ends") or [], fetch_counts(environ)["finished_at"]
+    if ends and len(finished_at) > len(ends):  # the first one was the warm-up
+        finished_at = finished_at[-len(ends) :]
+        numbers["lag"] = (sum(ends) - sum(finished_at)) / len(ends) * 1000
     return numbers
 
 
 class Runs:
-    """Everything that was run, each set of programs once however many cases read it."""
+    """Results of all programs; a program shared by several cases runs once."""
 
     def __init__(self, folder: Path, pythons: dict[str, str]) -> None:
         self.folder, self.pythons = folder, pythons
         self.results: dict[tuple[tuple[str, ...], bool], list[Numbers]] = {}
 
     def results_for(self, case: Case, environ: dict[str, str]) -> dict[str, list[Numbers]]:
-        """The numbers of each program of a case, round by round, taken by turns so that a slow minute hits all."""
+        """Return the results per client, measured in turns so that a slow minute affects all clients."""
         counts_instructions = case.metric == INSTRUCTIONS
         case_environ = {**environ, "BENCH_COUNT": "1"} if counts_instructions else environ
         for _ in range(case.rounds):
@@ -91,13 +91,13 @@ class Runs:
                 ):
                     fresh_home = {"HFMEDIA_HOME": mkdtemp(dir=self.folder)} if "cold" in arguments else {}
                     results.append(run_program(client, arguments, {**case_environ, **fresh_home}, self.pythons))
-                    if "cold" in arguments and client == HFMEDIA:  # what it leaves is what the warm one finds
+                    if "cold" in arguments and client == HFMEDIA:  # its cache is used by the warm case
                         environ["HFMEDIA_HOME"] = fresh_home["HFMEDIA_HOME"]
         return {client: self.results[arguments, counts_instructions] for client, arguments in case.commands.items()}
 
 
 def count_polls(folder: Path, pythons: dict[str, str], seconds: int) -> dict[str, Future[Numbers]]:
-    """Counts polls in the background: each client in a world of its own, ours a second time with what it has learnt."""
+    """Count polls in the background, per client; hfmedia runs a second time with the ledger of the first."""
     pool = ThreadPoolExecutor(4)
 
     def count_client_polls(client: str) -> Numbers:
@@ -117,13 +117,13 @@ def count_polls(folder: Path, pythons: dict[str, str], seconds: int) -> dict[str
 def run_counting_polls(
     client: str, arguments: tuple[str, ...], environ: dict[str, str], pythons: dict[str, str]
 ) -> Numbers:
-    """The numbers of a program, and how often it asked for its job and for its result."""
+    """Run a program and count its status and result requests."""
     if client not in pythons:
         return {"error": "not installed"}
     completed = subprocess.run(
         [pythons[client], "-m", *arguments], env=environ, cwd=ROOT, capture_output=True, text=True
     )
     if completed.returncode:
-        return {"error": (completed.stderr.strip().splitlines() or ["failed without a word"])[-1][:200]}
-    counts = fetch_counts(environ)["asked"]
+        return {"error": (completed.stderr.strip().splitlines() or ["failed without an error message"])[-1][:200]}
+    counts = fetch_counts(environ)["request_counts"]
     return {"polls": counts.get("poll", 0) + counts.get("result", 0)}

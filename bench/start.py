@@ -1,6 +1,6 @@
-"""How long a command takes from its start to its end: ``start.py WORD …`` prints one JSON object.
+"""Duration of a command: ``start.py ARGUMENT …`` prints one JSON object.
 
-``instructions`` are counted by valgrind where it is installed and BENCH_COUNT is set; they hardly vary from run to run.
+With BENCH_COUNT set and valgrind installed it counts ``instructions`` instead, which hardly vary between runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 
 def count_instructions(command: list[str]) -> float:
-    """Millions of instructions of a command, whose modules are compiled by then."""
+    """Count the instructions of a command, in millions, after one run that compiles its modules."""
     subprocess.run(command, check=True, capture_output=True)
     with TemporaryDirectory() as folder:
         output_file = Path(folder, "out")
@@ -28,7 +28,7 @@ def count_instructions(command: list[str]) -> float:
 
 
 def main() -> None:
-    """Either the time or the instructions."""
+    """Print the time or the instruction count."""
     command = [sys.executable, *sys.argv[1:]]
     if os.environ.get("BENCH_COUNT"):
         print(json.dumps({"instructions": count_instructions(command)} if shutil.which("valgrind") else {}))

@@ -1,6 +1,6 @@
-"""The peers' own environments, made beside the project's where they are not there yet; pip's own settings hold.
+"""Virtual environments of the compared clients, created next to the project's on first use, with pip's settings.
 
-LiteLLM has one to itself, for it wants older versions of what the others are measured in.
+LiteLLM has its own, since it requires older versions of packages that the other clients use.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ from pathlib import Path
 from .cases import FAL_CLIENT, FLOOR, G4F, HFMEDIA, HUGGINGFACE_HUB, LITELLM
 
 ROOT = Path(__file__).parent.parent
-REMOVED_VARIABLES = (
-    "_proxy",
-    "pythondontwritebytecode",
-)  # the second would have every process compile its modules anew
-LITELLM_OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # or LiteLLM asks the internet for them at each start
+# proxies do not apply to loopback; the second would make every process recompile its modules
+REMOVED_VARIABLES = ("_proxy", "pythondontwritebytecode")
+LITELLM_OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # otherwise LiteLLM downloads it at every start
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Where it lies, who lives there, what is installed, and the imports that are compiled before anything runs."""
+    """A virtual environment: folder, clients, packages, and imports to precompile."""
 
     folder: str
     clients: tuple[str, ...]
@@ -33,7 +31,7 @@ class Environment:
 
     @property
     def python(self) -> Path:
-        """Its interpreter."""
+        """Interpreter of the environment."""
         return ROOT / self.folder / "bin" / "python"
 
 
@@ -50,13 +48,13 @@ ENVIRONMENTS = (
 
 
 def clean_environ() -> dict[str, str]:
-    """This process's environment without what would slow the others down or lead them astray."""
+    """Return this process's variables without those that would distort the measurement."""
     variables = {name: value for name, value in os.environ.items() if not name.lower().endswith(REMOVED_VARIABLES)}
     return {**variables, **LITELLM_OFFLINE}
 
 
 def find_interpreters(clients: set[str]) -> dict[str, str]:
-    """Whose programs run by which interpreter. Who is not needed is not installed; who cannot be had is missing."""
+    """Return the interpreter per client, installing what is needed. Clients that fail to install are omitted."""
     environments = [environment for environment in ENVIRONMENTS if clients.intersection(environment.clients)]
     with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
         are_ready = list(pool.map(_ensure_environment, environments))
@@ -70,7 +68,7 @@ def find_interpreters(clients: set[str]) -> dict[str, str]:
 
 
 def _ensure_environment(environment: Environment) -> bool:
-    """Whether the environment is there now."""
+    """Create the environment unless it exists. Returns False when that fails."""
     stamp, expected = (
         ROOT / environment.folder / "installed",
         "\n".join((*environment.packages, environment.precompile)),
@@ -88,7 +86,7 @@ def _ensure_environment(environment: Environment) -> bool:
     ):
         result = subprocess.run(command, env=environ, capture_output=True, text=True)
         if result.returncode:
-            print(f"no {', '.join(environment.clients)}: {result.stderr[-300:]}", file=sys.stderr)
+            print(f"cannot install {', '.join(environment.clients)}: {result.stderr[-300:]}", file=sys.stderr)
             return False
     stamp.write_text(expected)
     return True

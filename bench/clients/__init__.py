@@ -1,4 +1,4 @@
-"""Those who are compared. Each module has ``opened(folder)``: an async context whose value makes images and videos.
+"""Clients under comparison. Each module has ``open_client(folder)``, an async context manager yielding a client.
 
-``image(model, prompt)`` and ``video(model, prompt)`` return when the media is in hand; a module says how far it goes.
+``image(model, prompt)`` and ``video(model, prompt)`` return when the media is available; each module says in what form.
 """

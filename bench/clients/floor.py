@@ -1,4 +1,4 @@
-"""The floor: the bare requests with aiohttp, and the bytes into a file. No ledger, no checks, no digest, no retries."""
+"""The floor: bare aiohttp requests and the bytes written to a file. No ledger, checks, digest or retries."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ HEADERS = {"Authorization": f"Bearer {os.environ.get('HF_TOKEN')}"}
 
 
 class Client:
-    """One session and a counter for names."""
+    """One session and a counter for file names."""
 
     def __init__(self, session: aiohttp.ClientSession, folder: Path) -> None:
         self.session, self.folder, self.counter = session, folder, itertools.count()
 
     async def image(self, model: str, prompt: str) -> Path:
-        """A file."""
+        """Create an image file."""
         path = self.folder / str(next(self.counter))
         if model == "bench/inline":
             url, payload = f"{BASE}/nscale/v1/images/generations", {"prompt": prompt, "model": model}
@@ -36,7 +36,7 @@ class Client:
         return await self._download(result["images"][0]["url"], path)
 
     async def video(self, model: str, prompt: str) -> Path:
-        """A file, after polling."""
+        """Create a video file, after polling."""
         path, query = self.folder / str(next(self.counter)), "?_subdomain=queue"
         payload = {"prompt": prompt}
         async with self.session.post(f"{BASE}/fal-ai/{model}{query}", json=payload, headers=HEADERS) as response:
@@ -60,6 +60,6 @@ class Client:
 
 @asynccontextmanager
 async def open_client(folder: Path) -> AsyncIterator[Client]:
-    """A session without limits."""
+    """Open a client whose session has no connection limit."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         yield Client(session, folder)

@@ -1,4 +1,4 @@
-"""g4f's HuggingFaceMedia: it hands out an address, and the bytes are fetched here as by the floor. No videos."""
+"""g4f's HuggingFaceMedia: it returns a URL, so the bytes are downloaded here like in the floor. No videos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL_REPLACEMENTS = {
 
 
 def rewrite_url(url: str) -> str:
-    """An address of the real world, in this one."""
+    """Rewrite a real URL to the simulated environment."""
     for original, replacement in URL_REPLACEMENTS.items():
         url = url.replace(original, replacement)
     return url
@@ -37,13 +37,13 @@ aiohttp.ClientSession._request = _redirected_request  # type: ignore[method-assi
 
 
 class Client:
-    """The provider class, and a session for what it leaves to its callers."""
+    """The provider class, and a session for downloads, which it leaves to its callers."""
 
     def __init__(self, session: aiohttp.ClientSession, folder: Path) -> None:
         self.session, self.folder, self.counter = session, folder, itertools.count()
 
     async def image(self, model: str, prompt: str) -> Path:
-        """A file."""
+        """Create an image file."""
         path, urls = self.folder / str(next(self.counter)), []
         generator = module.HuggingFaceMedia.create_async_generator(
             model=f"{model}:fal-ai", messages=[], prompt=prompt, api_key=os.environ["HF_TOKEN"]
@@ -59,6 +59,6 @@ class Client:
 
 @asynccontextmanager
 async def open_client(folder: Path) -> AsyncIterator[Client]:
-    """A session without limits."""
+    """Open a client whose session has no connection limit."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         yield Client(session, folder)

@@ -1,4 +1,4 @@
-"""huggingface_hub's AsyncInferenceClient: an image is a Pillow image and is not saved, a video is bytes and is."""
+"""huggingface_hub's AsyncInferenceClient: an image is a Pillow image, not saved; a video is bytes, saved to a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _parse = fal_ai.urlparse
 
 
 def _parse_routed(url: str) -> Any:
-    """It adds the provider's name to a poll's path for the real router's host alone; here for this world's, too."""
+    """Add the provider name to poll URLs, which the client does for the real router's host only."""
     parsed = _parse(url)
     return parsed._replace(netloc=parsed.netloc + "/router/fal-ai") if parsed.netloc.startswith("127.") else parsed
 
@@ -27,18 +27,18 @@ fal_ai.urlparse = _parse_routed
 
 
 class Client:
-    """A client for each provider of this world."""
+    """One client per provider."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.counter = folder, itertools.count()
         self.clients: dict[str, Any] = {}
 
     async def image(self, model: str, prompt: str) -> Any:
-        """A Pillow image."""
+        """Create a Pillow image."""
         return await self._client_for(model, "text-to-image").text_to_image(prompt, model=model)
 
     async def video(self, model: str, prompt: str) -> Any:
-        """A file of the bytes it gives."""
+        """Create a video file from the returned bytes."""
         path = self.folder / str(next(self.counter))
         path.write_bytes(await self._client_for(model, "text-to-video").text_to_video(prompt, model=model))
         return path
@@ -55,5 +55,5 @@ class Client:
 
 @asynccontextmanager
 async def open_client(folder: Path) -> AsyncIterator[Client]:
-    """Clients, made when first needed."""
+    """Open a client that creates its clients per provider on first use."""
     yield Client(folder)

@@ -1,4 +1,4 @@
-"""hfmedia: from the prompt to the file with its facts, every step in the ledger on disk."""
+"""hfmedia: from the prompt to the file with its sidecar, with every step in the ledger on disk."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import hfmedia
 
 
 class Client:
-    """The library as its users call it."""
+    """The library as users call it."""
 
     def __init__(self, client: hfmedia.MediaClient) -> None:
         self.client = client
 
     async def image(self, model: str, prompt: str) -> Any:
-        """A file."""
+        """Create an image file."""
         return (await self.client.text_to_image(prompt, model=model)).path
 
     async def video(self, model: str, prompt: str) -> Any:
-        """A file."""
+        """Create a video file."""
         return (await self.client.text_to_video(prompt, model=model)).path
 
 
 @asynccontextmanager
 async def open_client(folder: Path) -> AsyncIterator[Client]:
-    """A client whose media goes there; its ledger lies where HFMEDIA_HOME says."""
+    """Open a client that stores media in `folder`; HFMEDIA_HOME determines its ledger."""
     async with hfmedia.MediaClient(store=folder) as client:
         yield Client(client)

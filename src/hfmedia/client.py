@@ -1,6 +1,6 @@
 """MediaClient: images and videos from every model on Hugging Face Inference Providers, natively async.
 
-It only chooses the defaults and introduces the parts to each other; what they do is theirs.
+Composition root: picks defaults and wires the components together.
 """
 
 from __future__ import annotations
@@ -38,22 +38,23 @@ class MediaClient:
     """Images and videos from every model on Hugging Face Inference Providers.
 
     Args:
-        token: an HF token (``hf_…``, through the router), or a provider's own key (then name the provider with
-            ``model:provider``). Absent: found as the Hub's own client finds it.
-        bill_to: the organisation to bill instead of the user (``X-HF-Bill-To``).
-        proxy: an ``http://``, ``https://``, ``socks5://`` … URL. Absent: the usual environment variables.
-        timeout: seconds in total for each call, 0 for no limit; or Timeouts for each step.
-        ledger: where the facts of jobs are kept: ``"disk"`` is a file under HFMEDIA_HOME, None only in memory.
-        store: where media is kept: a Store, or a folder. Absent: ``media`` under HFMEDIA_HOME.
-        concurrency: how many jobs may be at a provider at once: a number, or one for each name.
-        provider_keys: providers' own keys by provider name; such a provider is asked directly.
-        base_urls: addresses to use instead of a provider's own, by that address (``https://fal.run``).
-        trusted_hosts: ``host`` or ``host:port`` from which media may be fetched although private.
-        endpoint, router: the Hub and the router, instead of HF_ENDPOINT and HFMEDIA_ROUTER.
-        environ: the environment to read, instead of the process's own.
+        token: a Hugging Face token (``hf_…``, through the router), or a provider's own key (then choose the provider
+            with ``model:provider``). Default: discovered in the same places as by huggingface_hub.
+        bill_to: the organization to bill instead of the user (``X-HF-Bill-To``).
+        proxy: an ``http://``, ``https://``, ``socks5://`` … URL. Default: the usual environment variables.
+        timeout: total seconds for each call, 0 for no limit; or Timeouts for each step.
+        ledger: storage of job histories: ``"disk"`` for a file under HFMEDIA_HOME, None for memory only, or a Ledger.
+        store: storage of media: a FileStorage or a folder. Default: ``media`` under HFMEDIA_HOME.
+        concurrency: maximum number of concurrent jobs per provider: one number, or one by provider name.
+        provider_keys: providers' own API keys by provider name; requests to such a provider bypass the router.
+        base_urls: replacements for providers' base URLs, by the original one (``https://fal.run``).
+        trusted_hosts: ``host`` or ``host:port`` from which media may be fetched although its address is private.
+        endpoint, router: URLs of the Hub and the router, instead of HF_ENDPOINT and HFMEDIA_ROUTER.
+        environ: environment variables to use instead of the process's.
 
     Raises:
-        InvalidRequestError: an argument or a variable that cannot be used, before anything is sent.
+        InvalidRequestError: an argument or a variable is invalid; nothing was sent.
+        AuthenticationError: a token or key is malformed; nothing was sent.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class MediaClient:
         self._build()
 
     def _build(self, catalog: Catalog | None = None) -> None:
-        """What depends on whose account it is: the catalog that its token sees, and the engine that spends."""
+        """Build the account-specific components: the catalog, as its token sees it, the planner and the engine."""
         hub_token = self.settings.hub_token
         self.catalog = catalog or Catalog(
             self.transport,
@@ -122,10 +123,10 @@ class MediaClient:
         )
 
     def for_account(self, *, token: str | None = None, bill_to: str | None = None) -> Self:
-        """A client for another account that shares ledger, store, connections and memory with this one.
+        """Return a client for another account that shares ledger, store, connections and statistics with this one.
 
-        With a ``token`` nothing of this client's own credentials is used, providers' keys included. Closing it ends
-        its jobs alone; close it before this one.
+        With a ``token``, none of this client's own credentials is used, provider keys included. Closing the returned
+        client ends only its own jobs; close it before this one.
         """
         client = copy.copy(self)
         client.settings = settings_for_account(self.settings, token=token, bill_to=bill_to)
@@ -133,26 +134,26 @@ class MediaClient:
         client._build(self.catalog if token is None else None)
         return client
 
-    # -- making ---------------------------------------------------------------------------------------------------
+    # -- generating -----------------------------------------------------------------------------------------------
 
     async def text_to_image(self, prompt: str, **options: Unpack[GenerationOptions]) -> Media:
-        """One image from a prompt. Raises one of hfmedia's errors, typed, with the job's id."""
+        """Generate one image from a prompt. Raises HfmediaError, with the job's id."""
         return await self._generate_one("text-to-image", prompt, None, options)
 
     async def text_to_video(self, prompt: str, **options: Unpack[VideoGenerationOptions]) -> Media:
-        """One video from a prompt. Raises one of hfmedia's errors, typed, with the job's id."""
+        """Generate one video from a prompt. Raises HfmediaError, with the job's id."""
         return await self._generate_one("text-to-video", prompt, None, options)
 
     async def image_to_image(
         self, image: Any, prompt: str | None = None, **options: Unpack[GenerationOptions]
     ) -> Media:
-        """One image from another: a path, a URL, bytes, an open file or a Pillow image."""
+        """Generate one image from another: a path, a URL, bytes, an open file or a Pillow image."""
         return await self._generate_one("image-to-image", prompt, image, options)
 
     async def image_to_video(
         self, image: Any, prompt: str | None = None, **options: Unpack[VideoGenerationOptions]
     ) -> Media:
-        """One video that begins with an image: a path, a URL, bytes, an open file or a Pillow image."""
+        """Generate one video that starts with an image: a path, a URL, bytes, an open file or a Pillow image."""
         return await self._generate_one("image-to-video", prompt, image, options)
 
     async def generate(
@@ -165,13 +166,13 @@ class MediaClient:
         idempotency_key: str | None = None,
         **options: Unpack[VideoGenerationOptions],
     ) -> AsyncGenerator[Event, None]:
-        """The events of ``n`` outputs made side by side, as they happen; each output ends in MediaReady or JobFailed.
+        """Generate ``n`` outputs concurrently and yield their events; each output ends in MediaReady or JobFailed.
 
-        Without ``task`` it is what the model does. One output's failure never costs another's result. What is wrong
-        before anything is sent (bad input, no credential, no such model) is raised.
+        Without ``task``, the model's own task is used. A failed output does not affect the others. Errors before
+        anything is sent (invalid input, no credential, unknown model) are raised.
 
-        With an ``idempotency_key`` of the caller's, a job that has it already is joined, carried on, or returned, also
-        across processes that share a ledger; one that failed or was cancelled is tried anew.
+        With an ``idempotency_key``, an existing job with that key is attached to, resumed or returned, also across
+        processes that share a ledger; a failed or cancelled one is submitted again.
         """
         validate_output_count(n)
         timeout = options.get("timeout")
@@ -202,22 +203,22 @@ class MediaClient:
         image: Any = None,
         **options: Unpack[VideoGenerationOptions],
     ) -> list[Preview]:
-        """What each provider would be told, in the order in which they would be asked; nothing is sent to them.
+        """Return the request as each provider would receive it, in order of preference; nothing is sent to them.
 
-        Raises what ``generate`` would raise before anything is sent.
+        Raises the same errors as ``generate`` does before anything is sent.
         """
         return self.planner.preview(await self.planner.plan(prompt, task, image, options))
 
-    # -- looking --------------------------------------------------------------------------------------------------
+    # -- models ---------------------------------------------------------------------------------------------------
 
     async def models(
         self, task: str | None = None, *, provider: str | None = None, search: str | None = None
     ) -> list[HubModel]:
-        """The Hub's models with a live provider, of one task or of all four."""
+        """List the Hub's models with a live provider, for one task or for all four."""
         return await self.catalog.models(parse_task(task) if task else None, provider=provider, search=search)
 
     async def mapping(self, model: str) -> HubModel:
-        """One model and all its providers, live or not, in the Hub's order."""
+        """Return one model and all its providers, live or not, in the Hub's order."""
         return await self.catalog.model(parse_model_spec(model).model)
 
     # -- jobs -----------------------------------------------------------------------------------------------------
@@ -231,9 +232,9 @@ class MediaClient:
         since: float | None = None,
         limit: int | None = None,
     ) -> list[Job]:
-        """The jobs in the ledger that fit, oldest first; with ``limit`` the latest so many. ``since``: unix seconds.
+        """List the matching jobs in the ledger, oldest first; with ``limit``, only the most recent ones.
 
-        A job whose process died while its request was on its way is in doubt from here on.
+        ``since`` is in Unix seconds. A job whose process died while its request was being sent becomes in doubt here.
         """
         await self.engine.mark_orphans_in_doubt()
         matching = self.ledger.iter_jobs(
@@ -242,24 +243,24 @@ class MediaClient:
         return [job async for job in matching][::-1]
 
     async def resumable_jobs(self) -> list[Job]:
-        """The jobs that can be carried on: not ended, not in doubt, and carried by no process that lives."""
+        """List the jobs that can be resumed: not ended, not in doubt, and not running in a live process."""
         candidates = await self.jobs(states=RESUMABLE_STATES)
         claims = await self.ledger.claims()
         return [job for job in candidates if job.id not in claims]
 
     async def history(self, job_id: str) -> list[LedgerEntry]:
-        """Everything that happened to a job, each fact with its time (``at``, in unix seconds), oldest first."""
+        """List the ledger entries of a job, each with its ``timestamp`` in Unix seconds, oldest first."""
         await self.engine.get_job(job_id)
         return await self.ledger.entries(job_id)
 
     async def resume(self, job_id: str, *, output: str | os.PathLike[str] | None = None) -> Media:
-        """The media of a job that was let go of (out of time, a crash, a broken download), without paying again."""
+        """Return the media of a detached job (a time limit, a crash, an interrupted download) at no extra cost."""
         return await _single_result(self.resume_stream(job_id, output=output))
 
     async def resume_stream(
         self, job_id: str, *, output: str | os.PathLike[str] | None = None
     ) -> AsyncGenerator[Event, None]:
-        """The events of a job carried on from where it stands; it lands where it was to land unless ``output`` says."""
+        """Resume a job and yield its events; it is stored at its original path unless ``output`` is given."""
         job = await self.engine.get_job(job_id)
         target = self._target(output, "") if output is not None else self._target_of(job)
         await self.store.remove_stale_parts_once(target.folder if target.file is None else target.file.parent)
@@ -269,31 +270,31 @@ class MediaClient:
                 yield event
 
     async def resolve(self, job_id: str, decision: Literal["resend", "drop", "ask"]) -> Job:
-        """The job after its doubt was settled: made ready to be sent again, dropped, or looked up at the provider.
+        """Resolve a job in doubt: resend it on the next ``resume``, drop it, or look it up at the provider (``ask``).
 
-        InvalidRequestError when it is not in doubt, or when the provider cannot be asked or does not know it.
+        Raises InvalidRequestError when it is not in doubt, or when the provider supports no lookup or has no such job.
         """
         return await self.engine.resolve(job_id, decision)
 
     async def prune(self, before: float) -> int:
-        """Forgets the ended jobs last touched before then (unix seconds), and tells how many. Files stay."""
+        """Delete ended jobs last updated before then (Unix seconds) and return their number. Files stay."""
         return await self.ledger.prune(before)
 
     async def cancel(self, job_id: str) -> Job:
-        """The job after it was told to stop, at the provider too where that is possible."""
+        """Cancel a job, at the provider too where possible, and return it."""
         return await self.engine.cancel(job_id)
 
     async def detach(self, job_id: str, *, keep_unsent: bool = False) -> Job:
-        """The job after it was let go of here: what a provider accepted goes on there, and ``resume`` brings it.
+        """Detach from a job: the provider keeps running it and ``resume`` fetches the result later.
 
-        One that was not sent yet is cancelled, or with ``keep_unsent`` left to be sent when it is resumed.
+        A job that was not sent yet is cancelled, or with ``keep_unsent`` left to be sent when it is resumed.
         """
         return await self.engine.detach(job_id, keep_unsent=keep_unsent)
 
     async def aclose(self) -> None:
-        """Cancels what is still under way and lets go of every connection."""
+        """Cancel running jobs and close all connections."""
         await self.engine.aclose()
-        if self._is_derived:  # the rest belongs to the client it was made from
+        if self._is_derived:  # the rest belongs to the client that created it
             return
         await self.transport.aclose()
         await self.ledger.aclose()
@@ -306,17 +307,17 @@ class MediaClient:
     ) -> None:
         await self.aclose()
 
-    # -- inside ---------------------------------------------------------------------------------------------------
+    # -- internals ------------------------------------------------------------------------------------------------
 
     async def _generate_one(self, task: Task, prompt: str | None, image: Any, options: Mapping[str, Any]) -> Media:
         return await _single_result(self.generate(prompt, task=task, image=image, **options))
 
     async def default_model(self, task: Task) -> str:
-        """A well-known model that is live for this task, or else the first one that the Hub lists."""
+        """Return a well-known model that is live for this task, or else the first one that the Hub lists."""
         return await self.planner.default_model(task)
 
     def _target_of(self, job: Job) -> OutputTarget:
-        """Where a job's media was to lie when it was made."""
+        """Return the output target that the job was created with."""
         folder, file = Path(job.output_folder or self.store.folder), Path(job.output_file) if job.output_file else None
         return OutputTarget(
             folder=folder, file=file, name_hint=job.request.prompt or job.request.task, created_at=job.created_at
@@ -327,7 +328,7 @@ class MediaClient:
 
 
 async def _single_result(events: AsyncGenerator[Event, None]) -> Media:
-    """The media of a run of one output; its error, raised, when there is none."""
+    """Return the media of the only output. Raises its error when there is none."""
     async with aclosing(events):
         media: Media | None = None
         async for event in events:
@@ -336,5 +337,5 @@ async def _single_result(events: AsyncGenerator[Event, None]) -> Media:
             elif isinstance(event, JobFailed):
                 raise event.error
     if media is None:
-        raise InvalidRequestError("nothing was asked for")
+        raise InvalidRequestError("at least one output is required")
     return media

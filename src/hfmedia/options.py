@@ -1,4 +1,4 @@
-"""What may be asked for with each task, as types, and the models asked for when the user names none."""
+"""Keyword options of the public API as types, and the default models."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from .core.request import Task
-from .engine import Timeouts
+from .core.timeouts import Timeouts
 
-# Well-known models that several providers serve, tried in this order when the user names none.
+# Well-known models that several providers serve, tried in this order when the caller chooses none.
 DEFAULT_MODELS: dict[Task, tuple[str, ...]] = {
     "text-to-image": ("black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev", "Qwen/Qwen-Image"),
     "text-to-video": ("Wan-AI/Wan2.2-T2V-A14B", "Lightricks/LTX-Video", "tencent/HunyuanVideo"),
@@ -19,14 +19,14 @@ DEFAULT_MODELS: dict[Task, tuple[str, ...]] = {
 
 
 class TargetSize(TypedDict):
-    """A size in pixels, as the Hub's own client takes it."""
+    """A size in pixels, in huggingface_hub's form."""
 
     width: int
     height: int
 
 
 class GenerationOptions(TypedDict, total=False):
-    """Keyword options of any task; the names are those of the Hub's own client.
+    """Keyword options of every task; the names are those of huggingface_hub.
 
     ``model`` is ``org/name``, ``org/name:provider`` or ``org/name:fastest`` (``cheapest``, ``preferred``). ``timeout``
     is in seconds, 0 for no limit. ``output`` is a file, or a folder when it is one or ends in a slash. ``extra_body``

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-import stamina
 
-from hfmedia.catalog import Catalog
+from hfmedia.catalog import Catalog, hub_client
 from hfmedia.core.credentials import Credential, Secret
 from hfmedia.transport import Transport
 
@@ -31,10 +30,9 @@ class ManualClock:
 
 
 @pytest.fixture(autouse=True)
-def hurried() -> Iterator[None]:
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries without their waits."""
-    with stamina.set_testing(True, attempts=100, cap=True):
-        yield
+    monkeypatch.setattr(hub_client, "backoff", lambda attempt, jitter: 0.0)
 
 
 @pytest.fixture

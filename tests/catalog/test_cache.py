@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hfmedia.catalog import Catalog
-from hfmedia.catalog import cache as shelf_module
+from hfmedia.catalog import cache as cache_module
 from hfmedia.catalog.cache import CachedPage, PageCache
 from hfmedia.core.credentials import Credential, Secret
 from hfmedia.core.errors import HubError, ModelNotFoundError
@@ -183,7 +184,7 @@ async def test_a_disk_that_takes_nothing_is_a_warning(transport: Transport, cloc
             sleep=clock.sleep,
         )
         assert (await catalog.model("acme/kite")).id == "acme/kite"
-    assert "cannot be written" in catalog.warnings[0]
+    assert "cannot write the Hub cache" in catalog.warnings[0]
 
 
 def names(folder: Path) -> list[str]:
@@ -199,7 +200,7 @@ def page(key: str, at: float) -> CachedPage:
 
 async def test_the_shelf_is_bounded_in_memory_and_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go first, and what a crash left half-written goes too."""
-    monkeypatch.setattr(shelf_module, "MAX_PAGES", 3)
+    monkeypatch.setattr(cache_module, "MAX_PAGES", 3)
     left = tmp_path / ".left.tmp"
     left.write_bytes(b"half")
     os.utime(left, (1, 1))
@@ -215,7 +216,7 @@ async def test_the_shelf_is_bounded_in_memory_and_on_disk(tmp_path: Path, monkey
 async def test_the_bytes_on_disk_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few large pages count as much as many small ones."""
     one = len(json.dumps("x")) + 1
-    monkeypatch.setattr(shelf_module, "MAX_DISK_BYTES", one)
+    monkeypatch.setattr(cache_module, "MAX_DISK_BYTES", one)
     await PageCache(tmp_path).put(page("p", 1.0))
     assert names(tmp_path) == []
 
@@ -246,6 +247,27 @@ async def test_a_token_is_sent_to_its_endpoint_alone(transport: Transport, clock
         hub.scripted_responses = [ScriptedResponse(200, {"Link": link}, body)]
         credential = Credential(secret=Secret(TOKEN), base_url=base)
         catalog = Catalog(transport, endpoint=base, credential=credential, folder=None, clock=clock, sleep=clock.sleep)
-        with pytest.raises(HubError, match="points elsewhere"):
+        with pytest.raises(HubError, match="points to another origin"):
             await catalog.models("text-to-image")
         assert [asked.path for asked in hub.requests] == ["/mirror/api/models"]
+
+
+async def test_a_file_of_an_earlier_format_counts_as_absent(
+    opened: Open, hub: FakeHub, clock: ManualClock, tmp_path: Path
+) -> None:
+    """Field names that changed would be read as missing, silently; so files of the first version are not read at all."""
+    await opened(folder=True).model("acme/swan")
+    (current,) = (tmp_path / "cache").iterdir()
+    page = json.loads(current.read_bytes())
+    assert page["models"][0]["mappings"][0]["adapter_weights_path"] == "swan.safetensors"
+    old_mapping = page["models"][0]["mappings"][0]
+    old_mapping["weights"] = old_mapping.pop("adapter_weights_path")
+    page["at"], page["next"] = page.pop("fetched_at"), page.pop("next_url")
+    url = f"{hub.url}/api/models/acme/swan?expand[]=inferenceProviderMapping"
+    old_key = hashlib.sha256(f"{hub.url}\nanybody\n{url}".encode()).hexdigest()[:40]  # as the first version named it
+    for key in (old_key, current.stem):  # under its old name, and even under the present one
+        (tmp_path / "cache" / f"{key}.json").write_text(json.dumps({**page, "key": key}))
+    model = await opened(folder=True).model("acme/swan")
+    assert model.mappings[0].adapter_weights_path == "swan.safetensors"
+    assert len(hub.requests) == 2
+    assert "If-None-Match" not in hub.requests[1].headers

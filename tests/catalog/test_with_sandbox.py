@@ -49,7 +49,19 @@ async def test_providers_come_in_the_hubs_order(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["server", "gateway", "busy", "garbage", "half", "null", "empty", "cut", "disconnect", "bomb"]
+    "kind",
+    [
+        "server",
+        "gateway",
+        "rate-limit",
+        "html",
+        "truncated-json",
+        "null",
+        "empty",
+        "truncated",
+        "disconnect",
+        "gzip-bomb",
+    ],
 )
 async def test_a_passing_trouble_of_the_hub_never_shows_where_an_answer_is_known(
     catalog: Catalog, world: Sandbox, kind: str
@@ -60,7 +72,7 @@ async def test_a_passing_trouble_of_the_hub_never_shows_where_an_answer_is_known
     assert await catalog.model(SCHNELL, fresh=True) == kite
 
 
-@pytest.mark.parametrize("kind", ["server", "garbage", "half", "null", "empty", "cut", "bomb"])
+@pytest.mark.parametrize("kind", ["server", "html", "truncated-json", "null", "empty", "truncated", "gzip-bomb"])
 async def test_a_lasting_trouble_of_the_hub_is_an_error_of_the_hub(catalog: Catalog, world: Sandbox, kind: str) -> None:
     """And of no other class."""
     world.fault("hub", kind, times=None)

@@ -20,7 +20,7 @@ PAGES = [
 OWN = ("--help", "-h", "--version")
 TAKERS = ("-m", "--model", "-n", "--task")
 
-SPOKEN = (
+SPOKEN: tuple[tuple[list[str], list[str]], ...] = (
     ([], []),
     (["--help"], ["--help"]),
     (["--version"], ["--version"]),
@@ -116,7 +116,7 @@ def test_an_option_nobody_knows_is_a_usage_error(args: list[str]) -> None:
     assert result.stdout == ""
 
 
-HEAVY = ("aiohttp", "PIL", "av", "rich", "stamina", "hfmedia.client", "hfmedia.sandbox")
+HEAVY = ("aiohttp", "PIL", "av", "rich", "hfmedia.client", "hfmedia.sandbox")
 
 
 def test_help_loads_nothing_heavy() -> None:

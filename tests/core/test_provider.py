@@ -1,4 +1,4 @@
-"""Fitting a request to a provider: what is dropped is told, what cannot be is refused before anything is sent."""
+"""Adapting a request to a provider: drops are reported, impossible requests are rejected before anything is sent."""
 
 from __future__ import annotations
 
@@ -10,86 +10,103 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError
-from hfmedia.core.provider import OPTIONAL_PARAMETERS, Capabilities, ImageConstraints, Provider, adapt_request
+from hfmedia.core.parameters import OPTIONAL_PARAMETERS, PARAMETERS
+from hfmedia.core.provider import AdaptedRequest, Capabilities, ImageConstraints, Provider, adapt_request
 from hfmedia.core.request import TASKS, GenerationRequest, InputImage, Task, build_request
 from hfmedia.core.sizes import AspectRatio, SizeConstraints, SizeSpec
 
 SOME = SizeConstraints(style="pixels", multiple=64, min_side=256, max_side=1536)
 SMALL_PNG = InputImage(data=b"x" * 100, mime="image/png", name="fox.png")
+ANY_PNG = ImageConstraints(encoding="bytes", mimes=("image/png",))
 
 
 def never(*_: object) -> Any:
-    """Fitting asks for no encoding and no decoding."""
-    raise AssertionError("fit must only think")
+    """Adapting a request neither encodes nor decodes."""
+    raise AssertionError("adapt_request called a provider's function")
 
 
-def provider(takes: set[str] | None = None, size: SizeConstraints = SOME, image: ImageConstraints | None = None,
+def provider(parameters: set[str] | None = None, size: SizeConstraints = SOME, image: ImageConstraints | None = None,
              tasks: tuple[Task, ...] = TASKS) -> Provider:  # fmt: skip
     """A provider called p."""
-    abilities = Capabilities(size=size, parameters=frozenset(takes or ()), image=image)
-    return Provider(name="p", encode=never, decode=never, tasks=dict.fromkeys(tasks, abilities))
+    capabilities = Capabilities(size=size, parameters=frozenset(parameters or ()), image=image)
+    return Provider(name="p", encode=never, decode=never, tasks=dict.fromkeys(tasks, capabilities))
 
 
-def wish(task: str = "text-to-image", **fields: Any) -> GenerationRequest:
+def make_request(task: Task = "text-to-image", **fields: Any) -> GenerationRequest:
     """A checked request."""
     return build_request(task, "a/b", **{"prompt": "a red fox", **fields})
 
 
-FULL = {"negative_prompt": "blurry", "seed": 0, "num_inference_steps": 4, "guidance_scale": 0.0, "scheduler": "ddim",
-        "num_frames": 81, "seconds": 5.0, "fps": 24}  # fmt: skip
+FULL: dict[str, Any] = {
+    "negative_prompt": "blurry", "seed": 0, "num_inference_steps": 4, "guidance_scale": 0.0, "scheduler": "ddim",
+    "strength": 0.0, "quality": "high", "num_frames": 81, "seconds": 5.0, "fps": 24,
+}  # fmt: skip
+
+
+def full_request() -> GenerationRequest:
+    """A request with every optional parameter, and with the input image that some of them need."""
+    return make_request("image-to-image", image=SMALL_PNG, **FULL)
 
 
 @pytest.mark.parametrize("name", OPTIONAL_PARAMETERS)
-def test_a_parameter_that_the_provider_lacks_is_dropped_and_told(name: str) -> None:
-    """Zero is a value too: it is dropped with a warning, not taken for absent."""
-    fitted = adapt_request(wish(**FULL), provider(takes=set(OPTIONAL_PARAMETERS) - {name}))
-    assert getattr(fitted.request, name) is None
-    assert fitted.warnings == (f"p takes no {name} for text-to-image; it was dropped",)
-    kept = {other: getattr(fitted.request, other) for other in OPTIONAL_PARAMETERS if other != name}
+def test_a_parameter_that_the_provider_lacks_is_dropped_with_a_warning(name: str) -> None:
+    """Zero is a value too: it is dropped with a warning, not ignored as absent."""
+    adapted = adapt_request(full_request(), provider(parameters=set(OPTIONAL_PARAMETERS) - {name}, image=ANY_PNG))
+    assert getattr(adapted.request, name) is None
+    assert adapted.warnings == (f"p takes no {name} for image-to-image; it was dropped",)
+    kept = {other: getattr(adapted.request, other) for other in OPTIONAL_PARAMETERS if other != name}
     assert kept == {other: value for other, value in FULL.items() if other != name}
 
 
-def test_what_the_provider_takes_passes_in_silence() -> None:
-    """Nothing to tell."""
-    full = wish(**FULL)
-    assert adapt_request(full, provider(takes=set(OPTIONAL_PARAMETERS))) == type(adapt_request(full, provider()))(full)
+def test_parameters_that_the_provider_takes_pass_without_a_warning() -> None:
+    """The request is unchanged."""
+    adapted = adapt_request(full_request(), provider(parameters=set(OPTIONAL_PARAMETERS), image=ANY_PNG))
+    assert adapted == AdaptedRequest(full_request())
     assert set(FULL) == set(OPTIONAL_PARAMETERS)
 
 
-def test_what_was_not_asked_for_is_not_told() -> None:
-    """A provider's gaps matter only to who falls into them."""
-    assert adapt_request(wish(), provider()).warnings == ()
+@pytest.mark.parametrize("name", [row.name for row in PARAMETERS if row.needs_image])
+def test_a_parameter_of_the_input_image_is_dropped_without_one(name: str) -> None:
+    """Even where the provider takes it."""
+    adapted = adapt_request(make_request(**{name: FULL[name]}), provider(parameters=set(OPTIONAL_PARAMETERS)))
+    assert getattr(adapted.request, name) is None
+    assert adapted.warnings == (f"{name} applies only with an input image; it was dropped",)
 
 
-def test_sizes_follow_the_provider_s_rule() -> None:
-    """The rounded size is in the request, and the rounding is told first."""
-    fitted = adapt_request(wish(width=1000, height=700, seed=1), provider())
-    assert fitted.request.size_spec == SizeSpec(width=1024, height=704)
-    assert ["1000x700" in fitted.warnings[0], "seed" in fitted.warnings[1], len(fitted.warnings)] == [True, True, 2]
+def test_an_absent_parameter_causes_no_warning() -> None:
+    """The provider may lack it."""
+    assert adapt_request(make_request(), provider()).warnings == ()
+
+
+def test_sizes_follow_the_constraints_of_the_provider() -> None:
+    """The rounded size is in the request, and its warning comes first."""
+    adapted = adapt_request(make_request(width=1000, height=700, seed=1), provider())
+    assert adapted.request.size_spec == SizeSpec(width=1024, height=704)
+    assert ["1000x700" in adapted.warnings[0], "seed" in adapted.warnings[1], len(adapted.warnings)] == [True, True, 2]
 
 
 def test_a_resolution_alone_is_wide_for_videos_and_square_for_images() -> None:
     """What people mean by 720p."""
     free = SizeConstraints(style="pixels")
-    video = adapt_request(wish("text-to-video", resolution="720p"), provider(size=free)).request
-    image = adapt_request(wish(resolution="720p"), provider(size=free)).request
+    video = adapt_request(make_request("text-to-video", resolution="720p"), provider(size=free)).request
+    image = adapt_request(make_request(resolution="720p"), provider(size=free)).request
     assert (video.width, video.height, image.width, image.height) == (1280, 720, 720, 720)
     ratio = adapt_request(
-        wish("text-to-video", aspect_ratio="16:9"), provider(size=SizeConstraints(style="ratio"))
+        make_request("text-to-video", aspect_ratio="16:9"), provider(size=SizeConstraints(style="ratio"))
     ).request
     assert ratio.aspect_ratio == AspectRatio(16, 9)
 
 
 def test_extra_parameters_are_never_touched() -> None:
-    """They are the user's own word to the provider."""
+    """They belong to the provider's own API."""
     extra = {"seed": 5, "image_size": "square", "anything": [1, {"x": None}]}
-    assert adapt_request(wish(extra=extra), provider()).request.extra == extra
+    assert adapt_request(make_request(extra=extra), provider()).request.extra == extra
 
 
-def test_a_task_that_the_provider_does_not_do_is_refused() -> None:
-    """Named with provider and model."""
-    with pytest.raises(InvalidRequestError, match="p does no text-to-video") as caught:
-        adapt_request(wish("text-to-video"), provider(tasks=("text-to-image",)))
+def test_a_task_that_the_provider_does_not_support_is_rejected() -> None:
+    """The error names provider and model."""
+    with pytest.raises(InvalidRequestError, match="p does not support text-to-video") as caught:
+        adapt_request(make_request("text-to-video"), provider(tasks=("text-to-image",)))
     assert (caught.value.provider, caught.value.model) == ("p", "a/b")
 
 
@@ -112,33 +129,33 @@ IMAGES: list[tuple[ImageConstraints | None, InputImage, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "image", "refusal"), IMAGES)
-def test_an_input_image_is_taken_or_refused_clearly(
-    rule: ImageConstraints | None, image: InputImage, refusal: str | None
+@pytest.mark.parametrize(("constraints", "image", "message"), IMAGES)
+def test_an_input_image_is_accepted_or_rejected_clearly(
+    constraints: ImageConstraints | None, image: InputImage, message: str | None
 ) -> None:
     """By size, by type, or because the provider takes none."""
-    asked = wish("image-to-image", image=image)
-    if refusal is None:
-        assert adapt_request(asked, provider(image=rule)).request.image == image
+    request = make_request("image-to-image", image=image)
+    if message is None:
+        assert adapt_request(request, provider(image=constraints)).request.image == image
         return
     with pytest.raises(InvalidRequestError) as caught:
-        adapt_request(asked, provider(image=rule))
-    assert refusal in str(caught.value)
+        adapt_request(request, provider(image=constraints))
+    assert message in str(caught.value)
     assert caught.value.provider == "p"
     assert caught.value.exit_code == 2
 
 
-takes = st.sets(st.sampled_from(OPTIONAL_PARAMETERS))
-size_rules = st.sampled_from(
+parameter_sets = st.sets(st.sampled_from(OPTIONAL_PARAMETERS))
+size_constraints = st.sampled_from(
     [
         SOME,
         SizeConstraints(style="ratio"),
         SizeConstraints(style="none"),
-        SizeConstraints(style="given"),
+        SizeConstraints(style="passthrough"),
         SizeConstraints(style="pixels", multiple=32, min_side=1024, max_side=2048, max_pixels=2**22),
     ]
 )
-asked = st.fixed_dictionaries(
+option_sets = st.fixed_dictionaries(
     {},
     optional={
         **{name: st.just(value) for name, value in FULL.items()},
@@ -150,15 +167,18 @@ asked = st.fixed_dictionaries(
 )
 
 
-@given(asked, takes, size_rules)
-def test_fitting_is_done_once_and_for_all(fields: dict[str, Any], kept: set[str], size: SizeConstraints) -> None:
-    """A fitted request fits without another word, and holds nothing that the provider does not take."""
-    there = provider(takes=kept, size=size)
-    fitted = adapt_request(wish(**fields), there)
-    assert adapt_request(fitted.request, there) == structs.replace(fitted, warnings=())
-    gone = [name for name in OPTIONAL_PARAMETERS if name in fields and name not in kept]
-    assert all(getattr(fitted.request, name) is None for name in gone)
-    assert sum("it was dropped" in warning for warning in fitted.warnings) == len(gone)
+@given(option_sets, parameter_sets, size_constraints)
+def test_an_adapted_request_needs_no_further_adaptation(
+    options: dict[str, Any], kept: set[str], size: SizeConstraints
+) -> None:
+    """Adapting it again changes nothing, and it holds nothing that the provider does not take."""
+    target = provider(parameters=kept, size=size)
+    adapted = adapt_request(make_request(**options), target)
+    assert adapt_request(adapted.request, target) == structs.replace(adapted, warnings=())
+    needs_image = {row.name for row in PARAMETERS if row.needs_image}
+    dropped = [name for name in OPTIONAL_PARAMETERS if name in options and (name not in kept or name in needs_image)]
+    assert all(getattr(adapted.request, name) is None for name in dropped)
+    assert sum("it was dropped" in warning for warning in adapted.warnings) == len(dropped)
 
 
 def test_a_provider_is_data() -> None:

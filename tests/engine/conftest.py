@@ -35,7 +35,7 @@ from hfmedia.core.provider import Capabilities, Provider
 from hfmedia.core.request import GenerationRequest
 from hfmedia.core.sizes import SizeConstraints
 from hfmedia.engine import Engine, EngineDependencies, Event, Timeouts
-from hfmedia.ledger import MemoryLedger
+from hfmedia.ledger import Ledger, MemoryLedger
 
 REQUEST = GenerationRequest(task="text-to-image", model="acme/kite", prompt="a red kite")
 DONE = Completed(outputs=(Output(url="https://cdn.example/kite.png"),), seed=7)
@@ -98,7 +98,7 @@ class ScriptedProviders:
     def provider(self, name: str) -> Provider:
         def encode(ask: Operation, to: Route) -> HttpRequest:
             verb = {Poll: "check", Cancel: "cancel"}.get(type(ask), "submit")
-            url = f"{to.base_url}/{verb}"
+            url = f"https://{to.provider}.example/{verb}"
             return get(url) if verb == "check" else post_json(url, {})
 
         def decode(ask: Operation, to: Route, reply: HttpResponse) -> OperationResult:
@@ -161,7 +161,7 @@ async def _no_fetch(url: str, *, headers: Mapping[str, str]) -> AsyncIterator[An
 class EngineHarness:
     """An engine in a scripted world."""
 
-    def __init__(self, script: ScriptedProviders) -> None:
+    def __init__(self, script: ScriptedProviders, ledger: Ledger | None = None) -> None:
         self.script = script
         numbers = iter(range(1, 10_000))
         self.engine = Engine(
@@ -169,7 +169,7 @@ class EngineHarness:
                 sender=script,
                 fetch=_no_fetch,
                 storage=_FakeStorage(script),
-                ledger=_Ledger(script),
+                ledger=ledger or _Ledger(script),
                 get_provider=script.provider,
                 credential_for=lambda to: Credential(secret=Secret("s"), base_url=to.base_url),
                 health=script,
@@ -187,6 +187,10 @@ class EngineHarness:
         place = OutputTarget(folder=Path("/nowhere"))
         events = self.engine.generate(request, routes, target=place, n=n, timeouts=Timeouts.parse(timeout))
         return [event async for event in events]
+
+    async def resume(self, job_id: str) -> list[Event]:
+        """Every event of a resumed job."""
+        return [event async for event in self.engine.resume(job_id, target=OutputTarget(folder=Path("/nowhere")))]
 
     async def job(self, number: int = 1) -> life.Job:
         """The job of that number."""

@@ -74,10 +74,11 @@ FULL_ENTRIES: list[LedgerEntry] = [
     SubmittingEntry(job_id="j", timestamp=2.0, attempt=3),
     AcceptedEntry(job_id="j", timestamp=2.0, handle=JobHandle("r1", stage="result", job_path="/x?y=1")),
     CompletedEntry(
-        job_id="j", timestamp=2.0, seed=2**64 - 1, cost=Cost(0.125, "fal-units"), timings={"inference": 1.5}, warnings=("m",),
+        job_id="j", timestamp=2.0, seed=2**64 - 1, cost=Cost(0.125, "fal-units"), timings={"inference": 1.5},
+        warnings=("m",),
         outputs=(Output(url="https://a/x.png", mime="image/png", width=1, height=2, nsfw=True), Output()),
     ),
-    StoredEntry(job_id="j", timestamp=2.0, media={"path": "x.png", "bytes": 7, "more": {"sha256": None}}),
+    StoredEntry(job_id="j", timestamp=2.0, media={"files": [{"path": "x.png", "bytes": 7, "more": {"sha256": None}}]}),
 ]  # fmt: skip
 ENDINGS: list[LedgerEntry] = [
     FailedEntry(job_id="j", timestamp=2.0, kind="generation_failed", message="no", status=500),
@@ -97,4 +98,4 @@ def job_entries(job: str, at: float = 0.0) -> Iterator[LedgerEntry]:
     yield SubmittingEntry(job_id=job, timestamp=at, attempt=1)
     yield AcceptedEntry(job_id=job, timestamp=at, handle=JobHandle("r1"))
     yield CompletedEntry(job_id=job, timestamp=at, outputs=(Output(url="https://a/x.png"),), cost=Cost(0.25))
-    yield StoredEntry(job_id=job, timestamp=at, media={"path": f"{job}.png"})
+    yield StoredEntry(job_id=job, timestamp=at, media={"files": [{"path": f"{job}.png"}]})

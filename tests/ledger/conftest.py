@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from hfmedia.ledger import Ledger, MemoryLedger, SqliteLedger
+from tests.engine.conftest import script
+
+__all__ = ["script"]
 
 
 @pytest.fixture

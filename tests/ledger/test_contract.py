@@ -218,7 +218,7 @@ async def test_old_jobs_go_when_asked_and_live_ones_never(ledger: Ledger) -> Non
     assert await ledger.find_by_key("k") is None
     await ledger.append(created_entry("again", idempotency_key="k"))
     for state in ("created", "running", "in_doubt", "completed"):
-        with pytest.raises(InvalidRequestError, match="still be paid"):
+        with pytest.raises(InvalidRequestError, match="still be billed"):
             await ledger.prune(1e12, [state, "stored"])
 
 

@@ -1,6 +1,6 @@
-"""Orders of faults: their details, how often and whom they strike, and those that cannot be.
+"""Fault specifications: details, counts, targets, and invalid ones.
 
-A wrong order is refused when it is given, with a reason, so that no test waits for a fault that never comes.
+An invalid specification is rejected immediately, with a reason, so that no test waits for a fault that never occurs.
 """
 
 from __future__ import annotations
@@ -33,42 +33,42 @@ NO_CREDIT = {
 
 @pytest.mark.parametrize("via", ["direct", "router"])
 @pytest.mark.parametrize("provider", NO_CREDIT)
-async def test_each_provider_has_its_own_words_for_an_empty_account(
-    world: Sandbox, ask: PlainHttp, provider: str, via: str
+async def test_each_provider_reports_missing_credit_in_its_own_format(
+    sandbox: Sandbox, http: PlainHttp, provider: str, via: str
 ) -> None:
-    """Directly always, and through the router when ``by=provider`` says so."""
+    """Always when called directly, and through the router with ``by=provider``."""
     task = "text-to-video" if provider == "novita" else "text-to-image"
-    world.fault(provider, "credit", by="provider")
-    heard = await submit(ask, world, provider, task, via)
+    sandbox.fault(provider, "credit", by="provider")
+    response = await submit(http, sandbox, provider, task, via)
     status, words = NO_CREDIT[provider]
-    assert (heard.status, words in heard.body.decode()) == (status, True)
-    assert not world.submissions
+    assert (response.status, words in response.body.decode()) == (status, True)
+    assert not sandbox.submissions
 
 
 @pytest.mark.parametrize(
     ("details", "expected"),
     [({}, "1"), ({"retry_after": 0.5}, "0.5"), ({"retry_after": "none"}, None)],
 )
-async def test_busy_says_when_to_come_back_unless_told_not_to(
-    world: Sandbox, ask: PlainHttp, details: dict[str, Any], expected: str | None
+async def test_a_rate_limit_has_retry_after_unless_disabled(
+    sandbox: Sandbox, http: PlainHttp, details: dict[str, Any], expected: str | None
 ) -> None:
     """In seconds by default."""
-    world.fault("wavespeed", "busy", **details)
-    assert (await submit(ask, world, *REQUESTED)).headers.get("Retry-After") == expected
+    sandbox.fault("wavespeed", "rate-limit", **details)
+    assert (await submit(http, sandbox, *REQUESTED)).headers.get("Retry-After") == expected
 
 
-async def test_busy_can_say_it_as_a_date(world: Sandbox, ask: PlainHttp) -> None:
+async def test_retry_after_can_be_a_date(sandbox: Sandbox, http: PlainHttp) -> None:
     """As HTTP allows."""
-    world.fault("wavespeed", "busy", retry_after=120, date=True)
-    told = parsedate_to_datetime((await submit(ask, world, *REQUESTED)).headers["Retry-After"]).timestamp()
-    assert told - time.time() == pytest.approx(120, abs=10)
+    sandbox.fault("wavespeed", "rate-limit", retry_after=120, date=True)
+    retry_at = parsedate_to_datetime((await submit(http, sandbox, *REQUESTED)).headers["Retry-After"]).timestamp()
+    assert retry_at - time.time() == pytest.approx(120, abs=10)
 
 
-async def test_a_refusal_can_be_of_a_job_that_was_accepted_all_the_same(world: Sandbox, ask: PlainHttp) -> None:
-    """``accepted=true``: the answer says no, and it is billed."""
-    world.fault("wavespeed", "gateway", status=504, accepted=True)
-    assert (await submit(ask, world, *REQUESTED)).status == 504
-    assert dict(world.submissions) == {"wavespeed": 1}
+async def test_a_rejection_can_hide_an_accepted_job(sandbox: Sandbox, http: PlainHttp) -> None:
+    """``accepted=true``: the response is an error, but the job is billed."""
+    sandbox.fault("wavespeed", "gateway", status=504, accepted=True)
+    assert (await submit(http, sandbox, *REQUESTED)).status == 504
+    assert dict(sandbox.submissions) == {"wavespeed": 1}
 
 
 @pytest.mark.parametrize(
@@ -81,117 +81,129 @@ async def test_a_refusal_can_be_of_a_job_that_was_accepted_all_the_same(world: S
         (None, 1, [200, 500, 500, 500]),
     ],
 )
-async def test_an_order_lets_some_pass_and_strikes_so_many(
-    world: Sandbox, ask: PlainHttp, times: int | None, after: int, statuses: list[int]
+async def test_a_fault_skips_and_counts_requests(
+    sandbox: Sandbox, http: PlainHttp, times: int | None, after: int, statuses: list[int]
 ) -> None:
-    """``after`` and ``times`` count the requests of its step alone."""
-    world.fault("wavespeed", "server", times=times, after=after)
-    assert [(await submit(ask, world, *REQUESTED)).status for _ in statuses] == statuses
+    """``after`` and ``times`` count the requests of its own step only."""
+    sandbox.fault("wavespeed", "server", times=times, after=after)
+    assert [(await submit(http, sandbox, *REQUESTED)).status for _ in statuses] == statuses
 
 
-async def test_an_order_for_anybody_strikes_the_first_who_comes(world: Sandbox, ask: PlainHttp) -> None:
-    """``*`` is every provider; an order for one leaves the others alone."""
-    world.fault("*", "server")
-    world.fault("novita", "server", times=None)
-    assert (await submit(ask, world, "together", "text-to-image")).status == 500
-    assert (await submit(ask, world, *REQUESTED)).status == 200
+async def test_a_fault_for_any_provider_hits_the_first_request(sandbox: Sandbox, http: PlainHttp) -> None:
+    """``*`` matches every provider; a fault for one does not affect others."""
+    sandbox.fault("*", "server")
+    sandbox.fault("novita", "server", times=None)
+    assert (await submit(http, sandbox, "together", "text-to-image")).status == 500
+    assert (await submit(http, sandbox, *REQUESTED)).status == 200
 
 
 @pytest.mark.parametrize(
     ("header", "step", "test"),
     [
-        ("server;status=503;step=poll", "poll", lambda heard: heard.status == 503),
-        ("server;status=503;step=cdn", "cdn", lambda heard: heard.status == 503),
-        ("garbage;step=poll", "poll", lambda heard: heard.type == "text/html"),
-        ("moderated;step=poll", "poll", lambda heard: heard.json["code"] == 1200),
-        ("lost", "poll", lambda heard: heard.status == 404),
-        ("cdn-empty", "cdn", lambda heard: heard.body == b""),
+        ("server;status=503;step=poll", "poll", lambda response: response.status == 503),
+        ("server;status=503;step=cdn", "cdn", lambda response: response.status == 503),
+        ("html;step=poll", "poll", lambda response: response.type == "text/html"),
+        ("moderated;step=poll", "poll", lambda response: response.json["code"] == 1200),
+        ("job-not-found", "poll", lambda response: response.status == 404),
+        ("cdn-empty", "cdn", lambda response: response.body == b""),
     ],
 )
-async def test_a_header_on_a_submission_can_strike_a_later_step_of_its_job(
-    world: Sandbox, ask: PlainHttp, header: str, step: str, test: Any
+async def test_a_header_on_a_submission_can_hit_a_later_step_of_its_job(
+    sandbox: Sandbox, http: PlainHttp, header: str, step: str, test: Any
 ) -> None:
-    """That job's alone, and then alone: the submission goes through, and so does another job asked meanwhile."""
-    here, other = FaultScenario(world, ask, {"x-sandbox-fault": header}), FaultScenario(world, ask, {})
-    begun = await here.submit(with_fault=True)
-    assert (begun.status, begun.json["message"]) == (200, "success")
+    """Only that step of that job: the submission succeeds, and so does another job in between."""
+    scenario, other = FaultScenario(sandbox, http, {"x-sandbox-fault": header}), FaultScenario(sandbox, http, {})
+    submitted = await scenario.submit(with_fault=True)
+    assert (submitted.status, submitted.json["message"]) == (200, "success")
     assert (await other.submit()).status == 200
     if step == "poll":
         good = await other.poll()
         assert (good.status, good.json["code"]) == (200, 200)
-        assert test(await here.poll())
+        assert test(await scenario.poll())
     (other.url,) = (await other.wait_done())["outputs"]
     assert len((await other.fetch()).body) > 1000
     if step == "cdn":
-        (here.url,) = (await here.wait_done())["outputs"]
-        assert test(await here.fetch())
-        assert len((await here.fetch()).body) > 1000
-    assert world.state.faults.pending == []
+        (scenario.url,) = (await scenario.wait_done())["outputs"]
+        assert test(await scenario.fetch())
+        assert len((await scenario.fetch()).body) > 1000
+    assert sandbox.state.faults.pending == []
 
 
-@pytest.mark.parametrize(("kind", "status"), [("busy", 429), ("credential", 401), ("server", 500), ("gateway", 502)])
-async def test_the_hub_can_be_struck_too(world: Sandbox, ask: PlainHttp, kind: str, status: int) -> None:
-    """``hub`` as the provider; then it is well again."""
-    world.fault("hub", kind)
-    assert [(await ask("GET", f"{world.url}/api/models?limit=1")).status for _ in range(2)] == [status, 200]
+@pytest.mark.parametrize(
+    ("kind", "status"), [("rate-limit", 429), ("unauthorized", 401), ("server", 500), ("gateway", 502)]
+)
+async def test_faults_can_target_the_hub(sandbox: Sandbox, http: PlainHttp, kind: str, status: int) -> None:
+    """``hub`` as the provider; the next request succeeds."""
+    sandbox.fault("hub", kind)
+    assert [(await http("GET", f"{sandbox.url}/api/models?limit=1")).status for _ in range(2)] == [status, 200]
 
 
 @pytest.mark.parametrize(
     ("kind", "test"),
     [
-        ("half", lambda heard: read_json(heard.body) is None),
-        ("garbage", lambda heard: heard.type == "text/html"),
-        ("empty", lambda heard: heard.body == b""),
-        ("cut", lambda heard: heard.error == "ClientPayloadError"),
-        ("disconnect", lambda heard: heard.error != ""),
+        ("truncated-json", lambda response: read_json(response.body) is None),
+        ("html", lambda response: response.type == "text/html"),
+        ("empty", lambda response: response.body == b""),
+        ("truncated", lambda response: response.error == "ClientPayloadError"),
+        ("disconnect", lambda response: response.error != ""),
     ],
 )
-async def test_the_wire_to_the_hub_can_break(world: Sandbox, ask: PlainHttp, kind: str, test: Any) -> None:
-    """The same faults of the wire as at a provider."""
-    world.fault("hub", kind, times=2)  # aiohttp asks once more by itself when nothing came back
-    assert test(await ask("GET", f"{world.url}/api/models?limit=3"))
+async def test_the_connection_to_the_hub_can_break(sandbox: Sandbox, http: PlainHttp, kind: str, test: Any) -> None:
+    """The same connection faults as for a provider."""
+    sandbox.fault("hub", kind, times=2)  # aiohttp itself retries once when the connection closes without a response
+    assert test(await http("GET", f"{sandbox.url}/api/models?limit=3"))
 
 
-async def test_the_cdn_can_be_struck_whoever_made_the_medium(world: Sandbox, ask: PlainHttp) -> None:
-    """``cdn`` as the provider is any provider's medium."""
-    world.fault("cdn", "expired", status=403)
-    said = (await submit(ask, world, "together", "text-to-image")).json
-    (url,) = [text for text in all_strings(said) if is_media(world, text)]
-    assert [(await ask("GET", url)).status for _ in range(2)] == [403, 200]
+async def test_faults_can_target_the_media_files_of_every_provider(sandbox: Sandbox, http: PlainHttp) -> None:
+    """``cdn`` as the provider matches media files of any provider."""
+    sandbox.fault("cdn", "expired", status=403)
+    payload = (await submit(http, sandbox, "together", "text-to-image")).json
+    (url,) = [text for text in all_strings(payload) if is_media(sandbox, text)]
+    assert [(await http("GET", url)).status for _ in range(2)] == [403, 200]
 
 
-# -- orders -----------------------------------------------------------------------------------------------------------
+# -- validation -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("provider", "kind", "more", "words"),
+    ("provider", "kind", "details", "message"),
     [
-        ("fal-ai", "earthquake", {}, "no fault is called 'earthquake'"),
-        ("nobody", "busy", {}, "nobody is called 'nobody'"),
-        ("fal-ai", "busy", {"step": "lunch"}, "no step is called 'lunch'"),
-        ("fal-ai", "busy", {"step": "cdn"}, "cannot strike at cdn"),
-        ("fal-ai", "cdn-html", {"step": "submit"}, "cannot strike at submit"),
-        ("hub", "cdn-html", {}, "cannot strike at hub"),
-        ("nscale", "lost", {}, "has no jobs"),
-        ("fal-ai", "busy", {"times": 0}, "at least 1"),
+        ("fal-ai", "earthquake", {}, "unknown fault 'earthquake'"),
+        ("example", "rate-limit", {}, "unknown provider 'example'"),
+        ("fal-ai", "rate-limit", {"step": "lunch"}, "unknown step 'lunch'"),
+        ("fal-ai", "rate-limit", {"step": "cdn"}, "cannot occur at step cdn"),
+        ("fal-ai", "cdn-html", {"step": "submit"}, "cannot occur at step submit"),
+        ("hub", "cdn-html", {}, "cannot occur at step hub"),
+        ("nscale", "job-not-found", {}, "has no jobs"),
+        ("fal-ai", "rate-limit", {"times": 0}, "at least 1"),
     ],
 )
-async def test_an_order_that_cannot_be_is_refused_when_it_is_given(
-    world: Sandbox, ask: PlainHttp, provider: str, kind: str, more: dict[str, Any], words: str
+async def test_an_invalid_fault_is_rejected_immediately(
+    sandbox: Sandbox, http: PlainHttp, provider: str, kind: str, details: dict[str, Any], message: str
 ) -> None:
-    """In Python and over HTTP, with the reason; nothing is written into the book."""
-    with pytest.raises(FaultSpecError, match=words):
-        world.fault(provider, kind, **more)
-    heard = await ask("POST", f"{world.url}/sandbox/faults", json={"provider": provider, "kind": kind, **more})
-    assert (heard.status, words in heard.json["error"]) == (400, True)
-    assert world.state.faults.pending == []
+    """In Python and over HTTP, with the reason; nothing is registered."""
+    with pytest.raises(FaultSpecError, match=message):
+        sandbox.fault(provider, kind, **details)
+    response = await http("POST", f"{sandbox.url}/sandbox/faults", json={"provider": provider, "kind": kind, **details})
+    assert (response.status, message in response.json["error"]) == (400, True)
+    assert sandbox.state.faults.pending == []
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fal-ai", "fal-ai:", ":busy:x", "fal-ai:busy:soon", "fal-ai:busy:1.5", "fal-ai:busy;after=x", "a b"]
+    "text",
+    [
+        "",
+        "fal-ai",
+        "fal-ai:",
+        ":busy:x",
+        "fal-ai:rate-limit:soon",
+        "fal-ai:rate-limit:1.5",
+        "fal-ai:rate-limit;after=x",
+        "a b",
+    ],
 )
-def test_a_line_that_is_no_order_is_refused(text: str) -> None:
-    """OrderError, which is a ValueError; never something else."""
+def test_an_invalid_specification_is_rejected(text: str) -> None:
+    """With FaultSpecError, which is a ValueError; never another error."""
     with pytest.raises(FaultSpecError):
         parse_fault(text)
 
@@ -199,51 +211,49 @@ def test_a_line_that_is_no_order_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("fal-ai:busy", ("fal-ai", "busy", "submit", 1, 0, {})),
+        ("fal-ai:rate-limit", ("fal-ai", "rate-limit", "submit", 1, 0, {})),
         ("hub:server:all", ("hub", "server", "hub", None, 0, {})),
         ("cdn:slow:3;seconds=2", ("cdn", "slow", "cdn", 3, 0, {"seconds": "2"})),
         (" * : status : 2 ; status=418 ; after=4 ; step=poll", None),
         ("*:status:2; status=418; after=4; step=poll", ("*", "status", "poll", 2, 4, {"status": "418"})),
     ],
 )
-def test_a_line_is_read_as_the_help_says(line: str, expected: Any) -> None:
-    """PROVIDER:KIND[:TIMES][;detail=value…]; blanks are allowed around details alone."""
+def test_a_specification_is_parsed_as_documented(line: str, expected: Any) -> None:
+    """PROVIDER:KIND[:TIMES][;detail=value…]; spaces are allowed around details only."""
     if expected is None:
         with pytest.raises(FaultSpecError):
             parse_fault(line)
         return
-    made = parse_fault(line)
-    assert (made.provider, made.kind, made.step, made.times, made.after, made.details) == expected
+    fault = parse_fault(line)
+    assert (fault.provider, fault.kind, fault.step, fault.times, fault.after, fault.details) == expected
 
 
-@pytest.mark.parametrize("header", ["earthquake", "", "busy;step=lunch", "cdn-html;step=submit"])
-async def test_a_header_that_is_no_order_is_told_to_whoever_sent_it(
-    world: Sandbox, ask: PlainHttp, header: str
-) -> None:
-    """400 in plain words, and nothing was accepted."""
-    heard = await submit(ask, world, *REQUESTED, extra_headers={"x-sandbox-fault": header})
-    assert (heard.status, heard.type) == (400, "text/plain")
-    assert heard.body.startswith(b"hfmedia sandbox:")
-    assert not world.submissions
+@pytest.mark.parametrize("header", ["earthquake", "", "rate-limit;step=lunch", "cdn-html;step=submit"])
+async def test_an_invalid_header_is_reported_to_its_sender(sandbox: Sandbox, http: PlainHttp, header: str) -> None:
+    """400 in plain text, and no job is accepted."""
+    response = await submit(http, sandbox, *REQUESTED, extra_headers={"x-sandbox-fault": header})
+    assert (response.status, response.type) == (400, "text/plain")
+    assert response.body.startswith(b"hfmedia sandbox:")
+    assert not sandbox.submissions
 
 
 @pytest.mark.parametrize("body_", [b"", b"[]", b"{}", b'{"provider": "fal-ai"}', b'{"provider": 1, "kind": []}'])
-async def test_a_request_that_is_no_order_is_refused(world: Sandbox, ask: PlainHttp, body_: bytes) -> None:
+async def test_an_invalid_admin_request_is_rejected(sandbox: Sandbox, http: PlainHttp, body_: bytes) -> None:
     """400 with the reason."""
-    heard = await ask("POST", f"{world.url}/sandbox/faults", data=body_)
-    assert (heard.status, "no order" in heard.json["error"]) == (400, True)
+    response = await http("POST", f"{sandbox.url}/sandbox/faults", data=body_)
+    assert (response.status, "invalid fault" in response.json["error"]) == (400, True)
 
 
-async def test_orders_can_be_read_and_taken_back_over_http(world: Sandbox, ask: PlainHttp) -> None:
-    """GET shows the book, DELETE empties it."""
-    world.fault("wavespeed", "server", times=None)
-    (shown,) = (await ask("GET", f"{world.url}/sandbox/faults")).json
-    assert (shown["provider"], shown["kind"], shown["times"]) == ("wavespeed", "server", None)
-    assert (await ask("DELETE", f"{world.url}/sandbox/faults")).json == {"ok": True}
-    assert (await submit(ask, world, *REQUESTED)).status == 200
+async def test_faults_can_be_listed_and_cleared_over_http(sandbox: Sandbox, http: PlainHttp) -> None:
+    """GET lists pending faults, DELETE removes them."""
+    sandbox.fault("wavespeed", "server", times=None)
+    (pending,) = (await http("GET", f"{sandbox.url}/sandbox/faults")).json
+    assert (pending["provider"], pending["kind"], pending["times"]) == ("wavespeed", "server", None)
+    assert (await http("DELETE", f"{sandbox.url}/sandbox/faults")).json == {"ok": True}
+    assert (await submit(http, sandbox, *REQUESTED)).status == 200
 
 
-def test_each_kind_may_be_ordered_at_exactly_the_steps_it_names() -> None:
+def test_each_kind_is_accepted_at_exactly_its_own_steps() -> None:
     """Every pair of kind and step, for a provider with jobs and for those without."""
     for kind in FAULT_KINDS.values():
         for step in faults.STEPS:

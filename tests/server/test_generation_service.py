@@ -109,7 +109,7 @@ async def test_a_model_that_the_key_may_not_use_is_refused(
     assert gateway.submissions == 0
 
 
-@pytest.mark.parametrize("fault", ["credit", "busy", "server"])
+@pytest.mark.parametrize("fault", ["credit", "rate-limit", "server"])
 async def test_nothing_is_counted_of_what_nobody_accepted(
     gateway: RunningGateway, http: aiohttp.ClientSession, fault: str
 ) -> None:

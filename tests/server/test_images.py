@@ -132,13 +132,13 @@ async def test_an_image_is_edited_however_it_comes(
 FAULTS = [
     # the provider's fault, status, code, x-should-retry
     ("together", "credit", 402, "insufficient_quota", "false"),
-    ("together", "busy", 429, "provider_busy", "true"),
-    ("together", "credential", 503, "credential_refused", "false"),
+    ("together", "rate-limit", 429, "provider_busy", "true"),
+    ("together", "unauthorized", 503, "credential_refused", "false"),
     ("together", "forbidden", 403, "provider_forbids", None),
     ("together", "moderated", 400, "moderation_blocked", None),
     ("replicate", "fail", 502, "provider_failed", "false"),
     ("together", "disconnect", 502, "in_doubt", "false"),
-    ("together", "garbage", 502, "unreadable_reply", "false"),
+    ("together", "html", 502, "unreadable_reply", "false"),
     ("together", "server", 502, "provider_error", "false"),
 ]
 

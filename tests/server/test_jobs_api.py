@@ -250,7 +250,7 @@ async def test_what_is_noted_on_the_way_is_known_afterwards(
     await ended(http, gateway, job["id"])
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
     done = await ended(http, gateway, job["id"])
-    (note,) = [words for words in done["warnings"] if "asked last" in words]
+    (note,) = [words for words in done["warnings"] if "tried last" in words]
     assert note.startswith("fal-ai")
 
 

@@ -164,7 +164,7 @@ async def test_missing_credit_is_reported_and_not_retried(play: Play, gateway: R
     assert gateway.submissions == 0 and gateway.sandbox_thread.request_count("submit") == 1
 
 
-@pytest.mark.parametrize(("fault", "code"), [("fail", "provider_failed"), ("garbage", "unreadable_reply")])
+@pytest.mark.parametrize(("fault", "code"), [("fail", "provider_failed"), ("html", "unreadable_reply")])
 async def test_what_was_bought_is_not_bought_again(play: Play, gateway: RunningGateway, fault: str, code: str) -> None:
     """A 502, which the client would retry twice unless a header forbids it."""
     gateway.fault("wavespeed", fault, times=10)
@@ -178,7 +178,7 @@ async def test_a_video_is_created_and_downloaded(
 ) -> None:
     """Begun, looked at as often as the gateway says, then its file and its thumbnail; too early it is not there."""
     gateway.fault("fal-ai", "cold", seconds=100_000)
-    playing = asyncio.create_task(play("video"))
+    playing = asyncio.ensure_future(play("video"))
     for asked, status in (("/v1/videos/{video_id}/content", 404), ("/v1/videos/{video_id}", 200)):
         while not (playing.done() or await answered(gateway, http, asked, status)):  # noqa: ASYNC110 - it rings no bell
             await asyncio.sleep(0.02)

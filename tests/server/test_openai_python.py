@@ -108,9 +108,9 @@ RAISED: list[tuple[str, dict[str, Any], type[openai.APIStatusError], int]] = [
     ("moderated", {}, openai.BadRequestError, 1),
     ("forbidden", {}, openai.PermissionDeniedError, 1),
     ("credit", {}, openai.APIStatusError, 1),
-    ("credential", {}, openai.InternalServerError, 1),
+    ("unauthorized", {}, openai.InternalServerError, 1),
     ("disconnect", {}, openai.InternalServerError, 1),
-    ("garbage", {}, openai.InternalServerError, 1),
+    ("html", {}, openai.InternalServerError, 1),
 ]
 
 
@@ -161,7 +161,7 @@ def test_a_key_that_is_none_and_a_key_at_its_limit(client: openai.OpenAI, gatewa
 
 BOUGHT = [  # faults after which the provider may have sold: where, what, in which answer
     ("together", "disconnect"),
-    ("together", "garbage"),
+    ("together", "html"),
     ("replicate", "fail"),
 ]
 
@@ -181,7 +181,7 @@ def test_its_own_retries_never_buy_twice(
 
 def test_its_own_retries_bring_what_was_only_busy(client: openai.OpenAI, gateway: RunningGateway) -> None:
     """Nothing was bought, so it may try again by itself, and then it comes."""
-    gateway.fault("together", "busy", times=4, retry_after=1)
+    gateway.fault("together", "rate-limit", times=4, retry_after=1)
     result = client.images.generate(model=TOGETHER, prompt="a fox")
     assert result.data
     assert gateway.submissions == 1

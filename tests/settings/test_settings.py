@@ -1,4 +1,4 @@
-"""What the environment and the caller say becomes settings, or one clear sentence."""
+"""Settings from the environment and the caller, or one clear error."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import pytest
 
 from hfmedia.core.credentials import Secret
 from hfmedia.core.errors import AuthenticationError, InvalidRequestError
-from hfmedia.settings import Settings, load_settings, normalize_url
+from hfmedia.core.origin import normalize_url
+from hfmedia.settings import Settings, load_settings
 
 HOME = {"HOME": "/nowhere/at/all"}
 
 
-def test_an_empty_environment_has_sensible_settings() -> None:
-    """The public Hub and router, a home of this system's own, no secrets."""
+def test_an_empty_environment_yields_the_defaults() -> None:
+    """The public Hub and router, the system's data folder, no secrets."""
     settings = load_settings(HOME)
     assert (settings.endpoint, settings.router) == ("https://huggingface.co", "https://router.huggingface.co")
     assert settings.home.is_absolute()
@@ -52,7 +53,7 @@ def test_every_variable_is_read() -> None:
     assert settings.hub_token == Secret("hf_abc")
 
 
-def test_the_caller_goes_before_the_environment() -> None:
+def test_arguments_take_precedence_over_the_environment() -> None:
     """Arguments replace variables; lists are joined."""
     environ = {
         **HOME,
@@ -90,13 +91,13 @@ def test_the_caller_goes_before_the_environment() -> None:
 
 
 def test_settings_show_no_secret() -> None:
-    """Whoever prints them by mistake."""
+    """Not even when they are printed by mistake."""
     settings = load_settings({**HOME, "HF_TOKEN": "hf_verysecret", "FAL_KEY": "alsosecret"})
     assert "verysecret" not in repr(settings)
     assert "alsosecret" not in repr(settings)
 
 
-BAD_ADDRESSES = [
+INVALID_URLS = [
     "huggingface.co",
     "ftp://huggingface.co",
     "https://",
@@ -109,42 +110,42 @@ BAD_ADDRESSES = [
 
 
 @pytest.mark.parametrize("name", ["HF_ENDPOINT", "HFMEDIA_ROUTER"])
-@pytest.mark.parametrize("text", BAD_ADDRESSES)
-def test_a_bad_address_is_refused_by_the_name_of_its_variable(name: str, text: str) -> None:
-    """With an example, and without the password in it."""
-    with pytest.raises(InvalidRequestError, match=f"{name} is .*must be an address such as https://") as caught:
+@pytest.mark.parametrize("text", INVALID_URLS)
+def test_an_invalid_url_is_rejected_by_the_name_of_its_variable(name: str, text: str) -> None:
+    """With an example, and without its password."""
+    with pytest.raises(InvalidRequestError, match=f"{name} is .*must be a URL such as https://") as caught:
         load_settings({**HOME, name: text})
     assert caught.value.exit_code == 2
     assert "word@" not in str(caught.value)
 
 
-BAD_LISTS = [
-    ({"HFMEDIA_BASE_URLS": "https://fal.run"}, {}, "HFMEDIA_BASE_URLS holds"),
-    ({"HFMEDIA_BASE_URLS": "https://fal.run="}, {}, "HFMEDIA_BASE_URLS holds an empty address"),
+INVALID_VALUES = [
+    ({"HFMEDIA_BASE_URLS": "https://fal.run"}, {}, "HFMEDIA_BASE_URLS contains"),
+    ({"HFMEDIA_BASE_URLS": "https://fal.run="}, {}, "HFMEDIA_BASE_URLS contains an empty URL"),
     ({"HFMEDIA_BASE_URLS": "fal.run=http://127.0.0.1"}, {}, "HFMEDIA_BASE_URLS is 'fal.run'"),
     ({}, {"base_urls": {"https://fal.run": "banana"}}, "base_urls is 'banana'"),
-    ({"HFMEDIA_DIRECT": "fal"}, {}, "HFMEDIA_DIRECT names 'fal', but only these .*fal-ai"),
-    ({"HFMEDIA_DIRECT": "hf-inference"}, {}, "HFMEDIA_DIRECT names 'hf-inference'"),
-    ({}, {"provider_keys": {"acme": "x"}}, "provider_keys names 'acme'"),
+    ({"HFMEDIA_DIRECT": "fal"}, {}, "HFMEDIA_DIRECT contains 'fal', but only these .*fal-ai"),
+    ({"HFMEDIA_DIRECT": "hf-inference"}, {}, "HFMEDIA_DIRECT contains 'hf-inference'"),
+    ({}, {"provider_keys": {"acme": "x"}}, "provider_keys contains 'acme'"),
     ({}, {"bill_to": "acme\r\nX-Evil: 1"}, "bill_to is"),
     ({}, {"bill_to": "a b"}, "bill_to is"),
     ({}, {"endpoint": "banana"}, "endpoint is 'banana'"),
 ]
 
 
-@pytest.mark.parametrize(("environ", "given", "words"), BAD_LISTS)
-def test_what_cannot_be_used_is_told(environ: dict[str, str], given: dict[str, object], words: str) -> None:
-    """One sentence with the name of what is wrong."""
-    with pytest.raises(InvalidRequestError, match=words):
-        load_settings({**HOME, **environ}, **given)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("environ", "arguments", "message"), INVALID_VALUES)
+def test_an_invalid_value_is_reported(environ: dict[str, str], arguments: dict[str, object], message: str) -> None:
+    """One sentence with the name of the variable or argument."""
+    with pytest.raises(InvalidRequestError, match=message):
+        load_settings({**HOME, **environ}, **arguments)  # type: ignore[arg-type]
 
 
-def test_a_damaged_key_is_told_without_showing_it() -> None:
+def test_a_malformed_key_is_reported_without_showing_it() -> None:
     """The name of its variable or its provider is enough."""
-    with pytest.raises(AuthenticationError, match="the key in FAL_KEY has a line break") as caught:
+    with pytest.raises(AuthenticationError, match="the key in FAL_KEY contains a line break") as caught:
         load_settings({**HOME, "FAL_KEY": "abc\ndef"})
     assert "abc" not in str(caught.value)
-    with pytest.raises(AuthenticationError, match="the key given for fal-ai is empty"):
+    with pytest.raises(AuthenticationError, match="the key for fal-ai is empty"):
         load_settings(HOME, provider_keys={"fal-ai": " "})
 
 
@@ -162,7 +163,7 @@ URLS = [
 
 
 @pytest.mark.parametrize(("text", "url"), URLS)
-def test_an_address_has_one_spelling(text: str, url: str | None) -> None:
+def test_a_url_has_one_normal_form(text: str, url: str | None) -> None:
     """Two spellings of one origin would look like two."""
     assert normalize_url(text) == url
 
@@ -178,7 +179,7 @@ OWN = [
 
 
 @pytest.mark.parametrize(("provider", "task", "address"), OWN)
-def test_a_providers_own_address_can_be_replaced(provider: str, task: str, address: str | None) -> None:
-    """By origin; a provider that lives behind the router only has none."""
+def test_a_providers_own_base_url_can_be_replaced(provider: str, task: str, address: str | None) -> None:
+    """By origin; a provider that only the router reaches has none."""
     settings = load_settings(HOME, base_urls={"https://fal.run": "http://127.0.0.1:1/x"})
     assert settings.direct_base_url(provider, task) == address

@@ -1,4 +1,4 @@
-"""Where the token is found: as the Hub's own client finds it, which is asked the same questions."""
+"""Token discovery in the order of huggingface_hub, which runs the same cases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = {
     "blank/token": "\n",
 }
 
-# Each environment, and where the token is found in it. {root} is a folder with the files above.
+# Each environment and its token. {root} is a folder with the files above.
 PLACES: list[tuple[dict[str, str], str | None]] = [
     ({}, "hf_home_file"),
     ({"HF_TOKEN": "hf_one"}, "hf_one"),
@@ -75,21 +75,23 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def placed(environ: dict[str, str], root: Path) -> dict[str, str]:
-    """The environment with its folders in place."""
+    """Return the environment with its folders filled in."""
     return {"HOME": f"{root}/home", **{name: text.replace("{root}", str(root)) for name, text in environ.items()}}
 
 
 @pytest.mark.parametrize(("environ", "token"), PLACES)
-def test_the_token_is_found_in_the_hubs_own_order(root: Path, environ: dict[str, str], token: str | None) -> None:
-    """Variables, then the file that ``hf auth login`` leaves, wherever the variables say that it lies."""
+def test_the_token_is_discovered_in_the_order_of_the_hubs_own_client(
+    root: Path, environ: dict[str, str], token: str | None
+) -> None:
+    """Variables, then the file of ``hf auth login`` at the path that variables determine."""
     assert load_settings(placed(environ, root)).hub_token == (Secret(token) if token else None)
 
 
-def test_the_hubs_own_client_finds_the_same(root: Path) -> None:
-    """The table above, asked of huggingface_hub itself."""
+def test_the_hubs_own_client_discovers_the_same(root: Path) -> None:
+    """The same table with huggingface_hub itself."""
     cases = json.dumps([placed(environ, root) for environ, _ in PLACES])
     environ = {name: text for name, text in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    ran = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", ORACLE],
         input=cases,
         capture_output=True,
@@ -98,27 +100,27 @@ def test_the_hubs_own_client_finds_the_same(root: Path) -> None:
         env=environ,
         check=True,
     )
-    assert json.loads(ran.stdout) == [token for _, token in PLACES]
+    assert json.loads(process.stdout) == [token for _, token in PLACES]
 
 
 @pytest.mark.parametrize(
-    ("environ", "found"),
+    ("environ", "source"),
     [
         ({"HF_TOKEN": "hf_one"}, "HF_TOKEN"),
         ({"HUGGING_FACE_HUB_TOKEN": "hf_two"}, "HUGGING_FACE_HUB_TOKEN"),
         ({"HF_HOME": "{root}/hf"}, "the file {root}/hf/token"),
     ],
 )
-def test_it_is_told_where_the_token_was_found(root: Path, environ: dict[str, str], found: str) -> None:
-    """Whoever wonders why the wrong account is billed needs to know."""
+def test_a_token_knows_its_source(root: Path, environ: dict[str, str], source: str) -> None:
+    """It explains why the wrong account is billed."""
     token = load_settings(placed(environ, root)).token
     assert token is not None
-    assert token.source == found.replace("{root}", str(root))
+    assert token.source == source.replace("{root}", str(root))
 
 
 @pytest.mark.parametrize("switch", ["1", "true", "YES", "on"])
-def test_a_token_is_not_used_unasked_when_that_is_forbidden(root: Path, switch: str) -> None:
-    """HF_HUB_DISABLE_IMPLICIT_TOKEN: only a token that the caller gives is used, and it is told why."""
+def test_an_implicit_token_is_not_used_when_that_is_disabled(root: Path, switch: str) -> None:
+    """HF_HUB_DISABLE_IMPLICIT_TOKEN: only a token that the caller passes is used, and the reason is reported."""
     environ = placed({"HF_TOKEN": "hf_one", "HF_HUB_DISABLE_IMPLICIT_TOKEN": switch}, root)
     settings = load_settings(environ)
     assert settings.token is None
@@ -127,39 +129,39 @@ def test_a_token_is_not_used_unasked_when_that_is_forbidden(root: Path, switch: 
     assert load_settings(environ, token="hf_given").hub_token == Secret("hf_given")
 
 
-def test_that_switch_may_be_off(root: Path) -> None:
-    """``0`` forbids nothing."""
+def test_that_flag_may_be_off(root: Path) -> None:
+    """``0`` disables nothing."""
     assert load_settings(placed({"HF_TOKEN": "hf_one", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"}, root)).token is not None
 
 
-DAMAGES = [
+MALFORMED_TOKENS = [
     ("hf_abc\ndef", "a line break"),
     ("hf_abc\r\nX-Evil: 1", "a line break"),
     ("hf_abc def", "white space"),
     ("hf_abc\tdef", "white space"),
     ("hf_abc\x00def", "a control character"),
     ("hf_abc\x1bdef", "a control character"),
-    ("hf_ábc", "not ASCII"),
-    ("hf_abc…", "not ASCII"),
+    ("hf_ábc", "non-ASCII"),
+    ("hf_abc…", "non-ASCII"),
     ('"hf_abc"', "quotation marks"),
     ("hf_" + "a" * 5000, "more than 4096 characters"),
 ]
 
 
-@pytest.mark.parametrize(("text", "words"), DAMAGES)
-@pytest.mark.parametrize("place", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "argument", "file"])
-def test_a_damaged_token_is_told_and_never_shown(tmp_path: Path, place: str, text: str, words: str) -> None:
-    """Nothing is sent with it, wherever it lies."""
+@pytest.mark.parametrize(("text", "defect"), MALFORMED_TOKENS)
+@pytest.mark.parametrize("source", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "argument", "file"])
+def test_a_malformed_token_is_reported_and_never_shown(tmp_path: Path, source: str, text: str, defect: str) -> None:
+    """Nothing is sent with it, whatever its source."""
     environ = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path)}
-    if place == "file":
+    if source == "file":
         (tmp_path / "token").write_text(text, encoding="utf-8")
-    elif place != "argument":
-        environ[place] = text
-    with pytest.raises(AuthenticationError, match=words) as caught:
-        load_settings(environ, token=text if place == "argument" else None)
+    elif source != "argument":
+        environ[source] = text
+    with pytest.raises(AuthenticationError, match=defect) as caught:
+        load_settings(environ, token=text if source == "argument" else None)
     assert caught.value.exit_code == 3
-    where = {"argument": "the token given", "file": str(tmp_path / "token")}.get(place, place)
-    assert where in str(caught.value)
+    label = {"argument": "the token", "file": str(tmp_path / "token")}.get(source, source)
+    assert label in str(caught.value)
     assert text[:8].strip('"') not in str(caught.value)
 
 
@@ -169,7 +171,7 @@ def test_an_empty_argument_is_no_argument(root: Path, empty: str) -> None:
     assert load_settings(placed({"HF_TOKEN": "hf_one"}, root), token=empty).hub_token == Secret("hf_one")
 
 
-def test_another_kind_of_token_that_the_caller_gives_is_a_providers_own() -> None:
+def test_a_token_of_another_kind_is_a_providers_own_key() -> None:
     """It never goes to the Hub or the router."""
     settings = load_settings({"HOME": "/nowhere"}, token="r8_abc")
     assert settings.token is not None
@@ -177,8 +179,8 @@ def test_another_kind_of_token_that_the_caller_gives_is_a_providers_own() -> Non
     assert settings.hub_token is None
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rather than to go on as if nobody had logged in."""
+def test_an_unreadable_file_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of continuing without a token."""
 
     def refuse(self: Path, **_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -188,18 +190,18 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.
         load_settings({"HF_HOME": str(tmp_path)})
 
 
-def test_a_folder_or_bytes_in_place_of_the_file_are_told(tmp_path: Path) -> None:
-    """Whatever lies there, the sentence names it."""
+def test_a_folder_or_binary_data_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
+    """The message names it."""
     (tmp_path / "a" / "token").mkdir(parents=True)
     with pytest.raises(AuthenticationError, match=r"a/token cannot be read: is a directory"):
         load_settings({"HF_HOME": str(tmp_path / "a")})
     (tmp_path / "token").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(AuthenticationError, match="holds no text"):
+    with pytest.raises(AuthenticationError, match="is not text"):
         load_settings({"HF_HOME": str(tmp_path)})
 
 
 class _Colab(types.ModuleType):
-    """As much of google.colab as a notebook's secrets need."""
+    """The part of google.colab that reads a notebook's secrets."""
 
     class SecretNotFoundError(Exception): ...
 
@@ -236,14 +238,14 @@ def test_in_colab_the_notebooks_secret_comes_last(colab: _Colab, tmp_path: Path)
 
 
 @pytest.mark.parametrize("error", [_Colab.SecretNotFoundError, _Colab.NotebookAccessError, _Colab.Error])
-def test_a_secret_that_colab_does_not_show_is_absent(colab: _Colab, tmp_path: Path, error: type[Exception]) -> None:
-    """The user said no, or there is none."""
+def test_a_secret_without_access_in_colab_is_absent(colab: _Colab, tmp_path: Path, error: type[Exception]) -> None:
+    """The user denied access, or there is none."""
     colab.answer = error("no")
     assert load_settings({"HF_HOME": str(tmp_path)}).token is None
 
 
-def test_a_trusted_publishers_token_is_got_by_the_hubs_own_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes before HF_TOKEN; without that client, or without success, it is told what to do."""
+def test_a_trusted_publishers_token_comes_from_the_hubs_own_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes precedence over HF_TOKEN; without that client, or without success, the error says what to do."""
     environ = {"HF_OIDC_RESOURCE": "acme/kite", "HF_TOKEN": "hf_one"}
     client = types.ModuleType("huggingface_hub")
     monkeypatch.setitem(sys.modules, "huggingface_hub", client)
@@ -255,11 +257,11 @@ def test_a_trusted_publishers_token_is_got_by_the_hubs_own_client(monkeypatch: p
         raise RuntimeError("no identity for hf_secrettoken")
 
     client.get_token = fail  # type: ignore[attr-defined]
-    with pytest.raises(MissingAuthError, match="no token came of it: no identity") as caught:
+    with pytest.raises(MissingAuthError, match="the token exchange failed: no identity") as caught:
         load_settings(environ)
     assert "secrettoken" not in str(caught.value)
     client.get_token = lambda: None  # type: ignore[attr-defined]
-    with pytest.raises(MissingAuthError, match="no token came of it"):
+    with pytest.raises(MissingAuthError, match="the token exchange returned no token"):
         load_settings(environ)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingAuthError, match="pip install huggingface_hub"):

@@ -162,7 +162,7 @@ LYING: dict[str, tuple[list[bytes], str]] = {
     "no HTTP at all": ([b"SSH-2.0-OpenSSH_9.6\r\n"], "not arrive"),
     "compressed, unasked": (
         [answer(PNG, "Content-Encoding: gzip", f"Content-Length: {len(PNG)}")],
-        "compression is broken",
+        "corrupt compressed body",
     ),
 }
 
@@ -286,7 +286,7 @@ async def test_a_read_only_disk_is_told_before_and_after(tmp_path: Path) -> None
     before, after = out.decode().splitlines()
     assert "cannot be written" in before
     assert "nothing was sent" in before
-    assert "read-only; choose another place" in after
+    assert "read-only; choose another location" in after
 
 
 async def test_fifty_megabytes_go_through_a_real_socket_without_being_held(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+UPDATE = bool(os.environ.get("HFMEDIA_UPDATE_GOLDEN"))  # read here: tests run without HFMEDIA_ variables
 GOLDEN = Path(__file__).resolve().parent.parent / "data" / "golden"
 TIMES = frozenset({"created", "created_at", "updated_at", "submitted_at", "completed_at", "timestamp", "age", "at"})
 NUMBERS = frozenset({"bytes", "received", "total", "progress", "day_resets_at", "month_resets_at"})
@@ -49,9 +50,13 @@ def normalized(value: Any, name: str = "") -> Any:
 
 def assert_golden(name: str, value: Any) -> None:
     """Fail unless the value is, placeholders aside, what the golden file of that name holds."""
-    file = GOLDEN / f"{name}.json"
-    text = json.dumps(normalized(value), indent=2, ensure_ascii=False) + "\n"
-    if os.environ.get("HFMEDIA_UPDATE_GOLDEN"):
+    assert_golden_text(f"{name}.json", json.dumps(normalized(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def assert_golden_text(name: str, text: str) -> None:
+    """Fail unless the text is exactly that of the golden file."""
+    file = GOLDEN / name
+    if UPDATE:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     assert text == file.read_text(encoding="utf-8"), (

@@ -1,14 +1,12 @@
-"""The shelf: pages of the Hub in memory and on disk, each with its ETag and its age.
+"""PageCache: pages of the Hub's model lists in memory and on disk, each with its ETag and the time it was fetched.
 
-A file is whole or absent, readable by its owner alone; one that cannot be read counts as absent.
+Files are written atomically and readable only by their owner; an unreadable file counts as absent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,14 +16,19 @@ from msgspec import Struct
 
 from hfmedia.core.hub_models import HubModel
 
-MAX_PAGES = 256  # in memory and on disk: four lists of all their pages and a hundred models
-MAX_DISK_BYTES = 64 * 1024 * 1024  # on disk; a page of a thousand models takes about half of one
-MAX_FILE_BYTES = 16 * 1024 * 1024  # bytes; nothing written here is larger, so what is was not written here
-STALE_TMP_AGE = 3600.0  # seconds after which a temporary file belongs to nobody
+from ..files.atomic import TMP_SUFFIX, write_atomic
+
+MAX_PAGES = 256  # in memory and on disk: all pages of four lists and a hundred models
+MAX_DISK_BYTES = 64 * 1024 * 1024  # bytes on disk; a page of a thousand models takes about 0.5 MB
+MAX_FILE_BYTES = 16 * 1024 * 1024  # bytes; the cache writes nothing larger, so a larger file is not one of its own
+STALE_TMP_AGE = 3600.0  # seconds after which a temporary file was left by a crash
 
 
 class CachedPage(Struct, frozen=True, kw_only=True):
-    """One answer of the Hub: its models, where the next page is, and since when it is known to be so (unix seconds)."""
+    """One response of the Hub: its models, the URL of the next page, and the time it was last confirmed (unix seconds).
+
+    Stored as JSON under its Python field names: change ``catalog.CACHE_VERSION`` with them.
+    """
 
     key: str
     fetched_at: float
@@ -35,7 +38,7 @@ class CachedPage(Struct, frozen=True, kw_only=True):
 
 
 class PageCache:
-    """Pages by key. ``folder`` is None to keep them in memory only."""
+    """Pages by key, least recently used first out. ``folder=None`` keeps them in memory only."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -43,14 +46,14 @@ class PageCache:
         self._pages: OrderedDict[str, CachedPage] = OrderedDict()
 
     def peek(self, key: str) -> CachedPage | None:
-        """The page, if it is in memory."""
+        """Return the page if it is in memory."""
         page = self._pages.get(key)
         if page is not None:
             self._pages.move_to_end(key)
         return page
 
     async def get(self, key: str) -> CachedPage | None:
-        """The page, from memory or from disk; None when it is in neither, or damaged."""
+        """Return the page from memory or disk; None when it is absent or unreadable."""
         page = self.peek(key)
         if page is None and self.folder is not None:
             page = await asyncio.to_thread(_load, self.folder / f"{key}.json", key)
@@ -59,7 +62,7 @@ class PageCache:
         return page
 
     async def put(self, page: CachedPage) -> None:
-        """Keeps a page, and forgets the oldest beyond the bounds. A disk that takes none is told as ``trouble``."""
+        """Store a page and evict the oldest beyond the limits. A disk error is reported in ``write_error``."""
         self._put_in_memory(page)
         if self.folder is None:
             return
@@ -67,17 +70,17 @@ class PageCache:
             await asyncio.to_thread(_save, self.folder, page)
             self.write_error = None
         except OSError as error:
-            self.write_error = f"the cache of the Hub in {self.folder} cannot be written: {error.strerror or error}"
+            self.write_error = f"cannot write the Hub cache in {self.folder}: {error.strerror or error}"
 
     async def delete(self, key: str) -> None:
-        """Forgets a page that is no longer true."""
+        """Remove a page that is no longer valid."""
         self._pages.pop(key, None)
         if self.folder is not None:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread((self.folder / f"{key}.json").unlink, True)
 
     def model_ids(self) -> Iterable[str]:
-        """The ids of all models in memory."""
+        """Iterate over the IDs of all models in memory."""
         for page in list(self._pages.values()):
             for model in page.models:
                 yield model.id
@@ -104,27 +107,19 @@ def _save(folder: Path, page: CachedPage) -> None:
     if len(data) > MAX_FILE_BYTES:
         return
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd, tmp_name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")  # mode 600
-    tmp_path = Path(tmp_name)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-        tmp_path.replace(folder / f"{page.key}.json")
-    except BaseException:
-        tmp_path.unlink(missing_ok=True)
-        raise
+    write_atomic(folder / f"{page.key}.json", data, durable=False)  # a page lost with the power is fetched again
     _prune(folder, page.fetched_at)
 
 
 def _prune(folder: Path, now: float) -> None:
-    """Removes the oldest files beyond the bounds, and what a crash left half-written."""
+    """Remove the oldest files beyond the limits, and temporary files left by a crash."""
     files: list[tuple[float, int, Path]] = []
     for path in folder.iterdir():
         with contextlib.suppress(OSError):  # another process may prune at the same time
             info = path.stat()
             if path.suffix == ".json":
                 files.append((info.st_mtime, info.st_size, path))
-            elif path.suffix == ".tmp" and info.st_mtime < now - STALE_TMP_AGE:
+            elif path.suffix == TMP_SUFFIX and info.st_mtime < now - STALE_TMP_AGE:
                 path.unlink()
     files.sort(reverse=True)
     remaining_bytes = MAX_DISK_BYTES

@@ -1,4 +1,4 @@
-"""What hfmedia thinks with: requests, answers, job life, decisions, errors.
+"""Domain model: requests, provider protocol, job state machine, failure policy, errors.
 
-Everything here is pure: no clock, no sockets, no files, no randomness. The world is passed in.
+Everything here is pure: no clock, no sockets, no files, no randomness. Callers pass in what depends on them.
 """

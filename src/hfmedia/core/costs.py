@@ -1,6 +1,6 @@
-"""What jobs cost, as far as providers told it: a sum for each unit, and how many never told.
+"""Costs of jobs as providers reported them: a sum per unit, and the number of jobs without a reported cost.
 
-Nothing is estimated here and no unit is turned into another; an unknown cost is counted, never added as a zero.
+Nothing is estimated and no unit is converted; an unknown cost is counted, never added as zero.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ from .text import format_amount
 
 CostGrouping = Literal["provider", "model", "day"]
 COST_GROUPINGS: tuple[CostGrouping, ...] = get_args(CostGrouping)
-NO_PROVIDER = "(none)"  # the provider of a job that never had one
+NO_PROVIDER = "(none)"  # for jobs that never had a provider
 
 
 class CostSummary(Struct, frozen=True, kw_only=True):
-    """The cost of some jobs.
+    """The cost of some jobs. Each job counts in exactly one of the last three.
 
-    ``told`` holds what providers reported, added up by unit. Each of ``jobs`` is counted once in ``known`` (everything
-    that may be billed was reported), ``unknown`` (something may be billed of which nobody told the price: yet, or at
-    all) or ``free`` (nothing was ever accepted, so there is nothing to pay).
+    Attributes:
+        name: of the group.
+        jobs: number of jobs.
+        reported: sum of the reported amounts, by unit.
+        jobs_with_cost: jobs for which everything that may be billed was reported.
+        jobs_without_cost: jobs for which something may be billed at a price that is not reported (yet).
+        free: jobs of which nothing was ever accepted, so that nothing is billed.
     """
 
     name: str
@@ -37,20 +41,20 @@ class CostSummary(Struct, frozen=True, kw_only=True):
 
 
 class CostAccumulator:
-    """A sum that grows with each job told to it; the jobs themselves are not kept, so there may be any number."""
+    """Running sum of costs, in constant memory: the jobs are not retained."""
 
     def __init__(self) -> None:
         self._amounts: dict[str, list[float]] = {}
         self._counts = {"known": 0, "unknown": 0, "free": 0}
 
     def add(self, job: Job) -> None:
-        """Counts the job, and what its provider reported."""
+        """Add one job and what its provider reported."""
         self._counts[cost_status(job)] += 1
         if job.cost is not None:
             self._amounts.setdefault(job.cost.unit, []).append(job.cost.amount)
 
     def summary(self, name: str = "") -> CostSummary:
-        """The cost of all that were added."""
+        """Return the cost of all jobs added so far."""
         reported = {unit: math.fsum(amounts) for unit, amounts in sorted(self._amounts.items())}
         return CostSummary(
             name=name,
@@ -63,12 +67,12 @@ class CostAccumulator:
 
 
 def billable_attempts(job: Job) -> int:
-    """How many submissions of a job may be billed: those that were begun, less those that were certainly refused."""
+    """Return how many submissions of a job may be billed: those started, minus those certainly rejected."""
     return max(0, job.attempts - len(job.rejections))
 
 
 def cost_status(job: Job) -> Literal["known", "unknown", "free"]:
-    """What is known of a job's cost. One that was sent again out of a doubt tells the price of the last time only."""
+    """Classify a job's cost; one that was resent while in doubt reports only its last attempt, so it is unknown."""
     if job.cost is not None:
         return "known" if billable_attempts(job) <= 1 else "unknown"
     return "unknown" if billable_attempts(job) else "free"
@@ -77,9 +81,9 @@ def cost_status(job: Job) -> Literal["known", "unknown", "free"]:
 def summarize_costs(
     jobs: Iterable[Job], group_by: CostGrouping, *, format_day: Callable[[float], str] | None = None
 ) -> list[CostSummary]:
-    """The cost of the jobs by provider, by model, or by the day on which each was sent; ordered by that name.
+    """Group the costs by provider, by model, or by the day of submission; sorted by that name.
 
-    ``day`` names the day of a time in unix seconds; absent, it is the day in UTC.
+    ``format_day`` names the day of a time in Unix seconds; the default is the day in UTC.
     """
     day_of = format_day or utc_day
     group_name: dict[CostGrouping, Callable[[Job], str]] = {
@@ -94,7 +98,7 @@ def summarize_costs(
 
 
 def total_cost(jobs: Iterable[Job], name: str = "") -> CostSummary:
-    """The cost of all these jobs together."""
+    """Return the cost of all these jobs together."""
     accumulator = CostAccumulator()
     for job in jobs:
         accumulator.add(job)
@@ -107,5 +111,5 @@ def format_cost(reported: Mapping[str, float]) -> str:
 
 
 def utc_day(timestamp: float) -> str:
-    """The day of a time in unix seconds: ``2025-11-03``."""
+    """Return the UTC day of a time in Unix seconds: ``2025-11-03``."""
     return datetime.fromtimestamp(timestamp, UTC).date().isoformat()

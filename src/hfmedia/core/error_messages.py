@@ -1,6 +1,6 @@
-"""A failure in words for a person: what happened, at which provider, on which job, and what to do next.
+"""Error messages for people: what happened, at which provider, for which job, and what to do next.
 
-Pure: the words come from one table, the class of the error from another.
+Pure: the text comes from the tables below, the exception class from the failure policy.
 """
 
 from __future__ import annotations
@@ -8,82 +8,96 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .errors import HfmediaError, InvalidResponseError
-from .failure_policy import ERROR_CLASSES
+from .failure_policy import ERROR_CLASSES, submit_policy
 from .http import MAX_RAW_BYTES
 from .protocol import Failure, FailureKind, Route
+from .text import single_line
 
+OUTCOME_UNKNOWN = "it may or may not have been accepted and billed"
+
+# {provider}: its name; {account}: the provider, or Hugging Face on a route through the router; {credential}: its name;
+# {details}: the HTTP status and the provider's own message, as far as there are any.
 DESCRIPTIONS: dict[FailureKind, str] = {
-    "not_sent": "could not be reached, nothing was sent",
-    "no_response": "was sent the request, and no complete answer came: it may or may not have been accepted and billed",
-    "invalid_response": "accepted the request, but its answer could not be understood, and it may be billed",
-    "rejected": "refused the request",
-    "content_policy": "refused it by its content policy",
-    "authentication": "refused the credential",
-    "insufficient_credit": "says that there is no credit left for it",
-    "permission_denied": "does not allow it with this credential",
-    "rate_limited": "is busy or limits the rate",
-    "server_error": "failed on its side before accepting anything",
-    "gateway_error": "failed on its side before accepting anything",
-    "generation_failed": "accepted the job and then failed it",
-    "expired": "no longer has the job or its result",
+    "not_sent": "{provider} could not be reached{details}; nothing was sent",
+    "no_response": "{provider} sent no complete response to the request{details}; " + OUTCOME_UNKNOWN,
+    "invalid_response": "{provider} accepted the request but sent an invalid response{details}; it may be billed",
+    "rejected": "{provider} rejected the request{details}",
+    "content_policy": "{provider} rejected the request under its content policy{details}",
+    "authentication": "{account} rejected {credential}{details}",
+    "insufficient_credit": "{provider} reports insufficient credit{details}",
+    "permission_denied": "{provider} does not permit this with {credential}{details}",
+    "rate_limited": "{provider} is busy or limits the request rate{details}",
+    "server_error": "{provider}: server error{details}; nothing was accepted",
+    "gateway_error": "{provider}: gateway error{details}; nothing was accepted",
+    "generation_failed": "{provider} accepted the job, but generation failed{details}",
+    "expired": "{provider} no longer has the job or its result{details}",
 }
 
 HINTS: dict[FailureKind, str] = {
     "not_sent": "Check the network and the proxy with `hfmedia doctor`, then try again.",
-    "no_response": "It is never sent again by itself. Look at the provider's own dashboard, then decide: "
+    "no_response": "It is never resent automatically. Check the provider's dashboard, then run "
     "`hfmedia jobs resolve {job} --resend` or `--drop`.",
-    "invalid_response": "The raw answer is kept with this error. Look at the provider's dashboard before you repeat it.",
+    "invalid_response": "The raw response is attached to this error. Check the provider's dashboard before retrying.",
     "rejected": "Change the parameters, or choose another provider with MODEL:PROVIDER.",
-    "content_policy": "Change the prompt or the image; another provider is not asked, since this was a decision.",
-    "authentication": "Check the token with `hfmedia doctor`; make one at https://huggingface.co/settings/tokens.",
-    "insufficient_credit": "Add credit at https://huggingface.co/settings/billing or with the provider, or choose another provider.",
-    "permission_denied": "The token needs the permission to make calls to Inference Providers, and the model may be gated.",
+    "content_policy": "Change the prompt or the image; a content decision is not retried with another provider.",
+    "authentication": "Check the token with `hfmedia doctor`; create one at https://huggingface.co/settings/tokens.",
+    "insufficient_credit": "Add credit at https://huggingface.co/settings/billing or with the provider, "
+    "or choose another provider.",
+    "permission_denied": "The token needs permission to call Inference Providers; the model may also be gated.",
     "rate_limited": "Try again later, or choose another provider with MODEL:PROVIDER.",
     "server_error": "Try again later, or choose another provider with MODEL:PROVIDER.",
     "gateway_error": "Try again later, or choose another provider with MODEL:PROVIDER.",
     "generation_failed": "It may be billed. Try again, or choose another provider with MODEL:PROVIDER.",
-    "expired": "It can only be made again.",
+    "expired": "Submit the request again to generate a new result.",
 }
+DIRECT_KEY_HINT = "Check {credential}, the provider's own key, in your account there."
 
-RESUME_HINT = "Job {job} still stands: `hfmedia jobs resume {job}` carries it on, without paying again."
+RESUME_HINT = "Job {job} is still running at the provider; `hfmedia jobs resume {job}` continues it at no extra cost."
 
-# While a job runs, the same kinds of trouble are about asking for it, not about buying it.
+# While a job runs, these kinds of failure concern a poll, not the submission.
 POLL_DESCRIPTIONS: dict[FailureKind, str] = {
-    "not_sent": "could not be reached",
-    "no_response": "did not answer completely",
-    "invalid_response": "answered something that could not be understood",
-    "server_error": "failed on its side",
-    "gateway_error": "failed on its side",
+    "not_sent": "{provider} could not be reached{details}",
+    "no_response": "{provider} sent no complete response{details}",
+    "invalid_response": "{provider} sent an invalid response{details}",
+    "server_error": "{provider}: server error{details}",
+    "gateway_error": "{provider}: gateway error{details}",
 }
 
 
-def describe_failure(failure: Failure, provider: str, *, polling: bool = False) -> str:
-    """One sentence on a failure: ``fal-ai refused the request: prompt is missing (HTTP 422)``."""
-    description = (POLL_DESCRIPTIONS if polling else {}).get(failure.kind) or DESCRIPTIONS[failure.kind]
+def describe_failure(
+    failure: Failure, route: Route, *, polling: bool = False, include_provider_text: bool = True
+) -> str:
+    """Describe a failure in one sentence without a period: ``fal-ai rejected the request (HTTP 422): empty prompt``.
+
+    Without the provider's text, which may quote the request, the sentence may be shown to others than the caller.
+    """
+    template = (POLL_DESCRIPTIONS if polling else {}).get(failure.kind) or DESCRIPTIONS[failure.kind]
+    if (
+        not polling
+        and failure.kind == "gateway_error"
+        and submit_policy(failure.kind, via=route.via).outcome != "rejected"
+    ):
+        template = template.replace("nothing was accepted", OUTCOME_UNKNOWN)
     status = f" (HTTP {failure.status})" if failure.status else ""
-    message = " ".join(failure.message.split())
-    return f"{provider} {description}{': ' + message if message else ''}{status}"
-
-
-def describe_without_provider_text(message: str, provider: str) -> str:
-    """A sentence on a failure without the provider's own words, which may quote what was asked for."""
-    descriptions = (
-        f"{provider} {description}" for description in (*DESCRIPTIONS.values(), *POLL_DESCRIPTIONS.values())
-    )
-    return next(
-        (candidate for candidate in descriptions if message.startswith(candidate)),
-        f"{provider} refused or failed a request",
+    message = single_line(failure.message).rstrip(".") if include_provider_text else ""
+    return template.format(
+        provider=route.provider,
+        account="Hugging Face" if route.via == "router" else route.provider,
+        credential=route.credential,
+        details=f"{status}: {message}" if message else status,
     )
 
 
 def build_error(
     failure: Failure, route: Route, *, job_id: str, attempts: Sequence[str] = (), polling: bool = False
 ) -> HfmediaError:
-    """The error to raise for a failure, typed and worded. ``asking``: it met a job that runs, and that still runs."""
-    description = describe_failure(failure, route.provider, polling=polling)
-    hint = (RESUME_HINT if polling else HINTS[failure.kind]).replace("{job}", job_id)
+    """Return the exception to raise for a failure. ``polling``: it concerns a poll of a job that is still running."""
+    hint = RESUME_HINT if polling else HINTS[failure.kind]
+    if not polling and failure.kind == "authentication" and route.via == "direct":
+        hint = DIRECT_KEY_HINT.format(credential=route.credential)
+    description = describe_failure(failure, route, polling=polling)
     error = ERROR_CLASSES[failure.kind](
-        f"{description}. {hint}",
+        f"{description}. {hint.replace('{job}', job_id)}",
         provider=route.provider,
         model=route.model,
         job_id=job_id,
@@ -91,6 +105,7 @@ def build_error(
         code=failure.code,
         attempts=attempts,
     )
+    error.summary = describe_failure(failure, route, polling=polling, include_provider_text=False)
     if polling:
         error.retryable = True
     if isinstance(error, InvalidResponseError):

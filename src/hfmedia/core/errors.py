@@ -1,29 +1,29 @@
-"""Every error a user of hfmedia can meet; the class says who acts next, the words what to do.
+"""Public exceptions: the class says what failed, the message what to do next.
 
-HfmediaError                     anything this library raises on purpose            exit 1
-├── InvalidRequestError          the request cannot be sent as it is (ValueError)   exit 2
-├── MissingAuthError             no credential for what was asked                   exit 3
-├── ModelNotFoundError           the Hub does not know the model                    exit 5
-├── ModelNotSupportedError       no live provider, or not for this task             exit 5
-├── ProviderError                a provider said no, or said nothing useful         exit 6
-│   ├── CredentialError          401: the credential was refused                    exit 3
-│   ├── CreditError              402 and its disguises: no credit there             exit 4
-│   ├── ForbiddenError           403: not allowed
-│   ├── RefusedError             400, 404, 422: refused as asked
-│   ├── ContentRefusedError      refused on purpose, by a content policy
-│   ├── BusyError                408, 425, 429: later, perhaps
-│   ├── ServerError              5xx
-│   ├── UnreachableError         could not connect: nothing was sent
-│   ├── FailedError              accepted, then failed by the provider
-│   ├── UnreadableReplyError     accepted (and billed), but the answer makes no sense
-│   ├── ExpiredError             the job or its result is gone at the provider
-│   └── DownloadError            the result exists, but its bytes did not arrive whole
-├── HubError                     the Hub itself did not answer as it should          exit 6
-├── UnsafeAddressError           a reply pointed into a private network              exit 6
-├── OutOfTimeError               the deadline passed; the job is detached            exit 7
-├── InDoubtError                 sent, fate unknown: never sent again by itself      exit 8
-├── JobCancelledError            the job was cancelled                               exit 130
-└── StoreError                   a file could not be written                         exit 1
+HfmediaError                        base class of all hfmedia errors                   exit 1
+├── InvalidRequestError             the request is invalid; also a ValueError          exit 2
+├── MissingAuthError                no credential for the request                      exit 3
+├── ModelNotFoundError              the Hub does not know the model                    exit 5
+├── ModelNotSupportedError          no live provider for the model and task            exit 5
+├── ProviderError                   a provider rejected the request or failed          exit 6
+│   ├── AuthenticationError         401: the credential was rejected                   exit 3
+│   ├── InsufficientCreditError     402, or the provider's own equivalent              exit 4
+│   ├── PermissionDeniedError       403: the credential lacks permission
+│   ├── RequestRejectedError        400, 404, 422: the request was rejected
+│   ├── ContentPolicyError          rejected under a content policy
+│   ├── ProviderBusyError           408, 425, 429: busy or rate limited
+│   ├── ProviderServerError         5xx
+│   ├── ProviderUnreachableError    no connection: nothing was sent
+│   ├── GenerationFailedError       accepted, then failed at the provider
+│   ├── InvalidResponseError        accepted (and billed), but the response is invalid
+│   ├── ResultExpiredError          the provider no longer has the job or its result
+│   └── DownloadError               the result exists, but its download failed
+├── HubError                        the Hub is unreachable or failed                   exit 6
+├── UnsafeUrlError                  a URL in a response points to a private network    exit 6
+├── DeadlineExceededError           a time limit passed; the job is detached           exit 7
+├── InDoubtError                    sent, outcome unknown: never resent automatically  exit 8
+├── JobCancelledError               the job was cancelled                              exit 130
+└── StorageError                    a file could not be written or read                exit 1
 """
 
 from __future__ import annotations
@@ -33,20 +33,23 @@ from typing import ClassVar
 
 
 class HfmediaError(Exception):
-    """Base of every error raised on purpose.
+    """Base class of all hfmedia errors.
 
     Attributes:
-        provider: the provider concerned, if one is.
-        model: the Hub id of the model concerned, if one is.
-        job_id: the job concerned; with it a paid job can be found again.
-        status: the HTTP status that led here, if one did.
-        code: the provider's own word for the trouble, if it gave one.
-        attempts: one sentence for each attempt that failed before this one, in order.
-        retryable: whether the same request may succeed later, unchanged and without being paid twice.
+        message: what happened and what to do next.
+        provider: the provider concerned; None if there is none.
+        model: Hub id of the model concerned; None if there is none.
+        job_id: the job concerned; use it to find a paid job again.
+        status: the HTTP status that caused the error; None if there is none.
+        code: the provider's own error code; None if it sent none.
+        attempts: one sentence for each earlier attempt that failed, in order.
+        summary: the message without the provider's text, which may quote the request; None where there is none.
+        retryable: True if the same request may succeed later, unchanged and without being billed twice.
     """
 
     exit_code: ClassVar[int] = 1
     retryable: bool = False
+    summary: str | None = None
 
     def __init__(
         self,
@@ -74,86 +77,86 @@ class HfmediaError(Exception):
 
 
 class InvalidRequestError(HfmediaError, ValueError):
-    """The request cannot be sent as it is; nothing was sent."""
+    """The request is invalid; nothing was sent."""
 
     exit_code = 2
 
 
 class MissingAuthError(HfmediaError):
-    """There is no credential for what was asked; nothing was sent."""
+    """No credential is available for the request; nothing was sent."""
 
     exit_code = 3
 
 
 class ModelNotFoundError(HfmediaError):
-    """The Hub does not know this model, or hides it from this token."""
+    """The Hub does not know the model, or the token has no access to it."""
 
     exit_code = 5
 
 
 class ModelNotSupportedError(HfmediaError):
-    """No live provider serves this model, or not for this task, or not the provider named."""
+    """No live provider serves the model for this task, or the requested provider does not."""
 
     exit_code = 5
 
 
 class ProviderError(HfmediaError):
-    """A provider said no, or said nothing useful."""
+    """A provider rejected the request or gave an unusable response."""
 
     exit_code = 6
 
 
 class AuthenticationError(ProviderError):
-    """The provider, the router or the Hub refused the credential (401)."""
+    """The provider, the router or the Hub rejected the credential (401)."""
 
     exit_code = 3
 
 
 class InsufficientCreditError(ProviderError):
-    """There is no credit left there (402, or what that provider says instead)."""
+    """The account has insufficient credit (402, or the provider's own equivalent)."""
 
     exit_code = 4
 
 
 class PermissionDeniedError(ProviderError):
-    """The credential is good, but may not do this (403)."""
+    """The credential is valid but lacks permission (403)."""
 
 
 class RequestRejectedError(ProviderError):
-    """The provider refused the request as it was asked (400, 404, 422)."""
+    """The provider rejected the request (400, 404, 422)."""
 
 
 class ContentPolicyError(ProviderError):
-    """The provider refused the prompt, the image or the result by its content policy."""
+    """The provider rejected the prompt, the image or the result under its content policy."""
 
 
 class ProviderBusyError(ProviderError):
-    """The provider is busy or limits the rate (408, 425, 429)."""
+    """The provider is busy or limits the request rate (408, 425, 429)."""
 
     retryable = True
 
 
 class ProviderServerError(ProviderError):
-    """The provider or the router failed on its own (5xx), before accepting anything."""
+    """The provider or the router failed (5xx) before accepting the request."""
 
     retryable = True
 
 
 class ProviderUnreachableError(ProviderError):
-    """No connection could be made (DNS, TCP, TLS, proxy); nothing was sent."""
+    """No connection could be established (DNS, TCP, TLS, proxy); nothing was sent."""
 
     retryable = True
 
 
 class GenerationFailedError(ProviderError):
-    """The provider accepted the job and then failed it."""
+    """The provider accepted the job, but generation failed."""
 
 
 class InvalidResponseError(ProviderError):
-    """The provider accepted, so it may bill, but its answer could not be understood.
+    """The provider accepted the request, so it may be billed, but its response is invalid.
 
     Attributes:
-        raw: the reply's body as it came, cut to 64 KiB, so that nothing paid for is thrown away.
+        raw: the response body, truncated to 64 KiB, so that a result that was paid for can still be recovered.
     """
 
     raw: bytes = b""
@@ -164,32 +167,32 @@ class ResultExpiredError(ProviderError):
 
 
 class DownloadError(ProviderError):
-    """The result exists at the provider, but its bytes did not arrive whole; asking again is free."""
+    """The result exists at the provider, but its download failed; retrying is free."""
 
     retryable = True
 
 
 class HubError(HfmediaError):
-    """The Hugging Face Hub did not answer as it should."""
+    """The Hugging Face Hub is unreachable or sent an unexpected response."""
 
     exit_code = 6
     retryable = True
 
 
 class UnsafeUrlError(HfmediaError):
-    """An address that came out of a reply leads into a private network, and the host is not trusted."""
+    """A URL in a response points to a private network, and its host is not trusted."""
 
     exit_code = 6
 
 
 class DeadlineExceededError(HfmediaError):
-    """The deadline passed while the provider was at work; the job is detached, not lost."""
+    """A time limit passed while the job was running; the job is detached, not lost."""
 
     exit_code = 7
 
 
 class InDoubtError(HfmediaError):
-    """A request that buys was sent and no complete answer came: it may or may not have been accepted."""
+    """A billable request was sent and no complete response arrived: it may or may not have been accepted."""
 
     exit_code = 8
 
@@ -201,12 +204,12 @@ class JobCancelledError(HfmediaError):
 
 
 class StorageError(HfmediaError):
-    """A file could not be written or read where it should be."""
+    """A file could not be written or read."""
 
 
 class RequestNotSentError(Exception):
-    """Inside hfmedia: the transport could not connect, so nothing was sent."""
+    """Internal: the transport could not connect, so nothing was sent."""
 
 
 class ResponseLostError(Exception):
-    """Inside hfmedia: the request went out, and no complete answer came back."""
+    """Internal: the request was sent, and no complete response arrived."""

@@ -1,6 +1,6 @@
-"""What an answer means: for each kind of trouble, whether it may be bought, and who may be asked next.
+"""Failure policy: for each kind of failure, whether the request may have been accepted, and what may be tried next.
 
-The rule behind every row: can the request have been accepted? What may have been is never sent again.
+One rule decides every row: could the request have been accepted? If so, it is never sent again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ SubmitOutcome = Literal["rejected", "failed", "in_doubt"]
 
 
 class SubmitPolicy(Struct, frozen=True):
-    """What follows from a failed submission.
+    """Consequences of a failed submission.
 
-    ``fate``: refused (certainly not accepted), failed (accepted, and over), doubt (nobody knows).
-    ``again``: whether to ask the same provider again. ``onward``: whether to ask the next one. ``rest``: how long, in
-    seconds, the provider is left alone by other jobs unless it said so itself.
+    Attributes:
+        outcome: rejected (certainly not accepted), failed (accepted, but the job is over) or in_doubt (unknown).
+        retry: whether to submit to the same provider again.
+        failover: whether to submit to the next provider, or only to one with another credential.
+        cooldown: seconds during which other jobs skip the provider, unless it sent a delay of its own.
     """
 
     outcome: SubmitOutcome
@@ -61,9 +63,9 @@ SUBMIT_POLICIES: dict[FailureKind, SubmitPolicy] = {
     "expired": SubmitPolicy("rejected", failover="yes"),
 }
 
-# A 502 or 504 that a provider's own front sends says nothing of what stands behind it. Through the router the same
-# status means refused: Hugging Face bills 2xx and 3xx alone (hub-docs, register-as-a-provider).
-# Any other 5xx of the provider's own is its word that it failed, but no invitation to knock again.
+# A 502 or 504 from a provider's own front end does not show whether the backend accepted the request. Through the
+# router the same status means rejected: Hugging Face bills only 2xx and 3xx (hub-docs, register-as-a-provider).
+# Any other 5xx of the provider itself states that it failed, but is not a reason to submit to it again.
 DIRECT_OVERRIDES: dict[FailureKind, SubmitPolicy] = {
     "gateway_error": SubmitPolicy("in_doubt"),
     "server_error": SubmitPolicy("rejected", failover="yes", cooldown=30),
@@ -71,8 +73,8 @@ DIRECT_OVERRIDES: dict[FailureKind, SubmitPolicy] = {
 
 PollAction = Literal["retry", "fail", "detach"]
 
-# While a job runs, trouble in asking is not trouble with the job: ask again, and when that does not help, let go of it
-# without forgetting it. Only the provider's own word ends a job.
+# While a job runs, a failed poll does not mean a failed job: poll again, and when that does not help, detach from the
+# job, so that it can be resumed. Only the provider's own statement ends a job.
 POLL_ACTIONS: dict[FailureKind, PollAction] = {
     "not_sent": "retry",
     "no_response": "retry",
@@ -107,12 +109,12 @@ ERROR_CLASSES: dict[FailureKind, type[HfmediaError]] = {
 
 
 def submit_policy(kind: FailureKind, *, via: Literal["router", "direct"]) -> SubmitPolicy:
-    """What follows from this failure of a submission on a route of this sort."""
+    """Return the policy for this failure of a submission on such a route."""
     return (DIRECT_OVERRIDES.get(kind) if via == "direct" else None) or SUBMIT_POLICIES[kind]
 
 
 def classify_status(status: int) -> FailureKind:
-    """What an HTTP status means where the provider gave no better reason."""
+    """Return the kind of failure that an HTTP status means where the provider gave no better reason."""
     return _KIND_BY_STATUS.get(status) or _KIND_BY_STATUS_CLASS.get(status // 100, "invalid_response")
 
 

@@ -1,6 +1,6 @@
-"""A mapping: what the Hub says of the providers of one model, in either of its two shapes.
+"""Models on the Hub and their provider mappings, in either of the API's two formats.
 
-Everything the Hub says is kept, live or not, so that an error can tell which are staging or failing.
+All mappings are retained, live or not, so that an error message can list those that are staging or failing.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from .request import Task
 
 
 class ProviderMapping(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One provider of one model, as the Hub tells it.
+    """One provider of one model, as the Hub reports it.
 
-    ``speed`` (higher is faster) and ``price`` (lower is cheaper) are there only where the Hub tells them; today it does
-    so for language models alone. ``status`` is ``live``, ``staging`` or ``error``.
+    ``speed`` (higher is faster) and ``price`` (lower is cheaper) are set only where the Hub reports them; today it does
+    so only for language models. ``status`` is ``live``, ``staging`` or ``error``.
     """
 
     provider: str
@@ -32,18 +32,18 @@ class ProviderMapping(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_live(self) -> bool:
-        """Whether the Hub's last check of it succeeded and it is open to everybody."""
+        """True if the Hub's last check succeeded and the mapping is open to everyone."""
         return self.status == "live"
 
 
 class HubModel(Struct, frozen=True):
-    """One model of the Hub and its mappings, in the Hub's order (for a signed-in user: the user's own preference)."""
+    """One model on the Hub and its mappings, in the Hub's order (for a signed-in user: the user's preference)."""
 
     id: str
     mappings: tuple[ProviderMapping, ...] = ()
 
     def live_mappings(self, task: Task | None = None) -> tuple[ProviderMapping, ...]:
-        """The live mappings, of one task if it is given."""
+        """Return the live mappings, of one task if it is given."""
         return tuple(m for m in self.mappings if m.is_live and task in (None, m.task))
 
 
@@ -65,14 +65,14 @@ class _RawModel(Struct):
 
 
 def parse_model(body: bytes) -> HubModel:
-    """One model out of ``GET /api/models/{id}``; msgspec.DecodeError when it is no model."""
+    """Parse a response of ``GET /api/models/{id}``. Raises msgspec.DecodeError when it is not a model."""
     return _to_model(msgspec.json.decode(body, type=_RawModel))
 
 
 def parse_models(body: bytes) -> list[HubModel]:
-    """The models of one page of ``GET /api/models``; msgspec.DecodeError when it is no such page.
+    """Parse one page of ``GET /api/models``. Raises msgspec.DecodeError when it is not such a page.
 
-    What cannot be read is left out and the rest is kept; a page of which nothing can be read is no page.
+    Invalid items are skipped; a page with only invalid items is invalid.
     """
     items = msgspec.json.decode(body, type=list[Any])
     models: list[HubModel] = []
@@ -89,9 +89,9 @@ def parse_models(body: bytes) -> list[HubModel]:
 
 def _to_model(item: _RawModel) -> HubModel:
     raw = item.inferenceProviderMapping
-    if not raw:  # absent, {}, [] or null: nobody serves it
+    if not raw:  # absent, {}, [] or null: no provider serves it
         return HubModel(item.id)
-    if isinstance(raw, dict):  # the older shape: the key is the provider's name
+    if isinstance(raw, dict):  # the older format: the key is the provider's name
         entries = [
             {"provider": name, **cast("dict[str, Any]", entry)}
             for name, entry in cast("dict[str, Any]", raw).items()
@@ -103,7 +103,7 @@ def _to_model(item: _RawModel) -> HubModel:
 
 
 def _to_mapping(raw: Any) -> ProviderMapping | None:
-    """One entry; None when it cannot be read, so that one bad entry does not take the others with it."""
+    """Convert one mapping; None if it is invalid, so that one invalid mapping does not hide the others."""
     try:
         entry = msgspec.convert(raw, _RawMapping)
     except msgspec.ValidationError:
@@ -124,7 +124,7 @@ def _to_mapping(raw: Any) -> ProviderMapping | None:
 
 
 def _to_float(value: Any, name: str | None = None) -> float | None:
-    """A number, or the one of that name in a dict; None for anything else."""
+    """Return a number, or the one of that name in a dict; None for anything else."""
     if name is not None:
         value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

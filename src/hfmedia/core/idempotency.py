@@ -1,4 +1,4 @@
-"""Suffixes of idempotency keys, as the ledger stores them: ``key#i`` for output i of a request, then ``~n`` for attempt n.
+"""Suffixes of idempotency keys in the ledger: ``key#i`` for output i of a request, then ``~n`` for attempt n.
 
 A key without ``~`` is the first attempt. Stored keys outlive a release: the grammar never changes.
 """

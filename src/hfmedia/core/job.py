@@ -1,6 +1,6 @@
-"""The life of a job, as one table: which fact may follow in which state, and where it leads.
+"""Job state machine: one table of which ledger entry is allowed in which state, and the state it leads to.
 
-A job is the fold of its facts. Facts are only ever appended; resuming is reading them again.
+A job is what replaying its entries yields. Entries are only ever appended; resuming a job means replaying them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ TERMINAL_STATES: frozenset[State] = frozenset({"stored", "failed", "cancelled"})
 
 
 class LedgerEntry(Struct, frozen=True, kw_only=True, tag_field="fact"):
-    """One thing that happened to one job, at a time in unix seconds."""
+    """One thing that happened to one job, at a time in Unix seconds."""
 
     job_id: str
     timestamp: float
 
 
 class CreatedEntry(LedgerEntry, frozen=True, kw_only=True, tag="created"):
-    """A wish became a job. The request carries no inline media here; ``index`` tells which of several outputs it is.
+    """A job was created for a request. The request contains no inline media here.
 
-    ``key`` is the caller's idempotency key. ``choice`` is the model as the user named it, with provider or policy.
-    ``folder`` and ``file`` tell where the media shall lie, so that whoever carries the job on puts it there.
+    Attributes:
+        index: which of several outputs of the request this is, from 0.
+        idempotency_key: the caller's, with the suffixes of idempotency.py.
+        requested_model: the model as the user named it, with provider or policy.
+        output_folder: where the media will be stored, also when another process resumes the job.
+        output_file: the exact path, if the user chose one.
     """
 
     request: GenerationRequest
@@ -41,7 +45,7 @@ class CreatedEntry(LedgerEntry, frozen=True, kw_only=True, tag="created"):
 
 
 class RoutedEntry(LedgerEntry, frozen=True, kw_only=True, tag="routed"):
-    """A way to a provider was chosen; the request is as that provider takes it."""
+    """A route was chosen; the request is adapted to its provider."""
 
     route: Route
     request: GenerationRequest
@@ -49,13 +53,13 @@ class RoutedEntry(LedgerEntry, frozen=True, kw_only=True, tag="routed"):
 
 
 class SubmittingEntry(LedgerEntry, frozen=True, kw_only=True, tag="sending"):
-    """The next thing that happens is the first byte of a POST that buys. Written before it."""
+    """A billable POST is about to be sent. Recorded before its first byte."""
 
     attempt: int
 
 
 class AcceptedEntry(LedgerEntry, frozen=True, kw_only=True, tag="accepted"):
-    """The provider took the job and said how to ask for it. Written before the first such asking."""
+    """The provider accepted the job and returned its handle. Recorded before the first poll."""
 
     handle: JobHandle
 
@@ -69,19 +73,19 @@ class RejectedEntry(LedgerEntry, frozen=True, kw_only=True, tag="refused"):
 
 
 class InDoubtEntry(LedgerEntry, frozen=True, kw_only=True, tag="doubted"):
-    """The request went out and nobody knows what became of it."""
+    """The request was sent and its outcome is unknown."""
 
     message: str
 
 
 class ResolvedEntry(LedgerEntry, frozen=True, kw_only=True, tag="resolved"):
-    """A person (or the provider's own list of jobs) settled a doubt."""
+    """A person, or the provider's own list of jobs, resolved the in-doubt state."""
 
     decision: Literal["resend", "drop"]
 
 
 class CompletedEntry(LedgerEntry, frozen=True, kw_only=True, tag="made"):
-    """The provider is done. Outputs are kept here by URL only; inline media goes straight to its file."""
+    """The provider completed the job. Outputs are recorded by URL only; inline media goes straight to its file."""
 
     outputs: tuple[Output, ...]
     seed: int | None = None
@@ -91,13 +95,13 @@ class CompletedEntry(LedgerEntry, frozen=True, kw_only=True, tag="made"):
 
 
 class StoredEntry(LedgerEntry, frozen=True, kw_only=True, tag="stored"):
-    """The media lies whole at its place."""
+    """The media is completely stored in its file."""
 
     media: dict[str, Any]
 
 
 class FailedEntry(LedgerEntry, frozen=True, kw_only=True, tag="failed"):
-    """The job is over without media."""
+    """The job ended without media."""
 
     kind: str
     message: str
@@ -105,7 +109,10 @@ class FailedEntry(LedgerEntry, frozen=True, kw_only=True, tag="failed"):
 
 
 class CancelledEntry(LedgerEntry, frozen=True, kw_only=True, tag="cancelled"):
-    """The job was cancelled; ``reached`` tells whether the provider agreed to stop, None that it was never asked."""
+    """The job was cancelled.
+
+    ``provider_confirmed``: whether the provider confirmed; None if it was never requested to stop.
+    """
 
     provider_confirmed: bool | None
     message: str = ""
@@ -153,18 +160,21 @@ TRANSITIONS: dict[State, dict[type[LedgerEntry], State]] = {
         FailedEntry: "failed",
         CancelledEntry: "cancelled",
     },
-    "stored": {StoredEntry: "stored"},  # downloaded again, because its file was missing
+    "stored": {StoredEntry: "stored"},  # downloaded again because its file was missing
     "failed": {},
     "cancelled": {},
 }
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A job as its facts tell it. Times are unix seconds; ``attempts`` counts the submissions that were begun.
+    """A job as its ledger entries describe it. Times are in Unix seconds.
 
-    ``sent`` is when the last of them was, ``made`` when the provider was first seen to be done.
-
-    ``request`` is the user's wish, ``sent_request`` the same as the chosen provider takes it.
+    Attributes:
+        request: what the user requested; ``provider_request`` is the same, adapted to the chosen provider.
+        attempts: number of submissions that were started.
+        submitted_at: when the last of them was started.
+        completed_at: when the provider first reported completion.
+        rejections: one message for each submission that was certainly not accepted.
     """
 
     id: str
@@ -194,7 +204,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing more will happen by itself."""
+        """True if the job has ended: nothing more happens to it automatically."""
         return self.state in TERMINAL_STATES
 
     def stored_files(self) -> tuple[dict[str, Any], ...]:
@@ -206,20 +216,20 @@ class Job(Struct, frozen=True, kw_only=True):
         return tuple(str(file["path"]) for file in self.stored_files())
 
 
-DROPPED_BY_USER = "dropped by the user"  # the error of a job whose doubt was settled so
+DROPPED_BY_USER = "dropped by the user"  # the error of a job in doubt that was dropped
 
 
 def entry_tag(entry: LedgerEntry) -> str:
-    """Return the tag under which an entry of this type is persisted, such as ``accepted``."""
+    """Return the tag under which an entry is persisted, such as ``accepted``."""
     return str(type(entry).__struct_config__.tag)
 
 
 class InvalidTransitionError(Exception):
-    """A fact that cannot follow in this state: the ledger or the engine is wrong, and going on might pay twice."""
+    """An entry that is not allowed in this state: the ledger or the engine is wrong, and continuing might pay twice."""
 
 
 def create_job(entry: CreatedEntry) -> Job:
-    """The job that this fact creates."""
+    """Return the job that this entry creates."""
     fields = {
         name: getattr(entry, name)
         for name in ("request", "index", "idempotency_key", "requested_model", "output_folder", "output_file")
@@ -228,21 +238,24 @@ def create_job(entry: CreatedEntry) -> Job:
 
 
 def apply_entry(job: Job, entry: LedgerEntry) -> Job:
-    """The job after one more fact; ImpossibleError when the table does not allow it."""
+    """Return the job after one more entry. Raises InvalidTransitionError when the table does not allow it."""
     state = TRANSITIONS[job.state].get(type(entry))
     if state is None or entry.job_id != job.id:
-        raise InvalidTransitionError(f"job {job.id} is {job.state}: {entry_tag(entry)} cannot follow")
+        raise InvalidTransitionError(f"job {job.id} is {job.state}: {entry_tag(entry)} is not allowed")
     if isinstance(entry, ResolvedEntry) and entry.decision == "drop":
         state = "failed"
     return structs.replace(job, state=state, updated_at=entry.timestamp, **_changes(job, entry))
 
 
 def replay(entries: Iterable[LedgerEntry]) -> Job:
-    """The job that these facts tell, in their order; ImpossibleError when they contradict the table."""
+    """Return the job that these entries describe, in order.
+
+    Raises InvalidTransitionError when they contradict the table.
+    """
     remaining = iter(entries)
     first = next(remaining, None)
     if not isinstance(first, CreatedEntry):
-        raise InvalidTransitionError("a job begins with its creation")
+        raise InvalidTransitionError("the first entry of a job must be its creation")
     job = create_job(first)
     for entry in remaining:
         job = apply_entry(job, entry)
@@ -250,7 +263,7 @@ def replay(entries: Iterable[LedgerEntry]) -> Job:
 
 
 def strip_inline_media(request: GenerationRequest) -> GenerationRequest:
-    """The request as it may be written down: inline media only by its name, digest or length, in ``extra`` too."""
+    """Return the request as it may be stored: inline media only by name, digest or length, in ``extra`` too."""
     image = request.image and structs.replace(request.image, data=None, url=_strip_data_uri(request.image.url))
     return structs.replace(
         request, image=image, extra={name: _strip_inline_value(value) for name, value in request.extra.items()}
@@ -258,7 +271,7 @@ def strip_inline_media(request: GenerationRequest) -> GenerationRequest:
 
 
 def strip_inline_outputs(outputs: tuple[Output, ...]) -> tuple[Output, ...]:
-    """The outputs as they may be written down: URLs stay, inline media does not."""
+    """Return the outputs as they may be stored: URLs stay, inline media is removed."""
     return tuple(structs.replace(output, data=None, url=_strip_data_uri(output.url)) for output in outputs)
 
 
@@ -271,7 +284,7 @@ def _is_data_uri(text: str) -> bool:
 
 
 def _strip_inline_value(value: Any) -> Any:
-    """A value of ``extra`` with a few words in place of bytes and data: URIs, however deep."""
+    """Return a value of ``extra`` with a placeholder for bytes and data: URIs at any depth."""
     match value:
         case str() if _is_data_uri(value):
             return f"(inline media of {len(value)} characters)"
@@ -301,7 +314,7 @@ def _changes(job: Job, entry: LedgerEntry) -> dict[str, Any]:
                 "timings": entry.timings,
                 "completed_at": entry.timestamp if job.completed_at is None else job.completed_at,
             }
-            warnings = tuple(dict.fromkeys((*job.warnings, *entry.warnings)))  # a result may be asked for twice
+            warnings = tuple(dict.fromkeys((*job.warnings, *entry.warnings)))  # a result may be fetched twice
             return {**changes, "warnings": warnings, "error": None}
         case StoredEntry():
             return {"media": entry.media, "error": None}

@@ -22,21 +22,21 @@ _KINDS: dict[Any, ParameterKind] = {int: "integer", float: "number", str: "text"
 
 
 class Parameter(Struct, frozen=True, kw_only=True):
-    """What every interface knows of one parameter.
+    """One parameter, as every interface describes it.
 
     Attributes:
         name: the field of GenerationRequest, the keyword of the library, the field of the HTTP APIs, the batch column.
-        kind: how a value is written; ``aspect_ratio`` and ``resolution`` are text with a grammar of their own.
-        group: where a form or a help page shows it.
+        kind: type of a value; ``aspect_ratio`` and ``resolution`` are text with their own grammar.
+        group: section of a form or a help page that shows it.
         help: one line, for help pages, forms and schemas.
-        minimum: smallest legal number; None where there is none.
-        maximum: largest legal number.
-        choices: the legal words; empty where any text is legal.
-        flag: the command's option.
-        metavar: what a help page shows in place of a value.
-        aliases: other names that batch columns and HTTP clients use for it.
-        video_only: it means something for videos alone.
-        needs_image: it means something for tasks with an input image alone.
+        minimum: smallest valid number; None where there is none.
+        maximum: largest valid number.
+        choices: the valid texts; empty where any text is valid.
+        flag: option of the command.
+        metavar: placeholder for the value on a help page.
+        aliases: other names for it in batch columns and HTTP clients.
+        video_only: applies only to videos.
+        needs_image: applies only to tasks with an input image.
     """
 
     group: ParameterGroup
@@ -65,7 +65,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
 
 
 class GenerationParameters(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The table: a field is a row, its annotation says what interfaces need to know. None: the provider's default."""
+    """The table: a field is a row, described by its annotation. None means the provider's default."""
 
     negative_prompt: Annotated[
         str | None,
@@ -162,7 +162,7 @@ def _rows() -> tuple[Parameter, ...]:
 
 PARAMETERS: tuple[Parameter, ...] = _rows()
 PARAMETERS_BY_NAME: dict[str, Parameter] = {row.name: row for row in PARAMETERS}
-# Parameters that a provider may lack; sizes have rules of their own (sizes.py).
+# Parameters that a provider may lack; sizes are adapted instead (sizes.py).
 OPTIONAL_PARAMETERS: tuple[str, ...] = tuple(row.name for row in PARAMETERS if row.group != "size")
 
 

@@ -1,6 +1,6 @@
-"""What the engine needs of the world, as protocols: something that sends, and something that keeps.
+"""Protocols of what the engine depends on: an HTTP sender, a media fetcher and a media storage.
 
-The parts behind them are strangers to each other; the engine introduces them.
+Implementations do not import each other; the engine receives them by injection.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class HttpSender(Protocol):
     async def send(
         self, request: HttpRequest, *, credential: Credential | None, timeout: float | None = None
     ) -> HttpResponse:
-        """The complete reply, whatever its status; redirects are not followed.
+        """Send the request and return the complete response, whatever its status; redirects are not followed.
 
-        ``timeout`` is for all of it, in seconds (None or 0: the transport's own bounds for each step still hold).
+        ``timeout`` limits the whole exchange, in seconds (None or 0: only the transport's limits for each step apply).
 
         Raises:
-            UnsentError: no connection could be made, so nothing was sent.
-            LostError: the request went out, and no complete answer came back.
+            RequestNotSentError: no connection could be established, so nothing was sent.
+            ResponseLostError: the request was sent, and no complete response arrived.
         """
         ...
 
 
 class ResponseStream(Protocol):
-    """A reply whose body is still to be read, a piece at a time."""
+    """A response whose body is read in chunks."""
 
     @property
     def status(self) -> int: ...
@@ -46,27 +46,27 @@ class ResponseStream(Protocol):
 
     @property
     def url(self) -> str:
-        """Where the body came from after redirects."""
+        """URL of the body after redirects."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body; DownloadError when it breaks off, OutOfTime never (the caller holds the clock)."""
+        """Yield the body. Raises DownloadError when it is interrupted; time limits are the caller's."""
         ...
 
 
 class MediaFetcher(Protocol):
-    """Opens media by URL, without credentials, refusing private addresses.
+    """Opens media by URL, without credentials, and rejects private addresses.
 
-    ``headers`` may hold Range and If-Range. Raises UnsafeAddressError, UnsentError or LostError.
+    ``headers`` may contain Range and If-Range. Raises UnsafeUrlError, RequestNotSentError or ResponseLostError.
     """
 
     def __call__(self, url: str, *, headers: Mapping[str, str]) -> AbstractAsyncContextManager[ResponseStream]: ...
 
 
 class OutputTarget(Struct, frozen=True, kw_only=True):
-    """Where a file shall lie: in ``folder`` under a made name, or at ``file`` exactly (then nothing is appended).
+    """Path of an output: a generated name in ``folder``, or exactly ``file`` (then nothing is appended).
 
-    ``words`` is what a made name is made of: the prompt. ``at`` is the time in it, in unix seconds.
+    ``name_hint``, usually the prompt, and ``created_at``, in Unix seconds, are the parts of a generated name.
     """
 
     folder: Path
@@ -77,10 +77,10 @@ class OutputTarget(Struct, frozen=True, kw_only=True):
 
 
 class StoredFile(Struct, frozen=True, kw_only=True):
-    """A file that lies whole in its place, and what its bytes say of themselves.
+    """A completely stored file, described by its content.
 
-    ``width`` and ``height`` are in pixels, None where the format hides them. ``source`` is the URL it came from without
-    its query, None for inline media. ``tries`` counts the downloads it took.
+    ``width`` and ``height`` are in pixels, None where the format does not reveal them. ``source`` is the URL it came
+    from without its query, None for inline media. ``attempts`` counts the downloads it took.
     """
 
     path: Path
@@ -94,7 +94,7 @@ class StoredFile(Struct, frozen=True, kw_only=True):
 
 
 class MediaStorage(Protocol):
-    """Keeps media: a file is whole or absent, at any moment."""
+    """Stores media: at any moment a file is complete or absent."""
 
     async def save(
         self,
@@ -106,11 +106,15 @@ class MediaStorage(Protocol):
         progress: Callable[[int, int | None], None],
         build_sidecar: Callable[[StoredFile], Mapping[str, Any]] | None = None,
     ) -> StoredFile:
-        """The file, from a URL, a data: URI or bytes. ``progress`` hears the bytes so far and the total if known.
+        """Store an output from a URL, a data: URI or bytes, and return its file.
 
-        What ``facts`` tells of the kept file, asked once, is written as JSON beside it; a thread may ask.
+        ``progress`` receives the bytes so far and the total if known. The result of ``build_sidecar``, called once and
+        possibly in another thread, is written as a JSON sidecar next to the file.
 
-        Raises DownloadError (broken, empty, truncated, or not media at all), ExpiredError (404, 403, 410), StoreError
-        (disk), UnsafeAddressError.
+        Raises:
+            DownloadError: the media is interrupted, empty, truncated, or not media at all.
+            ResultExpiredError: the provider no longer has it (404, 403, 410).
+            StorageError: the file could not be written.
+            UnsafeUrlError: the URL points to a private network.
         """
         ...

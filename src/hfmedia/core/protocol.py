@@ -1,6 +1,6 @@
-"""What is asked of a provider, on which route, and what its answer means once it is read.
+"""Provider protocol: operations, the routes they are sent on, and their results.
 
-All of it is data that can be written down: a handle or a route from yesterday's ledger is as good as a fresh one.
+All of it is data that can be stored: a handle or a route from an old ledger works like a new one.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from .text import format_amount
 
 
 class Lora(Struct, frozen=True):
-    """LoRA weights that a mapping adds to a provider's base model: a repository of the Hub and the file in it."""
+    """LoRA weights that a mapping adds to a provider's base model: a repository on the Hub and the file in it."""
 
     repo: str
     path: str | None = None
 
     @property
     def url(self) -> str:
-        """Where a provider fetches the weights: always the public Hub, whatever HF_ENDPOINT says here."""
+        """URL from which a provider fetches the weights: always on the public Hub, whatever HF_ENDPOINT is."""
         return f"https://huggingface.co/{self.repo}/resolve/main/{self.path}" if self.path else self.repo_url
 
     @property
     def repo_url(self) -> str:
-        """The repository's page, for providers that find the file themselves."""
+        """URL of the repository, for providers that find the file themselves."""
         return f"https://huggingface.co/{self.repo}"
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """One way to a model: a provider, its own id for the model, and where and with which credential to ask.
+    """One way to run a model: a provider, its own id for the model, the base URL and the credential.
 
     ``credential`` is the credential's name (``HF_TOKEN``, ``FAL_KEY``), never its secret, so that a route can be
-    written down. ``base_url`` has no slash at its end; every address asked on this route starts with it.
+    stored. ``base_url`` has no trailing slash; every URL requested on this route starts with it.
     """
 
     provider: str
@@ -48,10 +48,10 @@ class Route(Struct, frozen=True, kw_only=True):
 
 
 class JobHandle(Struct, frozen=True, omit_defaults=True):
-    """What a provider gave us to ask again: its id of the job, and which of its addresses comes next.
+    """A provider's reference to an accepted job, for polling, cancelling and fetching the result.
 
-    ``path`` is a path on the route's base URL where a provider names its own addresses; ``stage`` is the provider
-    module's word for what to ask there.
+    ``job_path`` is the job's path on the route's base URL, for providers that return their own URLs; ``stage`` tells
+    the provider module what to request next.
     """
 
     id: str
@@ -60,25 +60,25 @@ class JobHandle(Struct, frozen=True, omit_defaults=True):
 
 
 class Submit(Struct, frozen=True):
-    """Ask a provider to make something: the one ask that costs money. The request must be fitted already."""
+    """Start a job at a provider: the only billable operation. The request must be adapted to the provider."""
 
     request: GenerationRequest
 
 
 class Poll(Struct, frozen=True):
-    """Ask how a job stands, or for its result: free, and safe to repeat."""
+    """Request the status of a job, or its result: free, and safe to repeat."""
 
     handle: JobHandle
 
 
 class Cancel(Struct, frozen=True):
-    """Ask a provider to stop a job."""
+    """Request that a provider stop a job."""
 
     handle: JobHandle
 
 
 class Lookup(Struct, frozen=True):
-    """Ask a provider whether it has a job for this request, sent after ``since`` (unix seconds): free."""
+    """Search a provider's jobs for one with this request, submitted after ``submitted_after`` (Unix seconds): free."""
 
     request: GenerationRequest
     submitted_after: float
@@ -88,7 +88,7 @@ Operation = Submit | Poll | Cancel | Lookup
 
 
 class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far a job is, as the provider tells it: a place in a queue, a fraction of 1, a line of its log."""
+    """Progress of a job as the provider reports it: queue position, fraction (0 to 1), log line, seconds left."""
 
     position: int | None = None
     fraction: float | None = None
@@ -107,7 +107,7 @@ class Cost(Struct, frozen=True):
 
 
 class Output(Struct, frozen=True, kw_only=True):
-    """One output: by URL (``data:`` included) or as bytes. Everything else is a hint; the bytes decide."""
+    """One output: by URL (``data:`` included) or as bytes. Everything else is a hint; the content decides."""
 
     url: str | None = None
     data: bytes | None = None
@@ -122,9 +122,10 @@ class Output(Struct, frozen=True, kw_only=True):
 
 
 class Pending(Struct, frozen=True, kw_only=True):
-    """Accepted, not done. Ask again with this handle, which may be another than before.
+    """The job is accepted but not completed. Poll with this handle, which may differ from the previous one.
 
-    ``after`` is in seconds: 0 means at once (a next address is known to be ready), None leaves the pace to the asker.
+    ``poll_after`` is in seconds: 0 means immediately (the next URL is known to be ready), None means that the caller
+    chooses the interval.
     """
 
     handle: JobHandle
@@ -133,7 +134,7 @@ class Pending(Struct, frozen=True, kw_only=True):
 
 
 class Completed(Struct, frozen=True, kw_only=True):
-    """Done: the outputs, and whatever the provider told of how they came to be."""
+    """The job is completed: its outputs, and what the provider reported about the run."""
 
     outputs: tuple[Output, ...]
     seed: int | None = None
@@ -145,23 +146,23 @@ class Completed(Struct, frozen=True, kw_only=True):
 
 FailureKind = Literal[
     "not_sent",  # could not connect: nothing was sent
-    "no_response",  # sent, no complete answer
-    "invalid_response",  # a 2xx or 3xx that cannot be read: accepted, and billed
-    "rejected",  # refused as asked: 400, 404, 422
-    "content_policy",  # refused on purpose, by a content policy
+    "no_response",  # sent, no complete response
+    "invalid_response",  # a 2xx or 3xx that cannot be decoded: accepted, and billed
+    "rejected",  # the request was rejected: 400, 404, 422
+    "content_policy",  # rejected under a content policy
     "authentication",  # 401
-    "insufficient_credit",  # 402 and its disguises
+    "insufficient_credit",  # 402, or the provider's own equivalent
     "permission_denied",  # 403
     "rate_limited",  # 408, 425, 429
-    "server_error",  # 5xx, but for the next
-    "gateway_error",  # 502, 504 and a CDN's own 52x: somebody in the middle lost sight of it
+    "server_error",  # 5xx, except the next
+    "gateway_error",  # 502, 504 and a CDN's own 52x: an intermediary got no response
     "generation_failed",  # accepted, then failed by the provider
     "expired",  # the provider no longer knows the job or its result
 ]
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """Not done, and why. What follows from it is decided elsewhere (see verdict.py).
+    """The operation failed. failure_policy.py decides what follows.
 
     ``retry_after`` is in seconds; ``retry_at`` is the text of a date where the provider gave a date instead.
     """
@@ -176,7 +177,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class CancelResult(Struct, frozen=True):
-    """The provider's answer to a cancel: whether it will stop, in its words."""
+    """The provider's response to a cancellation: whether it confirmed, and its message."""
 
     confirmed: bool
     message: str = ""

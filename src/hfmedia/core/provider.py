@@ -1,7 +1,7 @@
-"""What a provider is to the rest of hfmedia: a table of what it can do, and two pure functions.
+"""A provider: its capabilities as data, and two pure functions.
 
-``encode(ask, route)`` says what to send, ``decode(ask, route, reply)`` what the answer means. Neither sleeps, sends,
-nor knows the time.
+``encode(operation, route)`` builds the HTTP request, ``decode(operation, route, response)`` interprets the response.
+Neither sleeps, sends, or reads the clock.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import Literal
 from msgspec import Struct, field, structs
 
 from .errors import InvalidRequestError
+from .http import HttpRequest, HttpResponse
 from .parameters import OPTIONAL_PARAMETERS as OPTIONAL_PARAMETERS
 from .parameters import PARAMETERS_BY_NAME
 from .protocol import Operation, OperationResult, Route
 from .request import GenerationRequest, Task
 from .sizes import AspectRatio, SizeConstraints, adapt_size
-from .wire import HttpRequest, HttpResponse
 
 IMAGE_MIMES = ("image/png", "image/jpeg", "image/webp")
 MAX_INLINE_IMAGE_BYTES = 10 * 1024 * 1024  # bytes before base64, where a provider states no limit: a polite body
 
 
 class ImageConstraints(Struct, frozen=True, kw_only=True):
-    """How one provider takes an input image.
+    """Constraints of one provider on an input image.
 
-    ``form``: ``url`` (a URL or a data: URI) or ``bytes`` (only the bytes themselves). ``most_bytes`` limits the image
-    before base64; a URL has no limit here. ``mimes`` are the types it reads.
+    ``encoding``: ``url`` (a URL or a data: URI) or ``bytes`` (only the bytes themselves). ``max_bytes`` limits the
+    image before base64; a URL has no limit here. ``mimes`` are the accepted types.
     """
 
     encoding: Literal["url", "bytes"]
@@ -36,7 +36,7 @@ class ImageConstraints(Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What one provider takes for one task: how sizes and images are told, and which parameters exist there."""
+    """What one provider accepts for one task: sizes, input images and optional parameters."""
 
     size: SizeConstraints
     parameters: frozenset[str]
@@ -48,10 +48,11 @@ Decode = Callable[[Operation, Route, HttpResponse], OperationResult]
 
 
 class Provider(Struct, frozen=True, kw_only=True):
-    """One provider: its name on the Hub, its own addresses and credential, its abilities, and its two functions.
+    """One provider: its name on the Hub, its base URLs and credential, its capabilities, and its two functions.
 
-    ``hosts`` maps each task to the base URL of its own API (empty where it has none and lives behind the router only).
-    ``cancels`` tells whether an accepted job can be cancelled there, ``finds`` whether it lists the jobs it has.
+    ``base_urls`` maps each task to the base URL of the provider's own API; empty where only the router reaches it.
+    ``can_cancel``: an accepted job can be cancelled. ``can_look_up``: it lists its jobs, so that one in doubt can be
+    found.
     """
 
     name: str
@@ -66,18 +67,21 @@ class Provider(Struct, frozen=True, kw_only=True):
 
 
 class AdaptedRequest(Struct, frozen=True):
-    """A request as one provider takes it, and a sentence for each thing rounded or dropped on the way."""
+    """A request in the form that one provider accepts, and a warning for each value rounded or dropped."""
 
     request: GenerationRequest
     warnings: tuple[str, ...] = ()
 
 
 def adapt_request(request: GenerationRequest, provider: Provider) -> AdaptedRequest:
-    """The request as this provider takes it; InvalidRequestError when it cannot take it at all (nothing is sent)."""
+    """Return the request in the form that this provider accepts.
+
+    Raises InvalidRequestError when the provider cannot accept it at all; nothing is sent then.
+    """
     capabilities = provider.tasks.get(request.task)
     if capabilities is None:
         raise InvalidRequestError(
-            f"{provider.name} does no {request.task}", provider=provider.name, model=request.model
+            f"{provider.name} does not support {request.task}", provider=provider.name, model=request.model
         )
     default_ratio = AspectRatio(16, 9) if request.output_kind == "video" else AspectRatio(1, 1)
     size_spec, warnings = adapt_size(

@@ -1,6 +1,6 @@
-"""A request: what the user wants, in words that belong to no provider; and the checks at the door.
+"""Generation requests, independent of any provider, and their validation.
 
-Bad input gets one clear sentence here, before anything is sent.
+Invalid input raises InvalidRequestError with one clear sentence, before anything is sent.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from msgspec import Struct, field, structs
 from .errors import InvalidRequestError
 from .parameters import MAX_SEED as MAX_SEED
 from .parameters import PARAMETERS, GenerationParameters, Parameter
-from .sizes import AspectRatio, SizeSpec, parse_ratio, parse_resolution, truncated_repr, validate_side
+from .sizes import AspectRatio, SizeSpec, parse_ratio, parse_resolution, validate_side
+from .text import truncated_repr
 
 Task = Literal["text-to-image", "text-to-video", "image-to-image", "image-to-video"]
 TASKS: tuple[Task, ...] = get_args(Task)
 MAX_PROMPT_CHARS = 32_000  # characters; OpenAI's images API states the same limit
-MAX_OUTPUTS = 100  # of one call: beyond this a mistake is likelier than a wish, and every output is paid
+MAX_OUTPUTS = 100  # of one call: more is likelier a mistake than intent, and every output is billed
 MAX_NAME_CHARS = 200  # characters; the Hub's own limit on a name is 96
 RoutingPolicy = Literal["fastest", "cheapest", "preferred"]
 ROUTING_POLICIES: tuple[RoutingPolicy, ...] = get_args(RoutingPolicy)
 
 
 class InputImage(Struct, frozen=True, kw_only=True):
-    """An input image: by URL, or as bytes with what they are.
+    """An input image: by URL, or as bytes with their type.
 
-    ``data`` is inline media and never goes into a ledger; ``sha256`` and ``name`` tell it apart there.
+    ``data`` is inline media and is never stored in a ledger; ``sha256`` and ``name`` identify it there.
     """
 
     url: str | None = None
@@ -58,18 +59,18 @@ class GenerationRequest(GenerationParameters, frozen=True, kw_only=True, omit_de
 
     @property
     def size_spec(self) -> SizeSpec:
-        """The four ways to ask for a size, together."""
+        """The four parameters of the size, together."""
         return SizeSpec(
             width=self.width, height=self.height, aspect_ratio=self.aspect_ratio, resolution=self.resolution
         )
 
     @property
     def output_kind(self) -> Literal["image", "video"]:
-        """What comes out."""
+        """The kind of media that the task generates."""
         return "video" if self.task.endswith("video") else "image"
 
     def parameters(self) -> dict[str, Any]:
-        """What was asked for beside prompt, image and model, as plain data for people and programs."""
+        """Return the requested parameters without prompt, image and model, as plain data for people and programs."""
         values = {
             name: value
             for name in self.__struct_fields__
@@ -81,7 +82,7 @@ class GenerationRequest(GenerationParameters, frozen=True, kw_only=True, omit_de
 
 
 class ModelSpec(Struct, frozen=True):
-    """A model as a user names it: ``org/name``, ``org/name:provider`` or ``org/name:policy``."""
+    """A model as a user specifies it: ``org/name``, ``org/name:provider`` or ``org/name:policy``."""
 
     model: str
     provider: str | None = None
@@ -93,16 +94,16 @@ class ModelSpec(Struct, frozen=True):
 
 
 def parse_model_spec(text: str) -> ModelSpec:
-    """``"org/name:provider"`` taken apart; InvalidRequestError when it cannot be a model of the Hub."""
+    """Parse ``"org/name:provider"``. Raises InvalidRequestError when it cannot be a model on the Hub."""
     model, _, suffix = _require_text("model", text).strip().partition(":")
     parts = model.split("/")
     is_valid = all(part and len(part) <= MAX_NAME_CHARS and not set(part) & set(" ?#%\\\"'<>") for part in parts)
     if len(parts) > 2 or not is_valid or model.startswith(".") or ".." in model or not model.isprintable():
         raise InvalidRequestError(
-            f"{truncated_repr(text)} is not a model of the Hub; write org/name or org/name:provider"
+            f"{truncated_repr(text)} is not a model on the Hub; write org/name or org/name:provider"
         )
     if ":" in text and not (suffix.isascii() and suffix.replace("-", "").replace("_", "").isalnum()):
-        raise InvalidRequestError(f"{truncated_repr(text)} names no provider after the colon; write org/name:provider")
+        raise InvalidRequestError(f"{truncated_repr(text)} has no provider after the colon; write org/name:provider")
     for policy in ROUTING_POLICIES:
         if suffix == policy:
             return ModelSpec(model, policy=policy)
@@ -110,11 +111,11 @@ def parse_model_spec(text: str) -> ModelSpec:
 
 
 def parse_task(text: str) -> Task:
-    """A task by its name on the Hub; InvalidRequestError names the ones there are."""
+    """Parse the name of a task on the Hub. Raises InvalidRequestError, which lists the valid ones."""
     for task in TASKS:
         if text == task:
             return task
-    raise InvalidRequestError(f"unknown task {truncated_repr(text)}; there are {', '.join(TASKS)}")
+    raise InvalidRequestError(f"unknown task {truncated_repr(text)}; choose one of {', '.join(TASKS)}")
 
 
 def build_request(
@@ -129,15 +130,18 @@ def build_request(
     extra: dict[str, Any] | None = None,
     **parameters: Any,
 ) -> GenerationRequest:
-    """A checked Request from what a caller wrote; InvalidRequestError says what is wrong and what would be right."""
+    """Build and validate a request from what a caller wrote.
+
+    Raises InvalidRequestError, which says what is wrong and what would be right.
+    """
     unknown = set(parameters) - set(GenerationRequest.__struct_fields__)
     if unknown:
         raise InvalidRequestError(
-            f"unknown parameter {truncated_repr(min(unknown))}; what only a provider knows goes into extra"
+            f"unknown parameter {truncated_repr(min(unknown))}; use extra_body for parameters of the provider"
         )
     if isinstance(aspect_ratio, str):
         aspect_ratio = parse_ratio(aspect_ratio)
-    if isinstance(negative_prompt, list):  # the Hub's own client takes a list for videos
+    if isinstance(negative_prompt, list):  # huggingface_hub takes a list for videos
         negative_prompt = ", ".join(_require_text("negative prompt", part) for part in negative_prompt)
     request = GenerationRequest(
         task=parse_task(task),
@@ -155,13 +159,13 @@ def build_request(
 
 
 def validate_request(request: GenerationRequest) -> None:
-    """InvalidRequestError unless every field of the request can be sent to somebody."""
+    """Raise InvalidRequestError unless every field of the request is valid for some provider."""
     for name, text in (("model", request.model), ("prompt", request.prompt)):
         if text is not None and len(_require_text(name, text)) > MAX_PROMPT_CHARS:
             raise InvalidRequestError(f"the {name} has {len(text)} characters; at most {MAX_PROMPT_CHARS} can be sent")
     needs_prompt = request.task.startswith("text")
     if needs_prompt and not (request.prompt and request.prompt.strip()):
-        raise InvalidRequestError("the prompt is empty; say what to make")
+        raise InvalidRequestError("the prompt is empty; describe what to generate")
     if not needs_prompt:
         _validate_image(request)
     if needs_prompt and request.image is not None:
@@ -173,42 +177,44 @@ def validate_request(request: GenerationRequest) -> None:
 
 
 def validate_output_count(n: int) -> int:
-    """``n`` when it is a sensible number of outputs, else InvalidRequestError."""
+    """Return ``n``. Raises InvalidRequestError unless it is a whole number from 1 to MAX_OUTPUTS."""
     return int(_validate_number("n", n, 1, MAX_OUTPUTS, integer=True))
 
 
 def with_task(request: GenerationRequest, task: Task, model: str) -> GenerationRequest:
-    """The same request for another task and model, checked again."""
-    changed = structs.replace(request, task=task, model=model)
-    validate_request(changed)
-    return changed
+    """Return the same request for another task and model.
+
+    The task must have the same input, text or image: everything else about a valid request is then still valid.
+    """
+    assert task.partition("-")[0] == request.task.partition("-")[0]
+    return structs.replace(request, task=task, model=model)
 
 
 def with_seed(request: GenerationRequest, seed: int | None) -> GenerationRequest:
-    """The same request with another seed."""
+    """Return the same request with another seed."""
     return structs.replace(request, seed=seed)
 
 
 def _require_text(name: str, value: Any) -> str:
-    """A text that can be sent as UTF-8; a shell hands over half characters as what UTF-8 cannot hold."""
+    """Return the value if it is text that UTF-8 can encode; a shell passes invalid bytes as lone surrogates."""
     if not isinstance(value, str):
         raise InvalidRequestError(f"the {name} is {truncated_repr(value)}, but must be text")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InvalidRequestError(f"the {name} holds bytes that are no text; write it in UTF-8") from None
+        raise InvalidRequestError(f"the {name} is not valid UTF-8") from None
     return value
 
 
 def _require_json_object(extra: Any) -> dict[str, Any]:
-    """Parameters for a provider alone, copied; they must fit into JSON."""
+    """Return a copy of the provider-specific parameters; they must be representable in JSON."""
     if not isinstance(extra, dict):
-        raise InvalidRequestError(f"extra is {truncated_repr(extra)}, but must be a dict with the names of parameters")
+        raise InvalidRequestError(f"extra_body is {truncated_repr(extra)}, but must be a dict of parameters by name")
     parameters = cast("dict[str, Any]", extra)
     try:
         msgspec.json.encode(parameters)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidRequestError(f"extra cannot be sent as JSON: {str(error)[:200]}") from None
+        raise InvalidRequestError(f"extra_body cannot be sent as JSON: {str(error)[:200]}") from None
     return {_require_text("name of a parameter", name): value for name, value in parameters.items()}
 
 
@@ -235,7 +241,7 @@ def _require_int(name: str, value: Any) -> int:
 
 
 def _validate_parameter(parameter: Parameter, value: Any) -> None:
-    """Raise InvalidRequestError unless the value is legal for this row of the table."""
+    """Raise InvalidRequestError unless the value is valid for this row of the table."""
     name = parameter.name
     match parameter.kind:
         case "aspect_ratio":

@@ -1,6 +1,6 @@
-"""Sizes: what the user asks for (pixels, a ratio, a resolution) and what a provider can take.
+"""Sizes: as a user requests them (pixels, an aspect ratio, a resolution) and as a provider accepts them.
 
-This file alone knows that "16:9", "1024x768" and "480p" are text. Whatever is rounded or dropped comes back in words.
+Only this module parses "16:9", "1024x768" and "480p". Every value that is rounded or dropped yields a warning.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Literal
 from msgspec import Struct
 
 from .errors import InvalidRequestError
-from .text import truncated_repr as truncated_repr
+from .text import truncated_repr
 
-MAX_SIDE = 16_384  # pixels; no provider makes a larger side, and Pillow refuses to read much more
+MAX_SIDE = 16_384  # pixels; no provider generates a larger side, and Pillow rejects much larger images
 SIDE_MULTIPLE = 16  # pixels; latent models work on blocks of 8 or 16, codecs on blocks of 16
 MIN_SIDE = 16  # pixels; below one block of every codec in use
-MAX_ASPECT_RATIO = 8  # no model on the Hub takes a picture longer than this times its other side
+MAX_ASPECT_RATIO = 8  # no model on the Hub takes an image longer than this times its other side
 RESOLUTIONS = {"240p": 240, "360p": 360, "480p": 480, "540p": 540, "580p": 580, "720p": 720, "768p": 768,
                "1080p": 1080, "1440p": 1440, "2160p": 2160, "1k": 1024, "2k": 1440, "4k": 2160}  # fmt: skip
-RATIO_TOLERANCE = 0.06  # of a logarithm: what rounding both sides near 1024 to a multiple of 64 may do to a shape
-VIDEO_RESOLUTIONS = ("480p", "580p", "720p", "1080p")  # what video models commonly name
+RATIO_TOLERANCE = 0.06  # in log(width / height): the effect of rounding both sides near 1024 to a multiple of 64
+VIDEO_RESOLUTIONS = ("480p", "580p", "720p", "1080p")  # the names that video models commonly use
 
 
 class AspectRatio(Struct, frozen=True):
-    """An aspect ratio, width to height, in lowest terms (but 21:9 as the field writes it)."""
+    """An aspect ratio, width to height, in lowest terms (but 21:9, as commonly written)."""
 
     width: int
     height: int
@@ -59,14 +59,14 @@ class Size(Struct, frozen=True):
 
 
 class SizeConstraints(Struct, frozen=True, kw_only=True):
-    """How one provider takes a size for one task.
+    """Constraints of one provider on sizes for one task.
 
-    ``form`` says in which words: ``pixels`` (width and height, everything else is turned into them), ``ratio`` (an
-    aspect ratio and a named resolution, pixels are turned into them), ``given`` (its models differ: passed on as given)
-    or ``none`` (it takes no size at all).
+    ``style``: ``pixels`` (width and height; everything else is converted to them), ``ratio`` (an aspect ratio and a
+    named resolution; pixels are converted to them), ``passthrough`` (passed on unchanged, since its models differ) or
+    ``none`` (it takes no size at all).
     """
 
-    style: Literal["pixels", "ratio", "given", "none"]
+    style: Literal["pixels", "ratio", "passthrough", "none"]
     multiple: int = 1
     min_side: int = MIN_SIDE
     max_side: int = MAX_SIDE
@@ -75,7 +75,7 @@ class SizeConstraints(Struct, frozen=True, kw_only=True):
 
 
 class SizeSpec(Struct, frozen=True, kw_only=True):
-    """A size as a provider takes it: any of these may be absent."""
+    """A size in any of its forms; each field may be absent."""
 
     width: int | None = None
     height: int | None = None
@@ -84,7 +84,7 @@ class SizeSpec(Struct, frozen=True, kw_only=True):
 
 
 def parse_ratio(text: str) -> AspectRatio:
-    """``"16:9"`` as a Ratio; InvalidRequestError for anything else (``16/9``, ``banana``, ``0:1``)."""
+    """Parse ``"16:9"``. Raises InvalidRequestError for anything else (``16/9``, ``banana``, ``0:1``)."""
     match = re.fullmatch(r"\s*(\d{1,5})\s*:\s*(\d{1,5})\s*", text)
     if not match:
         raise InvalidRequestError(f"aspect ratio {truncated_repr(text)} is not WIDTH:HEIGHT, such as 16:9")
@@ -92,17 +92,17 @@ def parse_ratio(text: str) -> AspectRatio:
     if not width or not height:
         raise InvalidRequestError(f"aspect ratio {text!r} has a side of zero; write it as 16:9 or 1:1")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
-        raise InvalidRequestError(f"aspect ratio {text!r} is beyond {MAX_ASPECT_RATIO}:1, which no model draws")
+        raise InvalidRequestError(f"aspect ratio {text!r} is beyond {MAX_ASPECT_RATIO}:1, which no model supports")
     common = math.gcd(width, height)
     lowest = (width // common, height // common)
     return AspectRatio(*_COMMON_NAMES.get(lowest, lowest))
 
 
-_COMMON_NAMES = {(7, 3): (21, 9), (3, 7): (9, 21)}  # lower terms, but nobody in the field writes them
+_COMMON_NAMES = {(7, 3): (21, 9), (3, 7): (9, 21)}  # in lowest terms, but commonly written 21:9
 
 
 def parse_size(text: str) -> Size:
-    """``"1024x768"`` as a Size; InvalidRequestError for anything else."""
+    """Parse ``"1024x768"``. Raises InvalidRequestError for anything else."""
     match = re.fullmatch(r"\s*(-?\d{1,9})\s*[xX*]\s*(-?\d{1,9})\s*", text)
     if not match:
         raise InvalidRequestError(f"size {truncated_repr(text)} is not WIDTHxHEIGHT in pixels, such as 1024x768")
@@ -113,7 +113,7 @@ def parse_size(text: str) -> Size:
 
 
 def parse_resolution(text: str) -> str:
-    """``"480p"`` or ``"2K"`` in its usual spelling (lower case); InvalidRequestError for an unknown one."""
+    """Return ``"480p"`` or ``"2K"`` in its usual spelling (lower case). Raises InvalidRequestError if it is unknown."""
     name = text.strip().lower()
     if name not in RESOLUTIONS:
         raise InvalidRequestError(f"resolution {truncated_repr(text)} is not one of {', '.join(RESOLUTIONS)}")
@@ -121,7 +121,7 @@ def parse_resolution(text: str) -> str:
 
 
 def validate_side(name: str, pixels: int) -> None:
-    """InvalidRequestError when a side in pixels is zero, negative or absurd."""
+    """Raise InvalidRequestError when a side in pixels is out of range."""
     if not MIN_SIDE <= pixels <= MAX_SIDE:
         raise InvalidRequestError(f"{name} is {truncated_repr(pixels)}, but must be {MIN_SIDE} to {MAX_SIDE} pixels")
 
@@ -129,11 +129,11 @@ def validate_side(name: str, pixels: int) -> None:
 def adapt_size(
     requested: SizeSpec, constraints: SizeConstraints, *, provider: str, default_ratio: AspectRatio
 ) -> tuple[SizeSpec, tuple[str, ...]]:
-    """What this provider is told of a wanted size, and a sentence for each thing changed on the way.
+    """Return the requested size as this provider accepts it, and a warning for each change.
 
-    ``default`` is the ratio to assume where only a resolution is known.
+    ``default_ratio`` is assumed where only a resolution is known.
     """
-    if requested == SizeSpec() or constraints.style == "given":
+    if requested == SizeSpec() or constraints.style == "passthrough":
         return requested, ()
     if constraints.style == "none":
         return SizeSpec(), (f"{provider} takes no size here; {describe_size(requested)} was dropped",)
@@ -143,7 +143,7 @@ def adapt_size(
 
 
 def describe_size(size_spec: SizeSpec) -> str:
-    """A size in the user's words: ``1024x768``, ``width 512``, ``16:9``, ``16:9 at 480p``."""
+    """Describe a size as a user writes it: ``1024x768``, ``width 512``, ``16:9``, ``16:9 at 480p``."""
     side = f"width {size_spec.width}" if size_spec.width else f"height {size_spec.height}" if size_spec.height else ""
     pixels = f"{size_spec.width}x{size_spec.height}" if size_spec.width and size_spec.height else side
     parts = [pixels, str(size_spec.aspect_ratio or ""), f"at {size_spec.resolution}" if size_spec.resolution else ""]
@@ -173,37 +173,38 @@ def _to_pixels(
 
 
 def _describe_changes(requested: SizeSpec, size: Size, provider: str) -> Iterator[str]:
-    """A sentence for each of the user's words that a size in pixels does not keep."""
+    """Yield a warning for each requested value that a size in pixels does not match."""
     sides = [
-        (n, w, s)
-        for n, w, s in (("width", requested.width, size.width), ("height", requested.height, size.height))
-        if w
+        (name, wanted, actual)
+        for name, wanted, actual in (("width", requested.width, size.width), ("height", requested.height, size.height))
+        if wanted
     ]
-    exact = len(sides) == 2
-    if exact and any(asked != made for _, asked, made in sides):
-        yield f"{provider} cannot make {requested.width}x{requested.height}; the nearest it takes is {size}"
-    elif any(asked != made for _, asked, made in sides):
-        yield f"{provider} cannot make a {sides[0][0]} of {sides[0][1]}; the nearest it takes is {size}"
-    shape = Size(requested.width or size.width, requested.height or size.height) if exact else size
+    has_both_sides = len(sides) == 2
+    is_changed = any(wanted != actual for _, wanted, actual in sides)
+    if has_both_sides and is_changed:
+        yield f"{provider} does not support {requested.width}x{requested.height}; the nearest size is {size}"
+    elif is_changed:
+        yield f"{provider} does not support a {sides[0][0]} of {sides[0][1]}; the nearest size is {size}"
+    shape = Size(requested.width or size.width, requested.height or size.height) if has_both_sides else size
     if requested.resolution and min(shape.width, shape.height) != RESOLUTIONS[requested.resolution]:
         if sides:
-            yield f"resolution {requested.resolution} was dropped: width and height say otherwise"
+            yield f"resolution {requested.resolution} was dropped: it contradicts width and height"
         else:
-            yield f"{provider} cannot make {requested.resolution} exactly; the nearest it takes is {size}"
+            yield f"{provider} does not support {requested.resolution} exactly; the nearest size is {size}"
     if (
         requested.aspect_ratio
         and abs(math.log(shape.width / shape.height / requested.aspect_ratio.value)) > RATIO_TOLERANCE
     ):
-        if exact:
-            yield f"aspect ratio {requested.aspect_ratio} was dropped: width and height say otherwise"
+        if has_both_sides:
+            yield f"aspect ratio {requested.aspect_ratio} was dropped: it contradicts width and height"
         else:
-            yield f"{provider} cannot make {requested.aspect_ratio} exactly; the nearest it takes is {size}"
+            yield f"{provider} does not support {requested.aspect_ratio} exactly; the nearest size is {size}"
 
 
 def _requested_pixels(
     requested: SizeSpec, constraints: SizeConstraints, default_ratio: AspectRatio
 ) -> tuple[float, float]:
-    """The width and height that the user's words mean, before any rule of the provider."""
+    """Return the requested width and height, before the provider's constraints."""
     ratio = (requested.aspect_ratio or default_ratio).value
     if requested.width and requested.height:
         return requested.width, requested.height
@@ -220,12 +221,12 @@ def _requested_pixels(
 
 
 def _round_to_multiple(side: float) -> int:
-    """A side that nobody stated, on the grid that models and codecs like best."""
+    """Round a derived side to the multiple that models and codecs handle best."""
     return max(SIDE_MULTIPLE, round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE)
 
 
 def _clamp(width: float, height: float, constraints: SizeConstraints) -> Size:
-    """The legal size nearest to a wanted one: scaled as a whole first, so that its shape stays."""
+    """Return the nearest valid size: scaled as a whole first, so that the aspect ratio stays."""
     scale = 1.0
     if min(width, height) < constraints.min_side:
         scale = constraints.min_side / min(width, height)

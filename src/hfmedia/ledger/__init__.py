@@ -1,6 +1,6 @@
-"""The ledger: every fact of every job, appended and never changed. A job is what its facts add up to.
+"""The ledger: append-only entries, from which the state of every job is derived.
 
-The one on disk is imported when it is first named: who keeps jobs in memory needs no database.
+The ledger on disk is imported on first use: jobs that are kept in memory need no database.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a ledger is: every fact of every job in the order of its appending, and who carries which job.
+"""The interface of a ledger: append-only entries per job, and the claims of the processes that run the jobs.
 
-``append`` returns when the fact is as durable as this ledger makes facts; nothing that costs money happens before.
+``append`` returns once the entry is as durable as this ledger makes entries; nothing that costs money happens before.
 """
 
 from __future__ import annotations
@@ -24,40 +24,41 @@ from hfmedia.core.job import (
 
 
 class IdempotencyKeyInUseError(HfmediaError):
-    """The idempotency key already belongs to a job: join that one, its id is ``job_id``; nothing was written."""
+    """Raised when the idempotency key already belongs to a job, ``job_id``: attach to that one. Nothing was written."""
 
     job_id: str
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"that idempotency key already belongs to job {job_id}", job_id=job_id)
+        super().__init__(f"the idempotency key already belongs to job {job_id}", job_id=job_id)
 
 
 class Ledger(Protocol):
-    """Remembers facts, in the order in which they were appended. What it cannot keep or read is a StoreError."""
+    """Keeps entries in the order in which they were appended; raises StorageError for what it cannot keep or read."""
 
     async def append(self, entry: LedgerEntry, *more: LedgerEntry) -> Job:
-        """The job after this fact, once the fact is durable; cancelling waits for that, so that no fact is half told.
+        """Append an entry and return the job once it is durable; a cancelled caller waits for that as well.
 
-        With ``more`` of the same job's, all of them become durable together, or none does. Whoever appends a job's
-        creation carries it; with the fact that ends it nobody does.
+        With ``more`` entries of the same job, all of them become durable together, or none does. Appending the creation
+        of a job claims it; appending a terminal entry releases it.
 
         Raises:
-            ImpossibleError: the table of life forbids it, whoever else moved the job; nothing was written.
-            KeyTakenError: its idempotency key belongs to another job; nothing was written.
-            StoreError: it could not be made durable, so act as if it never happened.
+            InvalidTransitionError: the transition table forbids it, for example because another process moved the job;
+                nothing was written.
+            IdempotencyKeyInUseError: its idempotency key belongs to another job; nothing was written.
+            StorageError: it could not be made durable; act as if it never happened.
         """
         ...
 
     async def get(self, job_id: str) -> Job | None:
-        """The job of that id, or None."""
+        """Return the job with that id, or None."""
         ...
 
     async def find_by_key(self, key: str) -> Job | None:
-        """The job that was created under that idempotency key, or None."""
+        """Return the job created under that idempotency key, or None."""
         ...
 
     async def entries(self, job_id: str) -> list[LedgerEntry]:
-        """Everything that happened to the job, oldest first; empty for an unknown one."""
+        """Return the entries of a job, oldest first; empty for an unknown job."""
         ...
 
     def iter_jobs(
@@ -70,50 +71,50 @@ class Ledger(Protocol):
         newest_first: bool = False,
         limit: int | None = None,
     ) -> AsyncIterator[Job]:
-        """The jobs there were when asked, by the order of their creation, a page at a time; None means any.
+        """Iterate in creation order, page by page, over the jobs that exist at the time of the call; None means any.
 
-        ``since`` is in unix seconds: created then or later.
+        ``since`` is in unix seconds and inclusive.
         """
         ...
 
     async def claim(self, job_id: str) -> bool:
-        """True when this ledger's process now carries the job, False when another living one does.
+        """Claim a job for this ledger; False when another live process owns it.
 
-        A job may be claimed again by its carrier, and before it is created. The claim of a process that died is
-        taken over, however it died.
+        Claiming is idempotent and possible before the job is created. The claim of a dead process is taken over,
+        however the process died.
         """
         ...
 
     async def release(self, job_id: str) -> None:
-        """Carries the job no longer; nothing happens if it was not carried here."""
+        """Release the claim on a job; no effect when this ledger does not hold it."""
         ...
 
     async def owner(self, job_id: str) -> str | None:
-        """The living process that carries the job as ``PID-random``, or None; equal to ``me()`` when it is this one."""
+        """Return the live owner of a job as ``PID-random``, or None; equal to ``owner_id()`` when it is this ledger."""
         ...
 
     async def claims(self) -> dict[str, str]:
-        """Every job that somebody living carries, with who."""
+        """Return the owner of every job that a live process has claimed."""
         ...
 
     async def owner_id(self) -> str:
-        """The name under which this ledger claims jobs."""
+        """Return the owner id under which this ledger claims jobs."""
         ...
 
     async def prune(self, before: float, states: Collection[State] = TERMINAL_STATES) -> int:
-        """Forgets jobs in these states whose last fact is older than ``before`` (unix seconds); tells how many.
+        """Delete jobs in these states whose last entry is older than ``before`` (unix seconds); return their number.
 
-        A job that somebody carries stays. InvalidRequestError when a state is not one of an ended job.
+        Claimed jobs are kept. Raises InvalidRequestError for a state that is not terminal.
         """
         ...
 
     async def aclose(self) -> None:
-        """Lets go of what the ledger holds, once everything begun is written; what was appended stays."""
+        """Finish pending writes, then release every claim and resource."""
         ...
 
 
 class JobFilter(Struct, frozen=True, kw_only=True):
-    """Which jobs a reader wants; None means any."""
+    """Conditions on jobs; None means any."""
 
     states: frozenset[str] | None = None
     provider: str | None = None
@@ -121,7 +122,7 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     since: float | None = None
 
     def matches(self, job: Job) -> bool:
-        """Whether this is one of them."""
+        """Test a job against every condition."""
         return (
             (self.states is None or job.state in self.states)
             and (self.provider is None or (job.route is not None and job.route.provider == self.provider))
@@ -133,12 +134,12 @@ class JobFilter(Struct, frozen=True, kw_only=True):
 def build_job_filter(
     states: Collection[State] | None, provider: str | None, model: str | None, since: float | None
 ) -> JobFilter:
-    """The filters of ``Ledger.jobs`` as one value."""
+    """Build the filter of ``Ledger.iter_jobs`` from its arguments."""
     return JobFilter(states=None if states is None else frozenset(states), provider=provider, model=model, since=since)
 
 
 def apply_entries(previous: Job | None, entry: LedgerEntry, *more: LedgerEntry) -> Job:
-    """The job after these facts, the first of which may create it; ImpossibleError when the table forbids one."""
+    """Apply entries, the first of which may create the job; raises InvalidTransitionError for a forbidden one."""
     if previous is not None:
         job = apply_entry(previous, entry)
     elif isinstance(entry, CreatedEntry):
@@ -151,15 +152,16 @@ def apply_entries(previous: Job | None, entry: LedgerEntry, *more: LedgerEntry) 
 
 
 def idempotency_key_of(entry: LedgerEntry) -> str | None:
-    """The idempotency key under which a job is created, if there is one."""
+    """Return the idempotency key of a job's creation, if it has one."""
     return getattr(entry, "idempotency_key", None)
 
 
 def require_terminal(states: Collection[State]) -> frozenset[str]:
-    """The states, when jobs in them may be forgotten."""
+    """Return the states as a set; raises InvalidRequestError unless all of them are terminal."""
     non_terminal = sorted(set(states) - TERMINAL_STATES)
     if non_terminal:
         raise InvalidRequestError(
-            f"jobs that are {non_terminal[0]} may still be paid for; only {', '.join(sorted(TERMINAL_STATES))} go"
+            f"jobs in state {non_terminal[0]} may still be billed; "
+            f"only {', '.join(sorted(TERMINAL_STATES))} can be pruned"
         )
     return frozenset(states)

@@ -1,6 +1,6 @@
-"""A thread that does deeds for event loops: they are put in from any loop, done in order, and answered there.
+"""A database thread for event loops: work is queued from any loop, done in order, and its result returned there.
 
-Each deed is answered exactly once, whatever goes wrong; a deed that was put in is never taken back.
+Each work item is answered exactly once, whatever goes wrong; a queued item is never withdrawn.
 """
 
 from __future__ import annotations
@@ -15,26 +15,16 @@ from sqlite3 import Connection
 from threading import Lock, Thread
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from hfmedia.aio import UncancellableFuture
 from hfmedia.core.errors import StorageError
 
 T = TypeVar("T")
-RESULTS_PER_TURN = 8  # answers in one turn of a loop: each lets a job go on, which takes up to a millisecond
-MAX_BATCH_SIZE = 500  # deeds of one round: it bounds how long other processes wait for us
-
-
-class UncancellableFuture(asyncio.Future[Any]):
-    """A future that cannot be cancelled: a task that waits for it is cancelled once it is done, and not before.
-
-    What came of it is then dropped; who was cancelled asks the ledger.
-    """
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """False: it lasts. The task remembers that it was cancelled."""
-        return False
+RESULTS_PER_TURN = 8  # results delivered in one turn of a loop: each resumes a job, which takes up to a millisecond
+MAX_BATCH_SIZE = 500  # work items in one transaction: it bounds how long other processes wait
 
 
 class WorkItem(NamedTuple):
-    """Something to be done in the thread, and the future that waits for it in its loop."""
+    """A function to run in the thread, and the future that waits for its result in a loop."""
 
     func: Callable[[Connection], Any]
     loop: asyncio.AbstractEventLoop
@@ -42,7 +32,7 @@ class WorkItem(NamedTuple):
 
 
 class WorkResult(NamedTuple):
-    """How a deed went: a value, or what it raised."""
+    """The outcome of a work item: a value, or the exception that it raised."""
 
     item: WorkItem
     value: Any = None
@@ -50,19 +40,19 @@ class WorkResult(NamedTuple):
 
 
 class WorkHandler(Protocol):
-    """What does the deeds, in the thread."""
+    """Runs the work items, in the thread."""
 
     def run_batch(self, items: list[WorkItem]) -> list[WorkResult]:
-        """One result for each deed; what it raises becomes the result of all."""
+        """Return one result for each item; an exception becomes the result of all of them."""
         ...
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Release resources; no more items follow."""
         ...
 
 
 class DatabaseThread:
-    """One daemon thread, begun with the first deed."""
+    """One daemon thread, started with the first work item."""
 
     def __init__(self, name: str, handler: WorkHandler) -> None:
         self._name = name
@@ -74,24 +64,27 @@ class DatabaseThread:
         self._closed = False
 
     async def read(self, func: Callable[[Connection], T]) -> T:
-        """What the work returns or raises; cancelling drops the answer."""
+        """Run a function in the thread and return its result; a cancelled caller drops it."""
         value: T = await self._enqueue(func).future
         return value
 
     async def write(self, func: Callable[[Connection], T]) -> T:
-        """What the work returns or raises; cancelling waits until it is done, and only then is told."""
+        """Run a function in the thread and return its result; cancellation is raised only once it is done.
+
+        Its result is then dropped: a cancelled caller finds it in the ledger.
+        """
         value: T = await self._enqueue(func, uncancellable=True).future
         return value
 
     def stop(self) -> None:
-        """Ends the thread once it has done what was put in before."""
+        """End the thread once the queued work is done."""
         with self._lock:
             if not self._closed and self._pid == os.getpid():
                 self._queue.put(None)
             self._closed = True
 
     async def close(self) -> None:
-        """Ends the thread, and waits for that."""
+        """End the thread and wait for it."""
         self.stop()
         if self._pid == os.getpid():
             await asyncio.shield(asyncio.wrap_future(self._stopped))
@@ -108,19 +101,21 @@ class DatabaseThread:
                 ).start()
                 self._pid = os.getpid()
             if self._pid != os.getpid():
-                raise StorageError("the ledger was opened before this process was forked; open it again here")
+                raise StorageError(
+                    "the ledger was opened before this process was forked; open it again in this process"
+                )
             self._queue.put(item)
         return item
 
 
 def _run(queue: SimpleQueue[WorkItem | None], handler: WorkHandler, stopped: Future[None]) -> None:
-    """Round after round, each with all that came meanwhile, until None comes. It holds no ledger alive."""
+    """Run batch after batch, each with all items queued meanwhile, until None. Keeps no reference to the ledger."""
     running = True
     while running:
         items, running = _next_batch(queue)
         try:
             results = handler.run_batch(items)
-        except BaseException as error:  # the thread lives on, and those who wait are told
+        except BaseException as error:  # the thread survives, and every caller gets the error
             results = [WorkResult(item, error=error) for item in items]
         _deliver(results)
         del items, results
@@ -131,7 +126,7 @@ def _run(queue: SimpleQueue[WorkItem | None], handler: WorkHandler, stopped: Fut
 
 
 def _next_batch(queue: SimpleQueue[WorkItem | None]) -> tuple[list[WorkItem], bool]:
-    """What waits in the queue, at least one thing; and whether more may come."""
+    """Take the queued items, waiting for the first; False when no more follow."""
     items: list[WorkItem] = []
     item = queue.get()
     while item is not None:
@@ -146,14 +141,14 @@ def _next_batch(queue: SimpleQueue[WorkItem | None]) -> tuple[list[WorkItem], bo
 
 
 def _deliver(results: list[WorkResult]) -> None:
-    """Hands the results to their loops, with one call for each loop."""
+    """Hand the results to their loops, with one call for each loop."""
     for loop in {result.item.loop for result in results}:
-        with suppress(RuntimeError):  # that loop is closed, and nobody waits there any more
+        with suppress(RuntimeError):  # that loop is closed, so no caller waits there
             loop.call_soon_threadsafe(_resolve_futures, [result for result in results if result.item.loop is loop])
 
 
 def _resolve_futures(results: list[WorkResult]) -> None:
-    """Answers a few, and the others in the loop's next turns: a hundred that go on at once would hold it up."""
+    """Resolve a few futures now and the others in the loop's next turns: a hundred at once would block it."""
     if len(results) > RESULTS_PER_TURN:
         asyncio.get_running_loop().call_soon(_resolve_futures, results[RESULTS_PER_TURN:])
     for result in results[:RESULTS_PER_TURN]:

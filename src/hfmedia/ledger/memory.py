@@ -1,6 +1,6 @@
-"""The ledger that lives in memory: for ``ledger=None``, for tests, for throw-away runs.
+"""A ledger in memory: for ``ledger=None``, tests and throw-away runs.
 
-It keeps what every ledger promises, but for durability: it ends with its process.
+It keeps every promise of a ledger except durability: it ends with its process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class MemoryLedger:
         self._owner_id = f"{os.getpid()}-memory"
 
     async def append(self, entry: LedgerEntry, *more: LedgerEntry) -> Job:
-        """The job after these facts."""
+        """Append entries and return the job; see Ledger.append."""
         previous = self._jobs.get(entry.job_id)
         job = apply_entries(previous, entry, *more)
         key = idempotency_key_of(entry) if previous is None else None
@@ -48,15 +48,15 @@ class MemoryLedger:
         return job
 
     async def get(self, job_id: str) -> Job | None:
-        """The job of that id, or None."""
+        """Return the job with that id, or None."""
         return self._jobs.get(job_id)
 
     async def find_by_key(self, key: str) -> Job | None:
-        """The job that was created under that idempotency key, or None."""
+        """Return the job created under that idempotency key, or None."""
         return self._jobs.get(self._ids_by_key.get(key, ""))
 
     async def entries(self, job_id: str) -> list[LedgerEntry]:
-        """Everything that happened to the job, oldest first."""
+        """Return the entries of a job, oldest first."""
         return list(self._entries.get(job_id, ()))
 
     async def iter_jobs(
@@ -69,7 +69,7 @@ class MemoryLedger:
         newest_first: bool = False,
         limit: int | None = None,
     ) -> AsyncIterator[Job]:
-        """The jobs there were when asked, by the order of their creation."""
+        """Iterate over the jobs that exist at the time of the call, in creation order."""
         job_filter = build_job_filter(states, provider, model, since)
         remaining = len(self._jobs) if limit is None else limit
         for job_id in list(reversed(self._jobs) if newest_first else self._jobs):
@@ -81,28 +81,28 @@ class MemoryLedger:
                 yield job
 
     async def claim(self, job_id: str) -> bool:
-        """Always: nobody else knows this ledger."""
+        """Claim a job; always succeeds, since no other process shares this ledger."""
         self._claims.add(job_id)
         return True
 
     async def release(self, job_id: str) -> None:
-        """Carries the job no longer."""
+        """Release the claim on a job."""
         self._claims.discard(job_id)
 
     async def owner(self, job_id: str) -> str | None:
-        """This ledger, when it carries the job."""
+        """Return this ledger's owner id when it has claimed the job."""
         return self._owner_id if job_id in self._claims else None
 
     async def claims(self) -> dict[str, str]:
-        """Every job that is carried, with who."""
+        """Return the owner of every claimed job."""
         return dict.fromkeys(sorted(self._claims), self._owner_id)
 
     async def owner_id(self) -> str:
-        """The name under which this ledger claims jobs."""
+        """Return the owner id under which this ledger claims jobs."""
         return self._owner_id
 
     async def prune(self, before: float, states: Collection[State] = TERMINAL_STATES) -> int:
-        """Forgets jobs in these states whose last fact is older than ``before``; tells how many."""
+        """Delete jobs in these states whose last entry is older than ``before``; return their number."""
         terminal_states = require_terminal(states)
         pruned_ids = {
             job.id
@@ -115,4 +115,4 @@ class MemoryLedger:
         return len(pruned_ids)
 
     async def aclose(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no resource to release."""

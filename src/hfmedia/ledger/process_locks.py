@@ -1,6 +1,7 @@
-"""Who lives: each ledger that carries jobs holds the operating system's lock on a file of its own while it lives.
+"""Process liveness by OS file locks: each ledger that runs jobs holds the lock on its own file while it is open.
 
-The system drops the lock when the process ends, however it ends; no clock is asked. One machine shares a ledger.
+The operating system drops the lock when the process ends, however it ends; no clock is involved. A ledger is shared
+within one machine.
 """
 
 from __future__ import annotations
@@ -13,37 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
+from hfmedia.files.locks import try_lock
+
 OWNER_ID_PATTERN = re.compile(r"[0-9]+-[0-9a-f]{32}")
-MAX_LOCK_ATTEMPTS = 100  # to get a file of our own; each can only fail when a neighbour sweeps in the same microsecond
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(fd: int, *, exclusive: bool) -> bool:
-        """Locks the first byte. There are no shared locks here: two who look at once may both see a living owner."""
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        if not mine:
-            os.lseek(handle, 0, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
-        return True
-
-else:
-    import fcntl
-
-    def _lock(fd: int, *, exclusive: bool) -> bool:
-        """Locks the open file until it is closed; False when somebody else holds it. Those who look do so together."""
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+MAX_LOCK_ATTEMPTS = 100  # to create a lock file; one fails only when another process removes stale locks at that moment
 
 
 class ProcessLocks:
-    """The folder of owners beside a ledger, and our own name in it once we need one. Everything here blocks."""
+    """The folder of lock files next to a ledger, and this ledger's own lock once it claims a job. Methods block."""
 
     def __init__(self, ledger_path: Path) -> None:
         self.folder = ledger_path.with_name(f"{ledger_path.name}.owners")
@@ -53,17 +31,17 @@ class ProcessLocks:
 
     @property
     def owner_id(self) -> str | None:
-        """Our name, if we have needed one."""
+        """The owner id of this ledger, None before its first claim."""
         return self._owner_id if self._fd is not None else None
 
     def acquire_owner_id(self) -> str:
-        """Our name, under lock from now on; OSError when the disk will not have it."""
+        """Return the owner id, locked from now on; raises OSError when the lock file cannot be created."""
         if self._fd is None:
             self._acquire()
         return self._owner_id
 
     def is_alive(self, owner_id: str) -> bool:
-        """Whether the owner of that name is a living process; the file of a dead one is swept away."""
+        """Test whether the owner is a live process; the lock file of a dead one is removed."""
         if self._fd is not None and owner_id == self._owner_id:
             return True
         if not OWNER_ID_PATTERN.fullmatch(owner_id):
@@ -73,10 +51,10 @@ class ProcessLocks:
             fd = os.open(path, os.O_RDWR)
         except FileNotFoundError:
             return False
-        except PermissionError:  # another user's, so better taken for a living one
+        except PermissionError:  # another user's: assume that it is alive
             return True
         try:
-            if not _lock(fd, exclusive=False):
+            if not try_lock(fd, shared=True):
                 return True
             if sys.platform != "win32":
                 with suppress(OSError):
@@ -86,7 +64,7 @@ class ProcessLocks:
         return False
 
     def release(self) -> None:
-        """Gives our name up."""
+        """Give up the owner id and remove its lock file."""
         if self._fd is None:
             return
         with suppress(OSError):
@@ -97,10 +75,10 @@ class ProcessLocks:
             if sys.platform == "win32":
                 self._path().unlink()
         with suppress(OSError):
-            self.folder.rmdir()  # when we were the last
+            self.folder.rmdir()  # only succeeds for the last owner
 
     def close_lock_file(self) -> None:
-        """Closes our file without unlocking it for a parent process, which has it open too."""
+        """Close the lock file without unlocking it for a parent process that has it open too."""
         if self._fd is not None:
             with suppress(OSError):
                 os.close(self._fd)
@@ -115,17 +93,17 @@ class ProcessLocks:
             self._owner_id = f"{os.getpid()}-{uuid.uuid4().hex}"
             try:
                 fd = os.open(self._path(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            except FileNotFoundError:  # the last one left and took the folder along
+            except FileNotFoundError:  # the last owner left and removed the folder
                 continue
-            if _lock(fd, exclusive=True) and self._path().exists():
+            if try_lock(fd) and self._path().exists():
                 self._fd = fd
                 self._remove_stale_locks()
                 return
             os.close(fd)
-        raise OSError(f"no lock can be had in {self.folder}")
+        raise OSError(f"cannot create a lock file in {self.folder}")
 
     def _remove_stale_locks(self) -> None:
-        """Removes what those left behind who died."""
+        """Remove the lock files of dead processes."""
         for path in self.folder.glob("*.lock"):
             if path.stem != self._owner_id:
                 self.is_alive(path.stem)
@@ -135,7 +113,7 @@ _instances: WeakSet[ProcessLocks] = WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    """In a child after a fork: the parent's claims are the parent's, and end with it."""
+    """Drop inherited locks in a forked child: the claims belong to the parent and end with it."""
     for locks in list(_instances):
         locks.close_lock_file()
 

@@ -1,6 +1,6 @@
-"""The hand that reads: jobs in pages, so that a million of them need no more memory than a hundred.
+"""Reader: keyset-paginated queries in constant memory.
 
-Readers never wait for a writer, and see all that was written before they asked.
+Readers never wait for a writer, and see everything that was committed before their query.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAGE_SIZE = 100  # jobs; about 2 KiB each
 
 
 class LedgerReader:
-    """Deeds on one connection, which is opened with the first of them."""
+    """Runs queries on one connection, which is opened with the first of them."""
 
     def __init__(self, path: Path, busy_timeout: float) -> None:
         self._path = path
@@ -32,11 +32,11 @@ class LedgerReader:
         self._connection: Connection | None = None
 
     def run_batch(self, items: list[WorkItem]) -> list[WorkResult]:
-        """One after the other; each fails for itself."""
+        """Run the items one after the other; each fails separately."""
         return [self._execute(item) for item in items]
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         if self._connection is not None:
             close(self._connection)
 
@@ -52,25 +52,25 @@ class LedgerReader:
 
 
 def get_job(connection: Connection, job_id: str) -> Job | None:
-    """The job of that id."""
+    """Return the job with that id."""
     row = connection.execute("SELECT body FROM jobs WHERE id = ?", (job_id,)).fetchone()
     return decode_job(job_id, row[0]) if row else None
 
 
 def find_by_key(connection: Connection, key: str) -> Job | None:
-    """The job of that idempotency key."""
-    row = connection.execute("SELECT id, body FROM jobs WHERE key = ?", (key,)).fetchone()
+    """Return the job with that idempotency key."""
+    row = connection.execute("SELECT id, body FROM jobs WHERE idempotency_key = ?", (key,)).fetchone()
     return decode_job(row[0], row[1]) if row else None
 
 
 def list_entries(connection: Connection, job_id: str) -> list[LedgerEntry]:
-    """All of a job, in their order."""
-    rows = connection.execute("SELECT body FROM facts WHERE job = ? ORDER BY seq", (job_id,)).fetchall()
+    """Return the entries of a job in order."""
+    rows = connection.execute("SELECT body FROM entries WHERE job_id = ? ORDER BY seq", (job_id,)).fetchall()
     return [decode_entry(job_id, body) for (body,) in rows]
 
 
 def last_seq(connection: Connection) -> int:
-    """Where the last job stands, 0 without any."""
+    """Return the seq of the newest job, 0 without any."""
     (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()
     return int(seq)
 
@@ -78,13 +78,13 @@ def last_seq(connection: Connection) -> int:
 def list_page(
     connection: Connection, job_filter: JobFilter, seq_range: tuple[int, int], newest_first: bool, limit: int
 ) -> list[tuple[int, Job]]:
-    """Up to ``most`` jobs that stand between two places, both included, each with its own place."""
+    """Return up to ``limit`` jobs within a range of seq, both ends included, each with its seq."""
     conditions = "seq BETWEEN ? AND ?"
     values: list[Any] = list(seq_range)
     for condition, value in (
         ("provider = ?", job_filter.provider),
         ("model = ?", job_filter.model),
-        ("created >= ?", job_filter.since),
+        ("created_at >= ?", job_filter.since),
     ):
         if value is not None:
             conditions += f" AND {condition}"
@@ -93,7 +93,7 @@ def list_page(
         conditions += f" AND state IN ({', '.join('?' * len(job_filter.states))})"
         values += job_filter.states
         if not job_filter.states & TERMINAL_STATES:
-            conditions += " AND ended = 0"  # the index of these is short; the others are walked in their order
+            conditions += " AND is_terminal = 0"  # their index is short; terminal jobs are scanned by seq
     direction = "DESC" if newest_first else "ASC"
     sql = f"SELECT seq, id, body FROM jobs WHERE {conditions} ORDER BY seq {direction} LIMIT ?"
     rows = connection.execute(sql, (*values, limit)).fetchall()
@@ -101,13 +101,13 @@ def list_page(
 
 
 def find_owner(connection: Connection, locks: ProcessLocks, job_id: str) -> str | None:
-    """Who carries the job and lives."""
-    row = connection.execute("SELECT owner FROM claims WHERE job = ?", (job_id,)).fetchone()
+    """Return the live owner of a job, if there is one."""
+    row = connection.execute("SELECT owner FROM claims WHERE job_id = ?", (job_id,)).fetchone()
     return str(row[0]) if row and locks.is_alive(row[0]) else None
 
 
 def list_claims(connection: Connection, locks: ProcessLocks) -> dict[str, str]:
-    """What is carried by whom of those who live."""
-    rows = connection.execute("SELECT job, owner FROM claims ORDER BY job").fetchall()
+    """Return the claims of live owners."""
+    rows = connection.execute("SELECT job_id, owner FROM claims ORDER BY job_id").fetchall()
     alive = {owner_id for owner_id in {owner_id for _, owner_id in rows} if locks.is_alive(owner_id)}
     return {job_id: owner_id for job_id, owner_id in rows if owner_id in alive}

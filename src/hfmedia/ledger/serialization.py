@@ -1,6 +1,6 @@
-"""Facts and jobs as rows: JSON that a person can read, and that reads back as the same thing.
+"""Entries and jobs as rows: readable JSON that decodes to an equal value.
 
-Inline media never gets in; what would not read back is refused before it is written.
+Inline media is never written, and a value that would not decode again is rejected before it is written.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ import msgspec
 from msgspec import Struct
 
 from hfmedia.core.errors import StorageError
-from hfmedia.core.job import AnyEntry, CompletedEntry, CreatedEntry, Job, LedgerEntry, RoutedEntry
+from hfmedia.core.job import AnyEntry, CompletedEntry, CreatedEntry, Job, LedgerEntry, RoutedEntry, entry_tag
 
 from .base import idempotency_key_of
 
-MAX_ENTRY_BYTES = 1 << 20  # bytes of JSON; the longest prompt is 32,000 characters, so beyond it is media in disguise
+MAX_ENTRY_BYTES = (
+    1 << 20
+)  # bytes of JSON; the longest prompt is 32,000 characters, so a larger entry holds media in disguise
 _encode = msgspec.json.Encoder().encode
 _entry_decoder: msgspec.json.Decoder[LedgerEntry] = msgspec.json.Decoder(AnyEntry)
 _job_decoder = msgspec.json.Decoder(Job)
 
 
 class EncodedEntry(Struct, frozen=True):
-    """A fact as it goes into the ledger, and as it will come out of it."""
+    """An entry as it is written, and as it will be decoded again."""
 
     entry: LedgerEntry
     kind: str
@@ -31,44 +33,45 @@ class EncodedEntry(Struct, frozen=True):
 
 
 def encode_entry(entry: LedgerEntry) -> EncodedEntry:
-    """The fact, written; StoreError when the ledger cannot keep it."""
+    """Encode an entry; raises StorageError when the ledger cannot keep it."""
     if _has_inline_media(entry):
-        raise StorageError("the ledger keeps no inline media; only its name, length or digest", job_id=entry.job_id)
-    kind = str(type(entry).__struct_config__.tag)
+        raise StorageError("the ledger keeps no inline media, only its name, length or digest", job_id=entry.job_id)
+    kind = entry_tag(entry)
     try:
         body = _encode(entry)
         if len(body) > MAX_ENTRY_BYTES:
             raise StorageError(
-                f"the fact {kind!r} has {len(body):,} bytes; the ledger takes {MAX_ENTRY_BYTES:,}: give media by its URL",
+                f"the {kind!r} entry has {len(body):,} bytes, more than the {MAX_ENTRY_BYTES:,} that the ledger keeps; "
+                "pass media by URL",
                 job_id=entry.job_id,
             )
         return EncodedEntry(_entry_decoder.decode(body), kind, body.decode(), idempotency_key_of(entry))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise StorageError(
-            f"the fact {kind!r} cannot be written as JSON: {str(error)[:200]}", job_id=entry.job_id
+            f"the {kind!r} entry cannot be written as JSON: {str(error)[:200]}", job_id=entry.job_id
         ) from error
 
 
 def decode_entry(job_id: str, body: Any) -> LedgerEntry:
-    """The fact that was written; StoreError when it is damaged, or of a version that knows more."""
+    """Decode an entry; raises StorageError when it is damaged or from a newer version."""
     entry: LedgerEntry = _decode(_entry_decoder, job_id, body)
     return entry
 
 
 def decode_job(job_id: str, body: Any) -> Job:
-    """The job that was written; StoreError when it is damaged, or of a version that knows more."""
+    """Decode a job; raises StorageError when it is damaged or from a newer version."""
     job: Job = _decode(_job_decoder, job_id, body)
     return job
 
 
 def job_columns(job: Job) -> dict[str, Any]:
-    """What the table of jobs says of a job, but for its key."""
+    """Build the columns of a job's row, without its idempotency key."""
     return {
         "id": job.id,
         "state": job.state,
-        "ended": int(job.is_terminal),
-        "created": job.created_at,
-        "updated": job.updated_at,
+        "is_terminal": int(job.is_terminal),
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
         "task": job.request.task,
         "model": job.request.model,
         "provider": job.route and job.route.provider,
@@ -83,7 +86,7 @@ def _decode(decoder: msgspec.json.Decoder[Any], job_id: str, body: Any) -> Any:
     try:
         return decoder.decode(body)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        message = f"what the ledger says of job {job_id} cannot be read: {str(error)[:200]}"
+        message = f"the ledger's record of job {job_id} cannot be read: {str(error)[:200]}"
         raise StorageError(message, job_id=job_id) from error
 
 

@@ -1,6 +1,6 @@
-"""The ledger on disk: one SQLite file that several processes share, and that a person can open.
+"""The ledger on disk: one SQLite file, shared by several processes and readable with any SQLite client.
 
-Nothing here touches the disk in the event loop: one thread writes, one reads.
+The event loop never touches the disk: one thread writes, one reads.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .db_thread import DatabaseThread
 from .process_locks import ProcessLocks
 from .serialization import encode_entry
 
-BUSY_TIMEOUT = 30.0  # seconds to wait for another process's transaction; each of ours takes milliseconds
+BUSY_TIMEOUT = 30.0  # seconds to wait for another process's transaction, which takes milliseconds
 
 
 class SqliteLedger:
     """A ledger in a file: durable when ``append`` returns, shared by the processes of one machine.
 
-    The file is made when it is first needed, readable for its owner only. Facts that are appended side by side share
-    one commit. Who carries a job is known by a lock that ends with the process.
+    The file is created on first use, readable by its owner only. Entries that are appended concurrently share one
+    commit. A claim on a job is backed by a file lock that ends with the process.
 
     Args:
-        path: the file; ``-wal``, ``-shm`` and ``.owners`` lie beside it while it is in use.
-        patience: how long to wait while another process writes, in seconds, before a StoreError says so.
-        on_commit: hears, in the writing thread, of each commit and how many deeds it made durable.
+        path: the file; ``-wal``, ``-shm`` and ``.owners`` are next to it while it is in use.
+        busy_timeout: seconds to wait while another process writes, before raising StorageError.
+        on_commit: called in the writer thread after each commit, with the number of writes it made durable.
     """
 
     def __init__(
@@ -46,27 +46,27 @@ class SqliteLedger:
         self._locks = locks = ProcessLocks(self.path)
         self._writer = DatabaseThread("hfmedia-ledger", writer.LedgerWriter(self.path, locks, busy_timeout, on_commit))
         self._reader = DatabaseThread("hfmedia-ledger-reader", reader.LedgerReader(self.path, busy_timeout))
-        for db_thread in (self._writer, self._reader):  # for a ledger that is dropped without being closed
+        for db_thread in (self._writer, self._reader):  # for a ledger that is garbage-collected without being closed
             weakref.finalize(self, db_thread.stop).atexit = False
 
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self.path)!r})"
 
     async def append(self, entry: LedgerEntry, *more: LedgerEntry) -> Job:
-        """The job after these facts, once they are on the disk; see Ledger.append."""
+        """Append entries and return the job once they are on disk; see Ledger.append."""
         encoded = tuple(map(encode_entry, (entry, *more)))
         return await self._writer.write(partial(writer.append, locks=self._locks, entries=encoded))
 
     async def get(self, job_id: str) -> Job | None:
-        """The job of that id, or None."""
+        """Return the job with that id, or None."""
         return await self._reader.read(partial(reader.get_job, job_id=job_id))
 
     async def find_by_key(self, key: str) -> Job | None:
-        """The job that was created under that idempotency key, or None."""
+        """Return the job created under that idempotency key, or None."""
         return await self._reader.read(partial(reader.find_by_key, key=key))
 
     async def entries(self, job_id: str) -> list[LedgerEntry]:
-        """Everything that happened to the job, oldest first; empty for an unknown one."""
+        """Return the entries of a job, oldest first; empty for an unknown job."""
         return await self._reader.read(partial(reader.list_entries, job_id=job_id))
 
     async def iter_jobs(
@@ -79,7 +79,7 @@ class SqliteLedger:
         newest_first: bool = False,
         limit: int | None = None,
     ) -> AsyncIterator[Job]:
-        """The jobs there were when asked, by the order of their creation, a page at a time; see Ledger.jobs."""
+        """Iterate over jobs in creation order, a page at a time; see Ledger.iter_jobs."""
         job_filter = build_job_filter(states, provider, model, since)
         low, high = 0, await self._reader.read(reader.last_seq)
         remaining = high if limit is None else limit
@@ -101,23 +101,23 @@ class SqliteLedger:
                 return
 
     async def claim(self, job_id: str) -> bool:
-        """True when this ledger carries the job now, False when another living one does."""
+        """Claim a job for this ledger; False when another live process owns it."""
         return await self._writer.write(partial(writer.claim, locks=self._locks, job_id=job_id))
 
     async def release(self, job_id: str) -> None:
-        """Carries the job no longer."""
+        """Release the claim on a job."""
         await self._writer.write(partial(writer.release, locks=self._locks, job_id=job_id))
 
     async def owner(self, job_id: str) -> str | None:
-        """The living process that carries the job as ``PID-random``, or None."""
+        """Return the live owner of a job as ``PID-random``, or None."""
         return await self._reader.read(partial(reader.find_owner, locks=self._locks, job_id=job_id))
 
     async def claims(self) -> dict[str, str]:
-        """Every job that somebody living carries, with who."""
+        """Return the owner of every job that a live process has claimed."""
         return await self._reader.read(partial(reader.list_claims, locks=self._locks))
 
     async def owner_id(self) -> str:
-        """The name under which this ledger claims jobs."""
+        """Return the owner id under which this ledger claims jobs."""
 
         def acquire(_: Connection) -> str:
             return self._locks.acquire_owner_id()
@@ -125,7 +125,7 @@ class SqliteLedger:
         return await self._writer.write(acquire)
 
     async def prune(self, before: float, states: Collection[State] = TERMINAL_STATES) -> int:
-        """Forgets ended jobs in these states whose last fact is older than ``before``; see Ledger.prune."""
+        """Delete terminal jobs whose last entry is older than ``before``; see Ledger.prune."""
         prune_batch = partial(writer.prune, locks=self._locks, before=before, states=require_terminal(states))
         count = 0
         while pruned := await self._writer.write(prune_batch):
@@ -133,7 +133,7 @@ class SqliteLedger:
         return count
 
     async def aclose(self) -> None:
-        """Ends both threads once everything begun is written, and gives up what this ledger carries."""
+        """Finish pending writes, end both threads and release every claim."""
         try:
             await self._reader.close()
         finally:

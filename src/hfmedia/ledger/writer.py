@@ -1,6 +1,6 @@
-"""The hand that writes: a round of deeds is one transaction and one wait for the disk.
+"""Writer: group commit, one transaction and one fsync per batch of work items.
 
-A deed looks before it writes, so that one which is refused leaves the others of its round alone.
+An item checks before it writes, so one that is rejected leaves the others of its batch untouched.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .migrations import LEDGER_SCHEMA
 from .process_locks import ProcessLocks
 from .serialization import EncodedEntry, decode_job, job_columns
 
-PRUNE_BATCH_SIZE = 500  # jobs forgotten in one transaction, so that nobody waits long for us
-UPDATE_COLUMNS = ("state", "ended", "updated", "provider", "attempts", "cost", "unit", "body")
-INSERT_COLUMNS = ("seq", "id", "key", "created", "task", "model", *UPDATE_COLUMNS)
-INSERT_ENTRY = "INSERT INTO facts (job, at, kind, body) VALUES (?, ?, ?, ?)"
+PRUNE_BATCH_SIZE = 500  # jobs deleted in one transaction, so that other writers do not wait long
+UPDATE_COLUMNS = ("state", "is_terminal", "updated_at", "provider", "attempts", "cost", "unit", "body")
+INSERT_COLUMNS = ("seq", "id", "idempotency_key", "created_at", "task", "model", *UPDATE_COLUMNS)
+INSERT_ENTRY = "INSERT INTO entries (job_id, timestamp, kind, body) VALUES (?, ?, ?, ?)"
 INSERT_JOB = (
     f"INSERT INTO jobs ({', '.join(INSERT_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in INSERT_COLUMNS)})"
 )
@@ -33,7 +33,7 @@ UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = :{name}' for name in UPDATE
 
 
 class LedgerWriter:
-    """Rounds of deeds on one connection, which is opened with the first of them."""
+    """Runs batches of writes on one connection, which is opened with the first of them."""
 
     def __init__(
         self, path: Path, locks: ProcessLocks, busy_timeout: float, on_commit: Callable[[int], None] | None
@@ -46,7 +46,7 @@ class LedgerWriter:
         self._file_stat: os.stat_result | None = None
 
     def run_batch(self, items: list[WorkItem]) -> list[WorkResult]:
-        """All of them in one transaction; one that SQLite cannot do is told so, and the others begin again."""
+        """Run all items in one transaction; one that SQLite rejects gets the error, and the others are run again."""
         finished: list[WorkResult] = []
         pending = list(items)
         while pending:
@@ -68,9 +68,9 @@ class LedgerWriter:
         return finished
 
     def close(self) -> None:
-        """Gives up what we carry, and closes the connection."""
+        """Release all claims and close the connection."""
         if self._connection is not None:
-            with suppress(sqlite3.Error):  # without our lock our claims are worth nothing anyway
+            with suppress(sqlite3.Error):  # claims without a lock are void anyway
                 if self._locks.owner_id is not None:
                     self._connection.execute("DELETE FROM claims WHERE owner = ?", (self._locks.owner_id,))
             close(self._connection)
@@ -79,8 +79,8 @@ class LedgerWriter:
     def _open(self) -> Connection:
         if self._file_stat is not None and not self._is_same_file(
             self._file_stat
-        ):  # SQLite would write into a file without a name
-            raise StorageError(f"the ledger {self._path} was removed or replaced while it was in use; start again")
+        ):  # SQLite would go on writing to the unlinked file
+            raise StorageError(f"the ledger {self._path} was removed or replaced while in use; restart the program")
         if self._connection is None:
             self._connection = connect(LEDGER_SCHEMA, self._path, self._busy_timeout)
             self._file_stat = self._path.stat()
@@ -114,7 +114,7 @@ class LedgerWriter:
 
 
 def _run_all(connection: Connection, items: list[WorkItem]) -> tuple[list[WorkResult], WorkResult | None]:
-    """The results of all; or the deed that broke off, whose traces must go with those of the others."""
+    """Return the results of all items, or the item that failed, whose batch has to be rolled back."""
     results: list[WorkResult] = []
     for item in items:
         try:
@@ -127,56 +127,57 @@ def _run_all(connection: Connection, items: list[WorkItem]) -> tuple[list[WorkRe
 
 
 def append(connection: Connection, locks: ProcessLocks, entries: tuple[EncodedEntry, ...]) -> Job:
-    """The job after these facts of it; whoever creates it carries it until it ends or is released."""
+    """Append entries of one job and return it; creating a job claims it until it is terminal or released."""
     job_id, key = entries[0].entry.job_id, entries[0].key
     row = connection.execute("SELECT body FROM jobs WHERE id = ?", (job_id,)).fetchone()
     previous = decode_job(job_id, row[0]) if row else None
     job = apply_entries(previous, *(encoded.entry for encoded in entries))
     columns = job_columns(job)
     if previous is None:
-        existing = key and connection.execute("SELECT id FROM jobs WHERE key = ?", (key,)).fetchone()
+        existing = key and connection.execute("SELECT id FROM jobs WHERE idempotency_key = ?", (key,)).fetchone()
         if existing:
             raise IdempotencyKeyInUseError(existing[0])
         if not claim(connection, locks, job.id):
-            raise InvalidTransitionError(f"job {job.id} is carried by another process")
+            raise InvalidTransitionError(f"job {job.id} is running in another process")
     rows = [(job.id, encoded.entry.timestamp, encoded.kind, encoded.body) for encoded in entries]
     seq = connection.execute(INSERT_ENTRY, rows[0]).lastrowid
     connection.executemany(INSERT_ENTRY, rows[1:])
     if previous is None:
-        connection.execute(INSERT_JOB, {**columns, "seq": seq, "key": key})
+        connection.execute(INSERT_JOB, {**columns, "seq": seq, "idempotency_key": key})
     else:
         connection.execute(UPDATE_JOB, columns)
     if previous is not None and job.is_terminal:
-        connection.execute("DELETE FROM claims WHERE job = ?", (job.id,))
+        connection.execute("DELETE FROM claims WHERE job_id = ?", (job.id,))
     return job
 
 
 def claim(connection: Connection, locks: ProcessLocks, job_id: str) -> bool:
-    """Whether we carry the job now."""
+    """Claim a job; False when another live process owns it."""
     owner_id = locks.acquire_owner_id()
-    row = connection.execute("SELECT owner FROM claims WHERE job = ?", (job_id,)).fetchone()
+    row = connection.execute("SELECT owner FROM claims WHERE job_id = ?", (job_id,)).fetchone()
     if row and row[0] != owner_id and locks.is_alive(row[0]):
         return False
     if not row or row[0] != owner_id:
-        connection.execute("REPLACE INTO claims (job, owner) VALUES (?, ?)", (job_id, owner_id))
+        connection.execute("REPLACE INTO claims (job_id, owner) VALUES (?, ?)", (job_id, owner_id))
     return True
 
 
 def release(connection: Connection, locks: ProcessLocks, job_id: str) -> None:
-    """We carry it no longer."""
-    connection.execute("DELETE FROM claims WHERE job = ? AND owner = ?", (job_id, locks.owner_id))
+    """Release the claim of this ledger on a job."""
+    connection.execute("DELETE FROM claims WHERE job_id = ? AND owner = ?", (job_id, locks.owner_id))
 
 
 def prune(connection: Connection, locks: ProcessLocks, before: float, states: frozenset[str]) -> int:
-    """Removes some of the old jobs with their facts, and tells how many; 0 when there are none left."""
+    """Delete one batch of old jobs with their entries and return its size, 0 when none are left."""
     for (owner_id,) in connection.execute("SELECT DISTINCT owner FROM claims").fetchall():
         if not locks.is_alive(owner_id):
             connection.execute("DELETE FROM claims WHERE owner = ?", (owner_id,))
     placeholders = ", ".join("?" * len(states))
     pruned = connection.execute(
-        f"SELECT id FROM jobs WHERE state IN ({placeholders}) AND updated < ? AND id NOT IN (SELECT job FROM claims) LIMIT ?",
+        f"SELECT id FROM jobs WHERE state IN ({placeholders}) AND updated_at < ? "
+        "AND id NOT IN (SELECT job_id FROM claims) LIMIT ?",
         (*states, before, PRUNE_BATCH_SIZE),
     ).fetchall()
-    connection.executemany("DELETE FROM facts WHERE job = ?", pruned)
+    connection.executemany("DELETE FROM entries WHERE job_id = ?", pruned)
     connection.executemany("DELETE FROM jobs WHERE id = ?", pruned)
     return len(pruned)

@@ -218,7 +218,7 @@ def _decode_error(operation: Operation, route: Route, response: HttpResponse) ->
     )
 
 
-CAPABILITIES = Capabilities(size=SizeConstraints(style="given"), parameters=ALL_PARAMETERS)
+CAPABILITIES = Capabilities(size=SizeConstraints(style="passthrough"), parameters=ALL_PARAMETERS)
 
 REPLICATE = Provider(
     name="replicate",

@@ -148,7 +148,7 @@ def _decode_envelope_error(envelope: _Envelope, response: HttpResponse) -> Failu
 
 
 IMAGE_CAPABILITIES = Capabilities(size=SizeConstraints(style="pixels"), parameters=ALL_PARAMETERS)
-VIDEO_CAPABILITIES = Capabilities(size=SizeConstraints(style="given"), parameters=ALL_PARAMETERS)
+VIDEO_CAPABILITIES = Capabilities(size=SizeConstraints(style="passthrough"), parameters=ALL_PARAMETERS)
 INPUT_IMAGE_CONSTRAINTS = ImageConstraints(encoding="url")
 
 WAVESPEED = Provider(

@@ -1,8 +1,8 @@
-"""A simulated Hub, router, eight providers and CDN on loopback: for trying, teaching and testing. Nothing is real.
+"""Simulated Hub, router, providers and CDN on loopback, for trying out, teaching and testing. Nothing is real.
 
-Its protocols are written from the providers' documentation, apart from the modules that speak to the real ones, so that
-both can be wrong only separately. Which faults can be ordered, per provider and per request, is the table in
-``hfmedia.sandbox.faults``; ``GET /sandbox/help`` prints it.
+Its protocols are written from the providers' documentation, independently of the modules that talk to the real
+providers, so that the two sides cannot share a mistake. ``hfmedia.sandbox.faults`` is the table of faults that can be
+injected per provider and per request; ``GET /sandbox/help`` prints it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The models of the simulated Hub and who serves them.
+"""Models of the simulated Hub and the providers that serve them.
 
-Ids are plausible and public; what is served here is drawn by the sandbox, never by these models.
+The IDs are public and plausible; all media is rendered by the sandbox, never by these models.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ModelOffer(msgspec.Struct, frozen=True):
     adapter_weights: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As the Hub tells it, without the provider's name."""
+        """Return the Hub's JSON, without the provider name."""
         entry: dict[str, Any] = {"status": self.status, "providerId": self.provider_id, "task": self.task}
         if self.adapter:
             entry |= {"adapter": self.adapter, "type": "tag-filter"}
@@ -49,7 +49,7 @@ class SandboxModel(msgspec.Struct, frozen=True):
 
 
 def _model(name: str, task: str, offers: str, likes: int, base_model: str | None = None) -> SandboxModel:
-    """A model from lines `provider id [status] [lora=weights] [task=other]`."""
+    """Parse a model from lines `provider id [status] [lora=weights] [task=other]`."""
     parsed_offers: list[ModelOffer] = []
     for line in offers.strip().splitlines():
         provider, provider_id, *flags = line.split()
@@ -288,7 +288,7 @@ MODELS_BY_ID: dict[str, SandboxModel] = {model.id: model for model in MODELS}
 
 
 def offers_of(provider: str) -> dict[str, tuple[SandboxModel, ModelOffer]]:
-    """What a provider serves: its own id -> the Hub's model and the mapping (the first, where several share an id)."""
+    """Return a provider's offers: provider ID -> Hub model and offer (the first, where several share an ID)."""
     offers_by_id: dict[str, tuple[SandboxModel, ModelOffer]] = {}
     for model in MODELS:
         for offer in model.offers:

@@ -1,6 +1,6 @@
-"""The shelf of media: what has been promised, drawn when first fetched, kept within bounds.
+"""Media cache: files are named when a job is accepted, rendered on first fetch and kept within limits.
 
-The same recipe gives the same bytes; a dropped drawing is made again from its recipe.
+The same spec yields the same bytes; an evicted rendering is created again from its spec.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "
 
 
 class RenderSpec(msgspec.Struct, frozen=True):
-    """All that a medium is made from."""
+    """Everything that determines a media file."""
 
     prompt: str
     seed: int
@@ -34,12 +34,12 @@ class RenderSpec(msgspec.Struct, frozen=True):
     suffix: str = ""
 
     def digest(self) -> str:
-        """The recipe in 16 letters."""
+        """Return the hash of the spec, as 16 hex digits."""
         return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:16]
 
 
 class RenderedFile(msgspec.Struct, frozen=True):
-    """A drawn medium."""
+    """A rendered media file."""
 
     data: bytes
     media_type: str
@@ -47,7 +47,7 @@ class RenderedFile(msgspec.Struct, frozen=True):
 
 
 class MediaEntry(msgspec.Struct):
-    """A place on the shelf, and what a fault has done to it for good."""
+    """A named media file and the permanent effects of faults on it."""
 
     spec: RenderSpec
     provider: str
@@ -57,7 +57,7 @@ class MediaEntry(msgspec.Struct):
 
 
 class MediaCache:
-    """Media by name."""
+    """Media files by name."""
 
     def __init__(self) -> None:
         self.entries: OrderedDict[str, MediaEntry] = OrderedDict()
@@ -68,8 +68,8 @@ class MediaCache:
         self._source_bytes = 0
 
     def put(self, spec: RenderSpec, provider: str, job_id: str) -> str:
-        """Promise a medium; its name."""
-        slug = "-".join(re.findall(r"[a-z0-9]+", spec.prompt.lower())[:4])[:32] or "picture"
+        """Add a media file to be rendered on demand. Returns its name."""
+        slug = "-".join(re.findall(r"[a-z0-9]+", spec.prompt.lower())[:4])[:32] or "image"
         suffix = spec.suffix or {"jpeg": "jpg"}.get(spec.format, spec.format)
         name = f"{slug}-{job_id[:8]}-{spec.digest()}.{suffix}"
         self.entries[name] = MediaEntry(spec, provider, job_id)
@@ -80,11 +80,11 @@ class MediaCache:
         return name
 
     def has(self, name: str) -> bool:
-        """Whether this name was promised."""
+        """Return True when this name exists."""
         return name in self.entries
 
     async def fetch(self, name: str) -> RenderedFile:
-        """The medium of that name, drawn now if it has to be. KeyError where none was promised."""
+        """Return the media file of that name, rendering it if needed. Raises KeyError when the name is unknown."""
         entry = self.entries[name]
         spec = entry.spec
         if entry.version:
@@ -92,7 +92,7 @@ class MediaCache:
         return RenderedFile(await self.render(spec), MEDIA_TYPES[spec.format], f'"{spec.digest()}"')
 
     async def render(self, spec: RenderSpec) -> bytes:
-        """The bytes of a recipe, drawn in a thread once for all who wait."""
+        """Render a spec in a thread, once for all concurrent callers."""
         key = spec.digest()
         if key in self._rendered:
             self._rendered.move_to_end(key)
@@ -115,12 +115,12 @@ class MediaCache:
         return data
 
     async def close(self) -> None:
-        """Wait for what is being drawn."""
+        """Wait for renderings in progress."""
         await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
 
 
 def render(spec: RenderSpec) -> bytes:
-    """Draw a recipe (heavy: call it in a thread)."""
+    """Render a spec (CPU-bound: call it in a thread)."""
     if spec.is_video:
         from .art import video
 

@@ -1,6 +1,6 @@
-"""From an address to the provider that answers it: who is asked, whether it may be, and which fault strikes.
+"""Dispatch of a request to its provider: routing, authentication and faults.
 
-The providers know nothing of this; this knows nothing of what they answer.
+Providers do not depend on this module, and it does not depend on the content of their responses.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 NO_CREDIT_MESSAGE = (
     "You have exceeded your monthly included credits for Inference Providers. "
-    "Subscribe to PRO or pre-pay credits to go on. (simulated)"
+    "Subscribe to PRO or buy pre-paid credits to continue. (simulated)"
 )
 WRONG_TOKEN_MESSAGE = "Invalid username or password."
 JOB_ID_PARAMS = ("id", "task_id")
 
 
 class ProviderRegistry:
-    """All providers of the simulated world."""
+    """All simulated providers, by name and by host."""
 
     def __init__(self, state: SandboxState) -> None:
         service_classes = (Fal, Replicate, Together, Novita, Nscale, Wavespeed, Zai, HfInference, OpenAIImages)
@@ -67,7 +67,7 @@ class ProviderRegistry:
         *,
         routed: bool,
     ) -> tuple[Service | None, SandboxRequest]:
-        """The service that an address names (``fal-ai/…`` routed, ``fal.run/…`` direct), and the call to it."""
+        """Return the service for an address (``fal-ai/…`` routed, ``fal.run/…`` direct) and the request to it."""
         service_key, _, path = address.partition("/")
         service = (self.by_name if routed else self.by_host).get(service_key)
         return service, SandboxRequest(
@@ -75,7 +75,7 @@ class ProviderRegistry:
         )
 
     def match_route(self, service: Service, request: SandboxRequest) -> tuple[SandboxRoute | None, SandboxRequest]:
-        """The route of a call, and the call with what its path holds."""
+        """Return the route of a request, and the request with its path parameters."""
         host = service.direct_host(request)
         for route in service.routes:
             match = route.pattern.fullmatch(request.path)
@@ -84,20 +84,20 @@ class ProviderRegistry:
         return None, request
 
     def job_id_of(self, request: SandboxRequest) -> str | None:
-        """The job that a call asks for, if it names one."""
+        """Return the job ID that a request names, if any."""
         return next((request.path_params[name] for name in JOB_ID_PARAMS if name in request.path_params), None)
 
     def steps_of(self, service: Service, route: SandboxRoute | None, job_id: str | None) -> set[str]:
-        """The steps that a request is. Where one address tells both, asking for a finished job is its result too."""
+        """Return the steps of a request. Without a result route, polling an ended job is a result request too."""
         if route is None:
             return set()
-        job_record = self.state.jobs.get(job_id or "")
-        has_ended = job_record is not None and job_record.state not in ("queued", "running")
+        job = self.state.jobs.get(job_id or "")
+        has_ended = job is not None and job.state not in ("queued", "running")
         has_result_route = any(service_route.step == "result" for service_route in service.routes)
         return {route.step, "result"} if route.step == "poll" and has_ended and not has_result_route else {route.step}
 
     def check_credential(self, service: Service, request: SandboxRequest) -> SandboxResponse | None:
-        """None when the credential is right; else the refusal."""
+        """Return None when the credential is valid, otherwise the error response."""
         authorization = request.headers.get("Authorization")
         if request.is_routed:
             return (
@@ -107,10 +107,10 @@ class ProviderRegistry:
             )
         if authorization == f"{service.scheme} {self.state.keys.get(service.name)}":
             return None
-        return service.reject(401, DEFAULT_ERRORS["credential"][1], "credential")
+        return service.reject(401, DEFAULT_ERRORS["unauthorized"][1], "unauthorized")
 
     async def respond(self, service: Service, route: SandboxRoute | None, request: SandboxRequest) -> SandboxResponse:
-        """What the provider answers, with the faults that change what it says."""
+        """Return the provider's response, with the faults that change its content."""
         fault = None if request.fault is None or request.fault.is_deferred else request.fault
         if fault is not None and fault.kind in faults.REJECTION_KINDS:
             if fault.flag("accepted") and route is not None:
@@ -118,7 +118,7 @@ class ProviderRegistry:
             return rejection_response(service, request, fault)
         if route is None:
             return service.not_found(request)
-        if fault is not None and fault.kind == "lost":
+        if fault is not None and fault.kind == "job-not-found":
             self.state.jobs.pop(self.job_id_of(request) or "", None)
         if fault is not None and fault.kind == "moderated" and fault.step != "submit":
             return service.reject(*DEFAULT_ERRORS["moderated"], "moderated")
@@ -142,13 +142,13 @@ class ProviderRegistry:
         )
 
     def _router_headers(self) -> dict[str, str]:
-        """What the router adds to what passes through it."""
+        """Return the headers that the router adds to every response."""
         request_id = f"{self.state.rng.getrandbits(96):024x}"
         return {"x-request-id": f"Root=1-sandbox-{request_id}", "Inference-Id": request_id}
 
 
 def rejection_response(service: Service, request: SandboxRequest, fault: Fault) -> SandboxResponse:
-    """A refusal to order, as this provider (or, for credit, the router) says it."""
+    """Build the error response of a fault in the format of this provider (or, for credit, of the router)."""
     status, text = DEFAULT_ERRORS[fault.kind]
     text = fault.text("text", text)
     if fault.kind == "no-route":
@@ -158,7 +158,7 @@ def rejection_response(service: Service, request: SandboxRequest, fault: Fault) 
     if fault.kind in ("status", "server", "gateway"):
         status = fault.integer("status", status)
     response = service.reject(status, text, fault.kind)
-    if fault.kind != "busy" or fault.text("retry_after") == "none":
+    if fault.kind != "rate-limit" or fault.text("retry_after") == "none":
         return response
     seconds = fault.number("retry_after", 1)
     retry_after = email.utils.formatdate(time.time() + seconds, usegmt=True) if fault.flag("date") else f"{seconds:g}"
@@ -166,7 +166,7 @@ def rejection_response(service: Service, request: SandboxRequest, fault: Fault) 
 
 
 def _with_status(response: SandboxResponse, status_path: tuple[str, ...], fault: Fault) -> SandboxResponse:
-    """The same answer with its status word replaced, or taken out."""
+    """Return the response with its status field replaced or removed."""
     payload: Any = msgspec.json.decode(response.body)
     target: Any = payload
     for name in status_path[:-1]:
@@ -175,5 +175,5 @@ def _with_status(response: SandboxResponse, status_path: tuple[str, ...], fault:
         if fault.kind == "no-status":
             cast("dict[str, Any]", target).pop(status_path[-1], None)
         else:
-            target[status_path[-1]] = fault.text("word", "pondering")
+            target[status_path[-1]] = fault.text("value", "pondering")
     return msgspec.structs.replace(response, body=msgspec.json.encode(payload))

@@ -1,6 +1,6 @@
-"""fal-ai, simulated: fal.run answers at once, queue.fal.run keeps a queue (fal.ai/docs, queue and errors).
+"""Simulated fal-ai: fal.run responds synchronously, queue.fal.run has a queue (fal.ai/docs, queue and errors).
 
-Addresses in replies hold only the first two segments of the model id, as the real queue's do.
+URLs in responses contain only the first two segments of the model ID, like those of the real queue.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ SIZE_PRESETS = {
 RATIOS = {"16:9": (16, 9), "9:16": (9, 16), "1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4)}
 RESOLUTION_LINES = {"360p": 360, "480p": 480, "580p": 580, "720p": 720, "1080p": 1080}
 MIME_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif")
-MISLABELED_FORMATS = {"fal-ai/flux/dev": "png", "fal-ai/flux/krea": "png"}  # says image/jpeg, is a PNG
-OCTET_STREAM_MODELS = {"fal-ai/mochi-v1"}  # an mp4 told as application/octet-stream
+MISLABELED_FORMATS = {"fal-ai/flux/dev": "png", "fal-ai/flux/krea": "png"}  # labeled image/jpeg, but PNG
+OCTET_STREAM_MODELS = {"fal-ai/mochi-v1"}  # an mp4 labeled application/octet-stream
 INFERENCE_STEPS = 20
 INFRASTRUCTURE_ERRORS = {
     "server": "runner_server_error",
     "gateway": "runner_incomplete_response",
-    "busy": "concurrency_limit",
+    "rate-limit": "concurrency_limit",
     "fail": "runner_server_error",
 }
 
@@ -67,25 +67,25 @@ class Fal(Service):
         )
 
     def direct_host(self, request: SandboxRequest) -> str:
-        """Through the router the queue is chosen by `_subdomain=queue`."""
+        """Return the host; through the router, `_subdomain=queue` selects the queue."""
         if request.is_routed:
             return "queue.fal.run" if request.query.get("_subdomain") == "queue" else "fal.run"
         return request.host
 
     def not_found(self, request: SandboxRequest) -> SandboxResponse:
-        """fal answers a strange path in plain text."""
+        """Build fal's plain-text response for an unknown path."""
         return text_response("404: Not Found", 404)
 
     def headers(self, request: SandboxRequest) -> dict[str, str]:
-        """Every answer has a request id."""
+        """Return the request ID of every response."""
         return {"x-fal-request-id": f"{self.state.rng.getrandbits(128):032x}"}
 
     def unknown_model(self, provider_id: str) -> SandboxResponse:
-        """An application that does not exist."""
+        """Build the response for an unknown application."""
         return json_response({"detail": f"Application '{provider_id.split('/', 1)[-1]}' not found"}, 404)
 
     def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
-        """FastAPI's list of what is wrong."""
+        """Build FastAPI's list of validation errors."""
         error_types = {
             "missing": "missing",
             "type": "string_type",
@@ -110,7 +110,7 @@ class Fal(Service):
         )
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """An error as fal says it; billing is a 403 here."""
+        """Build an error in fal's format; missing credit is a 403 here."""
         if error_kind == "credit":
             return json_response({"detail": f"User is locked. Reason: Exhausted balance. {text}"}, 403)
         if error_kind == "moderated":
@@ -126,13 +126,13 @@ class Fal(Service):
         return json_response({"detail": text}, status)
 
     def unknown_job(self, job_id: str) -> SandboxResponse:
-        """No such request."""
+        """Build the response for an unknown request ID."""
         return json_response({"detail": f"Request {job_id} not found", "status": "NOT_FOUND"}, 404)
 
     async def accept_job(self, request: SandboxRequest) -> SandboxJob:
-        """Check a submission and take it on."""
+        """Validate a submission and accept the job."""
         if request.is_routed and request.path_params["model"] not in self.state.offers[self.name]:
-            # The router knows fal's models by the path alone, and goes no further.
+            # The router matches fal's models by path and rejects unknown ones itself.
             raise EarlyResponseError(json_response({"error": f"Model not supported by provider {self.name}"}, 400))
         offer = self.find_offer(request.path_params["model"])
         task, model = offer[1].task, offer[1].provider_id
@@ -146,7 +146,7 @@ class Fal(Service):
         if task.endswith("video"):
             width, height = _video_size(fields)
             frames = fields.integer("num_frames", 33, 9, 241) or 33
-            if isinstance(fields.values.get("duration"), str):  # text with a number in it is read as one
+            if isinstance(fields.values.get("duration"), str):  # fal parses a numeric string as a number
                 fields.values["duration"] = _parse_number(fields.string("duration"))
             seconds = fields.number("duration", frames / 16, 1, 12)
             return self._accept(
@@ -175,7 +175,7 @@ class Fal(Service):
         return self.state.accept_job(self, offer, draw_request, request)
 
     def _validate_loras(self, fields: RequestFields, model: str, adapter: str | None) -> None:
-        """LoRA endpoints want a list of {path, scale}; fal-ai/lora wants its base model named too."""
+        """Validate the list of {path, scale} of LoRA endpoints; fal-ai/lora also requires its base model."""
         rows = fields.objects("loras")
         for index, row in enumerate(rows):
             if not isinstance(row.values.get("path"), str):
@@ -185,7 +185,7 @@ class Fal(Service):
             raise InvalidFieldError("model_name", "missing", "Field required")
 
     async def _source_image(self, fields: RequestFields, task: str) -> bytes | None:
-        """The input picture, where the task has one."""
+        """Return the input image, if the task has one."""
         if task.startswith("text-"):
             return None
         value = fields.string("image_url", "") or next(iter(fields.strings("image_urls")), "")
@@ -200,13 +200,13 @@ class Fal(Service):
         return await self.load_image(value, "image_url")
 
     async def run_sync(self, request: SandboxRequest) -> SandboxResponse:
-        """The synchronous address: the answer comes when the work is done."""
+        """Run a job synchronously: respond when it has ended."""
         job = await self.accept_job(request)
         await self.state.wait_until_done(job)
         return await self._output(job)
 
     async def enqueue(self, request: SandboxRequest) -> SandboxResponse:
-        """The queue: a ticket."""
+        """Add a job to the queue and return its ticket."""
         job = await self.accept_job(request)
         job_url = self._job_url(job)
         ticket = {
@@ -231,7 +231,7 @@ class Fal(Service):
         return job
 
     async def status(self, request: SandboxRequest) -> SandboxResponse:
-        """Where the job is: 202 while it waits or runs, 200 when it is over."""
+        """Return the job status: 202 while queued or running, 200 once ended."""
         job = self._find_job(request)
         urls = {"request_id": job.id, "response_url": self._job_url(job), "status_url": f"{self._job_url(job)}/status"}
         logs = _log_entries(job) if request.query.get("logs") == "1" else None
@@ -252,14 +252,14 @@ class Fal(Service):
         return json_response(payload)
 
     async def result(self, request: SandboxRequest) -> SandboxResponse:
-        """What the job made."""
+        """Return the output of a job."""
         job = self._find_job(request)
         if job.state in ("queued", "running"):
             return json_response({"detail": "Request is still in progress"}, 400)
         return await self._output(job)
 
     async def cancel(self, request: SandboxRequest) -> SandboxResponse:
-        """Stop a job: 202 when asked in time, 400 when it is over."""
+        """Cancel a job: 202 while queued or running, 400 once ended."""
         job = self._find_job(request)
         if job.state not in ("queued", "running"):
             return json_response({"status": "ALREADY_COMPLETED"}, 400)
@@ -304,7 +304,7 @@ class Fal(Service):
 
 
 def _image_size(fields: RequestFields) -> tuple[int, int]:
-    """image_size as a preset or {width, height}; top-level width and height mean nothing to fal."""
+    """Parse image_size, a preset or {width, height}; fal ignores top-level width and height."""
     value = fields.values.get("image_size")
     if value is None:
         return SIZE_PRESETS["landscape_4_3"]
@@ -320,7 +320,7 @@ def _image_size(fields: RequestFields) -> tuple[int, int]:
 
 
 def _video_size(fields: RequestFields) -> tuple[int, int]:
-    """resolution and aspect_ratio, or image_size where a model takes it."""
+    """Parse resolution and aspect_ratio, or image_size when present."""
     if "image_size" in fields:
         return _image_size(fields)
     lines = RESOLUTION_LINES[fields.choice("resolution", "480p", *RESOLUTION_LINES)]
@@ -338,7 +338,7 @@ def _parse_number(text: str) -> float | str:
 
 
 def _log_entries(job: SandboxJob) -> list[dict[str, str]]:
-    """A line for every step done."""
+    """Return a log line for every completed step."""
     started = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=max(0.0, job.age - job.queue_seconds))
     lines: list[dict[str, str]] = []
     for step in range(0, int(job.fraction * INFERENCE_STEPS) + 1, 2):

@@ -1,6 +1,6 @@
-"""hf-inference, simulated: the picture itself is the answer (huggingface.co/docs, inference-providers, hf-inference).
+"""Simulated hf-inference: the response body is the image (huggingface.co/docs, inference-providers, hf-inference).
 
-It exists behind the router only; a body that is not JSON is the input picture itself.
+Available through the router only; a body that is not JSON is the raw input image.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ class HfInference(Service):
         self.routes = (make_route("POST", r"/models/(?P<model>.+)", "submit", self.generate),)
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """{"error": text}, with how long a model takes to load."""
+        """Build {"error": text}, with the estimated loading time of a model."""
         if error_kind == "loading":
             return json_response({"error": text, "estimated_time": LOADING_SECONDS}, 503)
         return json_response({"error": text}, status)
 
     def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
-        """422 with a type for what cannot be read, 400 for the rest."""
+        """Build a 422 with an error type for invalid values, a 400 for everything else."""
         if error.error_kind in ("image", "type", "range", "empty", "missing"):
             return json_response({"error": f"{error.field}: {error.message}", "error_type": "ValidationError"}, 422)
         return json_response({"error": error.message}, 400)
 
     def unknown_model(self, provider_id: str) -> SandboxResponse:
-        """A model that is not deployed."""
+        """Build the response for a model that is not deployed."""
         return json_response({"error": f"Model {provider_id} does not exist or is not supported by hf-inference"}, 404)
 
     async def generate(self, request: SandboxRequest) -> SandboxResponse:
-        """The picture as bytes."""
+        """Generate an image and return its bytes."""
         offer = self.find_offer(request.path_params["model"])
         task = offer[1].task
         source_image = None
@@ -64,7 +64,7 @@ class HfInference(Service):
                 prompt = parameters.string("prompt", "", allow_empty=True)
         else:
             if task != "image-to-image":
-                raise InvalidFieldError("inputs", "type", "this model wants text")
+                raise InvalidFieldError("inputs", "type", "this model requires text input")
             parameters, prompt = RequestFields({}), ""
             source_image = await self.state.validate_image(request.body, "inputs")
         size_fields = parameters.nested("target_size") if "target_size" in parameters else parameters
@@ -93,6 +93,6 @@ class HfInference(Service):
 
 
 def _is_json(request: SandboxRequest) -> bool:
-    """Whether the body is JSON: by its type, or by its first letter where no type is told."""
+    """Return True for a JSON body: by Content-Type, or by its first character without one."""
     content_type = request.headers.get("Content-Type")
     return content_type.startswith("application/json") if content_type else request.body.lstrip()[:1] == b"{"

@@ -1,6 +1,6 @@
-"""Answers on the wire, whole or broken to order: what a fault of the connection looks like to a client.
+"""HTTP responses on the wire, intact or broken by a connection fault.
 
-Nothing here knows what is being answered.
+Independent of what the response contains.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SERVER_HEADER = {"Server": "hfmedia-sandbox"}
 
 
 def to_web_response(response: SandboxResponse) -> web.Response:
-    """A whole answer."""
+    """Convert to an aiohttp response."""
     from aiohttp import web
 
     headers = {**SERVER_HEADER, "Content-Type": response.media_type, **response.headers}
@@ -35,26 +35,26 @@ def to_web_response(response: SandboxResponse) -> web.Response:
 async def faulty_response(
     request: web.Request, response: SandboxResponse, fault: Fault, state: SandboxState
 ) -> web.StreamResponse:
-    """An answer as a fault of the connection leaves it."""
+    """Send a response as a connection fault leaves it."""
     match fault.kind:
         case "disconnect" | "reset":
             drop_connection(request, reset=fault.kind == "reset")
-            return to_web_response(response)  # nobody is there to read it
+            return to_web_response(response)  # never delivered: the connection is closed
         case "hang":
             await state.closing.wait()
             return to_web_response(response)
         case "slow":
             await state.sleep(fault.number("seconds", 2))
             return to_web_response(response)
-        case "half":
+        case "truncated-json":
             return to_web_response(
                 SandboxResponse(
                     response.status, response.body[: len(response.body) // 2], response.media_type, response.headers
                 )
             )
-        case "cut":
+        case "truncated":
             return await truncated_response(request, response, len(response.body) // 2)
-        case "garbage":
+        case "html":
             return to_web_response(SandboxResponse(200, HTML_PAGE, "text/html; charset=utf-8"))
         case "empty":
             return to_web_response(SandboxResponse(200, b""))
@@ -62,10 +62,10 @@ async def faulty_response(
             return to_web_response(SandboxResponse(200, b"null"))
         case "huge":
             return await _huge_response(request, fault.integer("megabytes", 64))
-        case "bomb":
+        case "gzip-bomb":
             body = await asyncio.to_thread(_gzip_bomb, fault.integer("megabytes", 256))
             return to_web_response(SandboxResponse(200, body, "application/json", {"Content-Encoding": "gzip"}))
-        case "wrong-type":
+        case "wrong-content-type":
             return to_web_response(
                 SandboxResponse(response.status, response.body, fault.text("type", "text/html"), response.headers)
             )
@@ -74,7 +74,7 @@ async def faulty_response(
 
 
 def drop_connection(request: web.Request, *, reset: bool) -> None:
-    """Close the connection now; with a TCP reset if asked."""
+    """Close the connection now, with a TCP reset if `reset`."""
     transport = request.transport
     if transport is None:
         return
@@ -85,7 +85,7 @@ def drop_connection(request: web.Request, *, reset: bool) -> None:
 
 
 async def truncated_response(request: web.Request, response: SandboxResponse, offset: int) -> web.StreamResponse:
-    """The first `at` bytes of a body that promised to be whole, then the end of the connection."""
+    """Send the first `offset` bytes under the full Content-Length, then close the connection."""
     from aiohttp import web
 
     headers = {
@@ -104,7 +104,7 @@ async def truncated_response(request: web.Request, response: SandboxResponse, of
 async def throttled_response(
     request: web.Request, response: SandboxResponse, rate: float, state: SandboxState
 ) -> web.StreamResponse:
-    """The body in chunks at so many bytes a second, without telling its length."""
+    """Send the body chunked at `rate` bytes per second, without a Content-Length."""
     from aiohttp import web
 
     headers = {**SERVER_HEADER, "Content-Type": response.media_type, **response.headers}
@@ -131,7 +131,7 @@ async def _huge_response(request: web.Request, megabytes: int) -> web.StreamResp
         for _ in range(megabytes):
             await response.write(b" " * MEGABYTE)
         await response.write_eof()
-    except ConnectionError:  # the client has had enough, which is what this is for
+    except ConnectionError:  # the client gave up, which is the purpose of this fault
         pass
     return response
 

@@ -1,6 +1,6 @@
-"""The simulated Hub: its model list with pages, one model, partners, and who a token belongs to.
+"""Simulated Hub: the paginated model list, single models, partners and whoami.
 
-Sources: huggingface.co/docs, Hub API and rate limits; the shapes that the Hub's own clients read.
+Sources: huggingface.co/docs, Hub API and rate limits; the JSON that the Hub's own clients parse.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .state import SandboxState
 
 MAX_PAGE_SIZE = 1000
-RATE_LIMIT_WINDOW = 300  # seconds of a rate limit's window
-RATE_LIMITS = {"anonymous": 500, "user": 1000}  # requests in it
+RATE_LIMIT_WINDOW = 300  # seconds
+RATE_LIMITS = {"anonymous": 500, "user": 1000}  # requests per window
 
 
 class SimulatedHub:
-    """What answers below /api."""
+    """Handler of everything below /api."""
 
     def __init__(self, state: SandboxState) -> None:
         self.state = state
@@ -34,7 +34,7 @@ class SimulatedHub:
     def respond(
         self, method: str, path: str, query: list[tuple[str, str]], headers: Mapping[str, str]
     ) -> SandboxResponse:
-        """The Hub's answer, with its rate limit told and an unchanged page not sent again."""
+        """Respond to a request, with rate-limit headers and a 304 for an unchanged page."""
         authorization = headers.get("Authorization")
         if authorization is not None and authorization != f"Bearer {self.state.token}":
             return _error_response(401, "Invalid credentials in Authorization header")
@@ -68,7 +68,7 @@ class SimulatedHub:
         return text_response(f"Cannot {method} {path}", 404)
 
     def _not_found(self, signed_in: bool) -> SandboxResponse:
-        """An unknown repository is a 404 with a token; without one the Hub does not even say that much."""
+        """Build the response for an unknown repository: 404 with a token; without one the Hub reveals nothing (401)."""
         if signed_in:
             return _error_response(404, "Repository not found", {"X-Error-Code": "RepoNotFound"})
         return _error_response(401, "Invalid username or password.", {"X-Error-Code": "RepoNotFound"})
@@ -81,7 +81,7 @@ class SimulatedHub:
             limit = min(MAX_PAGE_SIZE, max(1, int(params.get("limit", "1000"))))
             start = int(params.get("cursor", "0"))
         except ValueError:
-            return _error_response(400, "limit and cursor must be whole numbers")
+            return _error_response(400, "limit and cursor must be integers")
         page = [_model_json(model, query, as_list=True) for model in models[start : start + limit]]
         headers: dict[str, str] = {}
         if start + limit < len(models):
@@ -95,7 +95,7 @@ class SimulatedHub:
             for offer in model.offers:
                 if offer.provider == provider and offer.status == status:
                     entry = {"_id": _object_id(model), "providerId": offer.provider_id, "status": offer.status}
-                    if offer.adapter:  # adapters are offered by a rule: any LoRA of a base model
+                    if offer.adapter:  # adapters are matched by a tag filter: any LoRA of a base model
                         rule = {
                             "adapterType": offer.adapter,
                             "tags": [f"base_model:adapter:{model.base_model}", "lora"],
@@ -145,7 +145,7 @@ def _object_id(model: SandboxModel) -> str:
 
 
 def _matches(model: SandboxModel, params: dict[str, str]) -> bool:
-    """Whether a model passes the filters of a list."""
+    """Return True when a model passes the list filters."""
     providers = params.get("inference_provider")
     live = {offer.provider for offer in model.offers if offer.status == "live"}
     return (
@@ -158,7 +158,7 @@ def _matches(model: SandboxModel, params: dict[str, str]) -> bool:
 
 
 def _model_json(model: SandboxModel, query: list[tuple[str, str]], *, as_list: bool) -> dict[str, Any]:
-    """A model as the list or its own page shows it; the mapping only when it was asked for."""
+    """Return a model's JSON as in the list or on its own page; the mapping only when expanded."""
     expanded = [part for name, value in query if name in ("expand", "expand[]") for part in value.split(",")]
     payload: dict[str, Any] = {"_id": _object_id(model), "id": model.id}
     if not expanded:

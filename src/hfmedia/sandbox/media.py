@@ -1,6 +1,6 @@
-"""The simulated CDN: media by name, with Range, ETag and If-Range, and every way in which a download can go wrong.
+"""Simulated CDN: media files by name, with Range, ETag and If-Range, and every fault of a download.
 
-It refuses whoever shows it a credential, and remembers that as a leak.
+Its requests must carry no credential; the server rejects those that do and records them as leaks.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .faults import Fault
     from .state import SandboxState
 
-LAST_MODIFIED = formatdate(1_735_689_600, usegmt=True)  # when all media claim to have been made
+LAST_MODIFIED = formatdate(1_735_689_600, usegmt=True)  # Last-Modified of every media file
 METADATA_URL = "http://169.254.169.254/latest/meta-data/"
 
 
 async def serve(state: SandboxState, request: web.Request, name: str, fault: Fault | None) -> web.StreamResponse:
-    """One medium, or what a fault makes of it."""
+    """Serve one media file, subject to a fault."""
     entry = state.media_cache.entries.get(name)
     if entry is None:
         return http_faults.to_web_response(json_response({"error": "no such file"}, 404))
@@ -50,18 +50,16 @@ async def serve(state: SandboxState, request: web.Request, name: str, fault: Fau
 
 
 def _substituted(state: SandboxState, name: str, fault: Fault) -> SandboxResponse | None:
-    """What a fault answers without looking at the medium."""
+    """Return the response with which a fault replaces the media file, if any."""
     target = fault.text("to", METADATA_URL)
     location = {"loop": state.media_url(name), "same": state.media_url(name)}.get(target, target)
     responses = {
-        "status": text_response(
-            fault.text("text", "The sandbox was told to answer this."), fault.integer("status", 500)
-        ),
+        "status": text_response(fault.text("text", "Fault injected into the sandbox."), fault.integer("status", 500)),
         "server": text_response("Internal Server Error", fault.integer("status", 503)),
         "gateway": text_response("Bad Gateway", fault.integer("status", 502)),
         "expired": json_response({"error": "this link has expired"}, fault.integer("status", 404)),
         "cdn-html": SandboxResponse(200, HTML_PAGE, "text/html; charset=utf-8"),
-        "cdn-json-error": json_response({"error": "the file could not be made"}),
+        "cdn-json-error": json_response({"error": "the file could not be generated"}),
         "cdn-empty": SandboxResponse(200, b"", "image/png"),
         "cdn-redirect": SandboxResponse(302, b"", "text/plain", {"Location": location}),
     }
@@ -71,11 +69,11 @@ def _substituted(state: SandboxState, name: str, fault: Fault) -> SandboxRespons
 async def _corrupted(
     state: SandboxState, request: web.Request, full: SandboxResponse, entry: MediaEntry, fault: Fault
 ) -> web.StreamResponse:
-    """What a fault makes of the medium's bytes."""
+    """Send the media file as a fault corrupts it."""
     offset = fault.integer("at", len(full.body) // 2)
     match fault.kind:
-        case "cdn-cut" | "cdn-norange":
-            entry.ignore_range = entry.ignore_range or fault.kind == "cdn-norange"
+        case "cdn-disconnect" | "cdn-no-range":
+            entry.ignore_range = entry.ignore_range or fault.kind == "cdn-no-range"
             return await http_faults.truncated_response(request, _ranged(full, request, entry), offset)
         case "cdn-truncated":
             return http_faults.to_web_response(SandboxResponse(200, full.body[:offset], full.media_type, full.headers))
@@ -86,7 +84,7 @@ async def _corrupted(
 
 
 def _ranged(full: SandboxResponse, request: web.Request, entry: MediaEntry) -> SandboxResponse:
-    """The range asked for, when it may be had; else all of it."""
+    """Return the requested range when it can be served, otherwise the full file."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", ""))
     if_range = request.headers.get("If-Range")
     if not match or entry.ignore_range or if_range not in (None, full.headers["ETag"], LAST_MODIFIED):

@@ -1,6 +1,6 @@
-"""novita, simulated: videos at once (/v3/hf) or as tasks (/v3/async) (novita.ai/docs, basic error codes, task result).
+"""Simulated novita: videos synchronously (/v3/hf) or as tasks (/v3/async); novita.ai/docs, error codes, task result.
 
-It tells a real percentage and how long is left; without credit it answers 400.
+It reports an exact percentage and the remaining time; without credit it responds with 400.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ TASK_STATUSES = {
     "cancelled": "FAILED",
 }
 ERROR_REASONS = {
-    "credential": (403, "INVALID_API_KEY"),
+    "unauthorized": (403, "INVALID_API_KEY"),
     "forbidden": (403, "API_NOT_ALLOWED"),
     "credit": (400, "BILLING_BALANCE_NOT_ENOUGH"),
-    "busy": (429, "RATE_LIMIT_EXCEEDED"),
+    "rate-limit": (429, "RATE_LIMIT_EXCEEDED"),
     "moderated": (400, "ILLEGAL_PROMPT"),
     "invalid": (400, "INVALID_REQUEST_BODY"),
     "image": (400, "INVALID_REQUEST_BODY"),
     "model": (404, "API_NOT_FOUND"),
     "no-route": (404, "API_NOT_FOUND"),
-    "lost": (404, "TASK_NOT_FOUND"),
+    "job-not-found": (404, "TASK_NOT_FOUND"),
     "fail": (500, "TASK_FAILED"),
     "server": (500, "CREATE_TASK_FAILED"),
 }
@@ -52,13 +52,13 @@ class Novita(Service):
         )
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """{code, reason, message, metadata}; a status of one's own stays, unless the trouble has its own."""
+        """Build {code, reason, message, metadata}; some error kinds always have novita's own status."""
         own_status, reason = ERROR_REASONS.get(error_kind, (status, "INTERNAL_ERROR"))
-        sent_status = own_status if error_kind in ("credential", "credit", "moderated") else status
+        sent_status = own_status if error_kind in ("unauthorized", "credit", "moderated") else status
         return json_response({"code": sent_status, "reason": reason, "message": text, "metadata": {}}, sent_status)
 
     async def accept_job(self, request: SandboxRequest) -> SandboxJob:
-        """Check and take on."""
+        """Validate a submission and accept the job."""
         offer = self.find_offer(request.path_params["model"])
         fields = request.json_fields()
         prompt = fields.string("prompt")
@@ -73,7 +73,7 @@ class Novita(Service):
         )
 
     async def run_sync(self, request: SandboxRequest) -> SandboxResponse:
-        """The address that answers when the video is there."""
+        """Run a job synchronously: respond when the video is ready."""
         job = await self.accept_job(request)
         await self.state.wait_until_done(job)
         if job.outcome in ("moderated", "nsfw"):
@@ -85,11 +85,11 @@ class Novita(Service):
         )
 
     async def create_task(self, request: SandboxRequest) -> SandboxResponse:
-        """The address that answers with a task."""
+        """Create a task and return its ID."""
         return json_response({"task_id": (await self.accept_job(request)).id})
 
     async def task_result(self, request: SandboxRequest) -> SandboxResponse:
-        """A task as it stands."""
+        """Return the status of a task."""
         task_id = request.query.get("task_id")
         if not task_id:
             raise InvalidFieldError("task_id", "missing", "task_id is required")

@@ -1,4 +1,4 @@
-"""The OpenAI images dialect, simulated twice: nscale (base64 only) and acme-images, a provider hfmedia never heard of.
+"""OpenAI images dialect, simulated twice: nscale (base64 only) and acme-images, a provider unknown to hfmedia.
 
 Errors are `{"error": {message, type, param, code}}` (docs.nscale.com, create-image; platform.openai.com, images).
 """
@@ -27,13 +27,13 @@ ERROR_TYPES = {
 def openai_error(
     status: int, text: str, param: str | None = None, code: str | None = None, error_type: str | None = None
 ) -> SandboxResponse:
-    """The error object of the dialect."""
+    """Build the dialect's error object."""
     resolved_type = error_type or ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     return json_response({"error": {"message": text, "type": resolved_type, "param": param, "code": code}}, status)
 
 
 class OpenAIImages(Service):
-    """POST /v1/images/generations, answered at once."""
+    """POST /v1/images/generations, synchronous."""
 
     name = "acme-images"
     hosts = ("api.acme-images.example",)
@@ -45,16 +45,16 @@ class OpenAIImages(Service):
         self.routes = (make_route("POST", r"/v1/images/generations", "submit", self.generate),)
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """The dialect's error."""
+        """Build the dialect's error."""
         codes = {"moderated": "content_policy_violation", "credit": "insufficient_quota", "model": "model_not_found"}
         return openai_error(status, text, code=codes.get(error_kind))
 
     def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
-        """The dialect's error, naming the parameter."""
+        """Build the dialect's error, naming the parameter."""
         return openai_error(400, error.message, error.field or None)
 
     async def accept_job(self, request: SandboxRequest) -> tuple[SandboxJob, str]:
-        """Check and take on; also the response format asked for."""
+        """Validate a submission and accept the job. Returns the job and the requested response format."""
         fields = request.json_fields()
         offer = self.find_offer(fields.string("model"))
         prompt = fields.string("prompt")
@@ -67,7 +67,7 @@ class OpenAIImages(Service):
         return self.state.accept_job(self, offer, draw_request, request), response_format
 
     async def generate(self, request: SandboxRequest) -> SandboxResponse:
-        """One or more pictures, by URL or in base64."""
+        """Generate images and return them as URLs or base64."""
         job, response_format = await self.accept_job(request)
         await self.state.wait_until_done(job)
         if job.outcome == "fail":
@@ -83,7 +83,7 @@ class OpenAIImages(Service):
 
 
 class Nscale(OpenAIImages):
-    """inference.api.nscale.com: base64 alone, and 429 when the credit is gone."""
+    """inference.api.nscale.com: base64 only, and 429 without credit."""
 
     name = "nscale"
     hosts = ("inference.api.nscale.com",)
@@ -91,7 +91,7 @@ class Nscale(OpenAIImages):
     default_size = (512, 512)
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """Without credit: 429."""
+        """Build the dialect's error; 429 without credit."""
         if error_kind == "credit":
             return openai_error(
                 429, f"Insufficient credit. {text}", code="insufficient_credit", error_type="insufficient_quota"

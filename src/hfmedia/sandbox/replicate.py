@@ -1,6 +1,6 @@
-"""replicate, simulated: predictions that are held while one waits (replicate.com/docs, predictions).
+"""Simulated replicate: predictions, optionally held open with `Prefer: wait` (replicate.com/docs, predictions).
 
-Top-level keys are checked strictly, input keys are not: unknown ones are ignored.
+Top-level keys are validated strictly; unknown input keys are ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .state import DrawRequest
 if TYPE_CHECKING:
     from .state import SandboxJob, SandboxState
 
-MAX_WAIT_SECONDS = 60.0  # seconds at most, at speed 1
+MAX_WAIT_SECONDS = 60.0  # longest `Prefer: wait`, at speed 1
 INFERENCE_STEPS = 20
 TOP_LEVEL_FIELDS = ("input", "stream", "webhook", "webhook_events_filter")
 RATIOS = {
@@ -80,18 +80,18 @@ class Replicate(Service):
         )
 
     def headers(self, request: SandboxRequest) -> dict[str, str]:
-        """The limits that replicate tells on every answer."""
+        """Return the rate-limit headers of every response."""
         return {"ratelimit-remaining": "599", "ratelimit-reset": "1"}
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """problem+json."""
+        """Build a problem+json error."""
         payload: dict[str, Any] = {"title": ERROR_TITLES.get(status, "Server error"), "detail": text, "status": status}
-        if error_kind == "busy":
+        if error_kind == "rate-limit":
             payload["detail"] = f"Request was throttled. {text} Your rate limit resets in ~30s."
         return json_response(payload, status, media_type="application/problem+json")
 
     def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
-        """problem+json with the invalid fields."""
+        """Build a problem+json error with the invalid fields."""
         error_types = {"extra": "additional_property_not_allowed", "missing": "required", "type": "invalid_type"}
         payload = {
             "title": "Input validation failed",
@@ -108,21 +108,21 @@ class Replicate(Service):
         return json_response(payload, 422, media_type="application/problem+json")
 
     def unknown_model(self, provider_id: str) -> SandboxResponse:
-        """A model that nobody can see."""
+        """Build the response for an unknown or private model."""
         return self.reject(404, "The requested resource could not be found.", "model")
 
     def unknown_job(self, job_id: str) -> SandboxResponse:
-        """Predictions are removed after an hour."""
-        return self.reject(404, "The requested resource could not be found.", "lost")
+        """Build the response for an unknown or deleted prediction."""
+        return self.reject(404, "The requested resource could not be found.", "job-not-found")
 
     async def create_for_model(self, request: SandboxRequest) -> SandboxResponse:
-        """POST to a model that replicate keeps warm."""
+        """Create a prediction for an official model."""
         fields = request.json_fields()
         fields.require_only(*TOP_LEVEL_FIELDS)
         return await self._create_prediction(request, request.path_params["model"], fields)
 
     async def create_for_version(self, request: SandboxRequest) -> SandboxResponse:
-        """POST with a version: a hash, or owner/name:hash."""
+        """Create a prediction for a version: a hash, or owner/name:hash."""
         fields = request.json_fields()
         fields.require_only(*TOP_LEVEL_FIELDS, "version")
         version = fields.string("version").rpartition(":")[2]
@@ -149,7 +149,7 @@ class Replicate(Service):
             await self.state.wait_until_done(job, seconds / self.state.speed)
             headers["Preference-Applied"] = f"wait={seconds:.0f}"
             is_held = job.state == "done"
-        # A prediction that ends while it is held is told before its status is: the output is there already.
+        # A prediction that ends while held open has its output already, but its status lags behind.
         is_early = is_held and bool(job.extra["array"])
         return json_response(self._prediction(job, "processing" if is_early else None), 201, headers)
 
@@ -180,18 +180,18 @@ class Replicate(Service):
         )
 
     async def get_prediction(self, request: SandboxRequest) -> SandboxResponse:
-        """A prediction as it stands."""
+        """Return the status of a prediction."""
         return json_response(self._prediction(self.job(request.path_params["id"])))
 
     async def list_predictions(self, request: SandboxRequest) -> SandboxResponse:
-        """The latest hundred predictions, newest first."""
+        """Return the latest 100 predictions, newest first."""
         jobs = [job for job in self.state.jobs.values() if job.service == self.name]
         return json_response(
             {"previous": None, "next": None, "results": [self._prediction(job) for job in jobs[:-101:-1]]}
         )
 
     async def cancel(self, request: SandboxRequest) -> SandboxResponse:
-        """Stop a prediction."""
+        """Cancel a prediction."""
         job = self.job(request.path_params["id"])
         job.cancel()
         return json_response(self._prediction(job))
@@ -227,7 +227,7 @@ class Replicate(Service):
 
 
 def _schedule_cancel(job: SandboxJob, text: str, speed: float) -> None:
-    """`Cancel-After: 90s`, `5m`, `1m30s`: the job is stopped then; aborted, where it had not begun."""
+    """Schedule `Cancel-After: 90s`, `5m`, `1m30s`; a job that has not started by then is `aborted`."""
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
     if not match or not text.strip():
         return
@@ -238,7 +238,7 @@ def _schedule_cancel(job: SandboxJob, text: str, speed: float) -> None:
 
 
 def _log_text(job: SandboxJob) -> str:
-    """The lines that tqdm writes, one for every step done."""
+    """Return tqdm-style log lines, one for every completed step."""
     if job.state == "queued":
         return ""
     lines = [f"Using seed: {job.seed}"]

@@ -1,6 +1,6 @@
-"""The sandbox as a server on loopback: the Hub, the router, the providers' own addresses and the CDN under one roof.
+"""HTTP server of the sandbox on loopback: the Hub, the router, the providers' own APIs and the CDN on one port.
 
-It is a simulation and says so in every answer.
+Every response names the sandbox in its Server header.
 """
 
 from __future__ import annotations
@@ -39,25 +39,26 @@ DIRECT_HOSTS = {
 }
 DESCRIPTION = """hfmedia sandbox: a simulation.
 
-Nothing here is real: not the Hub, not the router, not the providers, not the pictures. Nothing is billed.
+Nothing here is real: neither the Hub, the router and the providers nor the images and videos. Nothing is billed.
 
   /api/…                the Hub
   /router/PROVIDER/…    the router
-  /direct/HOST/…        a provider's own address
-  /cdn/…                media
-  /sandbox/help         the faults that can be ordered, and how
-  /sandbox/state        what has been asked so far (JSON)
+  /direct/HOST/…        a provider's own API
+  /cdn/…                media files
+  /sandbox/help         faults and how to inject them
+  /sandbox/faults       pending faults (JSON); POST adds one, DELETE removes all
+  /sandbox/state        requests, submissions and jobs so far (JSON)
 """
 
 
 class Sandbox:
-    """A simulated world on loopback, for as long as the ``async with`` block lasts.
+    """Simulated Hub, router, providers and CDN on loopback, running inside an ``async with`` block.
 
     Args:
-        port: 0 for any free one.
-        host: where to listen; loopback, since it is for this machine alone.
-        speed: how many times faster than the demo's pace things happen.
-        faults: orders, each written as ``PROVIDER:KIND[:TIMES][;detail=value…]`` or made by ``faults.order``.
+        port: port to listen on; 0 for any free one.
+        host: address to listen on; loopback, since the sandbox is for this machine only.
+        speed: speed-up factor; at 1 an image takes about a second and a video about five.
+        faults: faults to inject, as ``PROVIDER:KIND[:TIMES][;detail=value…]`` or created by ``faults.make_fault``.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Sandbox:
         self._sandbox_state: SandboxState | None = None
         self._runner: web.AppRunner | None = None
 
-    # -- life -----------------------------------------------------------------------------------------------------
+    # -- lifecycle ------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         from aiohttp import web
@@ -96,33 +97,33 @@ class Sandbox:
         await self._runner.cleanup()
         await self._sandbox_state.media_cache.close()
 
-    # -- what can be seen and ordered ---------------------------------------------------------------------------
+    # -- inspection and faults ----------------------------------------------------------------------------------
 
     @property
     def state(self) -> SandboxState:
-        """The state of it all; RuntimeError before the sandbox was started."""
+        """Shared state. Raises RuntimeError before the sandbox is started."""
         if self._sandbox_state is None:
-            raise RuntimeError("start the sandbox first: async with Sandbox() as world")
+            raise RuntimeError("start the sandbox first: async with Sandbox() as sandbox")
         return self._sandbox_state
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Base URL."""
         return self.state.url
 
     @property
     def token(self) -> str:
-        """The one HF token it accepts."""
+        """The only Hugging Face token that it accepts."""
         return self.state.token
 
     @property
     def keys(self) -> dict[str, str]:
-        """The key that each provider accepts at its own address."""
+        """API key that each provider accepts at its own API."""
         return dict(self.state.keys)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What to export so that a client lives in this world."""
+        """Environment variables that point a client at this sandbox."""
         url = self.url
         return {
             "HF_ENDPOINT": url,
@@ -134,22 +135,22 @@ class Sandbox:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request so far, in order."""
+        """Recorded requests, oldest first."""
         return self.state.requests
 
     @property
     def leaks(self) -> list[RecordedRequest]:
-        """Every request that showed the CDN a credential."""
+        """Requests that sent a credential to the CDN."""
         return self.state.leaks
 
     @property
     def submissions(self) -> Counter[str]:
-        """How many jobs each provider accepted, and would have billed."""
+        """Number of jobs accepted per provider, each of which would have been billed."""
         return self.state.submissions
 
     @property
     def jobs(self) -> dict[str, SandboxJob]:
-        """Its jobs by their ids at the providers."""
+        """Jobs by provider job ID."""
         return self.state.jobs
 
     def fault(
@@ -162,14 +163,14 @@ class Sandbox:
         step: str | None = None,
         **details: Any,
     ) -> None:
-        """Orders a fault; ``faults.help_text()`` lists the kinds. ValueError when it cannot be made."""
+        """Inject a fault; ``faults.help_text()`` lists the kinds. Raises ValueError when it is not valid."""
         self.state.faults.add(faults.make_fault(provider, kind, times=times, after=after, step=step, **details))
 
     def clear(self) -> None:
-        """Forgets requests, counts and faults."""
+        """Reset requests, leaks, counts and faults."""
         self.state.clear()
 
-    # -- answering --------------------------------------------------------------------------------------------------
+    # -- request handling -------------------------------------------------------------------------------------------
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
@@ -188,7 +189,7 @@ class Sandbox:
             return http_faults.to_web_response(text_response(str(error), 501))
         except faults.FaultSpecError as error:
             return http_faults.to_web_response(text_response(f"hfmedia sandbox: {error}", 400))
-        except ConnectionError:  # a fault hung up, or the client did
+        except ConnectionError:  # closed by a fault or by the client
             from aiohttp import web
 
             return web.Response(status=500)
@@ -217,14 +218,14 @@ class Sandbox:
         return http_faults.to_web_response(response)
 
     def _take_fault(self, request: web.Request, name: str, steps: set[str], job_id: str | None) -> Fault | None:
-        """The fault that strikes this request: its own header's, or the first that was ordered."""
+        """Return the fault that hits this request: the one in its own header, or the first pending one."""
         header = request.headers.get("x-sandbox-fault")
         if header is None:
             return self.state.faults.take(name, steps, job_id)
         fault = faults.parse_fault_header(header, name, steps)
         if fault.step in steps:
             return fault
-        fault.job_id = "new"  # for a later step of the job that this submission makes
+        fault.job_id = "new"  # targets a later step of the job that this submission creates
         return fault if "submit" in steps else None
 
     async def _handle_cdn(self, request: web.Request, name: str) -> web.StreamResponse:
@@ -233,7 +234,7 @@ class Sandbox:
         if "Authorization" in request.headers:
             self.state.leaks.append(self.state.requests[-1])
             return http_faults.to_web_response(
-                json_response({"error": "media needs no credential, and this request carried one"}, 400)
+                json_response({"error": "media files need no credential, but this request sent one"}, 400)
             )
         fault = self._take_fault(request, entry.provider, {"cdn"}, entry.job_id) if entry else None
         return await media.serve(self.state, request, name, fault)
@@ -246,14 +247,14 @@ class Sandbox:
         if fault is None:
             return http_faults.to_web_response(response)
         if fault.kind in faults.REJECTION_KINDS:
-            status = {"busy": 429, "credential": 401, "forbidden": 403, "gateway": 502}.get(fault.kind, 500)
-            extra = {"Retry-After": fault.text("retry_after", "1")} if fault.kind == "busy" else {}
-            payload = {"error": fault.text("text", "simulated trouble at the Hub")}
+            status = {"rate-limit": 429, "unauthorized": 401, "forbidden": 403, "gateway": 502}.get(fault.kind, 500)
+            extra = {"Retry-After": fault.text("retry_after", "1")} if fault.kind == "rate-limit" else {}
+            payload = {"error": fault.text("text", "simulated Hub error")}
             return http_faults.to_web_response(json_response(payload, fault.integer("status", status), extra))
         return await http_faults.faulty_response(request, response, fault, self.state)
 
     async def _handle_admin(self, request: web.Request, body: bytes) -> SandboxResponse:
-        """The sandbox's own pages."""
+        """Serve the sandbox's own pages."""
         match request.method, PurePosixPath(request.path).as_posix():
             case "GET", "/":
                 return text_response(DESCRIPTION)
@@ -269,14 +270,14 @@ class Sandbox:
                 self.state.faults.clear()
                 return json_response({"ok": True})
             case method, path:
-                return text_response(f"Cannot {method} {path}; this is the hfmedia sandbox, see /", 404)
+                return text_response(f"Cannot {method} {path}; this is the hfmedia sandbox, see / for its paths", 404)
 
     def _add_fault(self, body: bytes) -> SandboxResponse:
         try:
             fields = msgspec.json.decode(body, type=dict[str, Any])
             self.fault(fields.pop("provider"), fields.pop("kind"), **fields)
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            return json_response({"error": f"no order: {error}"}, 400)
+            return json_response({"error": f"invalid fault: {error}"}, 400)
         return json_response({"ok": True})
 
     def _state_json(self) -> dict[str, Any]:
@@ -311,7 +312,7 @@ def _environment_faults() -> list[str]:
 async def serve_forever(
     *, host: str = "127.0.0.1", port: int = 0, speed: float = 1.0, fault_specs: Iterable[str] = (), ready: Any = None
 ) -> None:
-    """Serves until it is cancelled; ``ready`` is called with the Sandbox once it listens."""
+    """Serve until cancelled; ``ready`` is called with the Sandbox once it is listening."""
     async with Sandbox(port=port, host=host, speed=speed, faults=fault_specs) as sandbox:
         if ready is not None:
             ready(sandbox)

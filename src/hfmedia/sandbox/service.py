@@ -1,6 +1,6 @@
-"""What every simulated service is made of: a call, an answer, routes, and fields read strictly.
+"""Building blocks of every simulated provider: request, response, routes and strict parsing of JSON fields.
 
-Nothing here knows a provider; nothing here touches a socket.
+Independent of any provider and free of I/O.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SandboxResponse(msgspec.Struct, frozen=True):
-    """A reply, whole."""
+    """A complete HTTP response."""
 
     status: int = 200
     body: bytes = b""
@@ -31,17 +31,17 @@ class SandboxResponse(msgspec.Struct, frozen=True):
 def json_response(
     value: object, status: int = 200, headers: dict[str, str] | None = None, media_type: str = "application/json"
 ) -> SandboxResponse:
-    """A JSON answer."""
+    """Build a JSON response."""
     return SandboxResponse(status, msgspec.json.encode(value), media_type, headers or {})
 
 
 def text_response(text: str, status: int = 200, media_type: str = "text/plain; charset=utf-8") -> SandboxResponse:
-    """A text answer."""
+    """Build a text response."""
     return SandboxResponse(status, text.encode(), media_type)
 
 
 class SandboxRequest(msgspec.Struct, frozen=True):
-    """One request to a provider, its address already taken apart."""
+    """A request to a provider, with its URL already parsed."""
 
     method: str
     path: str
@@ -54,7 +54,7 @@ class SandboxRequest(msgspec.Struct, frozen=True):
     fault: Fault | None = None
 
     def json_fields(self) -> RequestFields:
-        """The JSON object in the body. Wrong if it is none."""
+        """Parse the body as a JSON object. Raises InvalidFieldError when it is not one."""
         try:
             return RequestFields(msgspec.json.decode(self.body, type=dict[str, Any]))
         except msgspec.DecodeError as error:
@@ -62,7 +62,7 @@ class SandboxRequest(msgspec.Struct, frozen=True):
 
 
 class InvalidFieldError(Exception):
-    """A request that the provider refuses to understand: which field, what sort of trouble, and words."""
+    """The provider rejects a request as invalid: the field, the kind of error and the message."""
 
     def __init__(self, field: str, error_kind: str, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ class InvalidFieldError(Exception):
 
 
 class EarlyResponseError(Exception):
-    """An answer given instead of the expected one."""
+    """Carries a response that replaces the regular one."""
 
     def __init__(self, response: SandboxResponse) -> None:
         super().__init__(response.status)
@@ -78,11 +78,11 @@ class EarlyResponseError(Exception):
 
 
 class NoEncoderError(RuntimeError):
-    """PyAV, which writes the films, is not installed."""
+    """PyAV, the video encoder, is not installed."""
 
 
 class RequestFields:
-    """A JSON object, read field by field; whatever has the wrong type is WrongError, never guessed."""
+    """Strict field-by-field access to a JSON object. A wrong type raises InvalidFieldError; nothing is coerced."""
 
     def __init__(self, values: dict[str, Any], path: str = "") -> None:
         self.values, self.path = values, path
@@ -91,17 +91,17 @@ class RequestFields:
         return self.values.get(name) is not None
 
     def full_name(self, field: str) -> str:
-        """A field's full name."""
+        """Return the dotted path of a field."""
         return f"{self.path}.{field}" if self.path else field
 
     def require_only(self, *names: str) -> None:
-        """WrongError, if there is a field of another name."""
+        """Raise InvalidFieldError for any field not in `names`."""
         for field in self.values:
             if field not in names:
                 raise InvalidFieldError(self.full_name(field), "extra", f"Additional property {field} is not allowed")
 
     def string(self, field: str, default: str | None = None, *, allow_empty: bool = False) -> str:
-        """A string; required when there is no default."""
+        """Return a string; required when there is no default."""
         value = self.values.get(field)
         if value is None and field in self.values and default is not None and allow_empty:
             raise InvalidFieldError(self.full_name(field), "type", f"{field} must be a string")
@@ -116,7 +116,7 @@ class RequestFields:
         return value
 
     def integer(self, field: str, default: int | None, minimum: int, maximum: int) -> int | None:
-        """An integer within bounds, or the default where absent."""
+        """Return an integer within bounds, or the default when absent."""
         value = self.values.get(field)
         if value is None:
             return default
@@ -127,7 +127,7 @@ class RequestFields:
         return value
 
     def number(self, field: str, default: float, minimum: float, maximum: float) -> float:
-        """A number within bounds, or the default where absent."""
+        """Return a number within bounds, or the default when absent."""
         value = self.values.get(field)
         if value is None:
             return default
@@ -140,21 +140,21 @@ class RequestFields:
         return float(value)
 
     def choice(self, field: str, default: str, *options: str) -> str:
-        """One of the words."""
+        """Return one of the options, or the default when absent."""
         value = self.string(field, default)
         if value not in options:
             raise InvalidFieldError(self.full_name(field), "choice", f"{field} must be one of: {', '.join(options)}")
         return value
 
     def boolean(self, field: str) -> bool:
-        """A boolean, false where absent."""
+        """Return a boolean, False when absent."""
         value = self.values.get(field, False)
         if not isinstance(value, bool):
             raise InvalidFieldError(self.full_name(field), "type", f"{field} must be a boolean")
         return value
 
     def nested(self, field: str) -> RequestFields:
-        """An object within; an empty one where absent."""
+        """Return a nested object, empty when absent."""
         value: Any = self.values.get(field)
         if value is None:
             return RequestFields({}, self.full_name(field))
@@ -164,14 +164,14 @@ class RequestFields:
             raise InvalidFieldError(self.full_name(field), "type", f"{field} must be an object") from error
 
     def strings(self, field: str) -> list[str]:
-        """A list of strings; empty where absent."""
+        """Return a list of strings, empty when absent."""
         try:
             return msgspec.convert(self.values.get(field) or [], list[str])
         except msgspec.ValidationError as error:
             raise InvalidFieldError(self.full_name(field), "type", f"{field} must be a list of strings") from error
 
     def objects(self, field: str) -> list[RequestFields]:
-        """A list of objects; empty where absent."""
+        """Return a list of objects, empty when absent."""
         try:
             rows = msgspec.convert(self.values.get(field) or [], list[dict[str, Any]])
         except msgspec.ValidationError as error:
@@ -181,7 +181,7 @@ class RequestFields:
     def size(
         self, field: str, default: tuple[int, int], separator: str = "x", minimum: int = 64, maximum: int = 4096
     ) -> tuple[int, int]:
-        """WIDTH mark HEIGHT in one string."""
+        """Return (width, height) from a string such as "1024x1024"."""
         text = self.string(field, f"{default[0]}{separator}{default[1]}")
         match = re.fullmatch(rf"(\d{{1,5}}){re.escape(separator)}(\d{{1,5}})", text)
         if not match:
@@ -194,11 +194,8 @@ class RequestFields:
         return width, height
 
 
-RouteHandler = "Callable[[Call], Awaitable[Answer]]"
-
-
 class SandboxRoute(msgspec.Struct, frozen=True):
-    """One address of a provider: which call it takes, which step of a job it is, who answers."""
+    """One endpoint of a provider: method, path pattern, step of a job, and handler."""
 
     method: str
     pattern: re.Pattern[str]
@@ -214,12 +211,12 @@ def make_route(
     handler: Callable[[SandboxRequest], Awaitable[SandboxResponse]],
     host: str = "",
 ) -> SandboxRoute:
-    """A route whose pattern matches the whole path."""
+    """Create a route whose pattern must match the full path."""
     return SandboxRoute(method, re.compile(pattern), step, handler, host)
 
 
 class Service:
-    """A provider as it behaves. Subclasses give the tables; `world` does what has to be remembered."""
+    """Base class of a simulated provider. Subclasses define routes and error formats; `state` holds jobs and media."""
 
     name: str = ""
     hosts: tuple[str, ...] = ()
@@ -231,27 +228,27 @@ class Service:
         self.routes: tuple[SandboxRoute, ...] = ()
 
     def direct_host(self, request: SandboxRequest) -> str:
-        """The direct host that a call is for."""
+        """Return the provider host that a request addresses."""
         return request.host or next(iter(self.hosts), "")
 
     def not_found(self, request: SandboxRequest) -> SandboxResponse:
-        """An address that does not exist."""
+        """Build the response for an unknown path."""
         return self.reject(404, f"Not found: {request.method} {request.path}", "no-route")
 
     def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
-        """A request not understood."""
+        """Build the response for an invalid request."""
         return self.reject(400, error.message, "invalid")
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """An error in this provider's shape; `sort` says which trouble it is."""
+        """Build an error response in this provider's format; `error_kind` is the kind of error."""
         raise NotImplementedError
 
     def headers(self, request: SandboxRequest) -> dict[str, str]:
-        """Headers that this provider sets on every answer."""
+        """Return the headers that this provider sets on every response."""
         return {}
 
     def find_offer(self, provider_id: str) -> tuple[SandboxModel, Offer]:
-        """The model and mapping that this provider knows by this id. Refused where it has none."""
+        """Return the model and offer with this provider ID. Raises EarlyResponseError when the provider has none."""
         entry = self.state.offers[self.name].get(provider_id)
         if entry is None:
             raise EarlyResponseError(self.unknown_model(provider_id))
@@ -260,35 +257,35 @@ class Service:
         return entry
 
     def unknown_model(self, provider_id: str) -> SandboxResponse:
-        """A model that this provider does not have."""
+        """Build the response for an unknown model."""
         return self.reject(404, f"Model {provider_id} does not exist", "model")
 
     def job(self, job_id: str) -> SandboxJob:
-        """A job of this provider. RefusedError as lost where there is none."""
+        """Return a job of this provider. Raises EarlyResponseError when there is none."""
         job = self.state.jobs.get(job_id)
         if job is None or job.service != self.name:
             raise EarlyResponseError(self.unknown_job(job_id))
         return job
 
     def unknown_job(self, job_id: str) -> SandboxResponse:
-        """A job nobody remembers."""
-        return self.reject(404, f"Job {job_id} not found", "lost")
+        """Build the response for an unknown job."""
+        return self.reject(404, f"Job {job_id} not found", "job-not-found")
 
     async def load_image(self, value: str, field: str) -> bytes:
-        """The picture that an input names (URL, data URI, or base64), as bytes. Wrong where it is none."""
+        """Load an input image from a URL, data URI or base64. Raises InvalidFieldError when it is not an image."""
         return await self.state.load_input_image(value, field)
 
 
 DEFAULT_ERRORS: dict[str, tuple[int, str]] = {
-    "credential": (401, "The API key is not valid."),
+    "unauthorized": (401, "The API key is not valid."),
     "forbidden": (403, "This account may not use this model."),
     "credit": (402, "Insufficient balance: please add credit to your account."),
-    "busy": (429, "Too many requests, please slow down."),
+    "rate-limit": (429, "Too many requests, please slow down."),
     "server": (500, "Something went wrong on our side."),
     "gateway": (502, "Bad gateway"),
     "loading": (503, "The model is being loaded, please retry."),
     "moderated": (400, "The request was flagged by the content filter."),
     "fail": (500, "The generation failed: the worker stopped."),
-    "status": (500, "The sandbox was told to answer this."),
+    "status": (500, "Fault injected into the sandbox."),
     "no-route": (404, "Not found"),
 }

@@ -1,6 +1,6 @@
-"""The state of the simulated world: who asked what, which jobs run, which media exist, what has been ordered.
+"""State of the sandbox: recorded requests, jobs, media files and pending faults.
 
-Time passes here `speed` times faster; everything kept has a bound, and the oldest is forgotten first.
+Simulated time runs `speed` times faster. Every collection is bounded, and its oldest items are evicted first.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from .service import SandboxRequest, Service
 
 TOKEN = "hf_sandboxTokenOnlyForTryingThings0000"
-IMAGE_SECONDS = (0.25, 0.75)  # seconds in the queue and at work, at speed 1: a picture takes about a second
-VIDEO_SECONDS = (1.5, 3.5)  # a video takes about five, with a queue and progress to watch
-QUEUE_LENGTH = 3  # the position a new job starts at
+IMAGE_SECONDS = (0.25, 0.75)  # seconds queued and running, at speed 1: an image takes about a second
+VIDEO_SECONDS = (1.5, 3.5)  # a video takes about five, long enough to watch queue and progress
+QUEUE_LENGTH = 3  # initial queue position of a new job
 MAX_JOBS = 5_000
 MAX_RECORDED_BYTES = 64 * 2**20
 MAX_RECORDED_REQUESTS = 20_000
 MAX_INPUT_BYTES = 32 * 2**20
-MAX_INPUT_SIDE = 1280  # inputs are kept no larger than this
+MAX_INPUT_SIDE = 1280  # pixels; larger inputs are scaled down
 
 
 class RecordedRequest(msgspec.Struct, frozen=True):
-    """One request as it arrived. Kind is hub, submit, poll, result, cancel, cdn, or other."""
+    """A request as received. `kind` is hub, submit, poll, result, cancel, cdn or other."""
 
     method: str
     path: str
@@ -52,12 +52,12 @@ class RecordedRequest(msgspec.Struct, frozen=True):
     kind: str
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """Parse the body as JSON."""
         return msgspec.json.decode(self.body)
 
 
 class DrawRequest(msgspec.Struct, frozen=True):
-    """What a request asks to be drawn, the same for every provider."""
+    """Provider-independent parameters of the media to render."""
 
     task: str
     prompt: str
@@ -74,7 +74,7 @@ class DrawRequest(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class SandboxJob:
-    """One accepted piece of work and the timetable of its life."""
+    """An accepted job and its simulated schedule."""
 
     id: str
     service: str
@@ -100,22 +100,22 @@ class SandboxJob:
 
     @property
     def is_video(self) -> bool:
-        """Whether it makes a video."""
+        """True when the output is a video."""
         return self.task.endswith("video")
 
     @property
     def age(self) -> float:
-        """Seconds since it was accepted, on the wall."""
+        """Wall-clock seconds since acceptance."""
         return time.monotonic() - self.accepted_at
 
     @property
     def remaining(self) -> float:
-        """Seconds until it ends, on the wall."""
+        """Wall-clock seconds until the job ends."""
         return 0.0 if self.is_cancelled else max(0.0, self.queue_seconds + self.run_seconds - self.age)
 
     @property
     def state(self) -> str:
-        """queued, running, done, failed or cancelled, as of now."""
+        """Current state: queued, running, done, failed or cancelled."""
         if self.is_cancelled:
             return "cancelled"
         if self.age < self.queue_seconds:
@@ -126,28 +126,28 @@ class SandboxJob:
 
     @property
     def position(self) -> int:
-        """Its place in the queue, counting down; 0 is next."""
+        """Queue position, counting down; 0 is next."""
         remaining_share = 1 - self.age / self.queue_seconds if self.queue_seconds else 0
         return max(0, int(remaining_share * QUEUE_LENGTH + 0.999) - 1) if self.state == "queued" else 0
 
     @property
     def fraction(self) -> float:
-        """How much of the work is done, 0 to 1."""
+        """Completed fraction of the work, 0 to 1."""
         return min(1.0, max(0.0, (self.age - self.queue_seconds) / self.run_seconds if self.run_seconds else 1.0))
 
     def cancel(self) -> None:
-        """Stop it now, unless it has ended."""
+        """Cancel the job unless it has ended."""
         if self.state in {"queued", "running"}:
             self.is_cancelled = True
             self.cancel_event.set()
 
 
 class SandboxState:
-    """Everything the servers share. `url` is known once the server listens."""
+    """State shared by all simulated services. `url` is set once the server is listening."""
 
     def __init__(self, speed: float = 1.0) -> None:
         if not speed > 0:
-            raise ValueError("speed is a number above 0; 1 is the pace of the demo")
+            raise ValueError("speed must be a number above 0; 1 is the default pace")
         self.speed = speed
         self.url = ""
         self.token = TOKEN
@@ -164,11 +164,11 @@ class SandboxState:
         self.media_cache = MediaCache()
         self.offers = {name: catalog.offers_of(name) for name in (*catalog.PROVIDERS, catalog.UNKNOWN_PROVIDER)}
         self.closing = asyncio.Event()
-        self.rng = random.Random(20250101)  # pictures, not secrets
+        self.rng = random.Random(20250101)  # media content, not secrets
         self._recorded_bytes = 0
 
     def record_request(self, recorded: RecordedRequest) -> None:
-        """Remember a request, and forget the oldest beyond the bounds."""
+        """Record a request and drop the oldest beyond the limits."""
         self.requests.append(recorded)
         self._recorded_bytes += len(recorded.body)
         while self.requests and (
@@ -177,7 +177,7 @@ class SandboxState:
             self._recorded_bytes -= len(self.requests.pop(0).body)
 
     def clear(self) -> None:
-        """Forget requests, leaks, counts and faults; jobs and media stay."""
+        """Reset requests, leaks, counts and faults; jobs and media files stay."""
         self.requests.clear()
         self.leaks.clear()
         self.submissions.clear()
@@ -185,7 +185,7 @@ class SandboxState:
         self._recorded_bytes = 0
 
     async def sleep(self, seconds: float) -> None:
-        """Wait that long on the wall, but no longer than the world lasts."""
+        """Sleep for wall-clock seconds, or until the sandbox closes."""
         if seconds <= 0:
             return
         try:
@@ -195,7 +195,7 @@ class SandboxState:
             return
 
     async def wait_until_done(self, job: SandboxJob, limit: float | None = None) -> None:
-        """Wait for a job's end or its cancelling, or at most `limit` wall seconds."""
+        """Wait until a job ends or is cancelled, at most `limit` wall-clock seconds."""
         remaining = job.remaining if limit is None else min(limit, job.remaining)
         if remaining <= 0 or job.is_cancelled:
             return
@@ -208,7 +208,7 @@ class SandboxState:
     def accept_job(
         self, service: Service, offer: tuple[SandboxModel, Offer], draw_request: DrawRequest, request: SandboxRequest
     ) -> SandboxJob:
-        """Take a job on and count it; its media are named now and drawn when fetched."""
+        """Accept and count a job; its media files are named now and rendered when fetched."""
         model, model_offer = offer
         seed = draw_request.seed if draw_request.seed is not None else self.rng.randrange(2**31)
         fault = request.fault
@@ -261,22 +261,23 @@ class SandboxState:
         return job
 
     def media_url(self, name: str) -> str:
-        """The CDN address of a medium."""
+        """Return the CDN URL of a media file."""
         return f"{self.url}/cdn/{name}"
 
     def media_urls(self, job: SandboxJob) -> list[str]:
-        """The CDN addresses of a job's media."""
+        """Return the CDN URLs of a job's media files."""
         return [self.media_url(name) for name in job.media_names]
 
     async def media_bytes(self, job: SandboxJob) -> list[bytes]:
-        """A job's media as bytes."""
+        """Return the bytes of a job's media files."""
         return [(await self.media_cache.fetch(name)).data for name in job.media_names]
 
     async def load_input_image(self, value: str, field_name: str) -> bytes:
-        """An input picture by URL, data URI or base64, checked and made small. Wrong where it is none.
+        """Load an input image from a URL, data URI or base64, validated and scaled down.
 
-        The sandbox never leaves the machine: a URL of its own CDN is read, any other gets a stand-in drawn
-        from the URL's own words, and a host under `.invalid` cannot be reached.
+        The sandbox never leaves the machine: a URL of its own CDN is read, any other URL yields a stand-in rendered
+        from its host and path, and a host under `.invalid` is unreachable. Raises InvalidFieldError when the value is
+        not an image.
         """
         if value.startswith("data:"):
             head, _, payload = value[5:].partition(",")
@@ -304,7 +305,7 @@ class SandboxState:
             raise InvalidFieldError(field_name, "image", "neither a URL, nor a data URI, nor base64") from error
 
     async def validate_image(self, raw: bytes, field_name: str) -> bytes:
-        """The picture within limits, as PNG or JPEG. Wrong where the bytes are no picture."""
+        """Return an image within the limits, as JPEG. Raises InvalidFieldError when the bytes are not an image."""
         from .art import image
 
         if len(raw) > MAX_INPUT_BYTES:

@@ -1,6 +1,6 @@
-"""together, simulated: pictures at once, videos as jobs (docs.together.ai, images and videos overview).
+"""Simulated together: images synchronously, videos as jobs (docs.together.ai, images and videos overview).
 
-A `retry-after` stands on good answers too, and a job's status may be missing.
+Successful responses carry `retry-after` too, and a job's status may be missing.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Together(Service):
         )
 
     def headers(self, request: SandboxRequest) -> dict[str, str]:
-        """Rate limits on every answer, `retry-after` among them."""
+        """Return the rate-limit headers of every response, including `retry-after`."""
         return {"retry-after": "2", "x-ratelimit-limit": "20", "x-ratelimit-reset": "2"}
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """The error object; busy ones say which limit."""
-        if error_kind == "busy":
+        """Build the error object; rate-limit errors name the limit."""
+        if error_kind == "rate-limit":
             payload = {"message": text, "type": "rate_limit", "param": None, "code": None}
             return json_response({"error": payload, "error_type": "dynamic_request_limited"}, status)
         if error_kind == "moderated":
@@ -66,20 +66,20 @@ class Together(Service):
         )
 
     def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
-        """400, naming the parameter."""
+        """Build a 400 naming the parameter."""
         return openai_error(400, error.message, error.field or None)
 
     def unknown_model(self, provider_id: str) -> SandboxResponse:
-        """A model that together does not serve."""
+        """Build the response for a model that together does not serve."""
         return openai_error(404, f"Unable to access model {provider_id}.", code="model_not_available")
 
     async def create_images(self, request: SandboxRequest) -> SandboxResponse:
-        """Pictures, from text or from a picture."""
+        """Generate images from text or from an image."""
         fields = request.json_fields()
         offer = self.find_offer(fields.string("model"))
         task, model = offer[1].task, offer[1].provider_id
         if task.endswith("video"):
-            raise InvalidFieldError("model", "choice", f"{model} makes videos; use /v2/videos")
+            raise InvalidFieldError("model", "choice", f"{model} generates videos; use /v2/videos")
         if "prompt" in fields.values and fields.values["prompt"] is None:
             raise InvalidFieldError("prompt", "type", "prompt must be a string")
         prompt = fields.string("prompt", None if task == "text-to-image" else "", allow_empty=task != "text-to-image")
@@ -112,7 +112,7 @@ class Together(Service):
         return json_response({"id": job.id, "model": model, "object": "list", "data": rows})
 
     async def _source_image(self, fields: RequestFields, model: str) -> bytes:
-        """FLUX.1 Kontext reads image_url, all others reference_images."""
+        """Return the input image: image_url for FLUX.1 Kontext, reference_images for all others."""
         is_kontext = "kontext" in model.lower() and "flux.1" in model.lower()
         field = "image_url" if is_kontext else "reference_images"
         value = fields.string("image_url", "") if is_kontext else next(iter(fields.strings("reference_images")), "")
@@ -121,12 +121,12 @@ class Together(Service):
         return await self.load_image(value, field)
 
     async def create_video(self, request: SandboxRequest) -> SandboxResponse:
-        """Start a video."""
+        """Create a video job."""
         fields = request.json_fields()
         offer = self.find_offer(fields.string("model"))
         task, model = offer[1].task, offer[1].provider_id
         if not task.endswith("video"):
-            raise InvalidFieldError("model", "choice", f"{model} does not make videos")
+            raise InvalidFieldError("model", "choice", f"{model} does not generate videos")
         from_image = task == "image-to-video"
         prompt = fields.string("prompt", "" if from_image else None, allow_empty=from_image)
         source_image = await self._first_frame(fields) if from_image else None
@@ -141,14 +141,14 @@ class Together(Service):
         draw_request = DrawRequest(task, prompt, width, height, seed, float(seconds), fps, source_image=source_image)
         job = self.state.accept_job(self, offer, draw_request, request)
         payload: dict[str, Any] = {"id": job.id, "object": "video", "model": model, "status": "queued"}
-        if from_image:  # the status of a new job is optional in the schema, and sometimes not there
+        if from_image:  # optional in the schema, and sometimes missing
             del payload["status"]
         return json_response(
             payload | {"created_at": int(time.time()), "seconds": seconds, "size": f"{width}x{height}"}
         )
 
     async def _first_frame(self, fields: RequestFields) -> bytes:
-        """The first key frame: top level, or within `media`."""
+        """Return the first frame: from the top level or from `media`."""
         rows = fields.objects("frame_images") or fields.nested("media").objects("frame_images")
         if not rows:
             raise InvalidFieldError("frame_images", "missing", "frame_images is required for this model")
@@ -161,7 +161,7 @@ class Together(Service):
         return await self.load_image(value, "frame_images.0.input_image")
 
     async def get_video(self, request: SandboxRequest) -> SandboxResponse:
-        """A video job as it stands."""
+        """Return the status of a video job."""
         job = self.job(request.path_params["id"])
         job.polls += 1
         payload: dict[str, Any] = {

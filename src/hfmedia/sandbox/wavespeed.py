@@ -1,6 +1,6 @@
-"""wavespeed, simulated: every answer in an envelope with its own code (wavespeed.ai/docs, get-result, error-codes).
+"""Simulated wavespeed: every response in an envelope with its own code (wavespeed.ai/docs, get-result, error-codes).
 
-The envelope's code may say no inside an HTTP 200.
+The envelope's code can be an error inside an HTTP 200.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ class Wavespeed(Service):
         )
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """{code, message, data}; moderation is told inside an HTTP 200."""
+        """Build {code, message, data}; moderation errors are an HTTP 200."""
         if error_kind == "moderated":
             return json_response({"code": ERROR_CODES["moderated"], "message": text, "data": None})
         return json_response({"code": status, "message": text, "data": None}, status)
 
     def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
-        """400 by HTTP, the finer code in the envelope."""
+        """Build an HTTP 400 with the specific code in the envelope."""
         code = ERROR_CODES.get(error.error_kind, ERROR_CODES["invalid"])
         return json_response({"code": code, "message": f"{error.field}: {error.message}", "data": None}, 400)
 
     async def submit(self, request: SandboxRequest) -> SandboxResponse:
-        """Take a job on."""
+        """Accept a job."""
         offer = self.find_offer(request.path_params["model"])
         task = offer[1].task
         fields = request.json_fields()
@@ -118,11 +118,11 @@ class Wavespeed(Service):
         return await self.load_image(value, "image")
 
     async def result(self, request: SandboxRequest) -> SandboxResponse:
-        """A prediction as it stands."""
+        """Return the status of a prediction."""
         return json_response(await self._envelope(self.job(request.path_params["id"])))
 
     async def delete_predictions(self, request: SandboxRequest) -> SandboxResponse:
-        """Forget predictions; wavespeed has no other way to stop one."""
+        """Delete predictions, which is the only way to cancel one."""
         for job_id in request.json_fields().strings("ids"):
             job = self.state.jobs.get(job_id)
             if job is not None and job.service == self.name:

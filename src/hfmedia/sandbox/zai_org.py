@@ -1,4 +1,4 @@
-"""zai-org, simulated: pictures as asynchronous tasks (docs.z.ai, generate-image-async, get-image-status, api-code).
+"""Simulated zai-org: images as asynchronous tasks (docs.z.ai, generate-image-async, get-image-status, api-code).
 
 Sizes are 1024 to 2048 in steps of 32, at most 2^22 pixels; an empty balance is a 429 with code 1113.
 """
@@ -18,16 +18,16 @@ SIDE_RANGE = (1024, 2048)
 SIDE_MULTIPLE = 32
 MAX_PIXELS = 2**22
 ERROR_CODES = {
-    "credential": (401, "1002"),
+    "unauthorized": (401, "1002"),
     "forbidden": (403, "1220"),
     "credit": (429, "1113"),
-    "busy": (429, "1302"),
+    "rate-limit": (429, "1302"),
     "moderated": (400, "1301"),
     "invalid": (400, "1210"),
     "missing": (400, "1213"),
     "size": (400, "1214"),
     "model": (400, "1211"),
-    "lost": (404, "1221"),
+    "job-not-found": (404, "1221"),
     "no-route": (404, "1222"),
     "repeated": (400, "1231"),
     "server": (500, "1234"),
@@ -50,13 +50,13 @@ class Zai(Service):
         self._request_ids: set[str] = set()
 
     def reject(self, status: int, text: str, error_kind: str) -> SandboxResponse:
-        """{"error": {code, message}}: the code says what the status does not."""
+        """Build {"error": {code, message}}; the code is more specific than the status."""
         own_status, code = ERROR_CODES.get(error_kind, (status, "1234"))
         uses_own_status = error_kind in ("credit", "moderated", "model")
         return json_response({"error": {"code": code, "message": text}}, own_status if uses_own_status else status)
 
     def invalid_field(self, error: InvalidFieldError) -> SandboxResponse:
-        """Parameter codes 1210 to 1214."""
+        """Build an error with a parameter code, 1210 to 1214."""
         error_kind = (
             error.error_kind
             if error.error_kind in ERROR_CODES
@@ -65,7 +65,7 @@ class Zai(Service):
         return self.reject(400, f"{error.field}: {error.message}", error_kind)
 
     async def submit(self, request: SandboxRequest) -> SandboxResponse:
-        """Take a task on."""
+        """Create a task."""
         fields = request.json_fields()
         offer = self.find_offer(fields.string("model"))
         prompt = fields.string("prompt")
@@ -83,7 +83,7 @@ class Zai(Service):
         return json_response(payload | {"task_status": "PROCESSING"})
 
     async def result(self, request: SandboxRequest) -> SandboxResponse:
-        """A task as it stands."""
+        """Return the status of a task."""
         job = self.job(request.path_params["id"])
         payload: dict[str, Any] = {"model": job.provider_id, "id": job.id, "request_id": job.extra["request_id"]}
         if job.state in ("queued", "running"):
@@ -99,7 +99,7 @@ class Zai(Service):
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    """The size, if the model can make it. Wrong otherwise."""
+    """Parse a size. Raises InvalidFieldError when the model does not support it."""
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if not match:
         raise InvalidFieldError("size", "size", "size must look like 1280x1280")

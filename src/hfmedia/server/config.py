@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from hfmedia.core.errors import HfmediaError, InvalidRequestError
+from hfmedia.core.origin import normalize_url
 from hfmedia.core.request import TASKS, parse_model_spec
-from hfmedia.settings import normalize_url
 
 MEBIBYTE = 1024 * 1024
 MINIMA = {

@@ -1,6 +1,7 @@
-"""A file on its way: hidden and temporary beside its place until it is whole, then given its name in one step.
+"""AtomicFile: a hidden, locked temporary file next to its target, renamed in one step once it is complete.
 
-A name that exists is never taken, by whomever and however fast; what went wrong becomes a StoreError that says so.
+The streaming form of files/atomic.py: it never overwrites an existing name unless replacing is the point, and its
+temporary files can be recognized and removed after a crash. Every disk error becomes a StorageError with a hint.
 """
 
 from __future__ import annotations
@@ -16,35 +17,37 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..core.errors import StorageError
+from ..files.atomic import fsync_directory
+from ..files.locks import is_same_file, remove_if_unlocked, try_advisory_lock
 from .filenames import numbered, partial_name, sidecar_path
 
-MAX_NAME_ATTEMPTS = 100_000  # tried before something else must be wrong
-# What a disk says, in words and with what to do about it.
+MAX_NAME_ATTEMPTS = 100_000  # names tried; if all are taken, something else is wrong
+# What an errno means for the user, and what to do about it.
 ERRNO_HINTS = {
-    errno.ENOSPC: "the disk is full; make room there or choose another place",
-    errno.EDQUOT: "your quota of the disk is used up; make room there or choose another place",
-    errno.EACCES: "you may not write there; choose another place",
-    errno.EPERM: "you may not write there; choose another place",
-    errno.EROFS: "that disk is read-only; choose another place",
+    errno.ENOSPC: "the disk is full; free some space or choose another location",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another location",
+    errno.EACCES: "permission denied; choose another location",
+    errno.EPERM: "permission denied; choose another location",
+    errno.EROFS: "the disk is read-only; choose another location",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-    errno.ENOTDIR: "a part of that path is a file, not a directory",
-    errno.EEXIST: "a part of that path is a file, not a directory",
-    errno.EISDIR: "that is a directory; name a file in it, or end the name with a slash",
-    errno.EFBIG: "the file is larger than that disk or your limits allow",
+    errno.ENOTDIR: "part of the path is a file, not a directory",
+    errno.EEXIST: "part of the path is a file, not a directory",
+    errno.EISDIR: "it is a directory; name a file in it, or end the path with a slash",
+    errno.EFBIG: "the file is larger than the disk or your limits allow",
 }
-STALE_PART_PATTERN = re.compile(r"\..+\.[0-9a-f]{20}(-[0-9]+)?\.part")  # as part_name makes them, with the id of a job
+STALE_PART_PATTERN = re.compile(r"\..+\.[0-9a-f]{20}(-[0-9]+)?\.part")  # partial_name with a job ID
 NO_HARDLINK_ERRNOS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
 
 
 def write_error(path: Path, error: OSError | ValueError) -> StorageError:
-    """A StoreError that says what the disk said, and what to do."""
+    """Build the StorageError for a failed write: the cause, and what to do about it."""
     code = error.errno if isinstance(error, OSError) else None
     reason = ERRNO_HINTS.get(code or 0) or (error.strerror if isinstance(error, OSError) else None) or str(error)
     return StorageError(f"cannot write {path}: {reason}")
 
 
 class AtomicFile:
-    """A temporary file, open and locked, with the digest of what was written so far. Everything here blocks."""
+    """An open, locked temporary file and the digest of the bytes written so far. Every method blocks."""
 
     def __init__(self, path: Path, file: FileIO) -> None:
         self.path = path
@@ -55,16 +58,16 @@ class AtomicFile:
 
     @property
     def file(self) -> BinaryIO:
-        """The open file, to be read."""
+        """The open file, for reading."""
         return cast("BinaryIO", self._file)
 
     @property
     def sha256(self) -> str:
-        """The digest of what has been written, in hex."""
+        """SHA-256 of the bytes written so far, in hex."""
         return str(self._digest.hexdigest())
 
     def write(self, data: bytes | memoryview) -> None:
-        """Appends; StoreError when the disk will not have it."""
+        """Append bytes. Raises StorageError when the disk rejects them."""
         remaining = memoryview(data)
         try:
             while remaining:
@@ -75,7 +78,7 @@ class AtomicFile:
         self.size += len(data)
 
     def reset(self) -> None:
-        """Forgets what was written."""
+        """Discard the bytes written so far."""
         try:
             self._file.seek(0)
             self._file.truncate()
@@ -84,18 +87,18 @@ class AtomicFile:
         self.size, self._digest = 0, _sha256()
 
     def commit_new(self, target: Path) -> Path:
-        """Gives the file its name, or the next one that is free (``fox-2.png``); both are on the disk by then."""
+        """Rename to ``target`` or the next free name (``fox-2.png``) and return it; file and name are durable then."""
         path = self._commit(target, _rename_to_free_name)
-        _fsync_directory(path.parent)
+        fsync_directory(path.parent)
         return path
 
     def commit_replace(self, target: Path) -> Path:
-        """Gives the file that name, in place of the file that has it; after a power cut it may be the old one again."""
+        """Rename to ``target``, replacing a file of that name; after a power loss the old file may be back."""
         return self._commit(target, Path.replace)
 
     def discard(self) -> None:
-        """Closes the file, and removes it if it was not given a name; never raises what cannot be helped."""
-        if sys.platform == "win32":  # where an open file cannot be removed; elsewhere its lock guards it until the end
+        """Close the file, and remove it unless it was committed; never raises OSError."""
+        if sys.platform == "win32":  # which cannot remove open files; elsewhere the lock protects it until removed
             self._file.close()
         with suppress(OSError):
             if self._temporary:
@@ -117,39 +120,42 @@ class AtomicFile:
 
 
 def open_atomic(target: Path, job_id: str) -> AtomicFile:
-    """A new temporary file beside ``target``, whose directory is made; StoreError when that place will not do.
+    """Create a temporary file next to ``target``, and the directory if needed.
 
-    What the same job left behind when it was killed is removed on the way.
+    Leftovers of the same job from a killed process are removed. Raises StorageError when ``target`` cannot be written.
     """
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a directory")
         target.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            sidecar_path(target).lstat()  # a name that is too long is told now, not after the download
+            sidecar_path(target).lstat()  # a name that is too long fails now, not after the download
         for number in range(1, MAX_NAME_ATTEMPTS):
             path = target.parent / partial_name(target.stem, job_id, number)
-            _remove_if_stale(path)
+            remove_if_unlocked(path)
             with suppress(FileExistsError):
                 file = FileIO(path, "xb+")
-                if _lock(file) is not False and _is_same_file(file, path):
+                if try_advisory_lock(file.fileno()) is not False and is_same_file(file.fileno(), path):
                     return AtomicFile(path, file)
                 file.close()
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise write_error(target, error) from error
-    raise StorageError(f"cannot write {target}: no temporary name is free there")
+    raise StorageError(f"cannot write {target}: no free temporary name; remove old .part files there")
 
 
-def remove_stale_parts(folder: Path) -> None:
-    """Removes the temporary files in a folder whose processes were killed; one that somebody holds stays."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if STALE_PART_PATTERN.fullmatch(entry.name):
-                _remove_if_stale(folder / entry.name)
+def remove_stale_parts(folder: Path, *, recursive: bool = False) -> None:
+    """Remove the temporary files that killed processes left in a folder; files still being written are locked."""
+    with suppress(OSError):
+        for path in folder.rglob(".*.part") if recursive else folder.glob(".*.part"):
+            if STALE_PART_PATTERN.fullmatch(path.name):
+                remove_if_unlocked(path)
 
 
-def write_atomic(path: Path, data: bytes, *, copy_mode_from: Path, job_id: str = "") -> None:
-    """Writes a small file whole or not at all, over the one that was there; its mode is that of ``like``."""
+def replace_file(path: Path, data: bytes, *, copy_mode_from: Path, job_id: str = "") -> None:
+    """Write a small file atomically, replacing the one at ``path``, with the mode of ``copy_mode_from``.
+
+    Unlike files.atomic.write_atomic, its temporary file belongs to a job, so that a crash leaves nothing for good.
+    """
     temp_file = open_atomic(path, job_id)
     try:
         temp_file.write(data)
@@ -162,7 +168,7 @@ def write_atomic(path: Path, data: bytes, *, copy_mode_from: Path, job_id: str =
 
 
 def _rename_to_free_name(temp_path: Path, target: Path) -> Path:
-    """Renames to the first free name. A link fails where a file is; so does renaming on Windows."""
+    """Rename to the first free name. Linking fails if the name exists, and so does renaming on Windows."""
     for number in range(1, MAX_NAME_ATTEMPTS):
         path = target.with_name(numbered(target.name, number))
         try:
@@ -177,17 +183,17 @@ def _rename_to_free_name(temp_path: Path, target: Path) -> Path:
             if _rename_no_clobber(temp_path, path):
                 return path
             continue
-        with suppress(OSError):  # the file has its name; a second one beside it does no harm
+        with suppress(OSError):  # the file has its name; a second name does no harm
             temp_path.unlink()
         return path
-    raise StorageError(f"cannot write {target}: no name like it is free there")
+    raise StorageError(f"cannot write {target}: no free name like it is left")
 
 
 def _rename_no_clobber(temp_path: Path, path: Path) -> bool:
-    """Renames where links do not exist (FAT, some shares), unless the name is taken.
+    """Rename where hard links do not exist (FAT, some network shares); False when the name is taken.
 
-    A file of its own reserves the name among all hfmedia processes, so that the name itself never stands for an
-    empty file; only a stranger who makes that very name in the same microsecond would be overwritten.
+    A separate file reserves the name among all hfmedia processes, so that the name itself never shows an empty file.
+    Only another program that creates that very name within the same microsecond would be overwritten.
     """
     reservation = path.with_name(f".{path.name}.reserved")
     try:
@@ -201,50 +207,6 @@ def _rename_no_clobber(temp_path: Path, path: Path) -> bool:
         return True
     finally:
         reservation.unlink()
-
-
-def _fsync_directory(path: Path) -> None:
-    """Makes a new name durable, where the system can do that; the bytes are safe already."""
-    if sys.platform == "win32":
-        return
-    with suppress(OSError):  # some shares cannot, and the file is there all the same
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def _remove_if_stale(path: Path) -> None:
-    """Removes a temporary file that nobody holds: its process was killed."""
-    if sys.platform == "win32" or not path.exists():
-        return
-    with suppress(OSError), FileIO(path, "rb+") as file:
-        if _lock(file) and _is_same_file(file, path):
-            path.unlink()
-
-
-def _lock(file: FileIO) -> bool | None:
-    """Locks the file until it is closed; False when somebody else holds it, None where there are no locks."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
-def _is_same_file(file: FileIO, path: Path) -> bool:
-    """Whether that path still leads to this file."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _sha256() -> Any:

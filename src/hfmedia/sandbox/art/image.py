@@ -1,10 +1,10 @@
-"""Pictures of the sandbox: drawn from prompt and seed, in the size asked for, and marked as simulated.
+"""Images of the sandbox: rendered from prompt and seed in the requested size, and watermarked as simulated.
 
-The same prompt, seed, size and form give the same bytes.
+The same prompt, seed, size and format yield the same bytes.
 """
 
 # pyright: reportUnknownMemberType=false
-# Pillow's own types name numpy, which is not installed here.
+# Pillow's type hints reference numpy, which is not a dependency.
 from __future__ import annotations
 
 import io
@@ -17,11 +17,11 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps, PngImagePlu
 from . import palettes, scene
 
 WATERMARK = "hfmedia sandbox · simulated"
-MAX_DRAWN_PIXELS = 1_600_000  # pixels drawn; larger pictures are enlarged from there
+MAX_DRAWN_PIXELS = 1_600_000  # pixels; larger images are rendered at this size and enlarged
 
 
 class InvalidImageError(ValueError):
-    """The bytes are no picture that can be read."""
+    """The bytes are not a readable image."""
 
 
 def render_image(
@@ -34,7 +34,7 @@ def render_image(
     source: bytes | None = None,
     is_blacked_out: bool = False,
 ) -> bytes:
-    """A picture as PNG, JPEG or WebP bytes. With a source it is that picture, recoloured; black is a flagged one."""
+    """Render PNG, JPEG or WebP bytes: a landscape, the recolored source, or all black for a flagged image."""
     if is_blacked_out:
         image = Image.new("RGB", (width, height))
     elif source is not None:
@@ -47,11 +47,11 @@ def render_image(
 
 
 def draw_landscape(prompt: str, seed: int, width: int, height: int) -> Image.Image:
-    """The landscape of a prompt and seed, without caption."""
+    """Draw the landscape of a prompt and seed, without caption."""
     scale = min(1.0, (MAX_DRAWN_PIXELS / (width * height)) ** 0.5)
     drawn_size = (max(8, round(width * scale)), max(8, round(height * scale)))
     view = scene.compose_scene(prompt, seed, *drawn_size)
-    rng = random.Random(f"{seed}/details/{prompt}")  # pictures, not secrets
+    rng = random.Random(f"{seed}/details/{prompt}")  # media content, not secrets
     image = view.sky.copy()
     scene.draw_sun(image, view)
     scene.draw_clouds(image, view)
@@ -64,8 +64,8 @@ def draw_landscape(prompt: str, seed: int, width: int, height: int) -> Image.Ima
 
 
 def recolor(source: bytes, prompt: str, seed: int, width: int, height: int) -> Image.Image:
-    """The source picture, fitted to the size and tinted with the prompt's palette."""
-    rng = random.Random(f"{prompt}\x00{seed}")  # pictures, not secrets
+    """Fit the source image to the size and tint it with the prompt's palette."""
+    rng = random.Random(f"{prompt}\x00{seed}")  # media content, not secrets
     palette = palettes.choose_palette(prompt, rng)
     with Image.open(io.BytesIO(source)) as opened:
         fitted = ImageOps.fit(opened.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
@@ -82,19 +82,19 @@ def recolor(source: bytes, prompt: str, seed: int, width: int, height: int) -> I
 
 @lru_cache(maxsize=16)
 def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font in a size."""
+    """Load Pillow's default font in a size."""
     return ImageFont.load_default(size)
 
 
 def caption_text(prompt: str, limit: int) -> str:
-    """The prompt in one line, with only the letters that the font has, shortened."""
+    """Format the prompt as one line, truncated, with characters missing from the font replaced."""
     one_line = " ".join(prompt.split())
     clean = "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "·" for letter in one_line)
     return clean if len(clean) <= limit else clean[: max(1, limit - 1)].rstrip() + "…"
 
 
 def draw_caption(image: Image.Image, prompt: str) -> None:
-    """Write the mark, and above it the shortened prompt, like a subtitle: whole in a wide picture's middle square."""
+    """Draw the watermark and above it the truncated prompt, like a subtitle, within the middle square of the image."""
     width, height = image.size
     if width < 96 or height < 64:
         _draw_corner_mark(image)
@@ -119,7 +119,7 @@ def draw_caption(image: Image.Image, prompt: str) -> None:
 
 
 def _draw_corner_mark(image: Image.Image) -> None:
-    """A small mark for pictures too small for words: two bars in the corner."""
+    """Draw two bars in the corner, for images too small for text."""
     width, height = image.size
     draw = ImageDraw.Draw(image, "RGBA")
     side = max(1, min(width, height) // 8)
@@ -128,7 +128,7 @@ def _draw_corner_mark(image: Image.Image) -> None:
 
 
 def encode_image(image: Image.Image, image_format: str, prompt: str, seed: int) -> bytes:
-    """The picture as bytes, saying inside the file that it is simulated."""
+    """Encode an image, with metadata that marks it as simulated."""
     comment = f"{WATERMARK}; seed {seed}"
     buffer = io.BytesIO()
     if image_format == "png":
@@ -146,7 +146,7 @@ def encode_image(image: Image.Image, image_format: str, prompt: str, seed: int) 
 
 
 def normalize_image(raw: bytes, max_side: int) -> bytes:
-    """Input bytes as a JPEG of at most `side` pixels. NotAPictureError where they cannot be read."""
+    """Convert input bytes to a JPEG with sides of at most `max_side` pixels. Raises InvalidImageError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -163,7 +163,7 @@ def normalize_image(raw: bytes, max_side: int) -> bytes:
 
 
 def image_size(raw: bytes) -> tuple[int, int]:
-    """Width and height of picture bytes. NotAPictureError where they cannot be read."""
+    """Return width and height of an encoded image. Raises InvalidImageError."""
     try:
         with Image.open(io.BytesIO(raw)) as opened:
             return opened.size

@@ -1,6 +1,6 @@
-"""Colours and shapes chosen from the words of a prompt.
+"""Colors and subjects chosen from the words of a prompt.
 
-Words decide where they are known, the seed decides the rest; the same prompt and seed always agree.
+Known words decide, otherwise the seed does; the same prompt and seed always yield the same choice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Color = tuple[int, int, int]
 
 
 class Palette(msgspec.Struct, frozen=True):
-    """The colours of a scene: sky from top to horizon, hills from far to near, sun, and the subject."""
+    """Colors of a scene: sky from top to horizon, hills from far to near, sun, and subject."""
 
     sky: tuple[Color, Color, Color]
     far: Color
@@ -27,7 +27,7 @@ class Palette(msgspec.Struct, frozen=True):
 
 
 def _rgb(text: str) -> tuple[Color, ...]:
-    """Colours written as hex words."""
+    """Parse colors written as hex words."""
     return tuple((int(word[0:2], 16), int(word[2:4], 16), int(word[4:6], 16)) for word in text.split())
 
 
@@ -87,18 +87,18 @@ SUBJECT_WORDS: dict[str, str] = {
 }
 LANDSCAPE_NEUTRAL_SUBJECTS = frozenset(
     {"fox", "cat", "whale", "house", "balloon", "castle", "robot"}
-)  # other words choose the land
-SUBJECT_COLORS: dict[str, Color] = {"fox": (216, 87, 42), "whale": (38, 66, 92)}  # whatever the landscape is
+)  # other words choose the landscape
+SUBJECT_COLORS: dict[str, Color] = {"fox": (216, 87, 42), "whale": (38, 66, 92)}  # in every landscape
 SUBJECT_BY_WORD = {word: name for name, words in SUBJECT_WORDS.items() for word in words.split()}
 
 
 def prompt_words(prompt: str) -> list[str]:
-    """The prompt's words, small letters."""
+    """Return the prompt's words in lowercase."""
     return re.findall(r"[a-z]+", prompt.lower())
 
 
 def choose_palette(prompt: str, rng: random.Random) -> Palette:
-    """The palette for a prompt."""
+    """Choose the palette of a prompt."""
     words = prompt_words(prompt)
     known_words = [word for word in words if word in PALETTE_BY_WORD]
     names = [
@@ -132,11 +132,11 @@ def choose_palette(prompt: str, rng: random.Random) -> Palette:
 
 
 def subject_of(prompt: str) -> str | None:
-    """The silhouette that a prompt names, if any."""
+    """Return the subject that a prompt names, if any."""
     return next((SUBJECT_BY_WORD[word] for word in prompt_words(prompt) if word in SUBJECT_BY_WORD), None)
 
 
 def mix_colors(first: Color, second: Color, ratio: float) -> Color:
-    """Between two colours; share 0 is the first, 1 the other."""
+    """Mix two colors; ratio 0 is the first, 1 the second."""
     red, green, blue = (round(a + (b - a) * ratio) for a, b in zip(first, second, strict=True))
     return red, green, blue

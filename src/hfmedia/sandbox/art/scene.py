@@ -1,10 +1,10 @@
-"""A landscape in layers: sky, sun, clouds, hills, a subject. Pictures flatten it, films let it drift.
+"""Landscape in layers: sky, sun, clouds, hills and a subject. Images flatten the layers, videos move them.
 
-Soft things are drawn small and enlarged, edges are drawn large and reduced; nothing here uses the clock.
+Soft layers are drawn small and enlarged, edges are drawn large and reduced; nothing here depends on the clock.
 """
 
 # pyright: reportUnknownMemberType=false
-# Pillow's own types name numpy, which is not installed here.
+# Pillow's type hints reference numpy, which is not a dependency.
 from __future__ import annotations
 
 import math
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HILL_COUNT = 5
-SHORE_HILL = 3  # where there is water, it begins at this hill
+SHORE_HILL = 3  # water, if any, starts at this hill
 SUPERSAMPLING = 2  # edges are drawn this many times larger
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """One hill: its colours over its height, its mask, and where its top row lies."""
+    """One hill: paint, mask and the row of its top edge."""
 
     paint: Image.Image
     mask: Image.Image
@@ -35,7 +35,7 @@ class Layer(msgspec.Struct, frozen=True):
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """All layers at one size; hills may be wider than the picture, so that they can be moved."""
+    """All layers at one size; hills may be wider than the image, for panning."""
 
     palette: Palette
     sky: Image.Image
@@ -48,8 +48,8 @@ class Scene(msgspec.Struct, frozen=True):
 
 
 def compose_scene(prompt: str, seed: int, width: int, height: int, *, width_factor: float = 1.0) -> Scene:
-    """The scene of a prompt and seed. `wide` widens clouds and hills for panning."""
-    rng = random.Random(f"{prompt}\x00{seed}")  # pictures, not secrets
+    """Compose the scene of a prompt and seed. `width_factor` widens clouds and hills for panning."""
+    rng = random.Random(f"{prompt}\x00{seed}")  # media content, not secrets
     palette = palettes.choose_palette(prompt, rng)
     subject = palettes.subject_of(prompt)
     horizon = round(height * rng.uniform(0.56, 0.64))
@@ -66,7 +66,7 @@ def compose_scene(prompt: str, seed: int, width: int, height: int, *, width_fact
 
 
 def gradient(stops: tuple[Color, ...], width: int, height: int) -> Image.Image:
-    """A vertical gradient through the colours."""
+    """Draw a vertical gradient through the colors."""
     rows = 96
     column = Image.new("RGB", (1, rows))
     for row in range(rows):
@@ -78,13 +78,13 @@ def gradient(stops: tuple[Color, ...], width: int, height: int) -> Image.Image:
 
 
 def glow(diameter: int, power: float, strength: float) -> Image.Image:
-    """A soft round mask, brightest in the middle."""
+    """Draw a soft round mask, brightest in the middle."""
     table = [round(255 * strength * max(0.0, 1 - value / 182) ** power) for value in range(256)]
     return Image.radial_gradient("L").point(table).resize((diameter, diameter), Image.Resampling.BILINEAR)
 
 
 def disc(diameter: int) -> Image.Image:
-    """A round mask with a clean edge."""
+    """Draw a round mask with an antialiased edge."""
     large = Image.new("L", (diameter * 4, diameter * 4))
     edge = min(4, diameter)
     ImageDraw.Draw(large).ellipse((edge, edge, diameter * 4 - 1 - edge, diameter * 4 - 1 - edge), fill=255)
@@ -92,7 +92,7 @@ def disc(diameter: int) -> Image.Image:
 
 
 def draw_sun(image: Image.Image, scene: Scene, rise: float = 0.0) -> None:
-    """Draw the sun or moon with its light; `rise` moves it up, in picture heights."""
+    """Draw the sun or moon with its light; `rise` moves it up, in image heights."""
     width, height = image.size
     side = math.sqrt(width * height)
     x, y = round(scene.sun[0] * width), round((scene.sun[1] - rise) * height)
@@ -169,7 +169,7 @@ def _draw_clouds(rng: random.Random, layer_width: int, height: int, horizon: int
 
 
 def _ridge_line(rng: random.Random, roughness: float) -> Callable[[float], float]:
-    """A line of hills: a height of about -1 to 1 for a place."""
+    """Return a ridge function: a height of about -1 to 1 at a position."""
     waves = [
         (rate, rng.uniform(0, math.tau), float(1 / rate ** (1.25 - roughness)))
         for rate in (1.1, 2.3, 4.7, 9.1, 17.3, 31.0, 57.0)[: 4 + round(roughness * 6)]
@@ -183,7 +183,7 @@ def _ridge_line(rng: random.Random, roughness: float) -> Callable[[float], float
 
 
 def _base_height(depth: float, horizon: int, height: int) -> float:
-    """The middle height of a hill's line: 0 is the farthest hill, 1 the nearest."""
+    """Return the mean height of a ridge; depth 0 is the farthest hill, 1 the nearest."""
     return horizon + (height - horizon) * math.pow(depth, 1.25) * 0.74 - height * 0.02
 
 
@@ -242,7 +242,7 @@ def _draw_hills(
 def _draw_pines(
     draw: ImageDraw.ImageDraw, rng: random.Random, ridge: list[tuple[float, float]], top: int, size: float
 ) -> None:
-    """Small firs along a ridge, in groups."""
+    """Draw groups of small firs along a ridge."""
     index = rng.randrange(0, 12)
     while index < len(ridge):
         x, y = ridge[index]
@@ -268,7 +268,7 @@ def _draw_pines(
 
 
 def _hill_of(subject: str) -> int:
-    """The hill that a subject stands on, or rises behind."""
+    """Return the hill that a subject is on or behind."""
     return 2 if subject in shapes.FAR_AWAY else SHORE_HILL
 
 
@@ -281,7 +281,7 @@ def _subject_layer(
     width: int,
     height: int,
 ) -> Layer:
-    """A silhouette on the line of a hill; one that is far away has its feet hidden by that hill."""
+    """Draw a silhouette on a ridge; the ridge hides the base of a distant one."""
     is_far = subject in shapes.FAR_AWAY
     side = min(width, height) * (0.34 if is_far else 0.30)
     center = width * rng.uniform(0.28, 0.42)
@@ -309,7 +309,7 @@ def _subject_layer(
 
 
 def draw_water(image: Image.Image, scene: Scene, rng: random.Random) -> None:
-    """Lay the sun's path over the lower part of the picture."""
+    """Draw the sun's reflection over the lower part of the image."""
     width, height = image.size
     draw = ImageDraw.Draw(image, "RGBA")
     start = scene.shore + max(1, height // 200)
@@ -326,7 +326,7 @@ def draw_water(image: Image.Image, scene: Scene, rng: random.Random) -> None:
 
 
 def draw_birds(image: Image.Image, scene: Scene, rng: random.Random) -> None:
-    """A few birds, by day."""
+    """Draw a few birds, by day only."""
     if scene.stars or rng.random() < 0.35:
         return
     width, height = image.size
@@ -342,8 +342,8 @@ def draw_birds(image: Image.Image, scene: Scene, rng: random.Random) -> None:
 
 
 def add_grain(image: Image.Image, seed: int, strength: int = 5) -> Image.Image:
-    """The picture with fine, even noise: it keeps soft skies from showing steps."""
-    rng = random.Random(seed)  # pictures, not secrets
+    """Add fine, even noise, which prevents banding in gradients."""
+    rng = random.Random(seed)  # media content, not secrets
     tile = Image.frombytes("L", (128, 128), rng.randbytes(128 * 128)).point(
         [128 - strength + value * (2 * strength + 1) // 256 for value in range(256)]
     )

@@ -1,6 +1,6 @@
-"""Silhouettes of what prompts often name, as outlines in a unit square (y downwards, standing on y = 1).
+"""Silhouettes of subjects common in prompts, as outlines in a unit square (y pointing down, base at y = 1).
 
-Points marked sharp keep their corner; the rest are joined by a smooth curve.
+Points marked sharp remain corners; a smooth curve joins the others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _SHARP_MARK = "!"
 
 
 def _outline(text: str, smooth: bool = True) -> Outline:
-    """An outline from `x,y` words in hundredths; a `!` after a word keeps its corner sharp."""
+    """Parse an outline from `x,y` pairs in hundredths; a trailing `!` marks a sharp corner."""
     point_texts = text.split()
     points = [
         (float(x) / 100, float(y) / 100)
@@ -33,7 +33,7 @@ def _outline(text: str, smooth: bool = True) -> Outline:
 
 
 def _spline_point(a: Point, b: Point, c: Point, d: Point, t: float) -> Point:
-    """A point of the Catmull-Rom curve from b to c."""
+    """Return a point of the Catmull-Rom curve from b to c."""
 
     def interpolate(p: float, q: float, r: float, s: float) -> float:
         return 0.5 * (2 * q + (r - p) * t + (2 * p - 5 * q + 4 * r - s) * t**2 + (3 * q - p - 3 * r + s) * t**3)

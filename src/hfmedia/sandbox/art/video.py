@@ -1,10 +1,10 @@
-"""Films of the sandbox: the layers of a picture drift apart, as a real mp4 that plays.
+"""Videos of the sandbox: the layers of a scene drift apart, encoded as a playable mp4.
 
-The same prompt, seed, size and length give the same film. Heavy: call it in a thread.
+The same prompt, seed, size and length yield the same video. CPU-bound: call it in a thread.
 """
 
 # pyright: reportUnknownMemberType=false
-# Pillow's own types name numpy, which is not installed here.
+# Pillow's type hints reference numpy, which is not a dependency.
 from __future__ import annotations
 
 import io
@@ -17,10 +17,10 @@ from ..service import NoEncoderError
 from . import image as image_art
 from . import scene
 
-MAX_FRAMES = 96  # a longer film shows fewer frames a second instead
-LAYER_WIDTH_FACTOR = 1.35  # how much wider than the picture the moving layers are drawn
+MAX_FRAMES = 96  # longer videos have fewer frames per second instead
+LAYER_WIDTH_FACTOR = 1.35  # width of the moving layers relative to the image
 LIGHT_COLOR = (255, 244, 214)
-ZOOM_FACTOR = 0.14  # how far a film that starts from a picture moves into it
+ZOOM_FACTOR = 0.14  # total zoom of a video that starts from an image
 
 
 def render_video(
@@ -34,7 +34,7 @@ def render_video(
     source: bytes | None = None,
     is_blacked_out: bool = False,
 ) -> bytes:
-    """An mp4 of about that many seconds, in even numbers of pixels. NoEncoderError tells what to install."""
+    """Render an mp4 of about `seconds`, with even sides. Raises NoEncoderError naming the missing package."""
     width, height = max(16, width // 2 * 2), max(16, height // 2 * 2)
     frame_count = max(2, min(MAX_FRAMES, round(seconds * fps)))
     frame_rate = max(1, round(frame_count / max(seconds, 0.1)))
@@ -48,7 +48,7 @@ def render_video(
 
 
 def _drifting_frames(prompt: str, seed: int, width: int, height: int, frame_count: int) -> Iterator[Image.Image]:
-    """The scene with its sun rising, its clouds and hills passing by."""
+    """Yield frames of the scene: the sun rises while clouds and hills pass by."""
     view = scene.compose_scene(prompt, seed, width, height, width_factor=LAYER_WIDTH_FACTOR)
     extra_width = round(width * (LAYER_WIDTH_FACTOR - 1)) - 2
     for frame_index in range(frame_count):
@@ -63,7 +63,7 @@ def _drifting_frames(prompt: str, seed: int, width: int, height: int, frame_coun
 def _zooming_frames(
     source: bytes, prompt: str, seed: int, width: int, height: int, frame_count: int
 ) -> Iterator[Image.Image]:
-    """A slow move into the given picture while a light passes; its first frame is the whole of it."""
+    """Yield frames of a slow zoom into the source image while a light passes; the first shows the full image."""
     base_image = image_art.recolor(source, prompt, seed, width, height)
     for frame_index in range(frame_count):
         zoom = ZOOM_FACTOR * frame_index / (frame_count - 1)
@@ -101,7 +101,7 @@ def _encode(
 
 
 def _codec_name(av: Any) -> str:
-    """H.264 where this build has it, else MPEG-4 part 2, which plays nearly everywhere too."""
+    """Return H.264 if this build has it, otherwise MPEG-4 part 2, which plays nearly everywhere too."""
     return next((name for name in ("libx264", "h264") if name in av.codecs_available), "mpeg4")
 
 
@@ -109,5 +109,5 @@ def _import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise NoEncoderError('the sandbox needs PyAV to make videos: pip install "hfmedia[sandbox]"') from error
+        raise NoEncoderError('the sandbox needs PyAV to generate videos: pip install "hfmedia[sandbox]"') from error
     return av

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError, StorageError
 from hfmedia.core.request import InputImage
+from hfmedia.files.atomic import write_atomic
 
 
 class InputStore:
@@ -33,16 +32,7 @@ class InputStore:
             if path.exists():
                 os.utime(path)  # in use again: the janitor counts its age from now
                 return
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as temp_file:
-                try:
-                    temp_file.write(image.data)
-                    temp_file.flush()
-                    os.fsync(temp_file.fileno())
-                    Path(temp_file.name).replace(path)
-                except BaseException:
-                    with suppress(OSError):
-                        Path(temp_file.name).unlink()
-                    raise
+            write_atomic(path, image.data)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise StorageError(f"the input image cannot be stored: {reason}; nothing was sent") from error

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 
+from hfmedia.files.atomic import atomic_writer
 from hfmedia.server.errors import ApiError
+from hfmedia.singleflight import SingleFlight
 from hfmedia.storage import Media
 from hfmedia.storage.atomic_file import write_error
 
@@ -46,7 +46,7 @@ class Renditions:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._in_flight: dict[str, asyncio.Task[Rendition]] = {}
+        self._in_flight: SingleFlight[Rendition] = SingleFlight(finish_abandoned=True)  # threads cannot be cancelled
         self._semaphore = asyncio.Semaphore(CONCURRENCY)
 
     async def image(self, media: Media, *, format: ImageFormat, quality: int | None = None) -> Rendition:  # noqa: A002
@@ -74,11 +74,7 @@ class Renditions:
         target = self.folder / f"{media.sha256}.{variant}{spec.suffix}"
         if existing := await asyncio.to_thread(_existing, target, spec):
             return existing
-        task = self._in_flight.get(target.name)
-        if task is None:
-            task = self._in_flight[target.name] = asyncio.create_task(self._render_limited(media, spec, target))
-            task.add_done_callback(partial(self._on_done, target.name))
-        return await asyncio.shield(task)
+        return await self._in_flight.do(target.name, lambda: self._render_limited(media, spec, target))
 
     def remove(self, sha256: str) -> None:
         """Remove all renditions of the file with this digest; blocking."""
@@ -88,11 +84,6 @@ class Renditions:
     async def _render_limited(self, media: Media, spec: VariantSpec, target: Path) -> Rendition:
         async with self._semaphore:
             return await asyncio.to_thread(_render, media, spec, target)
-
-    def _on_done(self, name: str, task: asyncio.Task[Rendition]) -> None:
-        self._in_flight.pop(name, None)
-        if not task.cancelled():
-            task.exception()  # marked as retrieved: the waiting requests have received it
 
 
 # -- inside: all of it blocks -----------------------------------------------------------------------------------------
@@ -156,7 +147,7 @@ def _check_pixels(width: int, height: int, make_error: Callable[[str], ApiError]
         raise make_error(f"{width}x{height} exceeds the limit of {MAX_PIXELS:,} pixels")
 
 
-def _save(image: Image, spec: VariantSpec, make_error: Callable[[str], ApiError], path: Path) -> None:
+def _save(image: Image, spec: VariantSpec, make_error: Callable[[str], ApiError], file: IO[bytes]) -> None:
     info: dict[str, Any] = {str(name): value for name, value in image.info.items()}
     if info.get("exif"):
         info["exif"] = image.getexif()  # each format encodes it differently
@@ -168,7 +159,7 @@ def _save(image: Image, spec: VariantSpec, make_error: Callable[[str], ApiError]
     if spec.format == "jpeg" and image.mode == "RGBA":
         image = _flatten(image)
     try:
-        image.save(path, format=spec.format.upper(), **_encoder_options(spec, info))
+        image.save(file, format=spec.format.upper(), **_encoder_options(spec, info))
     except ValueError as error:  # a side longer than the format allows
         raise make_error(f"the image cannot be written as {spec.format}: {error}") from error
 
@@ -207,23 +198,13 @@ def _text_chunks(xmp: bytes | str | None) -> dict[str, Any]:
     return {"pnginfo": chunks}
 
 
-def _write_atomic(save: Callable[[Path], None], spec: VariantSpec, target: Path) -> Rendition:
+def _write_atomic(save: Callable[[IO[bytes]], None], spec: VariantSpec, target: Path) -> Rendition:
     """Write a rendition atomically; raise StorageError if the disk fails."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
-        temp_path = Path(name)
-        try:
-            save(temp_path)
-            os.fsync(fd)
-            size = temp_path.stat().st_size
-            temp_path.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                temp_path.unlink()
-            raise
-        finally:
-            os.close(fd)
+        with atomic_writer(target, suffix=".part") as file:
+            save(file)
+            size = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise write_error(target.parent, error) from error
     return Rendition(path=target, mime=spec.mime, bytes=size)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hfmedia.core.credentials import redact
-from hfmedia.core.error_messages import describe_without_provider_text
 from hfmedia.core.errors import JobCancelledError
 from hfmedia.engine import Event, FailedOver, JobFailed
 from hfmedia.server.auth.caller import Caller
@@ -19,6 +18,7 @@ class ProviderErrorRecord(Struct, frozen=True):
     """An error of a provider: its message, its time (unix seconds), and the key whose job it failed."""
 
     message: str
+    summary: str
     timestamp: float
     caller_id: str
 
@@ -34,11 +34,14 @@ class ProviderErrorLog:
         """Record the error of a failover or a failed job."""
         if isinstance(event, FailedOver):
             self._last[event.previous_provider] = ProviderErrorRecord(
-                redact(event.reason), self._clock(), generation.caller_id
+                redact(event.reason), redact(event.summary), self._clock(), generation.caller_id
             )
         elif isinstance(event, JobFailed) and event.error.provider and not isinstance(event.error, JobCancelledError):
             self._last[event.error.provider] = ProviderErrorRecord(
-                redact(event.error.message), self._clock(), generation.caller_id
+                redact(event.error.message),
+                redact(event.error.summary or ""),
+                self._clock(),
+                generation.caller_id,
             )
 
     def latest(self, provider: str, caller: Caller) -> ProviderErrorRecord | None:
@@ -46,6 +49,4 @@ class ProviderErrorLog:
         last = self._last.get(provider)
         if last is None or caller.admin or caller.id == last.caller_id:
             return last
-        return ProviderErrorRecord(
-            describe_without_provider_text(last.message, provider), last.timestamp, last.caller_id
-        )
+        return structs.replace(last, message=last.summary or f"{provider} rejected or failed a request")
