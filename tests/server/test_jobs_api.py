@@ -183,7 +183,7 @@ async def test_a_failover_is_reported_with_its_reason(gateway: RunningGateway, h
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
     done = await ended(http, gateway, job["id"])
     assert done["provider"] != "fal-ai"
-    assert "fal-ai" in done["failovers"][0]
+    assert "fal-ai" in done["failovers"][0]["reason"]
     _, body = await asked(http, "GET", f"{gateway.api}/providers")
     fal = next(one for one in body["data"] if one["name"] == "fal-ai")
     assert fal["cooldown_seconds"] > 0

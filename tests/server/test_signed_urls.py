@@ -75,7 +75,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 def test_illegal_parts_are_not_signed() -> None:
     """A dot or a slash inside a part would make it ambiguous."""
     for parts in (("a.b", "00", "o"), ("a/b", "00", "o"), (JOB, "xx", "o"), (JOB, "00", "O o")):
-        with pytest.raises(ValueError, match="no name"):
+        with pytest.raises(ValueError, match="not a valid name"):
             LINKS.sign(*parts)
 
 

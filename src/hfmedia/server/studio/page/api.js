@@ -134,16 +134,11 @@ function toStatus(raw) {
   return "open";
 }
 
-/** A failover: `from`, `to` and the `reason`; `text` is the server's whole sentence. */
-function toFailover(text) {
-  const [, reason = text, from = null, to = null] = /^(.*); moved from (\S+) to (\S+)$/s.exec(text) ?? [];
-  return { text, reason, from, to };
-}
+/** A failover; `from` and `to` are null if only its `reason` is known. */
+const toFailover = (raw) => ({ reason: raw.reason, from: raw.previous_provider, to: raw.provider });
 
-/** `reason`: why a job is in doubt, the end of the message. `dismissed`: its owner resolved it as lost. */
-const toJobError = (raw) => ({
-  message: raw.message, hint: raw.hint, reason: (raw.message ?? "").split("accepted and billed: ")[1] ?? null, dismissed: raw.kind === "dropped",
-});
+/** `reason`: why a job is in doubt. `dismissed`: its owner resolved it as lost. */
+const toJobError = (raw) => ({ message: raw.message, hint: raw.hint, reason: raw.reason, dismissed: raw.kind === "dropped" });
 
 const toJob = (raw) => ({
   id: raw.id, generation: raw.generation, index: raw.index, status: toStatus(raw), stage: raw.stage,
