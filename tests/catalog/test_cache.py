@@ -247,7 +247,7 @@ async def test_a_token_is_sent_to_its_endpoint_alone(transport: Transport, clock
         hub.scripted_responses = [ScriptedResponse(200, {"Link": link}, body)]
         credential = Credential(secret=Secret(TOKEN), base_url=base)
         catalog = Catalog(transport, endpoint=base, credential=credential, folder=None, clock=clock, sleep=clock.sleep)
-        with pytest.raises(HubError, match="points elsewhere"):
+        with pytest.raises(HubError, match="points to another origin"):
             await catalog.models("text-to-image")
         assert [asked.path for asked in hub.requests] == ["/mirror/api/models"]
 

@@ -82,7 +82,7 @@ async def test_a_renamed_model_is_followed(opened: Open, hub: FakeHub) -> None:
 async def test_a_redirect_to_another_origin_is_refused(opened: Open, hub: FakeHub, elsewhere: str) -> None:
     """A token would go along."""
     hub.scripted_responses.append(ScriptedResponse(307, {"Location": elsewhere}))
-    with pytest.raises(HubError, match="points elsewhere"):
+    with pytest.raises(HubError, match="points to another origin"):
         await opened(token=TOKEN).model("acme/kite")
     assert len(hub.requests) == 1
 
@@ -90,7 +90,7 @@ async def test_a_redirect_to_another_origin_is_refused(opened: Open, hub: FakeHu
 async def test_redirects_in_circles_end(opened: Open, hub: FakeHub) -> None:
     """A bound on hops."""
     hub.renamed.update({"a": "b", "b": "a"})
-    with pytest.raises(HubError, match="circles"):
+    with pytest.raises(HubError, match="redirects too often"):
         await opened().model("a")
     assert len(hub.requests) == 4
 
@@ -107,7 +107,7 @@ async def test_redirects_in_circles_end(opened: Open, hub: FakeHub) -> None:
 async def test_a_next_page_on_another_origin_is_refused(opened: Open, hub: FakeHub, link: str) -> None:
     """The rest of the list lies on the Hub or nowhere."""
     hub.link = lambda _: link
-    with pytest.raises(HubError, match="points elsewhere"):
+    with pytest.raises(HubError, match="points to another origin"):
         await opened(token=TOKEN).models("text-to-image")
 
 
@@ -129,7 +129,7 @@ async def test_an_unknown_model_is_told_without_a_token_with_both_reasons(opened
 
 async def test_an_unknown_model_is_told_with_a_token(opened: Open) -> None:
     """With a good token the Hub says 404, which is no trouble with the token."""
-    with pytest.raises(ModelNotFoundError, match="there is no model acme/nothing"):
+    with pytest.raises(ModelNotFoundError, match="model acme/nothing was not found"):
         await opened(token=TOKEN).model("acme/nothing")
 
 
@@ -157,7 +157,7 @@ async def test_a_refused_token_is_put_aside_with_a_warning(opened: Open, hub: Fa
     """What is public is shown without it, and the next question goes without it at once."""
     catalog = opened(token="hf_thisOneIsNoLongerValid")
     assert (await catalog.model("acme/kite")).id == "acme/kite"
-    assert ["refused the Hugging Face token" in words for words in catalog.warnings] == [True]
+    assert ["rejected the Hugging Face token" in words for words in catalog.warnings] == [True]
     assert [asked.token is None for asked in hub.requests] == [False, True]
     await catalog.models("text-to-image")
     assert all(asked.token is None for asked in hub.requests[1:])
@@ -166,7 +166,7 @@ async def test_a_refused_token_is_put_aside_with_a_warning(opened: Open, hub: Fa
 
 async def test_a_refused_token_is_told_where_nothing_is_shown_without_it(opened: Open) -> None:
     """Both the token and the model may be wrong; the token is what can be helped."""
-    with pytest.raises(AuthenticationError, match="refused the Hugging Face token") as caught:
+    with pytest.raises(AuthenticationError, match="rejected the Hugging Face token") as caught:
         await opened(token="hf_thisOneIsNoLongerValid").model("acme/nothing")
     assert caught.value.exit_code == 3
     assert "NoLongerValid" not in str(caught.value)
@@ -186,7 +186,7 @@ async def test_nonsense_is_an_error_of_the_hub(opened: Open, hub: FakeHub, body:
     """An error page is no model, whatever its status."""
     for ask in (lambda c: c.model("acme/kite"), lambda c: c.models("text-to-image")):
         hub.scripted_responses = [ScriptedResponse(200, {"Content-Type": mime}, body)]
-        with pytest.raises(HubError, match="answered something that is no"):
+        with pytest.raises(HubError, match="sent something other than"):
             await ask(opened())
 
 

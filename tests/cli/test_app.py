@@ -20,7 +20,7 @@ PAGES = [
 OWN = ("--help", "-h", "--version")
 VALUE_OPTIONS = ("-m", "--model", "-n", "--task")
 
-RESOLVED = (
+RESOLVED: tuple[tuple[list[str], list[str]], ...] = (
     ([], []),
     (["--help"], ["--help"]),
     (["--version"], ["--version"]),

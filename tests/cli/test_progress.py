@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hfmedia.cli.progress import describe_event, format_costs, megabytes, ordinal
@@ -22,7 +24,7 @@ from hfmedia.engine import (
     Submitting,
 )
 
-AT = {"job_id": "1", "provider": "fal-ai"}
+AT: dict[str, Any] = {"job_id": "1", "provider": "fal-ai"}
 EVENTS: tuple[tuple[Event, str], ...] = (
     (Started(job_id="1", model="a/b"), "waiting"),
     (Submitting(**AT), "submitting"),
@@ -69,7 +71,7 @@ def test_positions_in_a_queue_are_ordinals(position: int, text: str) -> None:
     assert ordinal(position) == text
 
 
-COSTS = (
+COSTS: tuple[tuple[list[Any], str], ...] = (
     ([], "cost unknown"),
     ([None], "cost unknown"),
     ([Cost(0.003), Cost(0.003)], "cost $0.006"),

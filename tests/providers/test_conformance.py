@@ -224,7 +224,7 @@ def test_a_size_is_told_in_the_providers_words(
     assert {key: value for key, value in body.items() if key in SIZE_WORDS} == told
 
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "negative_prompt": "rain", "seed": 7, "num_inference_steps": 20, "guidance_scale": 3.5, "scheduler": "euler",
     "num_frames": 81, "seconds": 5.0, "fps": 24,
 }  # fmt: skip
@@ -250,7 +250,7 @@ def test_parameters_are_named_as_the_provider_reads_them(pair: tuple[str, Task],
     name, task = pair
     before, after = (parameters(name, encode_submit(name, task, **words).body) for words in ({}, EVERYTHING))
     assert {key: value for key, value in after.items() if key not in before} == told
-    image = {"image": BY_BYTES} if task.startswith("image") else {}
+    image: dict[str, Any] = {"image": BY_BYTES} if task.startswith("image") else {}
     fitted = adapt_request(build_request(task, "acme/Kite", prompt=PROMPT, **image, **EVERYTHING), get_provider(name))
     assert len(fitted.warnings) == len(EVERYTHING) - len(told)
 

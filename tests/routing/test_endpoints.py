@@ -1,4 +1,4 @@
-"""A credential's name becomes a secret again for its own address alone."""
+"""Credentials are resolved for their own endpoint only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HEADERS: list[tuple[dict[str, str], dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("environ", "given", "provider", "header"), HEADERS)
 def test_a_route_has_its_credential(environ: dict[str, str], given: dict[str, Any], provider: str, header: str) -> None:
-    """In the scheme of who is asked: the router's, or the provider's own."""
+    """In the scheme of the endpoint: the router's, or the provider's own."""
     settings = load_settings(environ, **given)
     route = first(settings, provider)
     credential = credential_resolver(settings)(route)
@@ -60,30 +60,30 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize(("change", "environ"), FOREIGN)
-def test_no_secret_follows_an_address_out_of_a_file(change: dict[str, str], environ: dict[str, str]) -> None:
-    """A ledger can be old, or written by somebody else: a token goes where these settings send it, or nowhere."""
+def test_no_secret_follows_a_url_out_of_a_file(change: dict[str, str], environ: dict[str, str]) -> None:
+    """A ledger can be old, or written by another user: a token goes where these settings send it, or nowhere."""
     settings = load_settings(environ)
     route = structs.replace(first(settings), **change)
-    with pytest.raises(MissingAuthError, match="no credential goes elsewhere"):
+    with pytest.raises(MissingAuthError, match="no credential is sent elsewhere"):
         credential_resolver(settings)(route)
 
 
-def test_a_job_of_yesterday_needs_its_credential() -> None:
-    """It names the one that it was begun with."""
-    begun = first(load_settings(KEYS))
+def test_an_earlier_job_needs_its_credential() -> None:
+    """The message names the one it was started with."""
+    submitted = first(load_settings(KEYS))
     with pytest.raises(MissingAuthError, match="started with FAL_KEY"):
-        credential_resolver(load_settings(HF))(begun)
-    with pytest.raises(MissingAuthError, match="begun with HF_TOKEN"):
+        credential_resolver(load_settings(HF))(submitted)
+    with pytest.raises(MissingAuthError, match="started with HF_TOKEN"):
         credential_resolver(load_settings(KEYS))(first(load_settings(HF)))
 
 
-def test_a_job_begun_with_a_given_key_goes_on_with_the_variables() -> None:
-    """The same provider's, never another's; and a key that is given now does not open what another opened."""
-    begun = first(load_settings(KEYS, token="explicit"))
-    assert begun.credential == "the token given"
-    assert credential_resolver(load_settings(KEYS))(begun).header == "Key fal"
+def test_a_job_submitted_with_an_explicit_key_resumes_with_the_variables() -> None:
+    """The same provider's, never another's; an explicit key does not replace the variable of an earlier job."""
+    submitted = first(load_settings(KEYS, token="explicit"))
+    assert submitted.credential == "the token given"
+    assert credential_resolver(load_settings(KEYS))(submitted).header == "Key fal"
     with pytest.raises(MissingAuthError):
-        credential_resolver(load_settings({"HOME": "/nowhere", "REPLICATE_API_TOKEN": "x"}))(begun)
+        credential_resolver(load_settings({"HOME": "/nowhere", "REPLICATE_API_TOKEN": "x"}))(submitted)
     assert credential_resolver(load_settings(KEYS, token="another"))(first(load_settings(KEYS))).header == "Key fal"
 
 
@@ -95,8 +95,8 @@ def test_a_route_names_a_credential_of_its_own_provider_only() -> None:
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
-def test_every_provider_can_be_reached_for_everything_it_does(provider: str) -> None:
-    """Through the router, and directly where it has an address: each plan's credential opens the plan's address."""
+def test_every_provider_is_reachable_for_every_task_it_supports(provider: str) -> None:
+    """Through the router, and directly where it has a base URL: each route's credential allows the route's URL."""
     keys = dict.fromkeys(PROVIDERS[provider].api_key_env_vars, "x" * 20)
     for environ in (HF, {"HOME": "/nowhere", **keys}):
         settings = load_settings(environ)

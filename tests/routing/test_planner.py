@@ -155,28 +155,28 @@ def test_a_provider_listed_twice_is_asked_once() -> None:
 
 
 REFUSALS: list[tuple[str, str, HubModel, Task, str]] = [
-    ("no provider at all", "a/b", HubModel("a/b"), "text-to-image", "The Hub lists no provider for it at all"),
+    ("no provider at all", "a/b", HubModel("a/b"), "text-to-image", "The Hub lists no provider for this model"),
     (
         "none live",
         "a/b",
         HubModel("a/b", (mapping("replicate", "staging"), mapping("together", "error"))),
         "text-to-image",
-        r"no provider is live for text-to-image with a/b. For text-to-image there are replicate \(staging: not open to "
-        r"everybody yet\) and together \(failing the Hub's checks\)",
+        r"no live provider for text-to-image with a/b. Providers for text-to-image: replicate \(staging: not public yet\) "
+        r"and together \(failing the Hub's checks\)",
     ),
     (
         "another task",
         "acme/kite",
         KITE,
         "text-to-video",
-        r"no provider is live for text-to-video .*; for image-to-image there is wavespeed$",
+        r"no live provider for text-to-video .*; for image-to-image: wavespeed$",
     ),
     (
         "a provider that is not there",
         "acme/kite:novita",
         KITE,
         "text-to-image",
-        r"novita does not serve acme/kite. For text-to-image there are replicate \(live\), fal-ai \(live\)",
+        r"novita does not serve acme/kite. Providers for text-to-image: replicate \(live\), fal-ai \(live\)",
     ),
     (
         "a slip of the pen",
@@ -185,8 +185,8 @@ REFUSALS: list[tuple[str, str, HubModel, Task, str]] = [
         "text-to-image",
         r"fal does not serve acme/kite \(did you mean fal-ai\?",
     ),
-    ("staging", "acme/kite:nscale", KITE, "text-to-image", "nscale serves acme/kite, but not now: it is staging"),
-    ("failing", "acme/kite:together", KITE, "text-to-image", "but not now: it is failing the Hub's checks"),
+    ("staging", "acme/kite:nscale", KITE, "text-to-image", r"nscale serves acme/kite, but is not live \(staging"),
+    ("failing", "acme/kite:together", KITE, "text-to-image", r"but is not live \(failing the Hub's checks\)"),
     (
         "the provider without the task",
         "acme/kite:wavespeed",
@@ -199,7 +199,7 @@ REFUSALS: list[tuple[str, str, HubModel, Task, str]] = [
         "a/b",
         HubModel("a/b", (mapping("nscale", task="text-to-video"), mapping("../evil", task="text-to-video"))),
         "text-to-video",
-        "nscale skipped: hfmedia does not know how .*; '../evil' skipped",
+        "nscale skipped: hfmedia does not support text-to-video there; '../evil' skipped",
     ),
 ]
 
@@ -220,7 +220,7 @@ def test_an_unknown_provider_that_cannot_be_asked_is_a_note() -> None:
     model = HubModel("a/b", (mapping("strange", task="text-to-video"), mapping("novita", task="text-to-video")))
     made = plan("a/b", model, task="text-to-video")
     assert [route.provider for route in made.routes] == ["novita"]
-    assert made.warnings == ("strange skipped: hfmedia does not know how it does text-to-video",)
+    assert made.warnings == ("strange skipped: hfmedia does not support text-to-video there",)
 
 
 MISSING: list[tuple[str, str, dict[str, str], dict[str, Any], str]] = [
@@ -229,8 +229,9 @@ MISSING: list[tuple[str, str, dict[str, str], dict[str, Any], str]] = [
         "acme/kite",
         HOME,
         {},
-        r'no credential for acme/kite.*huggingface.co/settings/tokens.*"Make calls to Inference Providers".*'
-        r"`export HF_TOKEN=.*`hf auth login`.*REPLICATE_API_TOKEN for replicate, FAL_KEY for fal-ai.*--sandbox",
+        r'^no credential for acme/kite: .*huggingface.co/settings/tokens.*"Make calls to Inference Providers".*'
+        r"`export HF_TOKEN=.*`hf auth login`\n.*: REPLICATE_API_TOKEN for replicate, FAL_KEY for fal-ai\n"
+        r".*--sandbox",
     ),
     (
         "for the provider named",
@@ -280,15 +281,13 @@ def test_without_a_credential_it_is_told_how_to_get_one(
 def test_those_without_a_credential_are_told() -> None:
     """A key for one of three providers: the two others are a note."""
     made = plan(environ={**HOME, "FAL_KEY": "x"})
-    assert made.warnings == ("acme-images and replicate skipped: there is a credential for other providers only",)
+    assert made.warnings == ("acme-images and replicate skipped: no credential",)
 
 
 def test_direct_without_its_key_is_told() -> None:
     """The user meant to be billed by the provider."""
     made = plan("acme/kite:fal-ai", environ={**HF, "HFMEDIA_DIRECT": "fal-ai"})
-    assert made.warnings == (
-        "fal-ai should be asked directly, but its own key is not there; it is asked through the router",
-    )
+    assert made.warnings == ("fal-ai is to be called directly, but its key is missing; using the router instead",)
 
 
 def seen(**facts: tuple[float, float | None]) -> ProviderStats:
@@ -314,36 +313,35 @@ POLICIES: list[tuple[str, ModelSpec, ProviderStats, list[str], str | None]] = [
         ModelSpec("acme/kite", policy="fastest"),
         ProviderStats(),
         ["replicate", "fal-ai", "acme-images"],
-        "fastest: nothing is known of their speed yet, so the Hub's order stands",
+        "fastest: no speed data yet; using the Hub's order",
     ),
     (
         "cheapest, only times known",
         ModelSpec("acme/kite", policy="cheapest"),
         seen(fal_ai=(1, None)),
         ["replicate", "fal-ai", "acme-images"],
-        "cheapest: nothing is known of their price yet, so the Hub's order stands",
+        "cheapest: no price data yet; using the Hub's order",
     ),
     (
         "fastest, one known",
         ModelSpec("acme/kite", policy="fastest"),
         seen(fal_ai=(2.5, None)),
         ["fal-ai", "replicate", "acme-images"],
-        "fastest: known are fal-ai (2.5 s seen here); nothing is known of replicate and acme-images, asked after those",
+        "fastest: fal-ai (2.5 s measured), then replicate and acme-images (no speed data)",
     ),
     (
         "fastest, all known",
         ModelSpec("acme/kite", policy="fastest"),
         seen(fal_ai=(2, None), replicate=(3, None), acme_images=(1, None)),
         ["acme-images", "fal-ai", "replicate"],
-        "fastest: known are acme-images (1.0 s seen here), fal-ai (2.0 s seen here), replicate (3.0 s seen here)",
+        "fastest: acme-images (1.0 s measured), fal-ai (2.0 s measured), replicate (3.0 s measured)",
     ),
     (
         "cheapest",
         ModelSpec("acme/kite", policy="cheapest"),
         seen(fal_ai=(1, 0.025), replicate=(9, 0.003)),
         ["replicate", "fal-ai", "acme-images"],
-        "cheapest: known are replicate ($0.0030 seen here), fal-ai ($0.0250 seen here); nothing is known of "
-        "acme-images, asked after those",
+        "cheapest: replicate ($0.0030 measured), fal-ai ($0.0250 measured), then acme-images (no price data)",
     ),
 ]
 
@@ -369,7 +367,7 @@ def test_what_the_hub_tells_of_speed_and_price_counts() -> None:
     fastest, cheapest = (plan(f"acme/kite:{policy}", model) for policy in ("fastest", "cheapest"))
     assert [route.provider for route in fastest.routes] == ["fal-ai", "replicate", "together"]
     assert [route.provider for route in cheapest.routes] == ["fal-ai", "replicate", "together"]
-    assert "by the Hub's word" in fastest.warnings[0]
+    assert "per the Hub" in fastest.warnings[0]
     known = seen(replicate=(50, None))
     assert plan("acme/kite:fastest", model, known=known).routes[0].provider == "replicate"
 
@@ -381,7 +379,7 @@ def test_who_failed_a_moment_ago_is_asked_last() -> None:
     health.cool_down("replicate", 30)
     made = plan(health=health)
     assert [route.provider for route in made.routes] == ["fal-ai", "acme-images", "replicate"]
-    assert made.warnings == ("replicate failed a moment ago and is asked last for 30 s more",)
+    assert made.warnings == ("replicate failed recently and is tried last for another 30 s",)
     for name in ("fal-ai", "acme-images"):
         health.cool_down(name, 30)
     made = plan(health=health)

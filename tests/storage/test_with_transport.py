@@ -162,7 +162,7 @@ LYING: dict[str, tuple[list[bytes], str]] = {
     "no HTTP at all": ([b"SSH-2.0-OpenSSH_9.6\r\n"], "not arrive"),
     "compressed, unasked": (
         [answer(PNG, "Content-Encoding: gzip", f"Content-Length: {len(PNG)}")],
-        "compression is broken",
+        "corrupt compressed body",
     ),
 }
 

@@ -109,7 +109,7 @@ async def rude(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> N
 
 REFUSALS = [
     ("http", HttpProxy(0, opens="Basic other"), "https://api.example/", "refused to connect.*407"),
-    ("http", HttpProxy(0, opens="Basic other"), "http://api.example/", "another user or password"),
+    ("http", HttpProxy(0, opens="Basic other"), "http://api.example/", "rejected its user name or password"),
     ("http", HttpProxy(0, refuses="403 Forbidden"), "https://api.example/", "refused to connect.*403"),
     ("http", HttpProxy(0, refuses="502 Bad Gateway"), "https://api.example/", "refused to connect.*502"),
     ("http", silent, "https://api.example/", "could not connect.*through the proxy"),

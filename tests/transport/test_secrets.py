@@ -104,12 +104,12 @@ async def test_no_secret_shows_whatever_happens(
         assert not [secret for secret in SECRETS if secret in text], text
 
 
-async def test_the_log_tells_what_went_out_and_what_came_of_it(caplog: pytest.LogCaptureFixture) -> None:
-    """At debug level, a line for each exchange: enough to see what happened."""
+async def test_the_log_has_a_line_for_each_exchange(caplog: pytest.LogCaptureFixture) -> None:
+    """At debug level: the request and its outcome."""
     caplog.set_level(logging.DEBUG, "hfmedia.transport")
     async with serve(answering(http_response(b"{}"))) as port, Transport(environ={}) as wire:
         await wire.send(post_json(f"http://127.0.0.1:{port}/buy", {}), credential=None)
     assert [record.getMessage() for record in caplog.records] == [
         f"HttpRequest(POST http://127.0.0.1:{port}/buy {{'Content-Type': 'application/json'}} 2 bytes)"
-        " -> HttpReply(200  2 bytes)"
+        " -> HttpResponse(200  2 bytes)"
     ]

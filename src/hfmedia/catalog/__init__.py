@@ -1,4 +1,4 @@
-"""The catalog: what the Hub says of models and their providers, asked seldom and remembered."""
+"""Catalog: the Hub's models and their providers, cached in memory and on disk."""
 
 from __future__ import annotations
 

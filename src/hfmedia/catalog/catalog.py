@@ -1,7 +1,7 @@
-"""Catalog: the models of the Hub and their providers, fresh within minutes, and still there when the Hub is not.
+"""Catalog: the models of the Hub and their providers, at most minutes old, and available while the Hub is not.
 
-A page younger than its time is not asked for; an older one is asked for with its ETag; one that cannot be asked for is
-used as it was, and the caller can see that.
+A fresh page is used as it is; an older one is revalidated with its ETag; when the Hub fails, the stale page is used,
+with a warning.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from ..singleflight import SingleFlight
 from .cache import CachedPage, PageCache
 from .hub_client import MAX_ATTEMPTS, Account, HubClient, error_message, next_link, require_origin
 
-FRESH_FOR = 300.0  # seconds; the Hub checks providers hourly at most, and its own rate window is as long
-MAX_STALE = 7 * 24 * 3600.0  # seconds; what was true a week ago is no better than nothing
-HUB_COOLDOWN = 30.0  # seconds for which a Hub in trouble is not asked again where an older answer will do
-ATTEMPTS_WITH_CACHED = 2  # where an older answer will do, nobody needs to wait for a Hub in trouble
-PAGE_SIZE = 1000  # models; the most the Hub puts on one page
-MAX_PAGES = 200  # of one list: ten times the longest there is
-THREADED_PARSE_BYTES = 32 * 1024  # bytes; longer JSON is read in a thread, since it would hold up the event loop
+FRESH_FOR = 300.0  # seconds; the Hub checks providers hourly at most, and its rate limit window is as long
+MAX_STALE = 7 * 24 * 3600.0  # seconds; after a week no data is better than stale data
+HUB_COOLDOWN = 30.0  # seconds after a failure in which stale pages are used without contacting the Hub
+ATTEMPTS_WITH_CACHED = 2  # with a stale page to fall back on, retries are not worth the wait
+PAGE_SIZE = 1000  # models; the maximum of the Hub
+MAX_PAGES = 200  # of one list: ten times the longest today
+THREADED_PARSE_BYTES = 32 * 1024  # bytes; longer JSON is parsed in a thread, since it would block the event loop
 CACHE_VERSION = 2  # of the JSON of CachedPage, HubModel and ProviderMapping: files of other versions are not read
-MAX_IDS_COMPARED = 20_000  # ids looked through for a similar one
+MAX_IDS_COMPARED = 20_000  # IDs compared for a suggestion
 MODEL_FIELDS = "expand[]=inferenceProviderMapping"
 
 
 class Catalog:
-    """What the Hub knows, for one endpoint and one token (or none). It is used from one event loop.
+    """The Hub's models for one endpoint and one token (or none). Use it from one event loop.
 
     Args:
-        sender: sends the requests.
-        endpoint: the Hub's address.
-        credential: the Hugging Face token; it goes to the endpoint alone.
-        folder: where pages are kept between runs; None keeps them in memory only.
-        clock, sleep: the time in unix seconds, and how to wait.
-        ttl: for how long, in seconds, an answer is not asked for again.
+        sender: HTTP client.
+        endpoint: base URL of the Hub.
+        credential: Hugging Face token; sent to the endpoint only.
+        folder: cache directory; None caches in memory only.
+        clock, sleep: unix time in seconds, and how to wait.
+        ttl: seconds for which a page counts as fresh.
     """
 
     def __init__(
@@ -76,19 +76,16 @@ class Catalog:
         self._ttl = ttl
         self._down_until = 0.0
         self._last_error = ""
-        self._stale: dict[str, float] = {}  # the pages that were used although too old: when they were true
+        self._stale: dict[str, float] = {}  # stale pages in use, by key: the time they were fetched
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know of the answers given: the token refused, older answers used, a cache not writable.
-
-        What is no longer so is no longer here.
-        """
+        """Current warnings: the token was rejected, stale data is in use, the cache cannot be written."""
         token_warning = (
-            f"the Hub at {self.endpoint} refused the Hugging Face token; it was asked without one "
-            "(make a token at https://huggingface.co/settings/tokens)"
+            f"the Hub at {self.endpoint} rejected the Hugging Face token; continuing without one "
+            "(create a token at https://huggingface.co/settings/tokens)"
         )
-        stale_warning = f"{self._last_error}; what is known of its models is {self._stale_minutes()} min old"
+        stale_warning = f"{self._last_error}; using model data that is {self._stale_minutes()} min old"
         candidates = (
             (self._token_rejected, token_warning),
             (bool(self._stale), stale_warning),
@@ -104,13 +101,13 @@ class Catalog:
         search: str | None = None,
         limit: int | None = None,
     ) -> list[HubModel]:
-        """The models with a live provider, of one task or of all, in the Hub's order; each with all its mappings.
+        """List the models with a live provider, of one task or all, in the Hub's order; each with all its mappings.
 
-        ``provider`` narrows to what is live there, ``search`` to ids that contain it in any case, ``limit`` to so many
-        (no further page is asked for then).
+        ``provider`` selects models that are live there, ``search`` IDs that contain it (case-insensitive). At ``limit``
+        models, no further pages are fetched.
 
         Raises:
-            HubError: the Hub does not answer as it should, and there is no older answer.
+            HubError: the Hub fails, and there is no cached page.
         """
         lists = await asyncio.gather(
             *(self._list_models(listed_task, provider, search, limit) for listed_task in ((task,) if task else TASKS))
@@ -119,34 +116,32 @@ class Catalog:
         return list(merged.values())[:limit]
 
     async def model(self, model_id: str, *, fresh: bool = False) -> HubModel:
-        """One model and all its providers, live or not. ``fresh`` asks the Hub even if the last answer is young.
+        """Return one model and all its providers, live or not; ``fresh`` revalidates even a fresh page.
 
-        A model that was renamed comes back under its new id.
+        A renamed model has its new ID.
 
         Raises:
-            ModelNotFoundError: the Hub does not know it, or hides it from this token.
-            CredentialError: the Hub refused the token, and does not show the model without one.
-            HubError: the Hub does not answer as it should, and there is no older answer.
+            ModelNotFoundError: the model does not exist, or this token may not see it.
+            AuthenticationError: the Hub rejected the token, and does not show the model without one.
+            HubError: the Hub fails, and there is no cached page.
         """
         url = f"{self.endpoint}/api/models/{quote(model_id, safe='/')}?{MODEL_FIELDS}"
         page = await self._get_page(url, model=model_id, fresh=fresh)
         return page.models[0]
 
     async def whoami(self) -> Account:
-        """Whose token it is; kept for as long as other answers, for the Hub limits this strictly.
+        """Return the token's account, cached like pages, because the Hub limits this call strictly.
 
         Raises:
             MissingAuthError: there is no token.
-            CredentialError: the Hub refused it.
-            HubError: the Hub does not answer as it should.
+            AuthenticationError: the Hub rejected it.
+            HubError: the Hub fails.
         """
         if self._credential is None:
-            raise MissingAuthError("there is no Hugging Face token; `export HF_TOKEN=…` or `hf auth login`")
+            raise MissingAuthError("no Hugging Face token; `export HF_TOKEN=…` or `hf auth login`")
         if self._account and self._clock() - self._account[0] < self._ttl:
             return self._account[1]
         return await self._account_requests.do("whoami", self._fetch_account)
-
-    # -- inside ---------------------------------------------------------------------------------------------------
 
     async def _list_models(
         self, task: Task, provider: str | None, search: str | None, limit: int | None
@@ -168,7 +163,9 @@ class Catalog:
         seen: set[str] = set()
         while url is not None:
             if url in seen or len(seen) >= MAX_PAGES:
-                raise HubError(f"the list of {task} models at {self.endpoint} does not end")
+                raise HubError(
+                    f"the list of {task} models at {self.endpoint} does not end (over {MAX_PAGES} pages, or a loop)"
+                )
             seen.add(url)
             page = await self._get_page(url)
             yield page
@@ -209,12 +206,12 @@ class Catalog:
         return page
 
     def _mark_stale(self, page: CachedPage) -> CachedPage:
-        """The page, and a note for the warnings that it is older than it should be."""
+        """Return the page, and record for ``warnings`` that it is stale."""
         self._stale[page.key] = page.fetched_at
         return page
 
     def _stale_minutes(self) -> int:
-        """Minutes since the oldest of the pages used although too old was true."""
+        """Return the age of the oldest stale page in use, in minutes."""
         return max(1, round((self._clock() - min(self._stale.values(), default=self._clock())) / 60))
 
     async def _fetch_page(self, url: str, cached: CachedPage | None, model: str | None) -> CachedPage:
@@ -223,12 +220,17 @@ class Catalog:
         if response.status == 304 and cached is not None:
             return structs.replace(cached, fetched_at=now)
         if not response.ok:
-            raise HubError(f"the Hub at {self.endpoint} answered {error_message(response)}", status=response.status)
+            raise HubError(
+                f"the Hub at {self.endpoint} responded with an error: {error_message(response)}", status=response.status
+            )
         try:
             models = await _parse_models(response, single=model is not None)
         except msgspec.DecodeError as error:
-            problem = f"something that is no {'model' if model else 'list of models'}"
-            raise HubError(f"the Hub at {self.endpoint} answered {problem} ({response.mime or 'no type'})") from error
+            expected = "a model" if model else "a list of models"
+            raise HubError(
+                f"the Hub at {self.endpoint} sent something other than {expected} "
+                f"({response.mime or 'no content type'})"
+            ) from error
         next_url = next_link(response.headers.get("link", ""))
         return CachedPage(
             key=self._cache_key(url),
@@ -239,15 +241,15 @@ class Catalog:
         )
 
     async def _get_response(self, url: str, cached: CachedPage | None, model: str | None) -> HttpResponse:
-        """The Hub's answer, with the token if it takes it; else without, which is remembered."""
+        """Request a page with the token; without it once the Hub has rejected it."""
         etag, attempts = (cached.etag, ATTEMPTS_WITH_CACHED) if cached else (None, MAX_ATTEMPTS)
         credential = None if self._token_rejected else self._credential
         response = await self._hub.get(url, credential, etag=etag, attempts=attempts)
         if response.status == 401 and credential is not None and response.headers.get("x-error-code") != "RepoNotFound":
             anonymous_response = await self._hub.get(url, None)
             if not anonymous_response.ok:
-                message = "the Hub refused the Hugging Face token" + (
-                    f", and does not show {model} without" if model else ""
+                message = "the Hub rejected the Hugging Face token" + (
+                    f", and does not show {model} without one" if model else ""
                 )
                 raise AuthenticationError(
                     f"{message}: {error_message(response)}. {NEW_TOKEN_HINT}", status=401, model=model
@@ -266,41 +268,46 @@ class Catalog:
         )
         hint = f" Did you mean {' or '.join(suggestions)}?" if suggestions else ""
         if status == 403:
-            return f"the Hub does not let this token see {model}; ask for access at {self.endpoint}/{model}.{hint}"
+            return f"this token has no access to {model}; request it at {self.endpoint}/{model}.{hint}"
         if status == 404:
-            return f"there is no model {model} on the Hub, or it is private to others.{hint}"
+            return f"model {model} was not found on the Hub, or it is private.{hint}"
         explanation = (
-            "The token that was given is refused, so it was asked without one. " if self._token_rejected else ""
+            "The Hub rejected the token, so the request was made without one. " if self._token_rejected else ""
         )
         return (
-            f"the Hub shows no model {model} to somebody without a token: it does not exist, or it is private. {explanation}"
-            f"If it is yours, log in with `hf auth login` or `export HF_TOKEN=…`.{hint}"
+            f"model {model} was not found without a token: it does not exist, or it is private. {explanation}"
+            f"If you have access to it, log in with `hf auth login` or `export HF_TOKEN=…`.{hint}"
         )
 
     async def _fetch_account(self) -> Account:
         response = await self._hub.get(f"{self.endpoint}/api/whoami-v2", self._credential)
         if response.status in (401, 403):
             raise AuthenticationError(
-                f"the Hub refused the Hugging Face token: {error_message(response)}. {NEW_TOKEN_HINT}", status=401
+                f"the Hub rejected the Hugging Face token: {error_message(response)}. {NEW_TOKEN_HINT}", status=401
             )
         try:
             if not response.ok:
-                raise HubError(f"the Hub at {self.endpoint} answered {error_message(response)}", status=response.status)
+                raise HubError(
+                    f"the Hub at {self.endpoint} responded with an error: {error_message(response)}",
+                    status=response.status,
+                )
             account = response.json(Account)
         except msgspec.DecodeError as error:
-            raise HubError(f"the Hub at {self.endpoint} did not say whose token it is ({response.mime})") from error
+            raise HubError(
+                f"the Hub at {self.endpoint} sent no account for the token ({response.mime or 'no content type'})"
+            ) from error
         self._account = (self._clock(), account)
         return account
 
     def _cache_key(self, url: str) -> str:
-        """The name of a page: what is told may depend on who asks, so the token takes part, as a hash of a hash."""
+        """Return the key of a page; responses may depend on the account, so it includes the hash of the token's hash."""
         token = None if self._token_rejected or self._credential is None else self._credential.secret.reveal()
         identity = hashlib.sha256(token.encode()).hexdigest() if token else "anybody"
         text = f"v{CACHE_VERSION}\n{self.endpoint}\n{identity}\n{url}"
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-NEW_TOKEN_HINT = "Make a new one at https://huggingface.co/settings/tokens, or remove this one to go on without"
+NEW_TOKEN_HINT = "Create a new one at https://huggingface.co/settings/tokens, or remove this one to continue without"
 
 
 async def _parse_models(response: HttpResponse, *, single: bool) -> tuple[HubModel, ...]:
@@ -311,7 +318,7 @@ async def _parse_models(response: HttpResponse, *, single: bool) -> tuple[HubMod
 
 
 def _similar_ids(model: str, candidates: list[str]) -> list[str]:
-    """Up to three known ids that a person may have meant."""
+    """Return up to three known IDs that may have been meant."""
     by_lowercase = {name.lower(): name for name in candidates}
     target = model.lower()
     same_name = [

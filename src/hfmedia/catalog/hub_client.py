@@ -1,6 +1,6 @@
-"""How the Hub is asked: GETs alone, retried within bounds, at the pace its rate limits allow, on its own origin alone.
+"""HubClient: GET requests to the Hub, with bounded retries and its rate limits, on its own origin only.
 
-What an answer says is read by pure functions; only ``Hub.get`` touches the world.
+Headers and bodies are parsed by pure functions; only ``HubClient.get`` does I/O.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from msgspec import Struct, field
 from hfmedia.core.credentials import Credential, Secret, redact
 from hfmedia.core.errors import HubError, RequestNotSentError, ResponseLostError
 from hfmedia.core.http import HttpResponse, get
+from hfmedia.core.origin import parse_origin
 from hfmedia.core.ports import HttpSender
 from hfmedia.core.retry import backoff, parse_retry_after, retry_delay
 
-RESPONSE_TIMEOUT = 30.0  # seconds for one answer; a page of a thousand models takes a few
+RESPONSE_TIMEOUT = 30.0  # seconds for one response; a page of a thousand models takes a few
 MAX_ATTEMPTS = 4
 TOTAL_TIMEOUT = 90.0  # seconds for all attempts together
-MAX_RATE_LIMIT_WAIT = 60.0  # seconds to wait for a rate limit; its window is five minutes, and a person waits
+MAX_RATE_LIMIT_WAIT = 60.0  # seconds to wait for a rate limit; its window is five minutes, too long for a person
 MAX_REDIRECTS = 3  # a renamed model needs one
-MAX_ERROR_CHARS = 300  # characters of the Hub's own words in an error
-DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+MAX_ERROR_CHARS = 300  # characters of the Hub's own message in an error
 _LINK = re.compile(r"<([^<>]*)>\s*((?:;\s*[^\s;,=]+\s*(?:=\s*(?:\"[^\"]*\"|[^;,\s\"]*))?\s*)*)")
 _NEXT = re.compile(r"(?i);\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next(?=[\s;]|$))")
 _LIMIT = re.compile(r"(?:^|;)\s*([rt])=(\d{1,9})")
 
 
 class _TransientError(Exception):
-    """The Hub may answer better in a moment. ``again`` is False when that moment is too far away."""
+    """A failure that a later attempt may not have; ``retryable`` is False when that would be too late."""
 
     def __init__(self, message: str, *, status: int | None = None, retryable: bool = True) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class _TransientError(Exception):
 
 
 class HubClient:
-    """The Hub at one endpoint, and until when it asked to be left alone."""
+    """Client of the Hub at one endpoint; remembers until when its rate limit is used up."""
 
     def __init__(
         self,
@@ -63,16 +63,16 @@ class HubClient:
     async def get(
         self, url: str, credential: Credential | None, *, etag: str | None = None, attempts: int = MAX_ATTEMPTS
     ) -> HttpResponse:
-        """The Hub's answer, whatever its status but for 429 and 5xx; redirects on its own origin are followed.
+        """Return the Hub's response; 429 and 5xx are retried, redirects on its own origin followed.
 
-        HubError when it cannot be reached, fails, or stays busy longer than anybody waits.
+        Raises HubError when the Hub cannot be reached, fails repeatedly, or its rate limit lasts too long.
         """
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._get_with_retry(url, credential, etag, attempts)
             if response.status not in (301, 302, 303, 307, 308):
                 return response
             url = require_origin(self.endpoint, urljoin(url, response.headers.get("location", "")))
-        raise HubError(f"the Hub at {self.endpoint} redirects in circles")
+        raise HubError(f"the Hub at {self.endpoint} redirects too often")
 
     async def _get_with_retry(
         self, url: str, credential: Credential | None, etag: str | None, attempts: int
@@ -101,12 +101,12 @@ class HubClient:
         try:
             response = await self._sender.send(request, credential=credential, timeout=RESPONSE_TIMEOUT)
         except (RequestNotSentError, ResponseLostError) as error:
-            problem = "cannot be reached" if isinstance(error, RequestNotSentError) else "did not answer completely"
+            problem = "cannot be reached" if isinstance(error, RequestNotSentError) else "sent no complete response"
             raise _TransientError(f"the Hub at {self.endpoint} {problem}: {redact(str(error))}") from error
         self._track_rate_limit(response)
         if response.status == 429:
-            if self._rate_limited_until <= self._clock():  # it did not say for how long
-                raise _TransientError(f"the Hub limits the rate: {error_message(response)}", status=429)
+            if self._rate_limited_until <= self._clock():  # the response did not say for how long
+                raise _TransientError(f"rate limited by the Hub: {error_message(response)}", status=429)
             raise _TransientError(
                 _rate_limit_message(self.endpoint, self._rate_limited_until - self._clock(), credential), status=429
             )
@@ -117,7 +117,7 @@ class HubClient:
         return response
 
     def _track_rate_limit(self, response: HttpResponse) -> None:
-        """Remembers for how long the Hub wants to be left alone."""
+        """Update the time until which the rate limit is used up."""
         now = self._clock()
         limit = parse_rate_limit(response.headers.get("ratelimit", ""))
         delay: float | None = limit[1] if limit and limit[0] == 0 else None
@@ -130,35 +130,27 @@ class HubClient:
 
 def _rate_limit_message(endpoint: str, delay: float, credential: Credential | None) -> str:
     hint = "" if credential else "; with a token (`hf auth login`) the limit is higher"
-    return f"the rate limit of the Hub at {endpoint} is used up for {delay:.0f} s{hint}"
-
-
-def origin(url: str) -> str:
-    """Scheme, host and port of a URL, spelled in one way; an empty text when it is none."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return ""
-    if "@" in parts.netloc or not host or parts.scheme not in DEFAULT_PORTS:
-        return ""
-    return f"{parts.scheme}://{host}" + (f":{port}" if port else DEFAULT_PORTS[parts.scheme])
+    return f"the rate limit of the Hub at {endpoint} is used up for another {delay:.0f} s{hint}"
 
 
 def require_origin(endpoint: str, url: str) -> str:
-    """The URL spelled as the endpoint is, when it lies below it; HubError otherwise, for a token may go with it."""
-    if origin(url) and origin(url) == origin(endpoint):
+    """Return a URL below the endpoint, spelled like the endpoint.
+
+    Raises HubError for any other URL, since a token may be sent with the request.
+    """
+    endpoint_origin = parse_origin(endpoint)
+    if endpoint_origin is not None and endpoint_origin.is_http and parse_origin(url) == endpoint_origin:
         endpoint_parts = urlsplit(endpoint)
         normalized = (
             urlsplit(url)._replace(scheme=endpoint_parts.scheme, netloc=endpoint_parts.netloc, fragment="").geturl()
         )
         if Credential(secret=Secret(""), base_url=endpoint).allows(normalized):
             return normalized
-    raise HubError(f"the Hub at {endpoint} points elsewhere, to {redact(url)[:MAX_ERROR_CHARS]!r}")
+    raise HubError(f"the Hub at {endpoint} points to another origin: {redact(url)[:MAX_ERROR_CHARS]!r}")
 
 
 def next_link(header: str) -> str | None:
-    """The URL of the next page out of a Link header (RFC 8288); None on the last page."""
+    """Return the URL of the next page from a Link header (RFC 8288); None on the last page."""
     for match in _LINK.finditer(header):
         if _NEXT.search(match[2]):
             return match[1].strip() or None
@@ -166,9 +158,9 @@ def next_link(header: str) -> str | None:
 
 
 def parse_rate_limit(header: str) -> tuple[int, int] | None:
-    """Requests left and seconds until the window ends, out of ``RateLimit: "api";r=499;t=120`` (the Hub's own form).
+    """Parse requests left and seconds until the window ends from ``RateLimit: "api";r=499;t=120`` (the Hub's form).
 
-    Of several policies the tightest counts; None when nothing is said.
+    The tightest of several policies counts; None without any.
     """
     policies = [{name: int(value) for name, value in _LIMIT.findall(part)} for part in header.split(",")]
     limits = [(policy["r"], policy["t"]) for policy in policies if "r" in policy and "t" in policy]
@@ -181,7 +173,7 @@ class _ErrorBody(Struct):
 
 
 def error_message(response: HttpResponse) -> str:
-    """What the Hub says is wrong, in its own words, with the status."""
+    """Return the Hub's own error message with the status."""
     raw: Any = response.headers.get("x-error-message")
     if not raw:
         try:
@@ -194,7 +186,7 @@ def error_message(response: HttpResponse) -> str:
 
 
 class Organization(Struct, frozen=True):
-    """An organisation of a user, to whose account calls may be billed."""
+    """An organization of a user, to whose account calls may be billed."""
 
     name: str
 
@@ -219,7 +211,7 @@ class _Auth(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """Whose token it is, as ``GET /api/whoami-v2`` tells it."""
+    """The account of a token, from ``GET /api/whoami-v2``."""
 
     name: str
     type: str = "user"
@@ -230,12 +222,12 @@ class Account(Struct, frozen=True):
 
     @property
     def token_name(self) -> str | None:
-        """What the user called the token."""
+        """Name that the user gave the token."""
         return self.auth.accessToken.displayName if self.auth and self.auth.accessToken else None
 
     @property
     def can_call_inference(self) -> bool | None:
-        """Whether the token may make calls to Inference Providers; None when the Hub does not tell."""
+        """Whether the token may call Inference Providers; None when the Hub does not report it."""
         token = self.auth.accessToken if self.auth else None
         if token is None or token.role is None:
             return None

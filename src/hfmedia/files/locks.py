@@ -44,7 +44,7 @@ else:
 
 
 def try_advisory_lock(fd: int) -> bool | None:
-    """Lock an open file where locks are advisory; None on Windows, where they would block readers, and without locks."""
+    """Like ``try_lock``, but None where locks are not advisory (Windows: they would block readers) or not supported."""
     if sys.platform == "win32":
         return None
     try:

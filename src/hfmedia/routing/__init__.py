@@ -1,12 +1,11 @@
-"""Routing: which providers are asked for a model, in which order, where, and with which credential."""
+"""Routing: which providers to try for a model, in which order, at which endpoint and with which credential."""
 
 from __future__ import annotations
 
 from .endpoints import credential_resolver, require_credential
-from .health import ConcurrencyLimiter, ProviderHealth, ProviderStats
-from .planner import RoutePlan, plan_routes
-from .stats import LedgerStats
-from .tasks import infer_task
+from .health import ConcurrencyLimiter, ProviderHealth
+from .planner import RoutePlan, infer_task, plan_routes
+from .stats import LedgerStats, ProviderStats
 
 __all__ = [
     "ConcurrencyLimiter",

@@ -1,6 +1,7 @@
-"""Which credential opens which way to a provider; and the one place where a name becomes a secret again.
+"""Endpoints of a provider and their credentials: the router with a Hugging Face token, or its own API with its key.
 
-A Hugging Face token goes to the router, a provider's own key to that provider. Neither goes anywhere else.
+Routes name their credential; the resolver here is the only place where that name becomes a secret again. A token is
+sent to the router only, a provider's key to that provider only.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ from hfmedia.core.credentials import Credential, Secret, redact
 from hfmedia.core.errors import MissingAuthError
 from hfmedia.core.protocol import Route
 from hfmedia.core.request import ModelSpec, Task
-from hfmedia.providers import PROVIDERS
-from hfmedia.providers import get_provider as provider_named
+from hfmedia.providers import PROVIDERS, get_provider
 from hfmedia.settings import Settings
 
-HF_TOKEN = "HF_TOKEN"  # the name of the Hugging Face token, wherever it was found
-EXPLICIT_TOKEN = "the token given"  # the name of a key that the caller gave instead of a token
+HF_TOKEN = "HF_TOKEN"  # name of the Hugging Face token in a route, whatever its source
+EXPLICIT_TOKEN = "the token given"  # name of a provider key passed as the token; stored in the ledger with the route
 TOKENS_URL = "https://huggingface.co/settings/tokens"
 
 
 class Endpoint(Struct, frozen=True):
-    """One way to a provider: its base URL, by the router or not, and the name of the credential that opens it."""
+    """A base URL of a provider, at the router or at its own API, and the name of the credential for it."""
 
     base_url: str
     via: Literal["router", "direct"]
@@ -32,18 +32,18 @@ class Endpoint(Struct, frozen=True):
 
 
 def endpoints_for(settings: Settings, provider_name: str, task: Task) -> tuple[Endpoint, ...]:
-    """The ways to a provider that a credential opens, the one to take first in front; empty when none does.
+    """Return the endpoints of a provider for which there is a credential, the preferred one first.
 
-    A key the caller gave, or a provider in ``direct``, goes before the Hugging Face token, and that before a key that
-    merely lies in the environment. Both ways are open only for a provider in ``direct``: nobody else said that either
-    account may be billed.
+    A key passed by the caller, or of a provider in ``direct``, is preferred to the Hugging Face token, and the token to a
+    key that is merely in the environment. Both endpoints are returned only for a provider in ``direct``, since only there
+    the user agreed that either account may be billed.
     """
     base_url = settings.direct_base_url(provider_name, task)
     if settings.token and settings.token.is_provider_key:
         return (Endpoint(base_url, "direct", EXPLICIT_TOKEN),) if base_url else ()
     direct_endpoints = [
         Endpoint(base_url, "direct", env_var)
-        for env_var in provider_named(provider_name).api_key_env_vars
+        for env_var in get_provider(provider_name).api_key_env_vars
         if base_url and env_var in settings.keys
     ]  # fmt: skip
     router_endpoints = [Endpoint(f"{settings.router}/{provider_name}", "router", HF_TOKEN)] if settings.token else []
@@ -53,11 +53,10 @@ def endpoints_for(settings: Settings, provider_name: str, task: Task) -> tuple[E
 
 
 def credential_resolver(settings: Settings) -> Callable[[Route], Credential]:
-    """What hands out the credential of a route, for the route's own address only.
+    """Return a function that resolves a route to its credential, restricted to the route's base URL.
 
-    It raises MissingAuthError when there is no such credential (a job of yesterday, a key of yesterday), and when the
-    route leads where these settings would not send it: a job's address comes out of a file, a secret must not follow it
-    anywhere.
+    The function raises MissingAuthError when the credential is no longer configured, and when the route's base URL is not
+    the one of these settings: it was read from the ledger, and a secret must not follow a URL out of a file.
     """
 
     def resolve(route: Route) -> Credential:
@@ -78,22 +77,23 @@ def credential_resolver(settings: Settings) -> Callable[[Route], Credential]:
             )
         if route.base_url != expected_base_url:
             raise MissingAuthError(
-                f"the job was begun at {redact(route.base_url)}, but {route.provider} is now at {expected_base_url}, and no "
-                "credential goes elsewhere. Set HFMEDIA_ROUTER or HFMEDIA_BASE_URLS as it was, if you trust it",
+                f"the job was started at {redact(route.base_url)}, but {route.provider} is now configured at "
+                f"{expected_base_url}, and no credential is sent elsewhere. If you trust the old address, restore "
+                "HFMEDIA_ROUTER or HFMEDIA_BASE_URLS",
                 provider=route.provider,
                 model=route.model,
             )
-        scheme = provider_named(route.provider).auth_scheme if route.via == "direct" else "Bearer"
+        scheme = get_provider(route.provider).auth_scheme if route.via == "direct" else "Bearer"
         return Credential(secret=secret, base_url=route.base_url, scheme=scheme)
 
     return resolve
 
 
 def _provider_key(settings: Settings, route: Route) -> Secret | None:
-    """The provider's own key for a route: the one the caller gave if that began it, else that of the environment."""
+    """Return the provider's own key: the one passed as the token if the route names it, else one from the environment."""
     if route.credential == EXPLICIT_TOKEN and settings.token and settings.token.is_provider_key:
         return settings.token.secret
-    env_vars = provider_named(route.provider).api_key_env_vars
+    env_vars = get_provider(route.provider).api_key_env_vars
     return next(
         (
             settings.keys[env_var]
@@ -105,9 +105,12 @@ def _provider_key(settings: Settings, route: Route) -> Secret | None:
 
 
 def require_credential(model_spec: ModelSpec, settings: Settings) -> None:
-    """MissingAuthError when no answer of the Hub could help: there is no credential, or nobody knows whose it is."""
+    """Raise MissingAuthError when no route can have a credential, before the Hub is contacted.
+
+    That is so without any credential, and with a provider's key when the model does not name the provider.
+    """
     if settings.token is None and not settings.keys:
-        requested = provider_named(model_spec.provider) if model_spec.provider else None
+        requested = get_provider(model_spec.provider) if model_spec.provider else None
         candidate_keys = [
             (requested.name, env_var)
             for requested in ([requested] if requested else PROVIDERS.values())
@@ -121,13 +124,13 @@ def require_credential(model_spec: ModelSpec, settings: Settings) -> None:
 
 
 def missing_key_error(settings: Settings, model: str, provider_names: Sequence[str], task: Task) -> MissingAuthError:
-    """The error when nothing opens any way to these providers: what would, and how to get it."""
+    """Build the error for providers without a credential; it lists the credentials that would work."""
     only_provider = provider_names[0] if len(provider_names) == 1 else None
     keys = [
         (name, env_var)
         for name in provider_names
         if settings.direct_base_url(name, task)
-        for env_var in provider_named(name).api_key_env_vars
+        for env_var in get_provider(name).api_key_env_vars
     ]
     if settings.token and settings.token.is_provider_key:
         subject = f"{only_provider} is" if only_provider else "these providers are"
@@ -150,7 +153,7 @@ def _no_credential_error(
 
 
 def provider_required_error(model: str, provider_names: Sequence[str]) -> MissingAuthError:
-    """The error when a provider's own key was given, but not whose it is."""
+    """Build the error for a provider's own key without the provider's name."""
     return MissingAuthError(
         "the token is not a Hugging Face token (those start with hf_), so it must be a provider's own key: choose that "
         f"provider, as in {model}:{provider_names[0]}",

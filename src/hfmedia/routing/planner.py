@@ -1,6 +1,6 @@
-"""The plan for one request: which routes, in which order, and what there is to know about that.
+"""Route planning: the task of a model, and the routes to try for it, in order, with warnings about the choice.
 
-Pure, but for what it is told of experience; what cannot be routed is refused with all that is known.
+Everything is computed from the arguments. A request that cannot be routed fails with what is known of its providers.
 """
 
 from __future__ import annotations
@@ -14,21 +14,34 @@ from msgspec import Struct
 from hfmedia.core.errors import ModelNotSupportedError
 from hfmedia.core.hub_models import HubModel, ProviderMapping
 from hfmedia.core.protocol import Lora, Route
-from hfmedia.core.request import ModelSpec, RoutingPolicy, Task
-from hfmedia.providers import get_provider as provider_named
+from hfmedia.core.request import TASKS, ModelSpec, RoutingPolicy, Task
+from hfmedia.providers import get_provider
 from hfmedia.settings import Settings
 
 from .endpoints import Endpoint, endpoints_for, missing_key_error, provider_required_error
-from .health import ProviderHealth, ProviderStats
+from .health import ProviderHealth
+from .stats import ProviderStats
 
-_PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # a provider's name becomes part of an address
+_PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # a provider's name becomes part of a URL
 
 
 class RoutePlan(Struct, frozen=True):
-    """The routes to try, in order, at least one; and a sentence for whatever a user may wonder about."""
+    """The routes to try, in order, at least one; and warnings for the user."""
 
     routes: tuple[Route, ...]
     warnings: tuple[str, ...] = ()
+
+
+def infer_task(model: HubModel, model_spec: ModelSpec, *, with_image: bool) -> Task:
+    """Return the task for a request that names none: the model's first live task that fits the input."""
+    live_tasks = [
+        mapping.task for mapping in model.live_mappings() if model_spec.provider in (None, mapping.provider)
+    ] or [mapping.task for mapping in model.mappings]
+    prefix = "image-to" if with_image else "text-to"
+    for task in TASKS:
+        if task in live_tasks and task.startswith(prefix):
+            return task
+    return "image-to-image" if with_image else "text-to-image"
 
 
 def plan_routes(
@@ -40,16 +53,16 @@ def plan_routes(
     health: ProviderHealth | None = None,
     stats: ProviderStats | None = None,
 ) -> RoutePlan:
-    """The plan for a choice of model and provider or policy, for a task, with these settings.
+    """Plan the routes for a model (with a provider or policy) and a task.
 
     Raises:
-        ModelNotSupportedError: no live provider, not for this task, or not the provider named; it says who does what.
-        MissingAuthError: no credential opens a way to any of them; it says how to get one.
+        ModelNotSupportedError: no live provider, none for this task, or not the one named; lists the providers.
+        MissingAuthError: no credential for any of them; says how to get one.
     """
     capable, warnings = _capable(_live_mappings(model_spec, task, model), task)
     if not capable:
         raise ModelNotSupportedError(
-            f"{model.id} has no provider for {task} that can be used: {'; '.join(warnings)}", model=model.id
+            f"no usable provider for {task} with {model.id}: {'; '.join(warnings)}", model=model.id
         )
     provider_names = [mapping.provider for mapping in capable]
     if settings.token and settings.token.is_provider_key and model_spec.provider is None:
@@ -61,9 +74,9 @@ def plan_routes(
         raise missing_key_error(settings, model.id, provider_names, task)
     without_credential = [name for name in provider_names if name not in endpoints]
     if without_credential:
-        warnings.append(f"{_join_sorted(without_credential)} skipped: there is a credential for other providers only")
+        warnings.append(f"{_join_sorted(without_credential)} skipped: no credential")
     warnings += [
-        f"{name} should be asked directly, but its own key is not there; it is asked through the router"
+        f"{name} is to be called directly, but its key is missing; using the router instead"
         for name, (endpoint, *_) in endpoints.items()
         if name in settings.direct and endpoint.via == "router"
     ]
@@ -84,7 +97,7 @@ def plan_routes(
 
 
 def _live_mappings(model_spec: ModelSpec, task: Task, model: HubModel) -> list[ProviderMapping]:
-    """The live mappings to choose from, one of each provider; ModelNotSupportedError when there is none."""
+    """Return the live mappings to choose from, one per provider. Raises ModelNotSupportedError when there are none."""
     live_by_provider = {mapping.provider: mapping for mapping in reversed(model.live_mappings(task))}
     in_hub_order = [
         live_by_provider[name]
@@ -95,7 +108,7 @@ def _live_mappings(model_spec: ModelSpec, task: Task, model: HubModel) -> list[P
         if in_hub_order:
             return in_hub_order
         raise ModelNotSupportedError(
-            f"no provider is live for {task} with {model.id}. {_describe_availability(model, task)}", model=model.id
+            f"no live provider for {task} with {model.id}. {_describe_availability(model, task)}", model=model.id
         )
     if model_spec.provider in live_by_provider:
         return [live_by_provider[model_spec.provider]]
@@ -103,9 +116,10 @@ def _live_mappings(model_spec: ModelSpec, task: Task, model: HubModel) -> list[P
     provider_mappings = [mapping for mapping in model.mappings if mapping.provider == name]
     for_task = [mapping for mapping in provider_mappings if mapping.task == task]
     if for_task:
-        reason = f"{name} serves {model.id}, but not now: it is {_describe_status(for_task[0])}"
+        reason = f"{name} serves {model.id}, but is not live ({_describe_status(for_task[0])})"
     elif provider_mappings:
-        reason = f"{name} serves {model.id} for {_join_sorted({mapping.task for mapping in provider_mappings})}, not for {task}"
+        tasks = _join_sorted({mapping.task for mapping in provider_mappings})
+        reason = f"{name} serves {model.id} for {tasks}, not for {task}"
     else:
         suggestions = difflib.get_close_matches(name, [mapping.provider for mapping in model.mappings], n=1)
         reason = f"{name} does not serve {model.id}" + (f" (did you mean {suggestions[0]}?)" if suggestions else "")
@@ -113,9 +127,9 @@ def _live_mappings(model_spec: ModelSpec, task: Task, model: HubModel) -> list[P
 
 
 def _describe_availability(model: HubModel, task: Task) -> str:
-    """Who serves the model for what, and how they are."""
+    """List the providers of the model by task, with the status of those that are not live."""
     if not model.mappings:
-        return "The Hub lists no provider for it at all"
+        return "The Hub lists no provider for this model"
     for_task = [
         f"{mapping.provider} ({_describe_status(mapping)})" for mapping in model.mappings if mapping.task == task
     ]
@@ -125,27 +139,24 @@ def _describe_availability(model: HubModel, task: Task) -> str:
             others.setdefault(mapping.task, []).append(
                 mapping.provider if mapping.is_live else f"{mapping.provider} ({_describe_status(mapping)})"
             )
-    clauses = [f"For {task} there {_is_or_are(for_task)}"] if for_task else []
-    clauses += [f"for {other} there {_is_or_are(names)}" for other, names in others.items()]
-    text = "; ".join(clauses)
-    return text[0].upper() + text[1:]
+    by_task = {task: for_task} if for_task else {}
+    return "Providers " + "; ".join(f"for {name}: {_join_names(names)}" for name, names in (by_task | others).items())
 
 
 def _describe_status(mapping: ProviderMapping) -> str:
-    return {"live": "live", "staging": "staging: not open to everybody yet", "error": "failing the Hub's checks"}.get(
-        mapping.status, mapping.status
-    )
+    descriptions = {"staging": "staging: not public yet", "error": "failing the Hub's checks"}
+    return descriptions.get(mapping.status, mapping.status)
 
 
 def _capable(mappings: Sequence[ProviderMapping], task: Task) -> tuple[list[ProviderMapping], list[str]]:
-    """Those that hfmedia can speak to for this task, and a note on each other."""
+    """Return the mappings that hfmedia supports for this task, and a warning for each other one."""
     capable: list[ProviderMapping] = []
     warnings: list[str] = []
     for mapping in mappings:
         if not _PROVIDER_NAME.fullmatch(mapping.provider):
-            warnings.append(f"{mapping.provider[:64]!r} skipped: this cannot be the name of a provider")
-        elif task not in provider_named(mapping.provider).tasks:
-            warnings.append(f"{mapping.provider} skipped: hfmedia does not know how it does {task}")
+            warnings.append(f"{mapping.provider[:64]!r} skipped: not a valid provider name")
+        elif task not in get_provider(mapping.provider).tasks:
+            warnings.append(f"{mapping.provider} skipped: hfmedia does not support {task} there")
         else:
             capable.append(mapping)
     return capable, warnings
@@ -154,7 +165,7 @@ def _capable(mappings: Sequence[ProviderMapping], task: Task) -> tuple[list[Prov
 def _by_policy(
     mappings: Sequence[ProviderMapping], policy: RoutingPolicy | None, model: HubModel, stats: ProviderStats
 ) -> tuple[list[ProviderMapping], list[str]]:
-    """By the policy: what is known best first, what is not known after it in the mapping's order; and a note on it."""
+    """Order by policy: providers with data first, best first; the others after them, in the Hub's order. Add a warning."""
     if policy not in ("fastest", "cheapest") or len(mappings) < 2:
         return list(mappings), []
     ranked = [(_rank(mapping, policy, model.id, stats), mapping) for mapping in mappings]
@@ -162,43 +173,44 @@ def _by_policy(
     unknown = [mapping for rank, mapping in ranked if rank is None]
     metric = "speed" if policy == "fastest" else "price"
     if not ranked_known:
-        return list(mappings), [f"{policy}: nothing is known of their {metric} yet, so the Hub's order stands"]
+        return list(mappings), [f"{policy}: no {metric} data yet; using the Hub's order"]
     ranked_known.sort(key=lambda pair: pair[0][:2])
-    warning = f"{policy}: known are " + ", ".join(f"{mapping.provider} ({rank[2]})" for rank, mapping in ranked_known)
+    warning = f"{policy}: " + ", ".join(f"{mapping.provider} ({rank[2]})" for rank, mapping in ranked_known)
     if unknown:
-        warning += f"; nothing is known of {_join_names(mapping.provider for mapping in unknown)}, asked after those"
+        warning += f", then {_join_names(mapping.provider for mapping in unknown)} (no {metric} data)"
     return [mapping for _, mapping in ranked_known] + unknown, [warning]
 
 
 def _rank(
     mapping: ProviderMapping, policy: RoutingPolicy, model: str, stats: ProviderStats
 ) -> tuple[int, float, str] | None:
-    """Where a provider stands, lower is better, and why; None when nothing is known.
+    """Return a sort key, lower is better, and its explanation; None without data.
 
-    What was seen here is about this very task, so it goes before what the Hub tells.
+    Measurements of this installation are about this very task, so they precede the Hub's figures.
     """
     if policy == "fastest":
         seconds = stats.median_seconds(mapping.provider, model)
         if seconds is not None:
-            return 0, seconds, f"{seconds:.1f} s seen here"
-        return None if mapping.speed is None else (1, -mapping.speed, "by the Hub's word")
+            return 0, seconds, f"{seconds:.1f} s measured"
+        return None if mapping.speed is None else (1, -mapping.speed, "per the Hub")
     usd = stats.median_usd(mapping.provider, model)
     if usd is not None:
-        return 0, usd, f"${usd:.4f} seen here"
-    return None if mapping.price is None else (1, mapping.price, "by the Hub's word")
+        return 0, usd, f"${usd:.4f} measured"
+    return None if mapping.price is None else (1, mapping.price, "per the Hub")
 
 
 def _by_cooldown(
     mappings: Sequence[ProviderMapping], health: ProviderHealth
 ) -> tuple[list[ProviderMapping], list[str]]:
-    """Those that failed a moment ago after all others, and a note on each that had to give way."""
+    """Move providers in cooldown to the end, with a warning for each; unless all of them are."""
     cooldowns = {mapping.provider: health.cooldown_remaining(mapping.provider) for mapping in mappings}
     ready = [mapping for mapping in mappings if not cooldowns[mapping.provider]]
     cooling_down = [mapping for mapping in mappings if cooldowns[mapping.provider]]
     if not ready or not cooling_down:
         return list(mappings), []
     return ready + cooling_down, [
-        f"{mapping.provider} failed a moment ago and is asked last for {max(1, round(cooldowns[mapping.provider]))} s more"
+        f"{mapping.provider} failed recently and is tried last for another "
+        f"{max(1, round(cooldowns[mapping.provider]))} s"
         for mapping in cooling_down
     ]
 
@@ -229,7 +241,3 @@ def _join_names(names: Iterable[str]) -> str:
 
 def _join_sorted(names: Iterable[str]) -> str:
     return _join_names(sorted(names))
-
-
-def _is_or_are(names: Sequence[str]) -> str:
-    return f"{'is' if len(names) == 1 else 'are'} {_join_names(names)}"

@@ -1,23 +1,62 @@
-"""How jobs went before: in this process, and before it by the ledger.
+"""Duration and cost statistics of completed jobs, by provider and model: from this process and from the ledger.
 
-The ledger is read once, when somebody first wants to know, and only its latest jobs: a guess may cost little.
+The ledger is read once, when statistics are first needed, and only its latest jobs: an estimate must be cheap.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import OrderedDict, deque
+from statistics import median
+
+from msgspec import Struct
 
 from hfmedia.core.errors import HfmediaError
-from hfmedia.core.protocol import Route
+from hfmedia.core.protocol import Cost, Route
 from hfmedia.ledger import Ledger
 
-from .health import ProviderStats
+MAX_SAMPLES = 32  # per provider and model: enough for a median, few enough to follow a change within the hour
+MAX_TRACKED_MODELS = 1024  # pairs of provider and model
+SAMPLE_SIZE = 256  # jobs, whatever their model: a few pages of the ledger, read within milliseconds
 
-SAMPLE_SIZE = 256  # jobs of whatever model: a few pages of the ledger, read within milliseconds
+
+class _Samples(Struct):
+    seconds: deque[float]
+    usd: deque[float]
+
+
+class ProviderStats:
+    """Durations and costs of the latest completed jobs, by provider and model, as medians."""
+
+    def __init__(self) -> None:
+        self._samples: OrderedDict[tuple[str, str], _Samples] = OrderedDict()
+
+    def add(self, route: Route, seconds: float, cost: Cost | None) -> None:
+        """Record one completed job. Costs in other units than USD cannot be compared and are left out."""
+        key = (route.provider, route.model)
+        samples = self._samples.setdefault(key, _Samples(deque(maxlen=MAX_SAMPLES), deque(maxlen=MAX_SAMPLES)))
+        self._samples.move_to_end(key)
+        if math.isfinite(seconds) and seconds >= 0:
+            samples.seconds.append(seconds)
+        if cost is not None and cost.unit == "USD" and math.isfinite(cost.amount):
+            samples.usd.append(cost.amount)
+        while len(self._samples) > MAX_TRACKED_MODELS:
+            self._samples.popitem(last=False)
+
+    def median_seconds(self, provider: str, model: str) -> float | None:
+        """Return the median duration of a job in seconds; None without samples."""
+        samples = self._samples.get((provider, model))
+        return median(samples.seconds) if samples and samples.seconds else None
+
+    def median_usd(self, provider: str, model: str) -> float | None:
+        """Return the median reported cost in USD; None without samples."""
+        samples = self._samples.get((provider, model))
+        return median(samples.usd) if samples and samples.usd else None
 
 
 class LedgerStats:
-    """What is known of the jobs before, by provider and model. From now on it is added to ``observed``."""
+    """Statistics of earlier jobs, loaded from the ledger into ``stats``, to which new jobs are added directly."""
 
     def __init__(self, stats: ProviderStats, ledger: Ledger) -> None:
         self.stats = stats
@@ -25,7 +64,7 @@ class LedgerStats:
         self._lock, self._loaded = asyncio.Lock(), False
 
     async def load(self) -> ProviderStats:
-        """All that is known, the ledger's word included."""
+        """Return the statistics, after reading the ledger the first time."""
         async with self._lock:
             if not self._loaded:
                 await self._load_from_ledger()
@@ -33,14 +72,14 @@ class LedgerStats:
         return self.stats
 
     async def expected_seconds(self, route: Route) -> float | None:
-        """How many seconds a job on a route takes from being sent; None when nothing is known of such jobs."""
+        """Return the seconds that a job on this route usually takes from its submission; None without samples."""
         return (await self.load()).median_seconds(route.provider, route.model)
 
     async def _load_from_ledger(self) -> None:
-        """Adds what the ledger knows of models of which this process has seen nothing, in the order of those jobs."""
+        """Add the ledger's jobs, oldest first, for models without samples of this process."""
         try:
             recent_jobs = [job async for job in self._ledger.iter_jobs(newest_first=True, limit=SAMPLE_SIZE)]
-        except HfmediaError:  # a guess is not worth a job: what cannot be read is not known
+        except HfmediaError:  # an estimate must not fail a job: without the ledger there is none
             return
         stats = self.stats
         samples = [

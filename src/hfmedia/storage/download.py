@@ -10,9 +10,9 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from ..core.errors import DownloadError, RequestNotSentError, ResponseLostError, ResultExpiredError
+from ..core.http import display_url
 from ..core.ports import MediaFetcher, ResponseStream
 from ..core.retry import DOWNLOAD_RETRIES, backoff, parse_retry_after, retry_delay
 
@@ -162,12 +162,6 @@ class ResumableDownload:
         self._total, self._validators = None, {}
         if self._sink.size:
             await self._sink.reset()
-
-
-def display_url(url: str) -> str:
-    """A URL without its query, which may be a signature, and without a user's name and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _strong_validator(validators: Mapping[str, str]) -> str | None:

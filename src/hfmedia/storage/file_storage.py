@@ -18,17 +18,19 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from ..aio import run_in_thread
 from ..core.errors import DownloadError
+from ..core.http import display_url
 from ..core.ports import MediaFetcher, OutputTarget, StoredFile
 from ..core.protocol import Output
 from .atomic_file import remove_stale_parts, replace_file
 from .data_uri import iter_bytes, iter_data_uri
-from .download import ResumableDownload, display_url
+from .download import ResumableDownload
 from .filenames import default_filename, numbered, sidecar_path
 from .probe.sniff import probe
 from .sanitize import to_plain_json
 from .targets import check_writable
-from .write_buffer import WriteBuffer, run_in_thread
+from .write_buffer import WriteBuffer
 
 MAX_FILE_BYTES = 4 * 1024**3  # of one file: over an hour of video at 8 Mbit/s
 WRITABLE_CACHE_SECONDS = 30.0  # seconds; a place that breaks meanwhile costs a download, not the job

@@ -12,8 +12,8 @@ from typing import Any, cast
 import msgspec
 
 from ..core.credentials import redact
+from ..core.http import display_url
 from ..core.request import MAX_PROMPT_CHARS
-from .download import display_url
 
 MAX_TEXT_CHARS = MAX_PROMPT_CHARS  # characters; what is longer is no prompt but media in disguise
 OMITTED_SUFFIX = " characters)"  # how a note of ours ends

@@ -5,15 +5,11 @@ A picture then costs one visit to a thread instead of one for each step; a video
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
+from ..aio import run_in_thread
 from .atomic_file import AtomicFile, open_atomic
 
-T = TypeVar("T")
 MAX_BUFFERED = 1024 * 1024  # bytes that wait in memory: most pictures, and with 32 downloads at once 32 MiB at most
 FLUSH_SIZE = (
     256 * 1024
@@ -67,20 +63,3 @@ class WriteBuffer:
         """Removes the temporary file, if there is one that was not given a name. Blocking."""
         if self._temp_file is not None:
             self._temp_file.discard()
-
-
-async def run_in_thread(func: Callable[[], T], *, undo: Callable[[T], None] | None = None) -> T:
-    """What ``work`` returns, done in a thread. Cancelled, it waits for the thread, then undoes what that has done.
-
-    Without that wait a thread could still write to a file that is closed and removed already.
-    """
-    future = asyncio.get_running_loop().run_in_executor(None, func)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({future})
-        if future.exception() is None and undo is not None:
-            undo(future.result())
-        raise

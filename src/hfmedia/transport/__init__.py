@@ -1,6 +1,6 @@
-"""HTTP in and out: one class that sends requests and fetches media, and the limits it keeps.
+"""HTTP transport: one class that sends API requests and fetches media, and its limits.
 
-Everything public of the transport is listed here; the rest of hfmedia sees it through core.ports.
+Its public names are listed here; the rest of hfmedia uses it through the protocols of core.ports.
 """
 
 from __future__ import annotations

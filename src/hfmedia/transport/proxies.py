@@ -1,6 +1,7 @@
-"""Which proxy a URL goes through: the one given, else what the environment says.
+"""Proxy selection: an explicit proxy, else the proxy variables of the environment, with NO_PROXY.
 
-Pure: the environment is an argument. A password is a Secret from the moment it is read.
+Pure: the environment is an argument. Passwords are wrapped in Secret as soon as they are parsed.
+urllib's ``getproxies_environment`` is not used because it only reads ``os.environ``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ DEFAULT_PORTS: Mapping[Scheme, int] = {"http": 80, "https": 443, "socks4": 1080,
 
 
 class Proxy(Struct, frozen=True, kw_only=True):
-    """A proxy and what it is told to let us through. Names are always resolved by the proxy, over SOCKS too."""
+    """A proxy and the user name and password for it. Host names are always resolved by the proxy, over SOCKS too."""
 
     scheme: Scheme
     host: str
@@ -42,17 +43,17 @@ class Proxy(Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """Where it is, without what opens it: ``http://proxy.example:3128``."""
+        """URL without user name and password: ``http://proxy.example:3128``."""
         return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS rather than HTTP."""
+        """True for SOCKS, False for HTTP."""
         return self.scheme.startswith("socks")
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that opens an HTTP proxy, if it asks for one."""
+        """Proxy-Authorization header for an HTTP proxy; empty without a user name."""
         if not self.username:
             return {}
         pair = f"{self.username}:{self.password.reveal()}".encode()
@@ -60,14 +61,14 @@ class Proxy(Struct, frozen=True, kw_only=True):
 
 
 class ProxyRules(Struct, frozen=True, kw_only=True):
-    """``given`` goes before everything; else a proxy by the URL's scheme, unless ``no_proxy`` names the host."""
+    """``explicit`` applies to every URL; otherwise the proxy of the URL's scheme, unless ``no_proxy`` has the host."""
 
     explicit: Proxy | None = None
     by_scheme: Mapping[str, Proxy] = field(default_factory=dict[str, Proxy])
     no_proxy: str = ""
 
     def choose(self, url: URL) -> Proxy | None:
-        """The proxy for this URL, None to go directly. Loopback gets no special treatment: only NO_PROXY exempts."""
+        """Return the proxy for a URL, None to connect directly. Loopback is not exempt unless NO_PROXY names it."""
         if self.explicit is not None:
             return self.explicit
         host, port = url.raw_host or "", url.port
@@ -77,10 +78,10 @@ class ProxyRules(Struct, frozen=True, kw_only=True):
 
 
 def proxy_rules(proxy: str | None, environ: Mapping[str, str]) -> ProxyRules:
-    """The rules in force; InvalidRequestError, which never shows the URL, when a proxy URL makes no sense.
+    """Return the proxy rules; ``proxy=None`` reads the environment, an empty string disables proxies.
 
-    ``proxy`` None means the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, lower case before upper case.
-    An empty string means no proxy at all.
+    The variables are HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; lower case overrides upper case. Raises
+    InvalidRequestError for an invalid proxy URL, without showing it.
     """
     if proxy is not None:
         return ProxyRules(explicit=parse_proxy(proxy, source="the proxy given") if proxy.strip() else None)
@@ -94,7 +95,7 @@ def proxy_rules(proxy: str | None, environ: Mapping[str, str]) -> ProxyRules:
 
 
 def parse_proxy(text: str, *, source: str) -> Proxy:
-    """A proxy from its URL (``http://user:password@host:port``; without a scheme it is an HTTP proxy)."""
+    """Parse a proxy URL (``http://user:password@host:port``; the default scheme is http)."""
     text = text.strip()
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
@@ -103,7 +104,7 @@ def parse_proxy(text: str, *, source: str) -> Proxy:
         host, port, parts = None, None, urlsplit("")
     scheme = SCHEMES.get(parts.scheme)
     if parts.scheme and scheme is None:
-        raise _invalid_proxy(source, f"has a scheme that is none of {', '.join(SCHEMES)}")
+        raise _invalid_proxy(source, f"has an unsupported scheme; use {', '.join(SCHEMES)}")
     if scheme is None or not host or port == 0 or not _is_valid_host(host) or parts.path.strip("/") or parts.query:
         raise _invalid_proxy(source, "is not a proxy URL")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -114,11 +115,11 @@ def parse_proxy(text: str, *, source: str) -> Proxy:
 
 def _proxy_variables(environ: Mapping[str, str]) -> dict[str, str]:
     variables: dict[str, str] = {}
-    for is_lower in (False, True):  # lower case has the last word, and an empty one takes the upper case one away
+    for is_lower in (False, True):  # lower case overrides, and an empty one removes the upper case one
         for name, value in environ.items():
             if not name.lower().endswith("_proxy") or (name.islower() is not is_lower):
                 continue
-            # A CGI server turns a "Proxy:" header of its visitor into HTTP_PROXY (CVE-2016-1000110).
+            # A CGI server turns a client's "Proxy:" header into HTTP_PROXY (CVE-2016-1000110).
             if name.upper() == "HTTP_PROXY" and not is_lower and "REQUEST_METHOD" in environ:
                 continue
             variables[name.lower().removesuffix("_proxy")] = value.strip()
@@ -126,7 +127,7 @@ def _proxy_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _matches_no_proxy(entry: str, host: str, port: int | None) -> bool:
-    """Whether an entry of NO_PROXY means this host: ``*``, a name and all below it, an address; a port narrows it."""
+    """Match an entry of NO_PROXY: ``*``, a domain with its subdomains, or an address; optionally with a port."""
     entry = entry.lower()
     if entry == "*":
         return True

@@ -1,12 +1,12 @@
-"""The connections: one pool for each kind of request and each proxy, made when first used, inside the running loop.
+"""Connection pools: one aiohttp session per kind of request and proxy, created on first use in the running loop.
 
-The rule: a pool resolves names itself only where it connects itself, and the pool for direct downloads connects to no
-address that the guard has not seen.
+A session resolves host names only where it connects directly, and sessions for direct downloads connect only to addresses
+that the guard has checked.
 
-Why three kinds. A POST that buys must not be written to a connection that the server is just closing: nobody could say
-afterwards whether it was read. So its idle connections are given up sooner than any server would (Node's default, the
-shortest in use, is 5 s). GETs keep theirs from poll to poll; aiohttp repeats a GET by itself on a dead connection.
-Downloads have their own, because their addresses come from strangers.
+There are three kinds because a submission must not be written to a connection that the server is just closing: its
+outcome would be in doubt. Idle connections for POSTs are therefore closed sooner than any server would (Node's default
+of 5 s is the shortest in use). GETs keep theirs from poll to poll, and aiohttp repeats a GET on a dead connection.
+Downloads have their own because their URLs come from responses.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from .proxies import Proxy
 from .request_tracker import trace_config
 from .ssrf import AddressGuard
 
-RequestKind = Literal["submit", "ask", "download"]
+RequestKind = Literal["submit", "read", "download"]
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 READ_BUFFER_BYTES = 64 * 1024  # bytes; a stream holds at most twice this and one socket read before it stops reading
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of a name as the system knows them (hosts file included); OSError when it knows none."""
+    """Resolve a host name with the system's resolver (hosts file included). Raises OSError when it has no address."""
     results = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in results))
 
 
 class GuardedResolver(AbstractResolver):
-    """Hands aiohttp the addresses to connect to. With a guard, those and no others have been checked."""
+    """Resolver for aiohttp that checks every address with the guard, so that no unchecked one is connected to."""
 
     def __init__(self, resolve: Resolve, guard: AddressGuard | None) -> None:
         self._resolve = resolve
@@ -47,10 +47,10 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of a host; UnsafeAddressError when the guard refuses any of them."""
+        """Resolve a host. Raises UnsafeUrlError when the guard blocks any of its addresses."""
         addresses = await self._resolve(host, port)
         if not addresses:
-            raise OSError(None, "the name has no address")
+            raise OSError(None, "the host name has no address")
         if self._guard is not None:
             self._guard.check_addresses(host, port, addresses)
         return [
@@ -66,11 +66,11 @@ class GuardedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Close nothing: the resolver holds no resources."""
 
 
 class PooledSession(Struct, frozen=True):
-    """A session, the proxy all of it goes through, and the exceptions by which its connecting can fail."""
+    """A session, its proxy, and the exceptions that connecting can raise."""
 
     session: aiohttp.ClientSession
     proxy: Proxy | None
@@ -78,7 +78,7 @@ class PooledSession(Struct, frozen=True):
 
 
 class SessionPool:
-    """Every pool of one transport."""
+    """All sessions of one transport."""
 
     def __init__(
         self,
@@ -98,17 +98,17 @@ class SessionPool:
         self._closed = False
 
     def get(self, kind: RequestKind, proxy: Proxy | None) -> PooledSession:
-        """The pool for this kind of request by this way; RuntimeError once they are closed."""
+        """Return the session for a kind of request and a proxy. Raises RuntimeError after ``close``."""
         if self._closed:
             raise RuntimeError("this transport is closed")
-        # Two proxies at one address with different users are two ways; the key never leaves this process.
+        # Two proxies that differ in the user alone need two sessions; the key never leaves this process.
         key = (kind, proxy.address if proxy else "", proxy.headers.get("Proxy-Authorization", "") if proxy else "")
         if key not in self._sessions:
             self._sessions[key] = self._create(kind, proxy)
         return self._sessions[key]
 
     async def close(self) -> None:
-        """Ends every connection; what was still being read breaks off."""
+        """Close every connection; responses still being read are interrupted."""
         self._closed = True
         sessions, self._sessions = list(self._sessions.values()), {}
         for pooled in sessions:
@@ -120,11 +120,11 @@ class SessionPool:
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # inflated in bodies.py, in bites, so that a limit holds on what comes out
-            trust_env=False,  # it would read ~/.netrc and attach what it finds there
+            auto_decompress=False,  # decompression.py does it in steps, so that limits hold
+            trust_env=False,  # it would attach credentials from ~/.netrc
             headers={"User-Agent": self._user_agent},
-            skip_auto_headers=("Content-Type",),  # a request without a body says nothing of its type
-            timeout=aiohttp.ClientTimeout(),  # without bounds: journey.py keeps the clock
+            skip_auto_headers=("Content-Type",),  # not for requests without a body
+            timeout=aiohttp.ClientTimeout(),  # no limits: request_tracker.py has the timeouts
             trace_configs=[trace_config()],
             read_bufsize=READ_BUFFER_BYTES,
             max_line_size=self._limits.max_header_bytes,
@@ -140,7 +140,7 @@ class SessionPool:
         keepalive = limits.submit_keepalive if kind == "submit" else limits.read_keepalive
         tls: ssl.SSLContext | bool = self._tls or True
         if proxy is not None and proxy.is_socks:
-            import aiohttp_socks as socks  # 40 ms, for the few who need it
+            import aiohttp_socks as socks  # 40 ms, for the few users who need it
 
             connector = socks.ProxyConnector(
                 host=proxy.host,
@@ -154,7 +154,7 @@ class SessionPool:
                 keepalive_timeout=keepalive,
             )
             return connector, (socks.ProxyError, socks.ProxyConnectionError, socks.ProxyTimeoutError, EOFError)
-        # Behind a proxy the one name resolved here is the proxy's own, which is often private and always meant.
+        # With a proxy, the only name resolved here is the proxy's own, which is often private and chosen by the user.
         guard = self._guard if kind == "download" and proxy is None else None
         resolver = GuardedResolver(self._resolve, guard)
         return aiohttp.TCPConnector(resolver=resolver, ssl=tls, limit=limit, keepalive_timeout=keepalive), ()

@@ -1,7 +1,7 @@
-"""The transport: sends what it is given, fetches what it is told, and says truly what became of it.
+"""Transport: HTTP requests to APIs and downloads of media, with exact errors about what was sent.
 
-Two doors. ``send`` carries the one credential that opens its URL and follows no redirect; ``fetch`` carries none, and
-looks at every address before it goes there.
+Two entry points. ``send`` attaches the credential that matches its URL and follows no redirect; ``fetch`` is anonymous
+and checks every address before it connects.
 """
 
 from __future__ import annotations
@@ -24,34 +24,35 @@ from .._version import __version__
 from ..core.credentials import SECRET_HEADERS, Credential
 from ..core.errors import RequestNotSentError, ResponseLostError, UnsafeUrlError
 from ..core.http import HttpRequest, HttpResponse
-from .bodies import CHUNK_SIZE, StreamedBody, content_length, decompressor_for, is_supported_encoding, normalize_headers
+from .decompression import CHUNK_SIZE, decompressor_for, is_supported_encoding
 from .limits import TransportLimits
 from .proxies import Proxy, proxy_rules
 from .request_tracker import RequestTracker
 from .sessions import PooledSession, RequestKind, Resolve, SessionPool, system_resolve
 from .ssrf import REDIRECT_STATUSES, blocked_error, canonical_host, guard_for, host_label, parse_url
+from .streams import StreamedBody, content_length, normalize_headers
 
 log = logging.getLogger("hfmedia.transport")
 
-BODY_OMITTED_HEADER = "x-hfmedia-cut"  # set by us alone: why a complete reply comes without its body
+BODY_OMITTED_HEADER = "x-hfmedia-body-omitted"  # set here only: why a complete response has no body
 SLICED_UPLOAD_BYTES = 1024 * 1024  # bytes; larger ones are written from a file-like object, in slices
 
 
 class Transport:
-    """HTTP for all of hfmedia: pooled, verified, bounded. Needs no running loop until it is first used.
+    """The HTTP client of hfmedia: pooled connections, verified TLS, limits on everything. Needs a loop on first use only.
 
     Args:
-        proxy: a proxy URL (http, https, socks4, socks5, with ``user:password@`` where needed); None for what the
-            environment says, an empty string for none. Names are resolved by the proxy.
-        environ: where proxy variables are read, ``os.environ`` by default. Loopback is not exempt; NO_PROXY exempts.
-        trusted_hosts: ``host`` or ``host:port`` from which media may be fetched although private.
-        limits: every bound, in seconds, bytes and counts.
-        user_agent: instead of ``hfmedia/VERSION``.
-        tls: the certificates to trust, the system's by default.
-        resolve: how a name becomes addresses, the system's way by default.
+        proxy: a proxy URL (http, https, socks4, socks5, with ``user:password@`` where needed); None reads the
+            environment, an empty string disables proxies. Host names are resolved by the proxy.
+        environ: source of the proxy variables, ``os.environ`` by default. Loopback is exempt only through NO_PROXY.
+        trusted_hosts: ``host`` or ``host:port`` from which media may be fetched although it is private.
+        limits: timeouts, sizes and counts.
+        user_agent: replaces ``hfmedia/VERSION``.
+        tls: TLS context, by default with the system's certificates.
+        resolve: resolver of host names, the system's by default.
 
     Raises:
-        InvalidRequestError: the proxy URL or a trusted host makes no sense; a password is never shown.
+        InvalidRequestError: the proxy URL or a trusted host is invalid; a password is never shown.
     """
 
     def __init__(
@@ -85,30 +86,30 @@ class Transport:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Ends every connection. Closing twice is fine; using it afterwards is a RuntimeError."""
+        """Close every connection. Closing twice is fine; later requests raise RuntimeError."""
         await self._sessions.close()
 
     async def send(
         self, request: HttpRequest, *, credential: Credential | None, timeout: float | None = None
     ) -> HttpResponse:
-        """The complete reply, whatever its status; redirects are not followed, cookies not kept.
+        """Send a request and return the complete response, whatever its status; no redirects, no cookies.
 
-        A reply that arrived but whose body cannot be had comes with an empty body and a header ``x-hfmedia-cut``:
-        ``limit`` (larger than ``limits.json_bytes``, counted after decompression) or ``encoding`` (compressed in a way
-        that was not asked for, or wrongly). It is no LostError, since the status is known: a 2xx was accepted.
+        A response whose body cannot be used has an empty body and the header ``x-hfmedia-body-omitted``: ``limit`` (larger
+        than ``limits.max_json_bytes`` after decompression) or ``encoding`` (unsupported or corrupt compression). That does
+        not raise ResponseLostError, since the status is known: a 2xx was accepted.
 
         Raises:
-            UnsentError: no connection could be made, so nothing was sent.
-            LostError: the request may have gone out, and no complete answer came back.
-            ValueError: a mistake of the caller: no http URL, a URL or header that carries a secret, or a credential
-                that does not open this URL. Nothing was sent.
+            RequestNotSentError: no connection could be opened, so nothing was sent.
+            ResponseLostError: the request may have been sent, and no complete response came back.
+            ValueError: a bug of the caller: not an http URL, a URL or header that contains a secret, or a credential
+                that is not for this URL. Nothing was sent.
         """
         url = _checked_url(request)
         if credential is not None and not credential.allows(request.url):
             raise ValueError(
-                f"the credential for {host_label(parse_url(credential.base_url))} does not open {host_label(url)}"
+                f"the credential for {host_label(parse_url(credential.base_url))} must not be sent to {host_label(url)}"
             )
-        kind: RequestKind = "ask" if request.method == "GET" else "submit"
+        kind: RequestKind = "read" if request.method == "GET" else "submit"
         proxy = self._rules.choose(url)
         pooled = self._sessions.get(kind, proxy)
         tracker = RequestTracker(
@@ -124,8 +125,8 @@ class Transport:
         except RequestNotSentError as error:
             failure = error
         except Exception as error:
-            # Raised below, outside of this handler: aiohttp's own exceptions quote URLs and headers, and must not
-            # hang on ours as their context.
+            # Raised below, outside of this handler: aiohttp's own exceptions quote URLs and headers, and must not become
+            # the context of ours.
             classified = tracker.classify_error(error, pooled.connection_errors)
             if classified is None:
                 raise
@@ -135,30 +136,30 @@ class Transport:
 
     @asynccontextmanager
     async def fetch(self, url: str, *, headers: Mapping[str, str] | None = None) -> AsyncGenerator[StreamedBody]:
-        """Opens media by its URL, without credentials, and reads its body as fast as you do.
+        """Open media by URL, without credentials; the body is read at the caller's pace.
 
-        Before each hop, redirects included, the URL is checked (http or https, no user name, a port of the web, a
-        public host) and after DNS every address that the connection could be made to; a private one is refused unless
-        the host is trusted. Through a proxy, names are resolved by the proxy: there only the spelling of the host can
-        be checked, and a public name that points into a private network must be refused by the proxy.
+        Before each hop, redirects included, the URL is checked (http or https, no user name, a web port, a public host),
+        and after DNS every address that could be connected to; a private one is blocked unless the host is trusted.
+        Through a proxy, host names are resolved by the proxy: only the name itself can be checked here, and the proxy has
+        to block public names that resolve to private addresses.
 
-        ``headers`` may hold Range and If-Range. Any status is handed on; only redirects are followed.
+        ``headers`` may contain Range and If-Range. Redirects are followed; any other status is returned.
 
         Raises:
-            UnsafeAddressError: it leads into a private network, or from https back to http.
-            UnsentError: no connection could be made.
-            LostError: no answer came, or one redirect after the other.
-            ValueError: ``headers`` hold a secret.
+            UnsafeUrlError: the URL leads into a private network, or redirects from https to http.
+            RequestNotSentError: no connection could be opened.
+            ResponseLostError: no response arrived, or there were too many redirects.
+            ValueError: ``headers`` contain a secret.
         """
         _reject_secret_headers(headers or {})
         response, final_url, tracker = await self._follow(_media_url(url), dict(headers or {}))
         try:
             yield StreamedBody(response, final_url, self._limits, tracker.describe_error)
         finally:
-            response.release()  # back into the pool when it was read to its end, else closed
+            response.release()  # returned to the pool if read completely, else closed
 
     async def _follow(self, url: URL, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, URL, RequestTracker]:
-        """The first answer that is no redirect, where it came from, and its journey."""
+        """Follow redirects; return the final response, its URL and its tracker."""
         for _ in range(self._limits.max_redirects + 1):
             response, tracker = await self._open(url, headers)
             location = response.headers.get("Location")
@@ -168,12 +169,12 @@ class Transport:
             response.release()
             next_url = _media_url(location, base=url)
             if url.scheme == "https" and next_url.scheme == "http" and not self._is_trusted(next_url):
-                raise blocked_error(host_label(next_url), "the way there is no longer encrypted")
+                raise blocked_error(host_label(next_url), "a redirect from https to http")
             url = next_url
         raise ResponseLostError(f"{host_label(url)} redirects more than {self._limits.max_redirects} times")
 
     async def _open(self, url: URL, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, RequestTracker]:
-        """The head of the answer at exactly this URL."""
+        """Request exactly this URL and return the head of the response."""
         self._guard.check(url)
         proxy = self._rules.choose(url)
         pooled = self._sessions.get("download", proxy)
@@ -199,7 +200,9 @@ class Transport:
         except RequestNotSentError as error:
             failure = error
         except UnsafeUrlError as error:
-            failure = UnsafeUrlError(str(error))  # the original hangs in aiohttp's question to the DNS, shared
+            failure = UnsafeUrlError(
+                str(error)
+            )  # the original is shared with other requests waiting for the same DNS lookup
         except Exception as error:
             classified = tracker.classify_error(error, pooled.connection_errors)
             if classified is None:
@@ -237,7 +240,7 @@ class Transport:
             return await self._read_all(response, tracker)
 
     async def _read_all(self, response: aiohttp.ClientResponse, tracker: RequestTracker) -> HttpResponse:
-        """The reply with its body, inflated and bounded."""
+        """Read the whole body, decompressed and limited."""
         headers = normalize_headers(response.headers)
         headers.pop(BODY_OMITTED_HEADER, None)
         encoding = headers.get("content-encoding", "").strip().lower()
@@ -246,7 +249,7 @@ class Transport:
         if not is_supported_encoding(encoding):
             return _without_body(response.status, headers, "encoding")
         decompressor = decompressor_for(encoding)
-        body = io.BytesIO()  # hands its bytes on without copying them once more
+        body = io.BytesIO()  # getvalue does not copy the bytes
         while True:
             raw = await response.content.read(CHUNK_SIZE)
             tracker.reading()
@@ -264,7 +267,7 @@ class Transport:
                 return HttpResponse(status=response.status, headers=headers, body=body.getvalue())
 
     def _response_timeout(self, request: HttpRequest) -> float:
-        """Seconds from the first byte sent to the first byte of the answer."""
+        """Return the seconds allowed from the first byte sent to the head of the response."""
         limits = self._limits
         upload_time = len(request.body or b"") / limits.min_upload_rate
         if request.method == "GET":
@@ -276,48 +279,48 @@ class Transport:
 
 
 def _checked_url(request: HttpRequest) -> URL:
-    """The URL of a request that may be sent as it is; ValueError else."""
+    """Parse the URL of a request. Raises ValueError when the request must not be sent."""
     url = parse_url(request.url)
     if url.scheme not in ("http", "https") or not url.raw_host:
-        raise ValueError("only http and https URLs can be sent to")
+        raise ValueError("only http and https URLs are supported")
     if "@" in url.raw_authority:
-        raise ValueError(f"the URL at {host_label(url)} carries a user name; a credential goes in as a Credential")
+        raise ValueError(f"the URL at {host_label(url)} contains a user name; pass credentials as a Credential")
     _reject_secret_headers(request.headers)
     return url
 
 
 def _media_url(text: str, *, base: URL | None = None) -> URL:
-    """A URL out of a reply, as it is written; UnsafeAddressError when it is none."""
+    """Parse a media URL from a response. Raises UnsafeUrlError when it is not a URL."""
     try:
-        # Some servers forget to encode a space; everything else unfit is no accident.
+        # Some servers do not encode spaces; any other invalid character is deliberate.
         return parse_url(text.strip(" ").replace(" ", "%20"), base=base)
     except ValueError:
-        pass  # its words may quote the URL, so it must not become our error's context
-    source = f"{host_label(base)} redirects to" if base is not None else "a reply named"
-    raise UnsafeUrlError(f"{source} something that is not a URL; nothing was fetched")
+        pass  # its message may quote the URL, so it must not become the context of the error below
+    source = f"{host_label(base)} redirects to" if base is not None else "a response contains"
+    raise UnsafeUrlError(f"{source} an invalid URL; nothing was fetched")
 
 
 def _reject_secret_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if name.lower() in SECRET_HEADERS:
-            raise ValueError(f"the header {name} carries a secret; a credential goes in as a Credential")
+            raise ValueError(f"the header {name} contains a secret; pass credentials as a Credential")
         if any(char in name + value for char in "\r\n\0"):
-            raise ValueError(f"the header {name!r} holds a control character")
+            raise ValueError(f"the header {name!r} contains a control character")
 
 
 def _merge_headers(defaults: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, str]:
-    """Headers where ``given`` has the last word, whatever its upper and lower case."""
+    """Merge headers case-insensitively; ``overrides`` wins."""
     overridden = {name.lower() for name in overrides}
     return {name: value for name, value in defaults.items() if name.lower() not in overridden} | dict(overrides)
 
 
 def _is_forwarded(url: URL, proxy: Proxy | None) -> bool:
-    """Whether an HTTP proxy reads the request itself (http), rather than tunnelling it (https, SOCKS)."""
+    """Return whether an HTTP proxy reads the request itself (http) rather than tunneling it (https, SOCKS)."""
     return proxy is not None and not proxy.is_socks and url.scheme == "http"
 
 
 def _forward_proxy_headers(url: URL, proxy: Proxy | None) -> dict[str, str]:
-    """The header that opens the proxy, where the request itself is what the proxy reads."""
+    """Return the proxy's authorization header where the proxy reads the request itself."""
     return proxy.headers if proxy is not None and _is_forwarded(url, proxy) else {}
 
 
@@ -330,10 +333,10 @@ def _tunnel_headers(proxy: Proxy | None) -> dict[str, str] | None:
 
 
 def _raise_for_proxy_auth(response: aiohttp.ClientResponse, url: URL, proxy: Proxy | None) -> None:
-    """UnsentError when the answer is the proxy's own refusal to pass anything on."""
+    """Raise RequestNotSentError when the response is the proxy's own 407."""
     if response.status == 407 and proxy is not None and _is_forwarded(url, proxy):
         response.release()
-        raise RequestNotSentError(f"the proxy {proxy.address} asks for another user or password (HTTP 407)")
+        raise RequestNotSentError(f"the proxy {proxy.address} rejected its user name or password (HTTP 407)")
 
 
 def _without_body(status: int, headers: Mapping[str, str], reason: str) -> HttpResponse:

@@ -1,6 +1,6 @@
-"""Bodies as they come in: inflating them in small bites, and a download read a piece at a time.
+"""Streamed response bodies: bounded, decompressed chunk by chunk, with a timeout for each read.
 
-The rule: a limit counts what comes out of the decompressor, and no bite is large enough to hold up the event loop.
+Limits count decompressed bytes, and no chunk is large enough to block the event loop noticeably.
 """
 
 from __future__ import annotations
@@ -13,61 +13,15 @@ import aiohttp
 from yarl import URL
 
 from ..core.errors import DownloadError
+from .decompression import CHUNK_SIZE, Decompressor, decompressor_for, is_supported_encoding
 from .limits import TransportLimits
 from .ssrf import host_label
 
-CHUNK_SIZE = 256 * 1024  # bytes; the largest piece handed on, and the most inflated at once (under 1 ms)
-SUPPORTED_ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
 ENCODED_BODY_HEADERS = ("content-encoding", "content-length", "content-range", "accept-ranges", "etag")
 
 
-class Decompressor:
-    """Undoes one Content-Encoding. ``feed`` yields pieces of at most ``BITE`` bytes; zlib.error when it is broken."""
-
-    def __init__(self, encoding: str) -> None:
-        self._gzip = encoding in ("gzip", "x-gzip")
-        self._decoder = zlib.decompressobj(31) if self._gzip else None
-        self._started = False
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """What ``data`` inflates to, as far as it goes."""
-        while data:
-            decoder = self._decoder
-            if decoder is None:  # "deflate" is zlib by the standard, and raw deflate at many a server
-                decoder = self._decoder = zlib.decompressobj(15 if data[0] & 0x0F == 8 else -15)
-            elif decoder.eof:
-                if not self._gzip or not data.strip(b"\0"):
-                    return  # padding after the end
-                decoder = self._decoder = zlib.decompressobj(31)  # gzip members may follow one another
-            self._started = True
-            piece = decoder.decompress(data, CHUNK_SIZE)
-            data = decoder.unconsumed_tail or decoder.unused_data
-            if piece:
-                yield piece
-
-    def finish(self) -> Iterator[bytes]:
-        """What was still held back; zlib.error when the stream was not at its end."""
-        if self._decoder is None or not self._started:
-            return
-        while not self._decoder.eof:
-            piece = self._decoder.decompress(b"", CHUNK_SIZE)
-            if not piece:
-                raise zlib.error("the compressed body ends too early")
-            yield piece
-
-
-def is_supported_encoding(encoding: str) -> bool:
-    """Whether a body in this Content-Encoding can be read here."""
-    return encoding in SUPPORTED_ENCODINGS
-
-
-def decompressor_for(encoding: str) -> Decompressor | None:
-    """What undoes this Content-Encoding (one that is readable), None when nothing is to be done."""
-    return None if encoding in ("", "identity") else Decompressor(encoding)
-
-
 def normalize_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers as they come, names in lower case, doubles joined; cookies are nobody's business here."""
+    """Return response headers with lower-case names and repeated ones joined; cookies are left out."""
     normalized: dict[str, str] = {}
     for name, value in headers.items():
         key = name.lower()
@@ -80,10 +34,10 @@ def normalize_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class StreamedBody:
-    """A reply whose body is still to be read (core.ports.Body).
+    """A response whose body has not been read yet (implements core.ports.ResponseStream).
 
-    A body that came compressed although none was asked for is inflated; then ``headers`` drops the ones that speak of
-    the compressed bytes (length, range, tag), since they would mislead.
+    A body that is compressed although the request did not allow it is decompressed; ``headers`` then lacks those that
+    describe the compressed bytes (length, range, ETag), since they would mislead.
     """
 
     def __init__(
@@ -106,17 +60,20 @@ class StreamedBody:
             self.headers = {name: value for name, value in self.headers.items() if name not in ENCODED_BODY_HEADERS}
 
     def __repr__(self) -> str:
-        return f"Download({self.status} from {self._host})"
+        return f"StreamedBody({self.status} from {self._host})"
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body in pieces of at most 256 KiB; DownloadError when it breaks off, stalls or grows too large."""
+        """Yield the body in chunks of at most 256 KiB.
+
+        Raises DownloadError when it is interrupted, stalls, exceeds ``max_media_bytes`` or cannot be decompressed.
+        """
         if self._content_length > self._limits.max_media_bytes:
             raise self._too_large_error()
         if not is_supported_encoding(self._encoding):
-            raise self._download_error("sent a body in an encoding that was not asked for")
+            raise self._download_error("sent a body in an unsupported encoding")
         decompressor = decompressor_for(self._encoding)
         if decompressor is not None and self.status == 206:
-            raise self._download_error("sent a part of a compressed file, which cannot be read")
+            raise self._download_error("sent part of a compressed file, which cannot be decoded")
         total = 0
         while True:
             raw = await self._read_raw()
@@ -126,7 +83,7 @@ class StreamedBody:
                     raise self._too_large_error()
                 yield chunk
                 if decompressor is not None and len(chunk) == CHUNK_SIZE:
-                    await asyncio.sleep(0)  # a bomb goes off in slices, between which everybody else gets their turn
+                    await asyncio.sleep(0)  # between the slices of a decompression bomb, other tasks run
             if not raw:
                 return
 
@@ -141,7 +98,7 @@ class StreamedBody:
         except zlib.error:
             corrupt = True
         if corrupt:
-            raise self._download_error("sent a body whose compression is broken")
+            raise self._download_error("sent a corrupt compressed body")
 
     async def _read_raw(self) -> bytes:
         try:
@@ -155,14 +112,12 @@ class StreamedBody:
         return DownloadError(f"{self._host} {problem}", status=self.status)
 
     def _too_large_error(self) -> DownloadError:
-        error = self._download_error(
-            f"sends more than {self._limits.max_media_bytes:,} bytes, the most that is fetched"
-        )
+        error = self._download_error(f"sent more than the limit of {self._limits.max_media_bytes:,} bytes")
         error.retryable = False
         return error
 
 
 def content_length(headers: Mapping[str, str]) -> int:
-    """The bytes that Content-Length promises, 0 when it says nothing sensible."""
+    """Return the Content-Length in bytes, 0 when it is absent or invalid."""
     text = headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
