@@ -232,20 +232,18 @@ def test_the_tables_name_every_fault_there_is() -> None:
     assert covered == possible
 
 
-SAME_EITHER_WAY = set(
-    [
-        "truncated-json",
-        "html",
-        "empty",
-        "null",
-        "huge",
-        "gzip-bomb",
-        "wrong-content-type",
-        "slow",
-        "cold",
-        "unknown-status",
-    ]
-)
+SAME_EITHER_WAY = {
+    "truncated-json",
+    "html",
+    "empty",
+    "null",
+    "huge",
+    "gzip-bomb",
+    "wrong-content-type",
+    "slow",
+    "cold",
+    "unknown-status",
+}
 
 
 @pytest.mark.parametrize(
@@ -706,7 +704,7 @@ async def test_a_hiccup_of_the_hub_is_asked_away_before_anything_is_bought(
     world: Sandbox, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Nothing is known yet, and one answer goes wrong."""
-    monkeypatch.setattr(hub_client, "ANSWER_TIMEOUT", 0.4)
+    monkeypatch.setattr(hub_client, "RESPONSE_TIMEOUT", 0.4)
     world.fault("hub", kind, **DETAILS.get(kind, {}))
     async with MediaClient(environ=environ) as client:
         try:
@@ -722,7 +720,7 @@ async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_th
     world: Sandbox, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A new client gets an error; one with yesterday's mapping continues with it, and gets a warning."""
-    monkeypatch.setattr(hub_client, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(hub_client, "RESPONSE_TIMEOUT", 0.2)
     monkeypatch.setattr(hub_client, "ATTEMPTS", 2)
     world.fault("hub", kind, times=None)
     async with MediaClient(environ=environ) as client:
