@@ -109,7 +109,7 @@ async def test_the_last_error_names_all_who_refused(scene: EngineHarness, script
     events = await scene.run(route("one"), route("two"))
     error = events[-1].error  # type: ignore[attr-defined]
     assert isinstance(error, RequestRejectedError)
-    assert error.attempts == ("one says that there is no credit left for it: no luck (HTTP 402)",)
+    assert error.attempts == ("one reports insufficient credit (HTTP 402): no luck",)
     assert "HTTP 402" in str(error)
     assert "HTTP 400" in str(error)
     assert [(e.previous_provider, e.provider) for e in events if isinstance(e, FailedOver)] == [("one", "two")]
