@@ -267,9 +267,7 @@ async def test_an_unwritable_home_is_reported_before_anything_is_sent(
     check_no_requests(world, hub=True)
 
 
-async def test_a_token_that_the_hub_rejects_is_reported_by_the_router(
-    world: Sandbox, environ: dict[str, str]
-) -> None:
+async def test_a_token_that_the_hub_rejects_is_reported_by_the_router(world: Sandbox, environ: dict[str, str]) -> None:
     """Public models can be looked up without it; the router rejects it, and nothing is generated."""
     async with MediaClient(environ={**environ, "HF_TOKEN": "hf_notTheRightTokenHere"}) as client:
         with pytest.raises(AuthenticationError) as caught:

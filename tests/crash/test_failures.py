@@ -368,7 +368,9 @@ SPOILT: dict[str, tuple[Callable[[Path], None], bool, str]] = {
 
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_a_ledger_that_cannot_be_used_is_reported_before_anything_is_sent(town: CrashScenario, kind: str, how: str) -> None:
+def test_a_ledger_that_cannot_be_used_is_reported_before_anything_is_sent(
+    town: CrashScenario, kind: str, how: str
+) -> None:
     """Whatever is wrong with it: the error names the file, and no submission leaves the process."""
     spoil, was_one, words = SPOILT[how]
     if how == "read-only" and os.geteuid() == 0:

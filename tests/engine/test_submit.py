@@ -102,7 +102,9 @@ async def test_the_last_failure_is_raised_typed_with_job_and_provider(
         assert told.error.raw == b"raw"
 
 
-async def test_the_last_error_names_every_provider_that_rejected(scene: EngineHarness, script: ScriptedProviders) -> None:
+async def test_the_last_error_names_every_provider_that_rejected(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
     """Nobody has to guess which provider said what."""
     script.script("one", expect_failed("insufficient_credit", status=402))
     script.script("two", expect_failed("rejected", status=400))
