@@ -231,7 +231,7 @@ async def test_secrets_are_neither_returned_nor_logged(app: AuthenticatedApp, ca
     assert not [secret for secret in secrets if secret.rpartition("_")[2] in output]
 
 
-# -- callers' own tokens -------------------------------------------------------------------------------------------------------
+# -- callers' own tokens ----------------------------------------------------------------------------------------------
 
 
 async def test_a_callers_own_token_is_accepted_if_configured(app: AuthenticatedApp) -> None:
@@ -340,7 +340,7 @@ def test_listening_on_other_addresses_requires_keys(host: str, is_local: bool) -
     assert requires_api_keys(host) is not is_local
 
 
-# -- rate limits --------------------------------------------------------------------------------------------------------
+# -- rate limits ------------------------------------------------------------------------------------------------------
 
 
 async def test_requests_per_minute_are_limited(app: AuthenticatedApp) -> None:

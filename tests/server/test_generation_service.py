@@ -21,9 +21,7 @@ def submission_headers(gateway: RunningGateway) -> list[Any]:
     return list(gateway.sandbox_thread.run(lambda: [sent.headers for sent in requests if sent.kind == "submit"]))
 
 
-async def test_only_an_admin_sees_the_jobs_of_another_key(
-    gateway: RunningGateway, http: aiohttp.ClientSession
-) -> None:
+async def test_only_an_admin_sees_the_jobs_of_another_key(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Other keys cannot list, read, cancel or delete them."""
     alice, bob, admin = (key_for(gateway, name, admin=name == "admin") for name in ("alice", "bob", "admin"))
     body = {"prompt": "a fox", "model": FLUX}

@@ -3,14 +3,14 @@
 Nothing here knows HTTP: errors are exceptions of the domain (``errors``), which ``server.errors`` maps to responses.
 """
 
-from .account_clients import Account, AccountClients
+from .account_clients import CallerAccount, AccountClients
 from .active import ActiveGeneration, OutputResult
 from .runner import GenerationRunner
 from .service import GenerationService
 from .status import JobStatus, PublicStatus
 
 __all__ = [
-    "Account",
+    "CallerAccount",
     "AccountClients",
     "ActiveGeneration",
     "GenerationRunner",
