@@ -24,7 +24,7 @@ from hfmedia.server.db.database import GatewayDatabase
 from hfmedia.server.db.generations import Api, Generation, GenerationSpec, OutputKind, fingerprint_of, parse_job_key
 from hfmedia.server.db.pricing import estimate_cost
 
-from .account_clients import CallerAccount, AccountClients
+from .account_clients import AccountClients, CallerAccount
 from .active import ActiveGeneration, OutputResult
 from .errors import (
     GenerationTimeoutError,
