@@ -294,8 +294,8 @@ async def test_what_a_provider_says_to_one_key_no_other_hears(
     for key in (one, other, boss):
         _, body = await asked(http, "GET", f"{gateway.api}/providers", headers={"Authorization": f"Bearer {key}"})
         heard.append(next(provider["last_error"] for provider in body["data"] if provider["name"] == "together"))
-    assert heard[0] == heard[2] and heard[0].startswith("together refused the request")
-    assert heard[1] == "together refused the request"
+    assert heard[0] == heard[2] and heard[0].startswith("together rejected the request")
+    assert heard[1] == "together rejected the request (HTTP 400)"
 
 
 def keyed(gateway: RunningGateway, **fields: Any) -> tuple[ApiKey, str]:

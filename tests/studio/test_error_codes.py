@@ -1,4 +1,4 @@
-"""The names by which the page knows the server: error codes and JSON fields, held against the server's own."""
+"""Error codes and JSON fields that the page uses, compared with those that the server sends."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _constant(node: ast.AST, kind: type) -> Any:
 
 
 def codes_named() -> dict[str, str]:
-    """Every error code that the page names, and where."""
+    """Every error code that the page names, with its file."""
     named: dict[str, str] = {}
     for path in sorted(PAGE_FOLDER.glob("*.js")):
         source = path.read_text()
