@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from hfmedia.cli import EXIT_INTERRUPTED
 from hfmedia.cli.commands import serve
+from hfmedia.cli.exit_codes import EXIT_INTERRUPTED
 from hfmedia.cli.help import EXAMPLES
 from hfmedia.core.errors import HfmediaError
 from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
