@@ -16,13 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from hfmedia.server.auth.authentication import (
-    Caller,
-    is_loopback,
-    require_caller,
-    require_model_access,
-    requires_api_keys,
-)
+from hfmedia.server.auth.authentication import require_caller
+from hfmedia.server.auth.caller import Caller
+from hfmedia.server.auth.local_access import is_loopback, requires_api_keys
+from hfmedia.server.auth.policy import require_model_access
 from hfmedia.server.config import Config
 from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
 from hfmedia.server.db.database import GatewayDatabase
