@@ -249,7 +249,7 @@ def test_a_timeout_names_the_job(hfmedia: Hfmedia, sandbox: SandboxThread) -> No
     # in real time, and long enough for the submission to be accepted before
     result = hfmedia("a fox", "--task", "text-to-video", "-m", "Wan-AI/Wan2.1-T2V-14B:novita", "--timeout", "5")
     assert result.exit_code == 7, result.stderr
-    assert result.stderr.startswith("error: the time limit passed while novita was at work. Job ")
+    assert result.stderr.startswith("error: the time limit was reached while novita was running the job. Job ")
     assert result.stdout == ""
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hfmedia.cli import EXIT_INTERRUPTED
+from hfmedia.cli.exit_codes import EXIT_INTERRUPTED
 from hfmedia.cli.commands import serve
 from hfmedia.cli.help import EXAMPLES
 from hfmedia.core.errors import HfmediaError
