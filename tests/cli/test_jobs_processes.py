@@ -29,7 +29,7 @@ def test_a_job_of_a_dead_process_can_be_resumed(hfmedia: Hfmedia, sandbox: Sandb
     assert hfmedia("jobs", "resume", "--all").stdout == ""
     named = hfmedia("jobs", "resume", job["job_id"])
     assert named.exit_code == 2
-    assert "already" in named.stderr
+    assert "already running" in named.stderr
     process.kill()
     process.wait(10)
     (job,) = listed(hfmedia)

@@ -1,4 +1,4 @@
-"""Exit codes that do not belong to an error; every HfmediaError has its own ``exit_code``."""
+"""Exit codes of the command that belong to no exception; core/errors.py has the others."""
 
 from __future__ import annotations
 
