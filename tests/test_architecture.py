@@ -45,6 +45,7 @@ NEIGHBORS: dict[tuple[str, str], str] = {
     ("batch", "client"): "a batch is many calls of a client",
     ("sync", "client"): "the synchronous functions share one asynchronous client",
     ("compat", "client"): "the compatible class is a client under another interface",
+    ("compat", "planning"): "a request is validated before its model is chosen",
     ("compat", "sync"): "its synchronous methods use the same portal",
     ("", "client"): "the root lists the public names",
     ("", "compat"): "the root lists the public names",

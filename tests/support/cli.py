@@ -1,4 +1,4 @@
-"""Running the command: in this process, as a process of its own, in a terminal; and waiting for what it does."""
+"""Running the command: in this process, as a subprocess, in a terminal; and waiting for its effects."""
 
 from __future__ import annotations
 
