@@ -303,7 +303,7 @@ async def test_a_deadline_in_front_of_a_closed_door_buys_nothing(world: Sandbox,
 
 
 @pytest.mark.parametrize("decision", ["resend", "drop"])
-async def test_a_doubt_is_settled_by_one(
+async def test_a_job_in_doubt_is_resolved_by_one_caller(
     world: Sandbox, environ: dict[str, str], decision: Literal["resend", "drop"]
 ) -> None:
     """Two clients with the same ledger decide at once: the slower ones hear so, whether they read before or after."""

@@ -493,7 +493,7 @@ async def test_a_fault_while_watching_loses_nothing_that_was_bought(
 
 
 @pytest.mark.parametrize("kind", ["unknown-status", "html", "server", "rate-limit", "disconnect"])
-async def test_trouble_in_watching_that_does_not_end_lets_go_of_the_job_and_it_can_be_resumed(
+async def test_polling_errors_that_persist_detach_the_job_and_it_can_be_resumed(
     world: Sandbox, environ: dict[str, str], kind: str
 ) -> None:
     """Patience ends, the job does not."""
@@ -733,7 +733,7 @@ async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_th
         assert (await client.text_to_image("a fox", model=SCHNELL, width=256, height=256)).provider == "fal-ai"
 
 
-async def test_a_job_let_go_of_by_the_clock_comes_back_without_a_second_submission(
+async def test_a_job_detached_by_its_deadline_comes_back_without_a_second_submission(
     world: Sandbox, environ: dict[str, str]
 ) -> None:
     """The deadline is the caller's; the job is the provider's."""

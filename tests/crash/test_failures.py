@@ -261,7 +261,7 @@ def test_one_key_in_two_processes_is_one_job(town: CrashScenario, kind: str) -> 
 
 
 @pytest.mark.parametrize("step", ["after created", "between polls", "before keep"])
-def test_whoever_joined_a_key_carries_it_on_when_the_first_is_killed(town: CrashScenario, step: str) -> None:
+def test_a_process_attached_to_a_key_resumes_it_when_the_first_is_killed(town: CrashScenario, step: str) -> None:
     """The second waits for the first, which dies; nothing is sent again."""
     (wish,) = town.new_requests(1, **VIDEO, idempotency_key="monday")
     first = town.start("make", wishes=[wish], fate=[step, 1, 0])
@@ -274,7 +274,7 @@ def test_whoever_joined_a_key_carries_it_on_when_the_first_is_killed(town: Crash
     town.check_jobs([wish["prompt"]])
 
 
-def test_a_key_whose_job_failed_is_tried_anew(town: CrashScenario) -> None:
+def test_a_key_whose_job_failed_is_tried_again(town: CrashScenario) -> None:
     """That failure was told; the same key then buys once more, and returns that from then on."""
     town.fault("fal-ai", "fail", step="submit")
     (wish,) = town.new_requests(1, **VIDEO, idempotency_key="monday")
@@ -302,7 +302,7 @@ def test_a_wrong_token_while_polling_leaves_the_job_alone(town: CrashScenario) -
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_an_expired_address_is_told_and_ends_the_job(town: CrashScenario, status: int) -> None:
+def test_an_expired_url_is_reported_and_ends_the_job(town: CrashScenario, status: int) -> None:
     """It was paid and is gone; that is said, and nothing is bought in its place."""
     (wish,) = town.new_requests(1, **VIDEO)
     assert town.start("make", wishes=[wish], fate=["before fetch", 1, 0]).was_killed()
@@ -368,7 +368,9 @@ SPOILT: dict[str, tuple[Callable[[Path], None], bool, str]] = {
 
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_a_ledger_that_cannot_be_used_is_told_before_anything_is_sent(town: CrashScenario, kind: str, how: str) -> None:
+def test_a_ledger_that_cannot_be_used_is_reported_before_anything_is_sent(
+    town: CrashScenario, kind: str, how: str
+) -> None:
     """Whatever is wrong with it: the error names the file, and no submission leaves the process."""
     spoil, was_one, words = SPOILT[how]
     if how == "read-only" and os.geteuid() == 0:

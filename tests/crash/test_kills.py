@@ -39,7 +39,7 @@ def test_a_kill_at_any_step_costs_nothing_twice_and_loses_nothing(town: CrashSce
 
 
 @pytest.mark.parametrize("kind", STEPS)
-def test_whoever_carries_on_may_be_killed_as_well(town: CrashScenario, kind: str) -> None:
+def test_a_resuming_process_may_be_killed_as_well(town: CrashScenario, kind: str) -> None:
     """The first is killed where jobs are unsent, sent or made; the second at the step under test; the third is not."""
     chance = random.Random(kind)
     steps = [step for step in STEPS[kind] if "created" not in step and "empty part of facts" not in step]

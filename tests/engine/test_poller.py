@@ -48,7 +48,7 @@ async def test_a_queue_tells_its_position_its_fraction_and_its_log(
 @pytest.mark.parametrize(
     "kind", ["not_sent", "no_response", "rate_limited", "server_error", "gateway_error", "invalid_response"]
 )
-async def test_trouble_while_polling_is_ridden_out(scene: EngineHarness, script: ScriptedProviders, kind: str) -> None:
+async def test_errors_while_polling_are_retried(scene: EngineHarness, script: ScriptedProviders, kind: str) -> None:
     """One failed poll of whatever kind costs nothing but a little time; nothing is bought again."""
     script.script("one", RUNNING, expect_failed(kind), DONE)
     events = await scene.run(route("one"))
@@ -64,7 +64,7 @@ async def test_trouble_while_polling_is_ridden_out(scene: EngineHarness, script:
         ("authentication", 1, AuthenticationError),
     ],
 )
-async def test_trouble_that_stays_lets_go_of_the_job_without_ending_it(
+async def test_errors_that_persist_detach_the_job_without_ending_it(
     scene: EngineHarness, script: ScriptedProviders, kind: str, polls: int, error: type[Exception] | None
 ) -> None:
     """Patience ends, the job does not: it can be resumed, and the error says so."""
@@ -214,7 +214,7 @@ async def test_cancelling_during_a_submission_learns_what_became_of_it(
     assert script.log.index("write accepted") < script.log.index("cancel one") < script.log.index("write cancelled")
 
 
-async def test_letting_go_stops_nothing_at_the_provider(scene: EngineHarness, script: ScriptedProviders) -> None:
+async def test_detaching_stops_nothing_at_the_provider(scene: EngineHarness, script: ScriptedProviders) -> None:
     """A detached job goes on there, is told as such, and is resumed without paying again."""
     script.script("one", RUNNING, _forever)
     events = []
@@ -230,7 +230,7 @@ async def test_letting_go_stops_nothing_at_the_provider(scene: EngineHarness, sc
     assert (script.call_count("one"), script.call_count("one", "cancel")) == (1, 0)
 
 
-async def test_an_answer_lost_to_a_cancel_is_a_doubt(
+async def test_a_response_lost_to_a_cancel_leaves_the_job_in_doubt(
     scene: EngineHarness, script: ScriptedProviders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the provider does not answer in time, nobody claims that nothing was bought."""

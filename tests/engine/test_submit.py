@@ -54,7 +54,7 @@ TROUBLE = [
 
 
 @pytest.mark.parametrize(("kind", "via", "first", "second", "state"), TROUBLE)
-async def test_each_kind_of_trouble_asks_just_whom_it_may(
+async def test_each_failure_kind_tries_only_the_providers_it_may(
     scene: EngineHarness, script: ScriptedProviders, kind: str, via: str, first: int, second: int, state: str
 ) -> None:
     """The table of what an answer means, done: one row, one run over two providers with one credential."""
@@ -65,7 +65,7 @@ async def test_each_kind_of_trouble_asks_just_whom_it_may(
     assert (await scene.job()).state == state
 
 
-def test_every_kind_of_trouble_is_in_the_table() -> None:
+def test_every_failure_kind_is_in_the_table() -> None:
     """A new kind of failure needs a row above."""
     assert {kind for kind, via, *_ in TROUBLE if via == "router"} == set(SUBMIT_POLICIES)
 
@@ -86,7 +86,7 @@ def test_every_kind_of_trouble_is_in_the_table() -> None:
         ("generation_failed", GenerationFailedError),
     ],
 )
-async def test_the_last_trouble_is_told_typed_with_job_and_provider(
+async def test_the_last_failure_is_raised_typed_with_job_and_provider(
     scene: EngineHarness, script: ScriptedProviders, kind: str, error: type[Exception]
 ) -> None:
     """Where no provider is left, the error carries all that a person needs to act."""
@@ -102,14 +102,16 @@ async def test_the_last_trouble_is_told_typed_with_job_and_provider(
         assert told.error.raw == b"raw"
 
 
-async def test_the_last_error_names_all_who_refused(scene: EngineHarness, script: ScriptedProviders) -> None:
+async def test_the_last_error_names_every_provider_that_rejected(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
     """Nobody has to guess which provider said what."""
     script.script("one", expect_failed("insufficient_credit", status=402))
     script.script("two", expect_failed("rejected", status=400))
     events = await scene.run(route("one"), route("two"))
     error = events[-1].error  # type: ignore[attr-defined]
     assert isinstance(error, RequestRejectedError)
-    assert error.attempts == ("one says that there is no credit left for it: no luck (HTTP 402)",)
+    assert error.attempts == ("one reports insufficient credit (HTTP 402): no luck",)
     assert "HTTP 402" in str(error)
     assert "HTTP 400" in str(error)
     assert [(e.previous_provider, e.provider) for e in events if isinstance(e, FailedOver)] == [("one", "two")]
@@ -148,7 +150,7 @@ async def test_sending_is_written_before_the_post_and_the_handle_before_the_firs
     ]
 
 
-async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(
+async def test_a_busy_only_provider_is_retried_after_the_time_it_asked_for(
     scene: EngineHarness, script: ScriptedProviders
 ) -> None:
     """Retry-After is honoured at the only provider there is."""
@@ -159,7 +161,7 @@ async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(
     assert isinstance(events[-1], MediaReady)
 
 
-async def test_a_wait_beyond_the_deadline_is_not_begun(scene: EngineHarness, script: ScriptedProviders) -> None:
+async def test_a_wait_beyond_the_deadline_is_not_started(scene: EngineHarness, script: ScriptedProviders) -> None:
     """When it would only be ready after the deadline, the error comes now, not then."""
     script.script("one", expect_failed("rate_limited", status=429, retry_after=900.0))
     events = await scene.run(route("one"), timeout=30)
@@ -190,7 +192,7 @@ async def test_a_provider_that_failed_rests_and_one_that_works_does_not(
     assert set(script.cooldowns) == {"one"}
 
 
-async def test_a_request_that_nobody_can_take_is_the_users_to_mend(
+async def test_a_request_that_no_provider_accepts_is_the_callers_error(
     scene: EngineHarness, script: ScriptedProviders
 ) -> None:
     """Nothing is sent, and the error is about the request, not about a provider's refusal."""

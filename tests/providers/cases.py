@@ -20,7 +20,7 @@ BY_URL = InputImage(url="https://example.org/in.png?x=1")
 BY_BYTES = InputImage(data=PNG, mime="image/png", width=16, height=16)
 DATA_URI = "data:image/png;base64," + b64encode(PNG).decode()
 LORA = Lora("acme/kite-lora", "kite.safetensors")
-STRANGER = "nobody-knows-ai"
+UNKNOWN_PROVIDER = "unknown-ai"
 PROMPT = "a red kite"
 
 MODEL_IDS = {
@@ -32,7 +32,7 @@ MODEL_IDS = {
     "wavespeed": "acme/kite-fast",
     "zai-org": "glm-image",
     "hf-inference": "acme/kite",
-    STRANGER: "acme/kite",
+    UNKNOWN_PROVIDER: "acme/kite",
 }
 PAIRS: list[tuple[str, Task]] = [(name, task) for name in MODEL_IDS for task in get_provider(name).tasks]
 ROUTES = [(*pair, "router") for pair in PAIRS] + [
@@ -59,7 +59,7 @@ def route(
     )
 
 
-def wish(name: str, task: Task, **words: Any) -> GenerationRequest:
+def adapted(name: str, task: Task, **words: Any) -> GenerationRequest:
     """A request as this provider takes it; an input image in bytes where the task needs one."""
     if task.startswith("image"):
         words.setdefault("image", BY_BYTES)
@@ -185,4 +185,4 @@ def life(name: str, task: Task) -> list[HttpResponse]:
             return [reply({"id": "i1", "object": "list", "data": [{"index": 0, "b64_json": PIXELS}]})]
 
 
-KNOWN = list(PROVIDERS)
+PROVIDER_NAMES = list(PROVIDERS)

@@ -7,14 +7,14 @@ from hfmedia.core.protocol import Failure, Operation, OperationResult, Submit
 from hfmedia.core.request import Task
 from hfmedia.providers import get_provider
 
-from .cases import route, wish
+from .cases import adapted, route
 
 
 def decode_reply(
     name: str, task: Task, reply: HttpResponse, operation: Operation | None = None, via: str = "router"
 ) -> OperationResult:
     """What this provider's module makes of the reply; without an ask it answers a submission."""
-    return get_provider(name).decode(operation or Submit(wish(name, task)), route(name, task, via), reply)
+    return get_provider(name).decode(operation or Submit(adapted(name, task)), route(name, task, via), reply)
 
 
 def expect_failure(name: str, task: Task, reply: HttpResponse, operation: Operation | None = None) -> Failure:

@@ -9,14 +9,16 @@ from hfmedia.core.protocol import Completed, Pending, Poll, Route, Submit
 from hfmedia.core.request import Task
 from hfmedia.providers import get_provider
 
-from .cases import life, route, wish
+from .cases import adapted, life, route
 
 
 def encode_submit(
     name: str, task: Task, via: str = "router", *, endpoint_route: Route | None = None, **parameters: Any
 ) -> HttpRequest:
     """The submission of a wish in these words."""
-    return get_provider(name).encode(Submit(wish(name, task, **parameters)), endpoint_route or route(name, task, via))
+    return get_provider(name).encode(
+        Submit(adapted(name, task, **parameters)), endpoint_route or route(name, task, via)
+    )
 
 
 def run_job(name: str, task: Task, via: str) -> tuple[list[HttpRequest], list[Pending], Completed]:
@@ -24,7 +26,7 @@ def run_job(name: str, task: Task, via: str) -> tuple[list[HttpRequest], list[Pe
     provider_module, job_route = get_provider(name), route(name, task, via)
     requests: list[HttpRequest] = []
     pending_results: list[Pending] = []
-    operation: Submit | Poll = Submit(wish(name, task))
+    operation: Submit | Poll = Submit(adapted(name, task))
     for reply in life(name, task):
         requests.append(provider_module.encode(operation, job_route))
         result = provider_module.decode(operation, job_route, reply)

@@ -16,7 +16,7 @@ from hfmedia.core.protocol import Cancel, CancelResult, Completed, Failure, JobH
 from hfmedia.core.request import Task
 from hfmedia.providers import get_provider
 
-from .cases import PAIRS, envelope, fal_queued, fal_result, life, novita_task, prediction, route, wish
+from .cases import PAIRS, adapted, envelope, fal_queued, fal_result, life, novita_task, prediction, route
 
 SCALARS = st.one_of(
     st.none(),
@@ -138,8 +138,7 @@ def test_no_reply_makes_decode_raise(data: st.DataObject) -> None:
     name, task = data.draw(st.sampled_from(PAIRS))
     speaker, way = get_provider(name), route(name, task)
     handle = data.draw(HANDLES)
-    asks: list[Operation] = [Submit(wish(name, task)), Poll(handle), Cancel(handle)]
-    ask = data.draw(st.sampled_from(asks))
+    ask: Operation = data.draw(st.sampled_from([Submit(adapted(name, task)), Poll(handle), Cancel(handle)]))
     headers = {"content-type": data.draw(MIMES), **data.draw(HEADERS)}
     said = HttpResponse(status=data.draw(STATUSES), headers=headers, body=data.draw(bodies(name, task)))
     answer = speaker.decode(ask, way, said)
@@ -168,6 +167,6 @@ def test_no_reply_makes_decode_raise(data: st.DataObject) -> None:
 def test_noise_is_never_taken_for_a_job_or_a_picture(status: int, noise: bytes, pair: tuple[str, Task]) -> None:
     """Bytes without a shape, told as JSON, finish nothing and start nothing."""
     said = HttpResponse(status=status, headers={"content-type": "application/json"}, body=b"\x00" + noise)
-    answer = get_provider(pair[0]).decode(Submit(wish(*pair)), route(*pair), said)
+    answer = get_provider(pair[0]).decode(Submit(adapted(*pair)), route(*pair), said)
     assert isinstance(answer, Failure)
     assert (answer.kind, answer.raw) == ("invalid_response", said.body[:MAX_RAW_BYTES])

@@ -1,4 +1,4 @@
-"""One conformance suite: the same questions to every provider, for each of its tasks, by the router and directly."""
+"""One conformance suite for every provider and each of its tasks, through the router and directly."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .cases import (
     PNG,
     PROMPT,
     ROUTES,
-    STRANGER,
+    UNKNOWN_PROVIDER,
+    adapted,
     life,
     media_url,
     parameters,
     route,
     sent,
-    wish,
 )  # fmt: skip
 from .job_lifecycle import encode_submit, run_job
 
@@ -37,77 +37,76 @@ each_pair = pytest.mark.parametrize(("name", "task"), PAIRS)
 
 
 @each_route
-def test_a_job_walks_from_its_submission_to_its_outputs(name: str, task: Task, via: str) -> None:
-    """Following the handles alone leads from the submission to the media, and each step asks for something new."""
-    asked, waited, end = run_job(name, task, via)
-    assert len(asked) == len(life(name, task))
+def test_a_job_runs_from_its_submission_to_its_outputs(name: str, task: Task, via: str) -> None:
+    """The handles alone lead from the submission to the media, and each step requests something new."""
+    requests, pending_results, end = run_job(name, task, via)
+    assert len(requests) == len(life(name, task))
     (output,) = end.outputs
     if output.data is None:
         assert output.url == media_url(task)
     else:
         assert output.data == (PNG if name == "hf-inference" else b"the pixels of a picture")
-    assert all(pending.poll_after in (None, 0) for pending in waited)
+    assert all(pending.poll_after in (None, 0) for pending in pending_results)
 
 
 @each_route
-def test_every_address_lies_below_the_route(name: str, task: Task, via: str) -> None:
+def test_every_url_is_below_the_route(name: str, task: Task, via: str) -> None:
     """No request leaves the route's base URL, where its credential belongs."""
-    speaker, way = get_provider(name), route(name, task, via)
-    asked, waited, _ = run_job(name, task, via)
-    if speaker.can_cancel:
-        asked += [speaker.encode(Cancel(pending.handle), way) for pending in waited]
-    for one in asked:
-        assert one.url.startswith(way.base_url + "/")
-        assert ".." not in one.url
+    provider, endpoint_route = get_provider(name), route(name, task, via)
+    requests, pending_results, _ = run_job(name, task, via)
+    if provider.can_cancel:
+        requests += [provider.encode(Cancel(pending.handle), endpoint_route) for pending in pending_results]
+    for request in requests:
+        assert request.url.startswith(endpoint_route.base_url + "/")
+        assert ".." not in request.url
 
 
 @each_route
-def test_only_the_submission_buys(name: str, task: Task, via: str) -> None:
-    """The submission is a POST with a body; whatever is asked afterwards is a GET without one."""
+def test_only_the_submission_is_billable(name: str, task: Task, via: str) -> None:
+    """The submission is a POST with a body; every later request is a GET without one."""
     first, *later = run_job(name, task, via)[0]
     assert first.method == "POST"
     assert first.body
-    assert all(one.method == "GET" and one.body is None for one in later)
+    assert all(request.method == "GET" and request.body is None for request in later)
 
 
 @each_route
-def test_no_credential_is_written_here(name: str, task: Task, via: str) -> None:
+def test_no_credential_is_encoded(name: str, task: Task, via: str) -> None:
     """The transport adds the credential; a provider module never sees one."""
-    for one in run_job(name, task, via)[0]:
-        assert not {header.lower() for header in one.headers} & {"authorization", "cookie", "x-key"}
+    for request in run_job(name, task, via)[0]:
+        assert not {header.lower() for header in request.headers} & {"authorization", "cookie", "x-key"}
 
 
 @each_route
 def test_the_body_is_json_with_the_prompt_in_it(name: str, task: Task, via: str) -> None:
-    """The prompt stands where the provider reads it, and the body is told as JSON."""
-    made = encode_submit(name, task, via)
-    assert made.headers["Content-Type"] == "application/json"
-    body = sent(made.body)
-    where = body["input"] if name == "replicate" else body
+    """The prompt is where the provider reads it, and the content type is JSON."""
+    http_request = encode_submit(name, task, via)
+    assert http_request.headers["Content-Type"] == "application/json"
+    body = sent(http_request.body)
+    fields = body["input"] if name == "replicate" else body
     if name == "hf-inference":
-        where = {"prompt": body["inputs"]} if task == "text-to-image" else body["parameters"]
-    assert where["prompt"] == PROMPT
+        fields = {"prompt": body["inputs"]} if task == "text-to-image" else body["parameters"]
+    assert fields["prompt"] == PROMPT
 
 
 @each_route
-def test_the_same_wish_gives_the_same_bytes(name: str, task: Task, via: str) -> None:
-    """Encoding is a function: nothing random, nothing remembered, the wish untouched."""
-    asked = wish(name, task, extra={"odd_knob": [1, {"deep": True}]})
-    ask, way = Submit(asked), route(name, task, via, lora=LORA)
-    first = get_provider(name).encode(ask, way)
-    assert get_provider(name).encode(ask, way) == first
-    assert asked == wish(name, task, extra={"odd_knob": [1, {"deep": True}]})
+def test_the_same_request_gives_the_same_bytes(name: str, task: Task, via: str) -> None:
+    """Encoding is a pure function: no randomness, no state, the request unchanged."""
+    request = adapted(name, task, extra={"odd_knob": [1, {"deep": True}]})
+    submit, endpoint_route = Submit(request), route(name, task, via, lora=LORA)
+    first = get_provider(name).encode(submit, endpoint_route)
+    assert get_provider(name).encode(submit, endpoint_route) == first
+    assert request == adapted(name, task, extra={"odd_knob": [1, {"deep": True}]})
 
 
 @each_pair
 def test_extra_goes_last_among_the_parameters_and_wins(name: str, task: Task) -> None:
-    """What the user writes into extra stands among the model's parameters as it is, over what we would have said."""
+    """``extra`` is merged unchanged into the model's parameters and overrides the encoded ones."""
     usual = parameters(name, encode_submit(name, task, width=1280, height=1024).body)
-    taken = next(iter(usual))
-    made = parameters(
-        name, encode_submit(name, task, width=1280, height=1024, extra={"odd_knob": [1, None], taken: "mine"}).body
-    )
-    assert made == {**usual, "odd_knob": [1, None], taken: "mine"}
+    overridden = next(iter(usual))
+    extra = {"odd_knob": [1, None], overridden: "mine"}
+    with_extra = parameters(name, encode_submit(name, task, width=1280, height=1024, extra=extra).body)
+    assert with_extra == {**usual, **extra}
 
 
 IMAGE_FIELDS: dict[tuple[str, str], dict[str, Any]] = {
@@ -123,7 +122,7 @@ IMAGE_FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("together", "image-to-video"): {"frame_images": [{"input_image": DATA_URI, "frame": "first"}]},
     ("wavespeed", "image-to-image"): {"image": DATA_URI, "images": [DATA_URI]},
     ("wavespeed", "image-to-video"): {"image": DATA_URI},
-    (STRANGER, "image-to-image"): {"images": [{"image_url": DATA_URI}]},
+    (UNKNOWN_PROVIDER, "image-to-image"): {"images": [{"image_url": DATA_URI}]},
 }
 
 
@@ -136,12 +135,12 @@ def test_every_task_with_an_input_image_is_in_the_table() -> None:
 @pytest.mark.parametrize(("pair", "fields"), IMAGE_FIELDS.items(), ids=str)
 def test_an_input_image_goes_as_a_data_uri_or_as_its_url(pair: tuple[str, Task], fields: dict[str, Any]) -> None:
     """Bytes travel as a data: URI with their own media type, a URL as it is, in the fields that provider reads."""
-    told = parameters(pair[0], encode_submit(*pair).body)
-    assert {key: told[key] for key in fields} == fields
-    told = parameters(pair[0], encode_submit(*pair, image=BY_URL).body)
+    body = parameters(pair[0], encode_submit(*pair).body)
+    assert {key: body[key] for key in fields} == fields
+    body = parameters(pair[0], encode_submit(*pair, image=BY_URL).body)
     by_url = json.loads(json.dumps(fields).replace(DATA_URI, BY_URL.url or ""))
-    assert {key: told[key] for key in fields} == by_url
-    assert DATA_URI not in json.dumps(told)
+    assert {key: body[key] for key in fields} == by_url
+    assert DATA_URI not in json.dumps(body)
 
 
 def test_together_gives_flux_kontext_its_one_image_field() -> None:
@@ -151,31 +150,31 @@ def test_together_gives_flux_kontext_its_one_image_field() -> None:
         ("black-forest-labs/FLUX.2-dev", "reference_images"),
         ("acme/kontext-2", "reference_images"),
     ):
-        way = route("together", "image-to-image", model_id=model_id)
-        body = sent(encode_submit("together", "image-to-image", endpoint_route=way).body)
+        endpoint_route = route("together", "image-to-image", model_id=model_id)
+        body = sent(encode_submit("together", "image-to-image", endpoint_route=endpoint_route).body)
         assert {"image_url", "reference_images"} & set(body) == {field}, model_id
 
 
-def test_together_refuses_a_first_frame_over_its_limit() -> None:
-    """61,440 characters of data: URI are the most that input_image takes; one byte more is told before it is sent."""
+def test_a_first_frame_over_togethers_limit_is_rejected() -> None:
+    """The data: URI in input_image is limited to 61,440 characters; one byte more is rejected before it is sent."""
     rule = PROVIDERS["together"].tasks["image-to-video"].image
     assert rule is not None
     largest = BY_BYTES.__class__(data=b"x" * rule.max_bytes, mime="image/jpeg")
     body = sent(encode_submit("together", "image-to-video", image=largest).body)
     assert 61_430 < len(body["frame_images"][0]["input_image"]) <= 61_440
     with pytest.raises(InvalidRequestError, match=r"at most 46,0\d\d"):
-        wish(
+        adapted(
             "together", "image-to-video", image=BY_BYTES.__class__(data=b"x" * (rule.max_bytes + 1), mime="image/jpeg")
         )
 
 
 def test_hf_inference_sends_raw_bytes_unless_there_are_parameters() -> None:
-    """Alone an image is the body itself; with a prompt or parameters it is base64 in JSON; a URL is refused clearly."""
+    """Alone an image is the body itself; with a prompt or parameters it is base64 in JSON; a URL is rejected."""
     bare = encode_submit("hf-inference", "image-to-image", prompt=None)
     assert (bare.body, bare.headers["Content-Type"]) == (PNG, "image/png")
-    told = sent(encode_submit("hf-inference", "image-to-image", seed=7, width=512, height=256).body)
-    assert told["inputs"] == DATA_URI.partition(",")[2]
-    assert told["parameters"] == {"prompt": PROMPT, "seed": 7, "target_size": {"width": 512, "height": 256}}
+    body = sent(encode_submit("hf-inference", "image-to-image", seed=7, width=512, height=256).body)
+    assert body["inputs"] == DATA_URI.partition(",")[2]
+    assert body["parameters"] == {"prompt": PROMPT, "seed": 7, "target_size": {"width": 512, "height": 256}}
     with pytest.raises(InvalidRequestError, match="bytes of an image"):
         encode_submit("hf-inference", "image-to-image", image=BY_URL)
 
@@ -198,7 +197,7 @@ SIZES: list[tuple[str, Task, dict[str, Any], dict[str, Any]]] = [
     ("together", "text-to-video", {"aspect_ratio": "16:9"}, {"width": 1280, "height": 720}),
     ("novita", "text-to-video", {"aspect_ratio": "9:16"}, {"width": 720, "height": 1280}),
     ("nscale", "text-to-image", {"width": 768, "height": 512}, {"size": "768x512"}),
-    (STRANGER, "text-to-image", {"width": 768, "height": 512}, {"size": "768x512"}),
+    (UNKNOWN_PROVIDER, "text-to-image", {"width": 768, "height": 512}, {"size": "768x512"}),
     ("wavespeed", "text-to-image", {"width": 768, "height": 512}, {"size": "768*512"}),
     ("wavespeed", "text-to-video", {"width": 832, "height": 480}, {"size": "832*480"}),
     (
@@ -212,25 +211,25 @@ SIZES: list[tuple[str, Task, dict[str, Any], dict[str, Any]]] = [
     ("zai-org", "text-to-image", {"width": 4096, "height": 4096}, {"size": "2048x2048"}),
     ("hf-inference", "text-to-image", {"width": 512, "height": 256}, {"width": 512, "height": 256}),
 ]
-SIZE_WORDS = {"width", "height", "size", "image_size", "aspect_ratio", "resolution", "target_size"}
+SIZE_FIELDS = {"width", "height", "size", "image_size", "aspect_ratio", "resolution", "target_size"}
 
 
-@pytest.mark.parametrize(("name", "task", "wanted", "told"), SIZES)
-def test_a_size_is_told_in_the_providers_words(
-    name: str, task: Task, wanted: dict[str, Any], told: dict[str, Any]
+@pytest.mark.parametrize(("name", "task", "requested", "expected"), SIZES)
+def test_a_size_is_sent_in_the_providers_fields(
+    name: str, task: Task, requested: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     """Pixels, a ratio or a resolution become what that provider reads, and nothing else of a size is sent."""
-    body = parameters(name, encode_submit(name, task, **wanted).body)
-    assert {key: value for key, value in body.items() if key in SIZE_WORDS} == told
+    body = parameters(name, encode_submit(name, task, **requested).body)
+    assert {key: value for key, value in body.items() if key in SIZE_FIELDS} == expected
 
 
 EVERYTHING: dict[str, Any] = {
     "negative_prompt": "rain", "seed": 7, "num_inference_steps": 20, "guidance_scale": 3.5, "scheduler": "euler",
-    "num_frames": 81, "seconds": 5.0, "fps": 24,
+    "num_frames": 81, "seconds": 5.0, "fps": 24, "quality": "high",
 }  # fmt: skip
 SAME = {key: value for key, value in EVERYTHING.items() if key != "seconds"}
 FEW = {"negative_prompt": "rain", "seed": 7, "guidance_scale": 3.5}
-TAKEN: dict[tuple[str, str], dict[str, Any]] = {
+ACCEPTED: dict[tuple[str, str], dict[str, Any]] = {
     ("fal-ai", "text-to-video"): {**SAME, "duration": "5"},
     ("replicate", "text-to-video"): {**SAME, "duration": 5},
     ("wavespeed", "text-to-video"): {**SAME, "duration": 5},
@@ -239,20 +238,42 @@ TAKEN: dict[tuple[str, str], dict[str, Any]] = {
     ("novita", "text-to-video"): {**FEW, "steps": 20, "num_frames": 81},
     ("nscale", "text-to-image"): {"seed": 7},
     ("zai-org", "text-to-image"): {},
-    (STRANGER, "text-to-image"): {},
+    (UNKNOWN_PROVIDER, "text-to-image"): {"quality": "high"},
     ("hf-inference", "text-to-image"): {**FEW, "num_inference_steps": 20, "scheduler": "euler"},
 }
 
 
-@pytest.mark.parametrize(("pair", "told"), TAKEN.items(), ids=str)
-def test_parameters_are_named_as_the_provider_reads_them(pair: tuple[str, Task], told: dict[str, Any]) -> None:
-    """Each parameter that exists there has the provider's own name, and the others are dropped with a warning."""
+@pytest.mark.parametrize(("pair", "expected"), ACCEPTED.items(), ids=str)
+def test_parameters_are_named_as_the_provider_reads_them(pair: tuple[str, Task], expected: dict[str, Any]) -> None:
+    """Each supported parameter has the provider's own name, and the others are dropped with a warning."""
     name, task = pair
-    before, after = (parameters(name, encode_submit(name, task, **words).body) for words in ({}, EVERYTHING))
-    assert {key: value for key, value in after.items() if key not in before} == told
+    before, after = (parameters(name, encode_submit(name, task, **options).body) for options in ({}, EVERYTHING))
+    assert {key: value for key, value in after.items() if key not in before} == expected
     image: dict[str, Any] = {"image": BY_BYTES} if task.startswith("image") else {}
-    fitted = adapt_request(build_request(task, "acme/Kite", prompt=PROMPT, **image, **EVERYTHING), get_provider(name))
-    assert len(fitted.warnings) == len(EVERYTHING) - len(told)
+    adapted_request = adapt_request(
+        build_request(task, "acme/Kite", prompt=PROMPT, **image, **EVERYTHING), get_provider(name)
+    )
+    assert len(adapted_request.warnings) == len(EVERYTHING) - len(expected)
+
+
+STRENGTH_FIELDS: dict[str, dict[str, float]] = {
+    "fal-ai": {"strength": 0.6},
+    "replicate": {"strength": 0.6, "prompt_strength": 0.6},
+    "wavespeed": {"strength": 0.6},
+}
+
+
+@each_pair
+def test_strength_goes_with_an_input_image_where_models_take_it(name: str, task: Task) -> None:
+    """Elsewhere it is dropped with a warning that says why."""
+    before, after = (parameters(name, encode_submit(name, task, **options).body) for options in ({}, {"strength": 0.6}))
+    image: dict[str, Any] = {"image": BY_BYTES} if task.startswith("image") else {}
+    request = build_request(task, "acme/Kite", prompt=PROMPT, **image, strength=0.6)
+    warnings = adapt_request(request, get_provider(name)).warnings
+    expected = STRENGTH_FIELDS.get(name, {}) if image else {}
+    assert after == {**before, **expected}
+    assert len(warnings) == (0 if expected else 1)
+    assert all("strength" in warning for warning in warnings)
 
 
 LORA_FIELDS: dict[str, dict[str, Any]] = {
@@ -266,12 +287,12 @@ LORA_FIELDS: dict[str, dict[str, Any]] = {
 def test_lora_weights_are_added_where_the_provider_takes_them(name: str, task: Task) -> None:
     """A mapping with weights adds the provider's own LoRA field and changes nothing else."""
     bare = parameters(name, encode_submit(name, task).body)
-    told = parameters(name, encode_submit(name, task, endpoint_route=route(name, task, lora=LORA)).body)
-    assert told == {**bare, **LORA_FIELDS.get(name, {})}
+    body = parameters(name, encode_submit(name, task, endpoint_route=route(name, task, lora=LORA)).body)
+    assert body == {**bare, **LORA_FIELDS.get(name, {})}
 
 
-def test_fals_lora_app_is_told_its_base_model() -> None:
-    """The app fal-ai/lora asks for the base model by name, for pictures from text alone."""
-    way = route("fal-ai", "text-to-image", lora=LORA, model_id="fal-ai/lora")
-    body = sent(encode_submit("fal-ai", "text-to-image", endpoint_route=way).body)
+def test_fals_lora_app_gets_its_base_model() -> None:
+    """The app fal-ai/lora requires the name of the base model, for text-to-image only."""
+    lora_route = route("fal-ai", "text-to-image", lora=LORA, model_id="fal-ai/lora")
+    body = sent(encode_submit("fal-ai", "text-to-image", endpoint_route=lora_route).body)
     assert body["model_name"] == "stabilityai/stable-diffusion-xl-base-1.0"

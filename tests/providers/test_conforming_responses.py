@@ -16,14 +16,14 @@ from hfmedia.providers import PROVIDERS, get_provider
 
 from .cases import (
     IMAGE_URL,
-    KNOWN,
     PAIRS,
     PLACES,
+    PROVIDER_NAMES,
     ROUTES,
+    adapted,
     life,
     reply,
     route,
-    wish,
 )  # fmt: skip
 from .job_lifecycle import run_job
 
@@ -44,7 +44,7 @@ def test_a_plain_error_means_what_its_status_says(name: str, task: Task, status:
     """Where a provider gives no better reason the HTTP status decides, and its words come along."""
     expected = "insufficient_credit" if (name, status) == ("nscale", 429) else STATUSES[status]
     for body in (reply({"error": "nope"}, status), HttpResponse(status=status, body=b"nope")):
-        answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), body)
+        answer = get_provider(name).decode(Submit(adapted(name, task)), route(name, task), body)
         assert isinstance(answer, Failure)
         assert (answer.kind, answer.status, answer.message) == (expected, status, "nope")
 
@@ -83,7 +83,7 @@ UNREADABLE = {
 def test_a_success_that_makes_no_sense_is_unreadable_and_kept(name: str, task: Task, what: str) -> None:
     """It may be billed, so it is neither repeated nor thrown away: the raw bytes come along."""
     said = UNREADABLE[what]
-    answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), said)
+    answer = get_provider(name).decode(Submit(adapted(name, task)), route(name, task), said)
     assert isinstance(answer, Failure)
     assert answer.kind == "invalid_response"
     assert answer.raw == said.body[:MAX_RAW_BYTES]
@@ -94,7 +94,7 @@ def test_a_success_that_makes_no_sense_is_unreadable_and_kept(name: str, task: T
 def test_only_so_much_of_an_unreadable_reply_is_kept(name: str, task: Task) -> None:
     """64 KiB are enough for a person to look at."""
     said = HttpResponse(status=200, headers={"content-type": "application/json"}, body=b"[" + b"1," * 100_000)
-    answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), said)
+    answer = get_provider(name).decode(Submit(adapted(name, task)), route(name, task), said)
     assert isinstance(answer, Failure)
     assert answer.raw == said.body[:MAX_RAW_BYTES]
 
@@ -113,7 +113,7 @@ INVENTED: dict[str, Any] = {
 def test_an_unknown_status_word_is_an_error_that_names_it(name: str) -> None:
     """Nobody polls for ever because a provider invented a word."""
     task: Task = "text-to-image" if name == "zai-org" else "text-to-video"
-    for ask in (Submit(wish(name, task)), Poll(JobHandle("j1"))):
+    for ask in (Submit(adapted(name, task)), Poll(JobHandle("j1"))):
         answer = get_provider(name).decode(ask, route(name, task), reply(INVENTED[name]))
         assert isinstance(answer, Failure)
         assert answer.kind == "invalid_response"
@@ -147,8 +147,8 @@ def test_a_model_id_that_climbs_is_refused_before_it_is_sent(name: str, model_id
     way = Route(
         provider=name, provider_id=model_id, model="m/m", task=task, base_url="https://h/p", credential="HF_TOKEN"
     )
-    with pytest.raises(InvalidRequestError, match="no model's address"):
-        get_provider(name).encode(Submit(wish(name, task)), way)
+    with pytest.raises(InvalidRequestError, match="not a valid provider model ID"):
+        get_provider(name).encode(Submit(adapted(name, task)), way)
 
 
 @pytest.mark.parametrize("known", ["..", ".", "", "a" * 600])
@@ -159,7 +159,7 @@ def test_an_id_that_cannot_stand_in_a_path_is_unreadable(name: str, known: str) 
     said = json.loads(life(name, task)[0].body.decode().replace('"r-1"', '"p1"'))
     holder = said.get("data", said)
     holder["request_id" if name == "fal-ai" else "task_id" if name == "novita" else "id"] = known
-    answer = get_provider(name).decode(Submit(wish(name, task)), route(name, task), reply(said))
+    answer = get_provider(name).decode(Submit(adapted(name, task)), route(name, task), reply(said))
     assert isinstance(answer, Failure)
     assert answer.kind == "invalid_response"
 
@@ -177,8 +177,17 @@ def test_an_odd_id_is_quoted(name: str, known: str) -> None:
 
 def test_the_registry_knows_eight_providers_and_any_other_name() -> None:
     """Each provider answers to its own name; a stranger gets the OpenAI dialect through the router."""
-    assert KNOWN == ["fal-ai", "replicate", "together", "novita", "nscale", "wavespeed", "zai-org", "hf-inference"]
-    assert all(get_provider(name).name == name for name in KNOWN)
+    assert PROVIDER_NAMES == [
+        "fal-ai",
+        "replicate",
+        "together",
+        "novita",
+        "nscale",
+        "wavespeed",
+        "zai-org",
+        "hf-inference",
+    ]
+    assert all(get_provider(name).name == name for name in PROVIDER_NAMES)
     stranger = get_provider("acme-ai")
     assert (stranger.name, dict(stranger.base_urls), set(stranger.tasks)) == (
         "acme-ai",
@@ -187,7 +196,7 @@ def test_the_registry_knows_eight_providers_and_any_other_name() -> None:
     )
 
 
-@pytest.mark.parametrize("one", PROVIDERS.values(), ids=KNOWN)
+@pytest.mark.parametrize("one", PROVIDERS.values(), ids=PROVIDER_NAMES)
 def test_a_provider_has_a_host_for_each_task_or_none_at_all(one: Provider) -> None:
     """hf-inference lives behind the router only; the others can be asked directly with a key of their own."""
     assert set(one.base_urls) in ({*one.tasks}, set())

@@ -10,7 +10,7 @@ from hfmedia.core.http import HttpResponse
 from hfmedia.core.protocol import Failure, Submit
 from hfmedia.providers import get_provider
 
-from .cases import reply, route, wish
+from .cases import adapted, reply, route
 
 SHAPES: list[tuple[Any, str, str | None]] = [
     ({"error": "text"}, "text", None),
@@ -34,7 +34,7 @@ SHAPES: list[tuple[Any, str, str | None]] = [
 
 def refused(said: HttpResponse) -> Failure:
     answer = get_provider("together").decode(
-        Submit(wish("together", "text-to-image")), route("together", "text-to-image"), said
+        Submit(adapted("together", "text-to-image")), route("together", "text-to-image"), said
     )
     assert isinstance(answer, Failure)
     return answer
@@ -51,7 +51,7 @@ def test_a_complaint_is_read_in_every_known_shape(body: Any, words: str, code: s
     ("body", "words"),
     [
         (b"Cannot POST /x", "Cannot POST /x"),
-        (b"", "it gave no reason"),
+        (b"", "no reason given"),
         (b"\xff\xfe\x00", "\ufffd\ufffd\x00"),
         (b"<!doctype html><html><head><title>Bad\n gateway</title>", "an HTML page: Bad gateway"),
         (b"<html>", "an HTML page"),

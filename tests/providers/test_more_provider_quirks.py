@@ -19,13 +19,13 @@ from .cases import (
     IMAGE_URL,
     PIXELS,
     VIDEO_URL,
+    adapted,
     envelope,
     novita_task,
     prediction,
     reply,
     route,
     sent,
-    wish,
 )
 from .decoding import decode_reply, expect_failure
 
@@ -234,8 +234,8 @@ def test_a_provider_that_the_hub_removed_is_spoken_to_as_a_stranger(name: str) -
     """A mapping of yesterday that names one of them does not break: it hears the OpenAI dialect through the router."""
     speaker = get_provider(name)
     base = f"https://router.huggingface.co/{name}"
-    way = structs.replace(route("nobody-knows-ai", "text-to-image"), provider=name, base_url=base)
-    made = speaker.encode(Submit(wish("nobody-knows-ai", "text-to-image", width=512, height=512)), way)
+    way = structs.replace(route("unknown-ai", "text-to-image"), provider=name, base_url=base)
+    made = speaker.encode(Submit(adapted("unknown-ai", "text-to-image", width=512, height=512)), way)
     assert made.url == f"https://router.huggingface.co/{name}/v1/images/generations"
     assert sent(made.body) == {
         "model": "acme/kite",
@@ -243,8 +243,7 @@ def test_a_provider_that_the_hub_removed_is_spoken_to_as_a_stranger(name: str) -
         "response_format": "b64_json",
         "size": "512x512",
     }
-    asked = Submit(wish("nobody-knows-ai", "text-to-image"))
-    said: dict[str, Any]
+    asked = Submit(adapted("unknown-ai", "text-to-image"))
     for said in ({"data": [{"b64_json": PIXELS}]}, {"data": [{"url": IMAGE_URL}]}):
         assert isinstance(speaker.decode(asked, way, reply(said)), Completed)
     for said in (
@@ -257,7 +256,7 @@ def test_a_provider_that_the_hub_removed_is_spoken_to_as_a_stranger(name: str) -
 
 
 @pytest.mark.parametrize("bad", ["aGVsbG8", "not base64!", "aGVs\nbG8=", 7, ""])
-@pytest.mark.parametrize("name", ["together", "nscale", "nobody-knows-ai"])
+@pytest.mark.parametrize("name", ["together", "nscale", "unknown-ai"])
 def test_base64_that_is_none_is_unreadable(name: str, bad: Any) -> None:
     """Half a picture is not a picture."""
     assert expect_failure(name, "text-to-image", reply({"data": [{"b64_json": bad}]})).kind == "invalid_response"

@@ -11,20 +11,19 @@ import pytest
 
 from hfmedia.core.http import HttpResponse
 from hfmedia.core.protocol import Cancel, CancelResult, Completed, JobHandle, Pending, Poll, Submit
-from hfmedia.core.request import Task
 from hfmedia.providers import get_provider
 
 from .cases import (
     IMAGE_URL,
     PIXELS,
     VIDEO_URL,
+    adapted,
     fal_queued,
     fal_result,
     prediction,
     reply,
     route,
     sent,
-    wish,
 )  # fmt: skip
 from .decoding import decode_reply, expect_failure
 
@@ -74,9 +73,8 @@ def test_togethers_failed_video_is_told_in_three_shapes() -> None:
 
 def test_together_takes_an_empty_prompt_but_never_a_null() -> None:
     """An edit without a prompt sends an empty one; a video without one sends none."""
-    cases: tuple[tuple[Task, dict[str, str]], ...] = (("image-to-image", {"prompt": ""}), ("image-to-video", {}))
-    for task, expected in cases:
-        asked = Submit(wish("together", task, prompt=None))
+    for task, expected in (("image-to-image", {"prompt": ""}), ("image-to-video", {})):
+        asked = Submit(adapted("together", task, prompt=None))
         body = sent(get_provider("together").encode(asked, route("together", task)).body)
         assert {key: body[key] for key in body if key == "prompt"} == expected
 
@@ -166,7 +164,7 @@ def test_fals_addresses_are_shorter_than_the_models_id() -> None:
         ("direct", "https://queue.fal.run", ""),
     ):
         way = route("fal-ai", "text-to-video", via)
-        assert get_provider("fal-ai").encode(Submit(wish("fal-ai", "text-to-video")), way).url == (
+        assert get_provider("fal-ai").encode(Submit(adapted("fal-ai", "text-to-video")), way).url == (
             f"{base}/fal-ai/kite/v2/turbo{query}"
         )
         said = fal_queued(response_url="https://evil.example/fal-ai/kite/requests/r-1?x=1#y")
@@ -193,7 +191,7 @@ def test_a_missing_or_hostile_address_of_fal_is_rebuilt_from_the_id(url: str | N
     ):
         way = route("fal-ai", "text-to-video", model_id=model_id)
         said = reply(fal_queued(response_url=url))
-        answer = get_provider("fal-ai").decode(Submit(wish("fal-ai", "text-to-video")), way, said)
+        answer = get_provider("fal-ai").decode(Submit(adapted("fal-ai", "text-to-video")), way, said)
         assert isinstance(answer, Pending)
         assert answer.handle.job_path == path
 
@@ -242,7 +240,7 @@ def test_replicates_output_counts_although_the_status_says_processing() -> None:
 def test_replicate_goes_on_after_its_hold() -> None:
     """starting and no output after sixty seconds is a job like any other, asked for by its id."""
     made = get_provider("replicate").encode(
-        Submit(wish("replicate", "text-to-image")), route("replicate", "text-to-image")
+        Submit(adapted("replicate", "text-to-image")), route("replicate", "text-to-image")
     )
     assert (made.headers["Prefer"], made.server_wait) == ("wait=60", 60)
     pending = decode_reply("replicate", "text-to-image", reply(prediction("starting"), 201))
@@ -254,7 +252,7 @@ def test_replicate_goes_on_after_its_hold() -> None:
 def test_replicates_version_has_its_own_address() -> None:
     """An id with a colon names a version: it goes into the body, to the address that all models share."""
     way = route("replicate", "text-to-image", model_id="acme/kite:5599ed")
-    made = get_provider("replicate").encode(Submit(wish("replicate", "text-to-image")), way)
+    made = get_provider("replicate").encode(Submit(adapted("replicate", "text-to-image")), way)
     assert made.url == "https://router.huggingface.co/replicate/v1/predictions"
     assert sent(made.body) == {"version": "5599ed", "input": {"prompt": "a red kite"}}
 
@@ -262,7 +260,10 @@ def test_replicates_version_has_its_own_address() -> None:
 @pytest.mark.parametrize("word", ["failed", "canceled", "aborted"])
 def test_replicates_three_bad_ends(word: str) -> None:
     """Failed, canceled, and aborted before it started: each ends the job, in the model's words if there are some."""
-    assert expect_failure("replicate", "text-to-image", reply(prediction(word))).message == f"the prediction is {word}"
+    assert (
+        expect_failure("replicate", "text-to-image", reply(prediction(word))).message
+        == f"the prediction status is {word}"
+    )
     said = reply(prediction(word, error="CUDA out of memory"))
     assert (expect_failure("replicate", "text-to-image", said).kind) == "generation_failed"
 
@@ -296,4 +297,4 @@ def test_replicates_answer_to_a_cancel(word: str, stopped: bool) -> None:
     asked = get_provider("replicate").encode(Cancel(JobHandle("p1")), route("replicate", "text-to-image", "direct"))
     assert (asked.method, asked.url) == ("POST", "https://api.replicate.com/v1/predictions/p1/cancel")
     answer = decode_reply("replicate", "text-to-image", reply(prediction(word)), Cancel(JobHandle("p1")))
-    assert answer == CancelResult(stopped, f"the prediction is {word}")
+    assert answer == CancelResult(stopped, f"the prediction status is {word}")

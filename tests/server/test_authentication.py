@@ -318,7 +318,7 @@ async def test_without_keys_only_local_same_origin_requests_are_allowed(
         assert app.callers == [Caller()]
     else:
         assert response.code == "key_required"
-        assert "hfmedia keys make" in response.message
+        assert "hfmedia keys create" in response.message
         assert "evil" not in response.message
 
 

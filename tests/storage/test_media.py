@@ -78,7 +78,7 @@ def test_a_file_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     made = media(tmp_path / "fox.png")
     made.path.unlink()
-    with pytest.raises(StorageError, match="no longer there"):
+    with pytest.raises(StorageError, match="no longer exists"):
         use(made)
     assert list(tmp_path.iterdir()) == []
 

@@ -35,7 +35,7 @@ def test_a_store_is_what_the_engine_asks_for(tmp_path: Path) -> None:
     """The type checker holds the protocol; the folder is told."""
     store: MediaStorage = FileStorage(tmp_path)
     assert store.folder == tmp_path  # type: ignore[attr-defined]
-    assert repr(store) == f"Store({str(tmp_path)!r})"
+    assert repr(store) == f"FileStorage({str(tmp_path)!r})"
 
 
 @pytest.mark.parametrize(

@@ -153,13 +153,16 @@ def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 
 PNG = sample("png")
 LYING: dict[str, tuple[list[bytes], str]] = {
-    "longer than it is": ([answer(PNG, f"Content-Length: {len(PNG) + 100}")], "did not arrive whole"),
-    "shorter than it is": ([answer(PNG, f"Content-Length: {len(PNG) - 20}")], "not arrive"),
+    "longer than it is": ([answer(PNG, f"Content-Length: {len(PNG) + 100}")], "is incomplete after"),
+    "shorter than it is": ([answer(PNG, f"Content-Length: {len(PNG) - 20}")], "is incomplete after"),
     "without a length and cut": ([answer(PNG[:-12])], "PNG image, but broken"),
     "nothing": ([answer(b"", "Content-Length: 0")], "is empty"),
-    "chunks that break off": ([answer(b"40\r\n" + PNG[:64] + b"\r\n", "Transfer-Encoding: chunked")], "not arrive"),
-    "chunks that are none": ([answer(b"zz\r\n" + PNG, "Transfer-Encoding: chunked")], "not arrive"),
-    "no HTTP at all": ([b"SSH-2.0-OpenSSH_9.6\r\n"], "not arrive"),
+    "chunks that break off": (
+        [answer(b"40\r\n" + PNG[:64] + b"\r\n", "Transfer-Encoding: chunked")],
+        "is incomplete after",
+    ),
+    "chunks that are none": ([answer(b"zz\r\n" + PNG, "Transfer-Encoding: chunked")], "is incomplete after"),
+    "no HTTP at all": ([b"SSH-2.0-OpenSSH_9.6\r\n"], "is incomplete after"),
     "compressed, unasked": (
         [answer(PNG, "Content-Encoding: gzip", f"Content-Length: {len(PNG)}")],
         "corrupt compressed body",

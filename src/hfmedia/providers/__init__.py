@@ -1,6 +1,6 @@
-"""Every provider by its name on the Hub, each a table of what it can do and two pure functions.
+"""Providers by their names on the Hub; each is a table of capabilities and two pure functions, encode and decode.
 
-A name that is not here is spoken to in the OpenAI images dialect, so that a new provider works the day it appears.
+Unknown names use the OpenAI images dialect, so that a new provider works from its first day.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from .wavespeed import WAVESPEED
 from .zai_org import ZAI_ORG
 
 PROVIDERS: Mapping[str, Provider] = {
-    one.name: one for one in (FAL_AI, REPLICATE, TOGETHER, NOVITA, NSCALE, WAVESPEED, ZAI_ORG, HF_INFERENCE)
+    provider.name: provider
+    for provider in (FAL_AI, REPLICATE, TOGETHER, NOVITA, NSCALE, WAVESPEED, ZAI_ORG, HF_INFERENCE)
 }
 
 
 def get_provider(name: str) -> Provider:
-    """The provider of that name; one that is not known speaks the OpenAI images dialect through the router."""
+    """Return a provider by name; an unknown one uses the OpenAI images dialect through the router."""
     return PROVIDERS.get(name) or openai_images(name)
 
 

@@ -1,6 +1,6 @@
-"""A provider's complaint, read: its words, its code, when to come back, and what kind of trouble it is.
+"""Decoding of errors: message, code, retry delay and failure kind, from every shape that providers use.
 
-The status decides, unless a provider's own table knows the trouble as another in disguise.
+The HTTP status determines the kind, unless a provider's ErrorPattern recognizes that it means something else.
 """
 
 from __future__ import annotations
@@ -17,26 +17,25 @@ from ..core.protocol import Cancel, Failure, FailureKind, Operation, Poll, Route
 from ..core.retry import parse_rate_limit_reset, parse_retry_after
 from ._decoding import DECODE_ERRORS, ResponseReader, clean_message, items, to_float, to_text, try_convert
 
-# Codes that mean a content policy wherever they stand: fal.ai's and OpenAI's.
+# Codes of a content policy, anywhere in an error: fal.ai's and OpenAI's.
 CONTENT_POLICY_CODES = r"content_policy_violation|moderation_blocked|content_filter|\bcontent_policy\b"
-# How models explain that they stopped on purpose, in a job that was accepted and then failed.
+# How models report a content policy in a job that was accepted and then failed.
 CONTENT_POLICY_PHRASES = re.compile(
     rf"(?i){CONTENT_POLICY_CODES}|\bnsfw\b|content polic|moderat(?:ion|ed)|safety (?:filter|checker|system|polic)"
     r"|sensitive content|flagged as|unsafe content|illegal_(?:prompt|image)"
 )
-# How a provider without a code for it says at once that it will not: short phrases that no other refusal uses.
+# How providers without such a code reject content at once: short phrases that no other error contains.
 CONTENT_REJECTION_PHRASES = re.compile(
     rf"{CONTENT_POLICY_CODES}|(?i:\bflagged (?:by|as)\b|\b(?:content|safety) (?:filter|policy|checker|system)\b)"
 )
-RETRY_AFTER_KINDS: frozenset[FailureKind] = frozenset(
-    {"rate_limited", "server_error", "gateway_error"}
-)  # where a time to come back means something
+# Kinds for which a retry delay is meaningful.
+RETRY_AFTER_KINDS: frozenset[FailureKind] = frozenset({"rate_limited", "server_error", "gateway_error"})
 
 
 class ErrorPattern(Struct, frozen=True):
-    """A trouble that a provider tells by another one's status: what its code or words look like, and what it is.
+    """An error that a provider reports with a misleading status: a regex over code and message, and its real kind.
 
-    ``status`` narrows it to one HTTP status; None stands for any.
+    ``status`` restricts it to one HTTP status; None matches any.
     """
 
     pattern: str
@@ -45,10 +44,10 @@ class ErrorPattern(Struct, frozen=True):
 
 
 class ParsedError(Struct, frozen=True):
-    """What a provider says of a trouble: a sentence, its own word for it, and everything a disguise is known by.
+    """The parts of a provider's error body.
 
-    ``evidence`` is ``CODE CODE: words``, so that a pattern can tell a code from a number in a sentence. ``wait`` is in
-    seconds. ``error_type`` is fal.ai's word for a trouble of the machine, not of the request.
+    ``match_text`` is ``CODE CODE: message``, so that a pattern can distinguish a code from a number in the message.
+    ``retry_after`` is in seconds. ``error_type`` is fal.ai's name for an error of the runner, not of the request.
     """
 
     message: str = ""
@@ -82,7 +81,7 @@ class _ErrorBody(Struct):
 
 
 def error_decoder(patterns: Sequence[ErrorPattern] = ()) -> ResponseReader:
-    """A reader of errors that knows a provider's disguises."""
+    """Return a decoder of error responses that applies a provider's patterns."""
 
     def decode_error(operation: Operation, route: Route, response: HttpResponse) -> Failure:
         return parse_http_error(operation, route, response, patterns)
@@ -98,7 +97,7 @@ def parse_http_error(
     *,
     default_kind: FailureKind | None = None,
 ) -> Failure:
-    """An HTTP error as a Failed; ``kind`` overrides what the status would mean, but no disguise."""
+    """Decode an HTTP error; ``default_kind`` overrides the status, and a matching pattern overrides both."""
     parsed = parse_error_body(response)
     kind = (
         match_error_pattern(parsed.match_text, response.status, patterns)
@@ -108,7 +107,7 @@ def parse_http_error(
     seconds, date = _retry_delay(parsed, response) if kind in RETRY_AFTER_KINDS else (None, None)
     return Failure(
         kind=kind,
-        message=parsed.message or "it gave no reason",
+        message=parsed.message or "no reason given",
         status=response.status,
         code=parsed.code,
         retry_after=seconds,
@@ -117,7 +116,7 @@ def parse_http_error(
 
 
 def parse_job_failure(error: Any, *, fallback: str, code: Any = None, patterns: Sequence[ErrorPattern] = ()) -> Failure:
-    """A job that was accepted and then failed, from the ``error`` of its status: a string, an object or nothing."""
+    """Decode the failure of an accepted job from the ``error`` of its status: a string, an object or null."""
     error_object = try_convert(error, _ErrorObject) or _ErrorObject(message=error)
     message = to_text(error_object.message) or to_text(error_object.type) or fallback
     code = _code_string(code) or _code_string(error_object.code)
@@ -129,7 +128,7 @@ def parse_job_failure(error: Any, *, fallback: str, code: Any = None, patterns: 
 
 
 def match_error_pattern(match_text: str, status: int, patterns: Sequence[ErrorPattern]) -> FailureKind | None:
-    """What a trouble is by its code or words, or None when they say no more than the status."""
+    """Return the failure kind by code or message; None when only the status determines it."""
     for candidate in patterns:
         if candidate.status in (None, status) and re.search(candidate.pattern, match_text):
             return candidate.kind
@@ -137,15 +136,15 @@ def match_error_pattern(match_text: str, status: int, patterns: Sequence[ErrorPa
 
 
 def parse_error_body(response: HttpResponse) -> ParsedError:
-    """An error's body in whichever of the known shapes it comes: JSON of six sorts, plain text, or an HTML page."""
+    """Parse an error body in any of the known shapes: six kinds of JSON, plain text, or an HTML page."""
     try:
         body = response.json(_ErrorBody)
     except DECODE_ERRORS:
         return _parse_text_body(response)
     error = try_convert(body.error, _ErrorObject) or _ErrorObject()
-    validation_items = [flaw for item in items(body.detail) if (flaw := try_convert(item, _ValidationItem))]
+    validation_items = [error_item for item in items(body.detail) if (error_item := try_convert(item, _ValidationItem))]
     nested = try_convert(body.detail, _ErrorObject) or _ErrorObject()
-    codes = [error.code, error.type, *(flaw.type for flaw in validation_items), body.reason, body.code]
+    codes = [error.code, error.type, *(item.type for item in validation_items), body.reason, body.code]
     error_type = _code_string(body.error_type) or _code_string(response.headers.get("x-fal-error-type"))
     code_strings = [code for code in map(_code_string, [*codes, error_type]) if code]
     title, detail = to_text(body.title), to_text(body.detail)
@@ -166,16 +165,16 @@ def parse_error_body(response: HttpResponse) -> ParsedError:
 
 
 def _retry_delay(parsed: ParsedError, response: HttpResponse) -> tuple[float | None, str | None]:
-    """When to come back, in seconds or as a date: Retry-After, else the words, else the window of the rate limit."""
+    """Return the retry delay in seconds or as a date: Retry-After, else the body, else the rate limit's window."""
     stated_delay = parse_rate_limit_reset(parsed.message) if parsed.retry_after is None else parsed.retry_after
     explicit = "retry-after" in response.headers or "retry-after-ms" in response.headers
     return (stated_delay, None) if stated_delay is not None and not explicit else parse_retry_after(response.headers)
 
 
 def _kind_from_status(operation: Operation, status: int, message: str) -> FailureKind:
-    """What a status means where nothing wears a disguise."""
+    """Return the failure kind of a status that no pattern overrides."""
     if status == 404 and isinstance(operation, Poll | Cancel):
-        # "Cannot GET /…" is a proxy without such an address: it says nothing of the job, which may well be running.
+        # "Cannot GET /…" comes from a proxy without this path: the job itself may well be running.
         return "permission_denied" if message.startswith("Cannot ") else "expired"
     return classify_status(status)
 
@@ -191,7 +190,7 @@ def _parse_text_body(response: HttpResponse) -> ParsedError:
 
 
 def _format_validation_item(validation_item: _ValidationItem) -> str:
-    """One flaw of a validation as FastAPI lists it: ``msg`` and where."""
+    """Format one of FastAPI's validation errors: location and message."""
     location = ".".join(
         str(part) for part in items(validation_item.loc)[:8] if isinstance(part, str | int) and part != "body"
     )
@@ -199,7 +198,7 @@ def _format_validation_item(validation_item: _ValidationItem) -> str:
 
 
 def _code_string(code: Any) -> str | None:
-    """A code as a word: providers write it as a string or a number."""
+    """Return an error code as a string; providers send strings or numbers."""
     if isinstance(code, bool) or not isinstance(code, str | int):
         return None
     return clean_message(str(code) if isinstance(code, str) or abs(code) < 10**12 else "") or None

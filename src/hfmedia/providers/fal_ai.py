@@ -1,6 +1,6 @@
-"""fal.ai: an image in one exchange at fal.run, everything else as a job at queue.fal.run.
+"""fal.ai: text-to-image synchronously at fal.run, every other task as a job at queue.fal.run.
 
-Failure is told as COMPLETED with an error, or as an HTTP error of the result; addresses come out of the replies.
+A failed job has the status COMPLETED with an error, or its result is an HTTP error; job paths come from the responses.
 Source: fal.ai/docs, queue, errors and cancelling; fal's own clients; the Hub's own client.
 """
 
@@ -57,10 +57,8 @@ from ._encoding import (
 from ._errors import ErrorPattern, parse_error_body, parse_http_error, parse_job_failure
 
 PENDING_STATUSES = frozenset({"IN_QUEUE", "IN_PROGRESS"})
-FAILED_STATUSES = frozenset(
-    {"FAILED", "CANCELED", "CANCELLED", "ERROR"}
-)  # not in fal's own clients, but seen in the field
-NAMESPACES = ("workflows", "comfy")  # ids of these carry one more segment before owner and alias
+FAILED_STATUSES = frozenset({"FAILED", "CANCELED", "CANCELLED", "ERROR"})  # undocumented, but observed
+NAMESPACES = ("workflows", "comfy")  # IDs of these have one more segment before owner and alias
 PARAMETER_NAMES = HUB_PARAMETER_NAMES | {"aspect_ratio": "aspect_ratio", "resolution": "resolution"}
 SDXL_BASE_MODEL = "stabilityai/stable-diffusion-xl-base-1.0"
 
@@ -82,7 +80,7 @@ class _LogLine(Struct):
 
 
 class _Response(Struct):
-    """Every 2xx of fal: the answer to a submission, a status, or a result."""
+    """Any 2xx of fal: the response to a submission, a status, or a result."""
 
     status: str | None = None
     request_id: str | None = None
@@ -101,15 +99,16 @@ class _Response(Struct):
 
     @property
     def media(self) -> list[_Media]:
+        """All media of the result, whatever their field."""
         return [*(self.images or ()), *(self.videos or ()), *filter(None, (self.image, self.video))]
 
 
 def encode(operation: Operation, route: Route) -> HttpRequest:
-    """The submission, or what is asked of a job. Through the router the queue is named in the query, every time."""
+    """Encode a submission, poll or cancel. Through the router, every queue request names the queue in its query."""
     queue = "_subdomain=queue" if route.via == "router" else ""
     match operation:
         case Submit(request):
-            # the router finds the model by this very path
+            # the router identifies the model by exactly this path
             synchronous = route.task == "text-to-image"
             return post_json(_url(route, "/" + model_path(route), "" if synchronous else queue), _body(request, route))
         case Poll(handle) if handle.stage == "result":
@@ -127,7 +126,7 @@ def _url(route: Route, path: str, query: str) -> str:
 
 
 def _job_path(handle: JobHandle, route: Route) -> str:
-    """The job's own path; where none was told, the one fal's clients build: deeper parts of the model's id are gone."""
+    """Return the job's path; by default as fal's clients build it, without the model ID's deeper parts."""
     parts = model_path(route).split("/")
     app = "/".join(parts[: 3 if parts[0] in NAMESPACES else 2])
     return handle.job_path or f"/{app}/requests/{quoted_id(handle.id)}"
@@ -144,30 +143,28 @@ def _body(request: GenerationRequest, route: Route) -> dict[str, Any]:
     if size:
         body["image_size"] = size
     if duration_seconds is not None:
-        body["duration"] = str(
-            duration_seconds
-        )  # some models take the text alone, those that want a number read it too
+        body["duration"] = str(duration_seconds)  # some models accept only a string, the others parse it
     if route.lora:
         body["loras"] = [{"path": route.lora.url, "scale": 1}]
         if route.task == "text-to-image" and route.provider_id == "fal-ai/lora":
-            body["model_name"] = SDXL_BASE_MODEL  # this one app asks for the base model by name
+            body["model_name"] = SDXL_BASE_MODEL  # this app requires the name of the base model
     return body | request.extra
 
 
 def _decode_response(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
     if isinstance(operation, Cancel):
-        return CancelResult(True, "fal.ai was asked to stop it")
+        return CancelResult(True, "cancellation requested")
     body = response.json(_Response)
     if body.media:
         return _completed(body, operation, route, response)
     if body.error or body.error_type or body.status in FAILED_STATUSES:
         return parse_job_failure(
-            body.error, code=body.error_type, fallback=f"the job is {body.status}", patterns=ERROR_PATTERNS
+            body.error, code=body.error_type, fallback=f"the job status is {body.status}", patterns=ERROR_PATTERNS
         )
     if isinstance(operation, Poll) and operation.handle.stage == "result":
-        return invalid_response(response, "the result holds no image and no video")
+        return invalid_response(response, "the result contains no image or video")
     if body.status is None and not (isinstance(operation, Submit) and body.request_id):
-        return invalid_response(response, "it holds neither a status nor an output")
+        return invalid_response(response, "the response contains neither a status nor an output")
     if body.status not in (None, "COMPLETED") and body.status not in PENDING_STATUSES:
         return unknown_status(response, body.status)
     handle = operation.handle if isinstance(operation, Poll) else _handle(body, route)
@@ -210,7 +207,7 @@ def _completed(body: _Response, operation: Operation, route: Route, response: Ht
 
 
 def _decode_error(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
-    """An HTTP error; on the result it is the job's own failure, unless it is plainly about asking."""
+    """Decode an HTTP error; for a result it is the job's own failure, unless it is about the request for it."""
     failure = parse_http_error(operation, route, response, ERROR_PATTERNS)
     if isinstance(operation, Cancel) and (
         response.status == 404 or "ALREADY_COMPLETED" in parse_error_body(response).match_text
@@ -218,7 +215,7 @@ def _decode_error(operation: Operation, route: Route, response: HttpResponse) ->
         return CancelResult(False, failure.message)
     if not (isinstance(operation, Poll) and operation.handle.stage == "result"):
         return failure
-    # "rejected" is any 4xx that is not about credential, place or pace; a 5xx with fal's own word for it is the runner's
+    # "rejected" is any 4xx that is not about credentials, paths or rates; a 5xx with an error type is the runner's
     is_job_failure = failure.kind == "rejected" or (
         response.status >= 500 and parse_error_body(response).error_type is not None
     )

@@ -1,6 +1,6 @@
-"""hf-inference: Hugging Face's own machines, behind the router only; an image comes back as raw bytes.
+"""hf-inference: Hugging Face's own servers, through the router only; the response is the image itself.
 
-A model that is still loading is a 503 that says how long it will take.
+A model that is still loading is a 503 with the estimated time.
 Source: huggingface.co/docs, inference providers, hf-inference; the Hub's own clients.
 """
 
@@ -18,13 +18,13 @@ from ._decoding import completed, output_from_url, safe_decoder, to_float, to_te
 from ._encoding import model_path, pixels, rename_parameters, require_image
 from ._errors import parse_error_body, parse_http_error
 
-# A diffusion model halves its picture three times, and the library that runs them here refuses any other size.
+# Diffusion models halve the image three times, and the library in use rejects other sizes.
 SIZE_CONSTRAINTS = SizeConstraints(style="pixels", multiple=8)
 PARAMETER_NAMES = {
     name: name for name in ("negative_prompt", "seed", "num_inference_steps", "guidance_scale", "scheduler")
 }
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")  # PNG, JPEG, WebP, GIF; an mp4 says ftyp at byte 4
-ACCEPT_HEADERS = {"Accept": "image/png"}  # lossless; the Hub's own client asks for the same
+ACCEPT_HEADERS = {"Accept": "image/png"}  # lossless; the Hub's own client sends the same
 
 
 class _ImageItem(Struct):
@@ -33,16 +33,16 @@ class _ImageItem(Struct):
 
 
 class _ImagesBody(Struct):
-    """The JSON forms that a model's own handler may answer with."""
+    """The JSON that a model's custom handler may return."""
 
     data: list[_ImageItem] = []
     output: list[str] | str = []
 
 
 def encode(operation: Operation, route: Route) -> HttpRequest:
-    """One exchange; ValueError for anything but a submission, since there is no job to ask about."""
+    """Encode a submission; raises ValueError for any other operation, since there are no jobs."""
     if not isinstance(operation, Submit):
-        raise ValueError("hf-inference answers at once: there is no job to ask about")
+        raise ValueError("hf-inference responds at once: there is no job to poll or cancel")
     url = f"{route.base_url}/models/{model_path(route)}"
     request = operation.request
     if request.image is None:
@@ -56,7 +56,7 @@ def encode(operation: Operation, route: Route) -> HttpRequest:
         **request.extra,
     }
     if parameters:
-        # bytes become base64 as they are written
+        # msgspec encodes bytes as base64
         return post_json(url, {"inputs": data, "parameters": parameters}, headers=ACCEPT_HEADERS)
     mime = require_image(request).mime or "application/octet-stream"
     return HttpRequest(method="POST", url=url, headers={"Content-Type": mime, **ACCEPT_HEADERS}, body=data)
@@ -66,7 +66,7 @@ def _image_bytes(request: GenerationRequest, route: Route) -> bytes:
     data = require_image(request).data
     if data is None:
         raise InvalidRequestError(
-            "hf-inference takes the bytes of an image, not its URL; download it first and give the file",
+            "hf-inference takes the bytes of an image, not its URL; download it first and pass the file",
             provider=route.provider,
             model=route.model,
         )
@@ -79,12 +79,14 @@ def _decode_response(operation: Operation, route: Route, response: HttpResponse)
     ):
         return _decode_json(route, response)
     if not _is_media(response):
-        raise ValueError(f"{len(response.body)} bytes of {response.mime or 'no type'} are no media")
+        raise ValueError(
+            f"the response ({len(response.body)} bytes, {response.mime or 'no content type'}) is not an image or video"
+        )
     return _with_header_details(completed([Output(data=response.body, mime=to_text(response.mime))], route), response)
 
 
 def _is_media(response: HttpResponse) -> bool:
-    """Whether there are bytes that may be media: by their type or, since types lie, by their own first bytes."""
+    """Return whether the body may be media, by its content type or, since that can be wrong, by its first bytes."""
     declared = response.mime.startswith(("image/", "video/")) or response.mime in ("", "application/octet-stream")
     return bool(response.body) and (declared or response.body.startswith(SIGNATURES) or response.body[4:8] == b"ftyp")
 
@@ -92,12 +94,12 @@ def _is_media(response: HttpResponse) -> bool:
 def _decode_json(route: Route, response: HttpResponse) -> OperationResult:
     body = response.json(_ImagesBody)
     urls = [body.output] if isinstance(body.output, str) else body.output
-    inline = (Output(data=p.b64_json) if p.b64_json else output_from_url(p.url or "") for p in body.data)
-    return _with_header_details(completed([*inline, *map(output_from_url, urls)], route), response)
+    items = (Output(data=item.b64_json) if item.b64_json else output_from_url(item.url or "") for item in body.data)
+    return _with_header_details(completed([*items, *map(output_from_url, urls)], route), response)
 
 
 def _with_header_details(result: Completed, response: HttpResponse) -> Completed:
-    """With what the headers tell: the seconds that the machine worked, and the id of the call."""
+    """Add the compute time and the request ID from the headers."""
     compute_seconds = to_float(response.headers.get("x-compute-time"))
     request_id = to_text(response.headers.get("inference-id") or response.headers.get("x-request-id"))
     return structs.replace(

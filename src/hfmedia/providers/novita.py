@@ -1,6 +1,6 @@
-"""Novita: videos as jobs at ``/v3/async``, with a real percentage; no credit is a 400 there.
+"""Novita: videos as jobs at ``/v3/async``, with a real progress percentage; insufficient credit is a 400.
 
-Its two addresses for the same models answer differently (a video at once, or a task): either is read by its shape.
+Two endpoints of the same models respond differently (a video at once, or a task): both shapes are decoded.
 Source: novita.ai/docs, task result and error codes; the Hub's own clients.
 """
 
@@ -31,8 +31,10 @@ from ._encoding import model_path, pixels, prompt_field, quoted_id, rename_param
 from ._errors import ErrorPattern, error_decoder, parse_job_failure
 
 PENDING_STATUSES = frozenset({"QUEUED", "PROCESSING"})
-PARAMETER_NAMES = {"negative_prompt": "negative_prompt", "seed": "seed", "num_inference_steps": "steps",
-         "guidance_scale": "guidance_scale", "num_frames": "num_frames"}  # fmt: skip
+PARAMETER_NAMES = {
+    "negative_prompt": "negative_prompt", "seed": "seed", "num_inference_steps": "steps",
+    "guidance_scale": "guidance_scale", "num_frames": "num_frames",
+}  # fmt: skip
 
 ERROR_PATTERNS = (
     ErrorPattern(r"BILLING_BALANCE_NOT_ENOUGH", "insufficient_credit"),
@@ -73,7 +75,7 @@ class _Response(Struct):
 
 
 def encode(operation: Operation, route: Route) -> HttpRequest:
-    """The submission to the queue, or the question how a task stands; ValueError for a cancel."""
+    """Encode a submission or a poll; raises ValueError for a cancel."""
     match operation:
         case Submit(request):
             return post_json(f"{route.base_url}/v3/async/{model_path(route)}", _body(request))
@@ -103,11 +105,9 @@ def _decode_response(operation: Operation, route: Route, response: HttpResponse)
     if body.task is None and isinstance(operation, Submit):
         return Pending(handle=JobHandle(require_job_id(body.task_id)))
     if body.task is None:
-        return invalid_response(response, "it holds neither a task nor a video")
+        return invalid_response(response, "the response contains neither a task nor a video")
     if status == "FAILED":
-        return parse_job_failure(
-            body.task.reason, fallback="the task failed, and it gave no reason", patterns=ERROR_PATTERNS
-        )
+        return parse_job_failure(body.task.reason, fallback="the task failed without a reason", patterns=ERROR_PATTERNS)
     if status == "SUCCEED":
         videos = msgspec.convert(body.videos or [], list[_Video])
         images = msgspec.convert(body.images or [], list[_Image])

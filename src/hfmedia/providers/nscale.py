@@ -1,6 +1,6 @@
-"""nscale: images at once, as base64 only, in the OpenAI dialect.
+"""nscale: images synchronously, as base64 only, in the OpenAI dialect.
 
-It takes a size and nothing of steps, guidance or a negative prompt; its 429 says that the credit is used up.
+It accepts a size and a seed, but no steps, guidance or negative prompt; its 429 means insufficient credit.
 Source: docs.nscale.com, create image and error codes; the Hub's own client.
 """
 
@@ -14,7 +14,7 @@ from .openai_images import Dialect, decode_images
 
 DIALECT = Dialect(paths={"text-to-image": "/v1/images/generations"}, parameter_names={"seed": "seed"})
 
-ERROR_PATTERNS = (ErrorPattern(r"", "insufficient_credit", status=429),)  # its documentation knows no other 429
+ERROR_PATTERNS = (ErrorPattern(r"", "insufficient_credit", status=429),)  # its documentation has no other 429
 
 NSCALE = Provider(
     name="nscale",

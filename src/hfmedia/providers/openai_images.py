@@ -1,6 +1,6 @@
-"""The OpenAI images dialect as one frozen struct; together and nscale are values of it, and so is any unknown provider.
+"""The OpenAI images dialect: a frozen struct for the differences between together, nscale and any unknown provider.
 
-Every such provider differs in names alone; a result is ``{"data": [{"b64_json" or "url": …}]}`` everywhere.
+They differ in names only; a result is ``{"data": [{"b64_json" or "url": …}]}`` everywhere.
 Source: platform.openai.com/docs/api-reference/images.
 """
 
@@ -22,7 +22,7 @@ from ._errors import error_decoder
 
 
 class _ImageItem(Struct):
-    b64_json: bytes | None = None  # msgspec reads base64 straight into bytes
+    b64_json: bytes | None = None  # msgspec decodes base64 into bytes
     url: str | None = None
     timings: Any = None
 
@@ -34,16 +34,15 @@ class _ImagesBody(Struct):
 
 
 def _images_array(model: str, url: str) -> dict[str, Any]:
-    """The JSON form of an edit in OpenAI's own specification: a URL or a ``data:`` URI in ``images``."""
+    """Return the image fields of OpenAI's own JSON for edits: a URL or a ``data:`` URI in ``images``."""
     return {"images": [{"image_url": url}]}
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """One provider's way of speaking it.
+    """One provider's variant of the dialect.
 
-    ``paths`` has an entry for each task it does; ``names`` are the parameters it takes beside the size, ours to theirs;
-    ``size`` is the form of the size; ``image`` makes the fields of an input image from the provider's model id and the
-    image's address.
+    ``paths`` has an entry for each supported task; ``parameter_names`` maps parameters other than the size, ours to
+    theirs; ``image_fields`` builds the fields of an input image from the provider's model ID and the image's URL.
     """
 
     paths: Mapping[Task, str]
@@ -53,9 +52,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
     image_fields: Callable[[str, str], dict[str, Any]] = _images_array
 
     def encode(self, operation: Operation, route: Route) -> HttpRequest:
-        """A POST of JSON; ValueError for anything but a submission, since there is no job to ask about."""
+        """Encode a submission; raises ValueError for any other operation, since there are no jobs."""
         if not isinstance(operation, Submit):
-            raise ValueError(f"{route.provider} answers an image at once: there is no job to ask about")
+            raise ValueError(f"{route.provider} responds at once: there is no job to poll or cancel")
         return post_json(route.base_url + self.paths[route.task], self._body(operation.request, route))
 
     def _body(self, request: GenerationRequest, route: Route) -> dict[str, Any]:
@@ -75,11 +74,10 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
 
 def decode_images(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
-    """The outputs of a 2xx; raises what ``guarded`` catches when there are none."""
+    """Decode the outputs of a 2xx; raises ValueError (caught by ``safe_decoder``) when there are none."""
     body = response.json(_ImagesBody)
-    provider_timings = timings(
-        body.data[0].timings if body.data else None, units_per_second=1000
-    )  # Together tells milliseconds
+    raw_timings = body.data[0].timings if body.data else None
+    provider_timings = timings(raw_timings, units_per_second=1000)  # Together reports milliseconds
     return completed(
         map(_output, body.data), route, seed=to_int(body.seed), timings=provider_timings, id=to_text(body.id)
     )
@@ -89,20 +87,23 @@ def _output(item: _ImageItem) -> Output:
     return Output(data=item.b64_json) if item.b64_json else output_from_url(item.url or "")
 
 
-OPENAI_DIALECT = Dialect(paths={"text-to-image": "/v1/images/generations", "image-to-image": "/v1/images/edits"})
+OPENAI_DIALECT = Dialect(
+    paths={"text-to-image": "/v1/images/generations", "image-to-image": "/v1/images/edits"},
+    parameter_names={"quality": "quality"},
+)
 
 
 def openai_images(name: str) -> Provider:
-    """A provider not known by name: the plain dialect, through the router only, sizes in words as OpenAI takes them."""
-    size_constraints = SizeConstraints(style="pixels")
+    """Return the provider for an unknown name: the plain dialect, through the router only, with OpenAI's sizes."""
+    size_constraints, parameters = SizeConstraints(style="pixels"), frozenset(OPENAI_DIALECT.parameter_names)
     return Provider(
         name=name,
         encode=OPENAI_DIALECT.encode,
         decode=safe_decoder(decode_images, error_decoder()),
         tasks={
-            "text-to-image": Capabilities(size=size_constraints, parameters=frozenset()),
+            "text-to-image": Capabilities(size=size_constraints, parameters=parameters),
             "image-to-image": Capabilities(
-                size=size_constraints, parameters=frozenset(), image=ImageConstraints(encoding="url")
+                size=size_constraints, parameters=parameters, image=ImageConstraints(encoding="url")
             ),
         },
     )

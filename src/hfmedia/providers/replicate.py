@@ -1,6 +1,6 @@
-"""Replicate: a prediction, held open for up to a minute and polled beyond it.
+"""Replicate: a prediction, with a synchronous wait of up to a minute, then polled.
 
-An output that is there is done, whatever the status says; a starting prediction without one goes on.
+A prediction with an output is complete, whatever its status; a starting one without output is pending.
 Source: replicate.com/docs, predictions; Replicate's own clients; the Hub's own client.
 """
 
@@ -59,11 +59,11 @@ from ._encoding import (
 )
 from ._errors import ErrorPattern, parse_http_error, parse_job_failure
 
-SYNC_WAIT = 60  # seconds; the longest that `Prefer: wait` takes
+SYNC_WAIT = 60  # seconds; the maximum of `Prefer: wait`
 PENDING_STATUSES = frozenset({"starting", "processing"})
 FAILED_STATUSES = frozenset({"failed", "canceled", "aborted"})
 PARAMETER_NAMES = HUB_PARAMETER_NAMES | {name: name for name in ("width", "height", "aspect_ratio", "resolution")}
-LOG_TAIL_CHARS = 4096  # characters of the log in which the progress is looked for
+LOG_TAIL_CHARS = 4096  # characters of the log that are searched for the progress
 
 ERROR_PATTERNS = (ErrorPattern(r"(?i)\bnsfw\b", "content_policy", status=422),)
 
@@ -92,7 +92,7 @@ class _Metrics(Struct):
 
 
 def encode(operation: Operation, route: Route) -> HttpRequest:
-    """The submission, or what is asked of a prediction by its id."""
+    """Encode a submission, poll, cancel or lookup."""
     match operation:
         case Submit(request):
             return _encode_submit(request, route)
@@ -103,11 +103,11 @@ def encode(operation: Operation, route: Route) -> HttpRequest:
         case Cancel(handle):
             return HttpRequest(method="POST", url=f"{route.base_url}/v1/predictions/{quoted_id(handle.id)}/cancel")
         case _:
-            raise ValueError("replicate cannot be asked that")
+            raise ValueError("replicate does not support this operation")
 
 
 def _encode_submit(request: GenerationRequest, route: Route) -> HttpRequest:
-    """An id with a colon names a version, and goes to the address that all models share."""
+    """Encode a submission; an ID with a colon names a version, which has an endpoint shared by all models."""
     version = route.provider_id.partition(":")[2]
     path = "/v1/predictions" if version else f"/v1/models/{model_path(route)}/predictions"
     body: dict[str, Any] = {"version": version} if version else {}
@@ -119,9 +119,11 @@ def _input(request: GenerationRequest, route: Route) -> dict[str, Any]:
     duration_seconds = duration(request)
     body = {**prompt_field(request), **rename_parameters(request, PARAMETER_NAMES)}
     if request.image is not None:
-        # each model reads one of these four and ignores the others
+        # each model reads one of these and ignores the others
         source_url = image_url(require_image(request))
         body |= {"image": source_url, "images": [source_url], "input_image": source_url, "input_images": [source_url]}
+        if request.strength is not None:  # `prompt_strength` in Stable Diffusion and FLUX models, `strength` in others
+            body["prompt_strength"] = request.strength
     if duration_seconds is not None:
         body["duration"] = duration_seconds
     if route.lora:
@@ -144,7 +146,7 @@ def _decode_response(operation: Operation, route: Route, response: HttpResponse)
 
 
 def _decode_lookup(operation: Lookup, route: Route, response: HttpResponse) -> OperationResult:
-    """The one prediction of the first page that was made of this very input, after the request was sent."""
+    """Decode the only prediction of the first page with this very input that was created after the submission."""
     expected_input = msgspec.to_builtins(_input(operation.request, route))
     page = response.json(_Page).results
     matches = [
@@ -159,7 +161,7 @@ def _decode_lookup(operation: Lookup, route: Route, response: HttpResponse) -> O
 
 
 def _created_at(prediction: _Prediction) -> float:
-    """When a prediction was made, in unix seconds; 0 when it does not tell."""
+    """Return the creation time of a prediction in unix seconds; 0 when it is absent or invalid."""
     try:
         return datetime.fromisoformat(str(prediction.created_at)).timestamp()
     except ValueError:
@@ -171,7 +173,7 @@ def _decode_prediction(
 ) -> OperationResult:
     if prediction.status in FAILED_STATUSES:
         return parse_job_failure(
-            prediction.error, fallback=f"the prediction is {prediction.status}", patterns=ERROR_PATTERNS
+            prediction.error, fallback=f"the prediction status is {prediction.status}", patterns=ERROR_PATTERNS
         )
     logs = prediction.logs[-LOG_TAIL_CHARS:] if isinstance(prediction.logs, str) else ""
     if prediction.output or prediction.status == "succeeded":
@@ -185,7 +187,7 @@ def _decode_prediction(
 def _completed(prediction: _Prediction, prediction_id: str, logs: str, route: Route) -> OperationResult:
     predict_seconds = to_float((try_convert(prediction.metrics, _Metrics) or _Metrics()).predict_time)
     requested_seed = to_int((try_convert(prediction.input, _Input) or _Input()).seed)
-    seed_match = re.search(r"(?i)\busing seed:? (\d{1,20})", logs)  # how Replicate's own models tell the seed they drew
+    seed_match = re.search(r"(?i)\busing seed:? (\d{1,20})", logs)  # how Replicate's own models log a random seed
     return completed(
         _outputs(prediction.output),
         route,
@@ -197,7 +199,7 @@ def _completed(prediction: _Prediction, prediction_id: str, logs: str, route: Ro
 
 
 def _outputs(output: Any, depth: int = 4) -> Iterator[Output]:
-    """The addresses in an output: a string, an array, or an object that has them among its values."""
+    """Yield the URLs in an output: a string, an array, or an object with URLs among its values."""
     if isinstance(output, str):
         if output.startswith(("https://", "http://", "data:")):
             yield output_from_url(output)
@@ -208,7 +210,8 @@ def _outputs(output: Any, depth: int = 4) -> Iterator[Output]:
 
 def _decode_cancel(response: HttpResponse) -> CancelResult:
     status = response.json(_Prediction).status if response.body else None
-    return CancelResult(status != "succeeded", f"the prediction is {status or 'being canceled'}")
+    message = f"the prediction status is {status}" if status else "cancellation requested"
+    return CancelResult(status != "succeeded", message)
 
 
 def _decode_error(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:

@@ -1,6 +1,6 @@
-"""Together: images at once in the OpenAI dialect, videos as jobs under ``/v2/videos``.
+"""Together: images synchronously in the OpenAI dialect, videos as jobs under ``/v2/videos``.
 
-A missing status means pending; ``retry-after`` stands on every reply, so it is read on errors alone.
+A missing status means pending; every response has ``retry-after``, so only errors are read for it.
 Source: docs.together.ai, images and videos; the Hub's own client.
 """
 
@@ -35,8 +35,10 @@ FAILED_STATUSES = frozenset({"failed", "cancelled", "canceled"})
 MAX_FRAME_CHARS = 61_440  # characters of input_image; its error says "Range of input length should be [1, 61440]"
 MAX_FRAME_BYTES = (MAX_FRAME_CHARS - len("data:image/jpeg;base64,")) // 4 * 3  # bytes before base64
 
-VIDEO_PARAMETER_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale", "seed": "seed", "fps": "fps",
-               "negative_prompt": "negative_prompt"}  # fmt: skip
+VIDEO_PARAMETER_NAMES = {
+    "num_inference_steps": "steps", "guidance_scale": "guidance_scale", "seed": "seed", "fps": "fps",
+    "negative_prompt": "negative_prompt",
+}  # fmt: skip
 IMAGE_PARAMETER_NAMES = {ours: theirs for ours, theirs in VIDEO_PARAMETER_NAMES.items() if ours != "fps"}
 
 ERROR_PATTERNS = (
@@ -64,7 +66,7 @@ class _Info(Struct):
 
 
 def _reference_fields(model: str, url: str) -> dict[str, Any]:
-    """FLUX.1 Kontext takes ``image_url`` alone, the other models ``reference_images``."""
+    """Return the image fields: FLUX.1 Kontext takes ``image_url`` only, the other models ``reference_images``."""
     name = model.lower()
     return {"image_url": url} if "kontext" in name and "flux.1" in name else {"reference_images": [url]}
 
@@ -79,7 +81,7 @@ IMAGES_DIALECT = Dialect(
 
 
 def encode(operation: Operation, route: Route) -> HttpRequest:
-    """An image in one exchange, a video as a job; ValueError for a cancel, which Together does not have."""
+    """Encode a submission or a poll; raises ValueError for a cancel, which Together does not support."""
     match operation:
         case Submit() if route.task in IMAGES_DIALECT.paths:
             return IMAGES_DIALECT.encode(operation, route)

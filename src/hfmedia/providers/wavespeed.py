@@ -1,6 +1,6 @@
-"""WaveSpeed: every task as a job; each reply is an envelope whose own code counts as much as the HTTP status.
+"""WaveSpeed: every task as a job; each response is an envelope with its own code besides the HTTP status.
 
-The address to ask at comes out of the reply; a status that is not documented is an error.
+The polling path comes from the response; an undocumented status is an error.
 Source: wavespeed.ai/docs, get result and error codes; WaveSpeed's own client; the Hub's own clients.
 """
 
@@ -48,7 +48,7 @@ PENDING_STATUSES = frozenset({"created", "processing"})
 FAILED_STATUSES = frozenset({"failed", "cancelled", "canceled", "timeout"})
 PARAMETER_NAMES = HUB_PARAMETER_NAMES | {"aspect_ratio": "aspect_ratio", "resolution": "resolution"}
 
-# The envelope's codes beyond the HTTP statuses. 5004 is its own wait that ran out: the job was accepted.
+# Codes of the envelope beyond HTTP statuses. 5004 is a timeout of its synchronous wait: the job was accepted.
 KIND_BY_CODE: dict[int, FailureKind] = {
     1200: "content_policy", 1400: "rejected", 1401: "rejected", 1402: "rejected", 1403: "rejected", 1405: "rejected",
     5000: "server_error", 5003: "server_error", 5004: "generation_failed",
@@ -78,7 +78,7 @@ class _Prediction(Struct):
 
 
 def encode(operation: Operation, route: Route) -> HttpRequest:
-    """The submission, or the question how a job stands; ValueError for a cancel, which is not documented there."""
+    """Encode a submission or a poll; raises ValueError for a cancel, which WaveSpeed does not document."""
     match operation:
         case Submit(request):
             return post_json(f"{route.base_url}/api/v3/{model_path(route)}", _body(request, route))
@@ -98,7 +98,7 @@ def _body(request: GenerationRequest, route: Route) -> dict[str, Any]:
     if request.image is not None:
         body["image"] = image_url(require_image(request))
         if request.task == "image-to-image":
-            body["images"] = [body["image"]]  # models that edit several images read this one
+            body["images"] = [body["image"]]  # models that edit several images read this field
     if duration_seconds is not None:
         body["duration"] = duration_seconds
     if route.lora:
@@ -113,10 +113,13 @@ def _decode_response(operation: Operation, route: Route, response: HttpResponse)
     prediction = msgspec.convert(envelope.data, _Prediction)
     if prediction.status in FAILED_STATUSES:
         return parse_job_failure(
-            prediction.error, code=prediction.code, fallback=f"the job is {prediction.status}", patterns=ERROR_PATTERNS
+            prediction.error,
+            code=prediction.code,
+            fallback=f"the job status is {prediction.status}",
+            patterns=ERROR_PATTERNS,
         )
     if prediction.status == "deleted":
-        return Failure(kind="expired", message="the job was deleted there", status=response.status)
+        return Failure(kind="expired", message="the job was deleted at the provider", status=response.status)
     handle = operation.handle if isinstance(operation, Poll) else _handle(prediction)
     if prediction.status == "completed":
         urls = msgspec.convert(prediction.outputs, list[str])
@@ -134,16 +137,16 @@ def _handle(prediction: _Prediction) -> JobHandle:
 
 
 def _decode_envelope_error(envelope: _Envelope, response: HttpResponse) -> Failure:
-    """A refusal inside an HTTP 200: the code says which, as a status or as one of the codes of its own."""
+    """Decode an error inside an HTTP 200; its code is an HTTP status or one of WaveSpeed's own."""
     code = envelope.code
     prediction = try_convert(envelope.data, _Prediction) or _Prediction()
-    message = to_text(envelope.message) or to_text(prediction.error) or "it gave no reason"
+    message = to_text(envelope.message) or to_text(prediction.error) or "no reason given"
     matched_kind = match_error_pattern(f"{to_int(prediction.code) or code}: {message}", code, ERROR_PATTERNS)
     kind = (
         matched_kind or KIND_BY_CODE.get(code) or (classify_status(code) if 400 <= code < 600 else "invalid_response")
     )
     if kind == "unreadable":
-        return invalid_response(response, f"its envelope has the code {code}: {message}")
+        return invalid_response(response, f"error code {code}: {message}")
     return Failure(kind=kind, message=message, status=response.status, code=str(code))
 
 

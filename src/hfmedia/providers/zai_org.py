@@ -1,6 +1,6 @@
-"""Z.ai: images as jobs; its error code says what its status does not (429 covers an empty balance).
+"""Z.ai: images as jobs; the error code is more precise than the status (429 includes insufficient credit).
 
-It takes a size and nothing else, from 1024 to 2048 pixels a side.
+It accepts a size, from 1024 to 2048 pixels per side, and no other parameter.
 Source: docs.z.ai, image generation (async) and API codes; the Hub's own client.
 """
 
@@ -45,7 +45,7 @@ class _Task(Struct):
 
 
 def encode(operation: Operation, route: Route) -> HttpRequest:
-    """The submission, or the question how a task stands; ValueError for a cancel, which Z.ai does not have."""
+    """Encode a submission or a poll; raises ValueError for a cancel, which Z.ai does not support."""
     match operation:
         case Submit(request):
             body = {"model": route.provider_id, **prompt_field(request), **size_field(request, "x"), **request.extra}
@@ -59,7 +59,7 @@ def encode(operation: Operation, route: Route) -> HttpRequest:
 def _decode_response(operation: Operation, route: Route, response: HttpResponse) -> OperationResult:
     task = response.json(_Task)
     if task.task_status == "FAIL":
-        return parse_job_failure(task.error, fallback="the task failed, and it gave no reason", patterns=ERROR_PATTERNS)
+        return parse_job_failure(task.error, fallback="the task failed without a reason", patterns=ERROR_PATTERNS)
     if task.error:
         return structs.replace(
             parse_http_error(operation, route, response, ERROR_PATTERNS, default_kind="invalid_response"),
@@ -72,7 +72,7 @@ def _decode_response(operation: Operation, route: Route, response: HttpResponse)
     if task.task_status == "PROCESSING":
         return Pending(handle=JobHandle(task_id))
     if task.task_status is None:
-        return invalid_response(response, "it holds neither a status nor an image")
+        return invalid_response(response, "the response contains neither a status nor an image")
     return unknown_status(response, task.task_status)
 
 

@@ -34,9 +34,9 @@ class Endpoint(Struct, frozen=True):
 def endpoints_for(settings: Settings, provider_name: str, task: Task) -> tuple[Endpoint, ...]:
     """Return the endpoints of a provider for which there is a credential, the preferred one first.
 
-    A key passed by the caller, or of a provider in ``direct``, is preferred to the Hugging Face token, and the token to a
-    key that is merely in the environment. Both endpoints are returned only for a provider in ``direct``, since only there
-    the user agreed that either account may be billed.
+    A key passed by the caller, or of a provider in ``direct``, is preferred to the Hugging Face token, and the token to
+    a key that is merely in the environment. Both endpoints are returned only for a provider in ``direct``, since only
+    there the user agreed that either account may be billed.
     """
     base_url = settings.direct_base_url(provider_name, task)
     if settings.token and settings.token.is_provider_key:
@@ -55,8 +55,8 @@ def endpoints_for(settings: Settings, provider_name: str, task: Task) -> tuple[E
 def credential_resolver(settings: Settings) -> Callable[[Route], Credential]:
     """Return a function that resolves a route to its credential, restricted to the route's base URL.
 
-    The function raises MissingAuthError when the credential is no longer configured, and when the route's base URL is not
-    the one of these settings: it was read from the ledger, and a secret must not follow a URL out of a file.
+    The function raises MissingAuthError when the credential is no longer configured, and when the route's base URL is
+    not the one of these settings: it was read from the ledger, and a secret must not follow a URL out of a file.
     """
 
     def resolve(route: Route) -> Credential:
@@ -90,7 +90,7 @@ def credential_resolver(settings: Settings) -> Callable[[Route], Credential]:
 
 
 def _provider_key(settings: Settings, route: Route) -> Secret | None:
-    """Return the provider's own key: the one passed as the token if the route names it, else one from the environment."""
+    """Return the provider's own key: the one passed as the token if the route names it, else from the environment."""
     if route.credential == EXPLICIT_TOKEN and settings.token and settings.token.is_provider_key:
         return settings.token.secret
     env_vars = get_provider(route.provider).api_key_env_vars

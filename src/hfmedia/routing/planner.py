@@ -165,7 +165,7 @@ def _capable(mappings: Sequence[ProviderMapping], task: Task) -> tuple[list[Prov
 def _by_policy(
     mappings: Sequence[ProviderMapping], policy: RoutingPolicy | None, model: HubModel, stats: ProviderStats
 ) -> tuple[list[ProviderMapping], list[str]]:
-    """Order by policy: providers with data first, best first; the others after them, in the Hub's order. Add a warning."""
+    """Order by policy: providers with data, best first, then the others in the Hub's order; with a warning."""
     if policy not in ("fastest", "cheapest") or len(mappings) < 2:
         return list(mappings), []
     ranked = [(_rank(mapping, policy, model.id, stats), mapping) for mapping in mappings]

@@ -1,6 +1,6 @@
-"""Where media lives: files that are whole or absent, and the facts of each beside it.
+"""Storage of media: atomically written files, each with a JSON sidecar.
 
-The bytes decide what a file is; a header, a name or a provider's word is a hint at most.
+A file's type is detected from its bytes; headers, names and what a provider says are hints at most.
 """
 
 from .file_storage import FileStorage

@@ -1,6 +1,6 @@
-"""A download that goes on where it broke off: Range and If-Range where the server honours them, else from the start.
+"""ResumableDownload: continues an interrupted download with Range and If-Range, or restarts it.
 
-Nothing here decides what a file is; it gets all of its bytes, in a bounded number of tries, or says why not.
+It gets all bytes within a limited number of attempts, or raises; what they are is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from ..core.http import display_url
 from ..core.ports import MediaFetcher, ResponseStream
 from ..core.retry import DOWNLOAD_RETRIES, backoff, parse_retry_after, retry_delay
 
-GONE_STATUSES = frozenset({403, 404, 410})  # what signed and temporary addresses answer once their time is over
+GONE_STATUSES = frozenset({403, 404, 410})  # what signed and temporary URLs return after they expire
 RETRY_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600))
 CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)  # RFC 9110, 14.4
-RetryHint = tuple[float | None, str | None]  # what a server says of when to come back: seconds, or a date
+RetryHint = tuple[float | None, str | None]  # retry delay of a server: seconds, or a date
 
 
 class Sink(Protocol):
-    """Where the bytes go."""
+    """Destination of the bytes."""
 
     @property
     def size(self) -> int:
-        """How many it has."""
+        """Bytes written so far."""
         ...
 
     def set_expected_size(self, total: int) -> None:
-        """Hears how many there will be, where that is known."""
+        """Set the expected total, if it is known."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """Takes the next ones."""
+        """Append bytes."""
         ...
 
     async def reset(self) -> None:
-        """Forgets those it has."""
+        """Discard all bytes."""
         ...
 
 
 class RetryableError(Exception):
-    """One try came to nothing, and another may help; the words say why."""
+    """A failed attempt after which another may succeed; the message is the reason."""
 
     def __init__(self, reason: str, retry_hint: RetryHint = (None, None), status: int | None = None) -> None:
         super().__init__(reason)
@@ -52,7 +52,7 @@ class RetryableError(Exception):
 
 
 class ResumableDownload:
-    """One file on its way from one URL into a sink."""
+    """The download of one URL into a sink."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class ResumableDownload:
         self.attempts = 0
 
     async def run(self) -> None:
-        """All of the file. DownloadError when it does not arrive within the bound, ExpiredError when it is gone."""
+        """Download the whole file. Raises DownloadError after the last attempt, ResultExpiredError when it is gone."""
         while True:
             self.attempts += 1
             try:
@@ -82,7 +82,7 @@ class ResumableDownload:
                         f"{self._sink.size:,} of {self._total:,} bytes" if self._total else f"{self._sink.size:,} bytes"
                     )
                     raise DownloadError(
-                        f"the result did not arrive whole from {display_url(self._url)} in {self.attempts} tries "
+                        f"the download from {display_url(self._url)} is incomplete after {self.attempts} attempts "
                         f"({received}): {error}",
                         status=error.status,
                     ) from error
@@ -104,16 +104,18 @@ class ResumableDownload:
             raise RetryableError(f"it ended after {self._sink.size:,} of {self._total:,} bytes")
 
     async def _accept(self, response: ResponseStream) -> bool:
-        """Reads the head of an answer: whether there is more to come; raises when it does not help."""
+        """Check the head of a response; return whether its body is needed. Raises when it is unusable."""
         status, headers = response.status, response.headers
         if status in GONE_STATUSES:
-            raise ResultExpiredError(f"the result is gone (HTTP {status}): it expired or was removed", status=status)
+            raise ResultExpiredError(
+                f"the result is no longer available (HTTP {status}): it expired or was deleted", status=status
+            )
         if status in RETRY_STATUSES:
-            raise RetryableError(f"the server of the result answered HTTP {status}", parse_retry_after(headers), status)
+            raise RetryableError(f"the media server returned HTTP {status}", parse_retry_after(headers), status)
         if status in (206, 416) and self._sink.size:
             return await self._resume(status, headers)
         if status != 200:
-            raise DownloadError(f"the server of the result answered HTTP {status}", status=status)
+            raise DownloadError(f"the media server returned HTTP {status}", status=status)
         await self._restart()
         self._total = _content_length(headers)
         self._validators = {name: headers[name] for name in ("etag", "last-modified") if headers.get(name)}
@@ -124,10 +126,10 @@ class ResumableDownload:
         return True
 
     async def _resume(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Checks that the answer to a Range goes on with the same file at the same byte; if not, back to byte 0.
+        """Check that the response to a Range continues the same file at the same byte; otherwise restart.
 
-        Some servers ignore If-Range, so what they say of the file must match, too. 416 at the very end means that
-        nothing is missing.
+        Some servers ignore If-Range, so the validators have to match, too. 416 at the very end means that nothing is
+        missing.
         """
         match = CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
         start, total = (match[1], match[3]) if match else (None, None)
@@ -140,7 +142,7 @@ class ResumableDownload:
             self._total = int(total) if total and total != "*" else self._total
             return True
         await self._restart()
-        raise RetryableError("it changed at its server, or the server sent another part of it than was asked for")
+        raise RetryableError("the file changed on the server, or the server sent a different range")
 
     async def _stream(self, response: ResponseStream) -> None:
         chunks = aiter(response.chunks())
@@ -150,7 +152,7 @@ class ResumableDownload:
             except StopAsyncIteration:
                 return
             except DownloadError as error:
-                if not error.retryable:  # the transport's own limit, say
+                if not error.retryable:  # such as the transport's own limit
                     raise
                 raise RetryableError(str(error)) from error
             if self._sink.size + len(chunk) > self._max_bytes:
@@ -165,7 +167,7 @@ class ResumableDownload:
 
 
 def _strong_validator(validators: Mapping[str, str]) -> str | None:
-    """What proves to a server which file we have begun: a strong ETag, else its date (RFC 9110, 13.1.5)."""
+    """Return the validator for If-Range: a strong ETag, else the date (RFC 9110, 13.1.5)."""
     etag = validators.get("etag", "")
     return etag if etag.startswith('"') else validators.get("last-modified")
 

@@ -1,7 +1,7 @@
-"""The store: streams media to a temporary file beside its place, looks at its bytes, and only then gives it its name.
+"""FileStorage: streams media to a temporary file next to its target, probes the bytes, then renames it.
 
-A file is whole or absent, at any moment, and nothing that was there before is overwritten. The event loop only ever
-writes small pieces; opening, looking, syncing and naming happen in a thread.
+A file is complete or absent at any moment, and no existing file is overwritten. The event loop only writes small
+chunks; opening, probing, syncing and renaming run in a thread.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from .sanitize import to_plain_json
 from .targets import check_writable
 from .write_buffer import WriteBuffer
 
-MAX_FILE_BYTES = 4 * 1024**3  # of one file: over an hour of video at 8 Mbit/s
-WRITABLE_CACHE_SECONDS = 30.0  # seconds; a place that breaks meanwhile costs a download, not the job
-SIDECAR_MARKER_FIELDS = frozenset({"job_id", "sha256"})  # by these we know a JSON file as one that we wrote
-MAX_NAMES_CHECKED = 100  # for the file of a job that was killed after it had named it
+MAX_FILE_BYTES = 4 * 1024**3  # bytes of one file: over an hour of video at 8 Mbit/s
+WRITABLE_CACHE_SECONDS = 30.0  # seconds; a folder that becomes unwritable meanwhile costs a download, not the job
+SIDECAR_MARKER_FIELDS = frozenset({"job_id", "sha256"})  # keys by which a JSON file is recognized as a sidecar
+MAX_NAMES_CHECKED = 100  # names searched for the file of a job that was killed after the rename
 
 
 class FileStorage:
-    """A folder of media; ``most_bytes`` bounds each file. It keeps what a provider made (core.ports.Keeper).
+    """A folder of media files of at most ``max_bytes`` each (implements core.ports.MediaStorage).
 
-    ``sleep`` waits, in seconds, between the tries of a download.
+    ``sleep`` waits between the attempts of a download.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class FileStorage:
         self._writable_checked_at: dict[Path, float] = {}
 
     def __repr__(self) -> str:
-        return f"Store({str(self.folder)!r})"
+        return f"FileStorage({str(self.folder)!r})"
 
     async def save(
         self,
@@ -69,21 +69,21 @@ class FileStorage:
         progress: Callable[[int, int | None], None],
         build_sidecar: Callable[[StoredFile], Mapping[str, Any]] | None = None,
     ) -> StoredFile:
-        """The output as a whole file at its place, or at the next free name there (``fox-2.png``).
+        """Save an output under its target name, or the next free one (``fox-2.png``).
 
-        With ``facts`` (called in a thread), what they tell is written beside it, as ``describe`` does. A job that was
-        killed when it had its file and its facts gets that file again. Cancelled or failed, it leaves nothing behind.
+        ``build_sidecar`` is called in a thread, and its result written as with ``write_sidecar``. A job that was killed
+        after both files were written gets the same file again. When cancelled or failed, nothing is left behind.
 
         Raises:
-            DownloadError: it did not arrive whole, or it is no media of the sort asked for.
-            ExpiredError: it is no longer where the provider said.
-            StoreError: the disk or the place refuses it.
-            UnsafeAddressError: its address leads into a private network.
+            DownloadError: the download is incomplete, or not media of the requested kind.
+            ResultExpiredError: the provider no longer has the file.
+            StorageError: the disk or the target rejects it.
+            UnsafeUrlError: its URL leads into a private network.
         """
         url = output.url or ""
         is_inline = output.data is not None or url[:5].lower() == "data:"
         if not is_inline and url.partition(":")[0].lower() not in ("http", "https"):
-            raise DownloadError("the result has neither bytes nor an address on the web")
+            raise DownloadError("the result has neither data nor an http(s) URL")
         target_path = target.file or target.folder / default_filename(
             datetime.fromtimestamp(target.created_at), target.name_hint, ".part"
         )
@@ -92,7 +92,7 @@ class FileStorage:
         attempts = 1
         try:
             if not is_inline:
-                if not self._recently_writable(target):  # then told now, not after the download
+                if not self._recently_writable(target):  # a disk error is raised now, not after the download
                     await run_in_thread(buffer.flush)
                 download = ResumableDownload(
                     url, buffer, fetch, max_bytes=self._max_bytes, progress=progress, sleep=self._sleep
@@ -110,7 +110,7 @@ class FileStorage:
             )
             write_inline = partial(_write_inline, buffer, output, self._max_bytes) if is_inline else None
             stored, _ = await run_in_thread(partial(_finish, save_request, write_inline), undo=_remove_saved)
-        except GeneratorExit:  # the loop is gone, and its threads with it
+        except GeneratorExit:  # the loop has ended, and its threads with it
             buffer.discard()
             raise
         except BaseException:
@@ -121,36 +121,36 @@ class FileStorage:
         return stored
 
     async def ensure_writable(self, target: OutputTarget) -> None:
-        """StoreError when no file could be written there, to be known before anything is paid.
+        """Raise StorageError when no file can be written to the target, before anything is billed.
 
-        A folder that was fine is not tried again for a while.
+        The result for a folder is cached for 30 seconds.
         """
         if not self._recently_writable(target):
             await run_in_thread(partial(check_writable, target))
             self._writable_checked_at[target.folder] = time.monotonic()
 
     def _recently_writable(self, target: OutputTarget) -> bool:
-        """Whether files of our own naming could be written there a moment ago."""
+        """Return whether the folder was writable a moment ago; an explicit file is always checked."""
         checked_at = self._writable_checked_at.get(target.folder)
         return target.file is None and checked_at is not None and time.monotonic() - checked_at < WRITABLE_CACHE_SECONDS
 
     async def remove_stale_parts_once(self, folder: Path) -> None:
-        """Removes what killed processes left half done in a folder, when this store first hears of that folder."""
+        """Remove temporary files of killed processes from a folder, the first time that this storage uses it."""
         if folder not in self._cleaned_folders:
             self._cleaned_folders.add(folder)
             await run_in_thread(partial(remove_stale_parts, folder))
 
     async def write_sidecar(self, stored: StoredFile, metadata: Mapping[str, Any]) -> Path:
-        """Writes the facts as JSON beside the file, ``fox.png.json`` for ``fox.png``; whole or absent, too.
+        """Write the metadata as JSON next to the file, ``fox.png.json`` for ``fox.png``, atomically.
 
-        Facts of an earlier file of that name are replaced; a JSON file that is not ours is left alone. StoreError
-        when the disk refuses it.
+        An earlier sidecar of that name is replaced; any other JSON file is left alone, and another name used. Raises
+        StorageError when the disk rejects it.
         """
         return await run_in_thread(partial(_write_sidecar, stored.path, metadata))
 
 
 class _SaveRequest(NamedTuple):
-    """What the thread needs to make a file of what was taken in."""
+    """Arguments for the thread that completes a file."""
 
     buffer: WriteBuffer
     target_path: Path
@@ -162,7 +162,7 @@ class _SaveRequest(NamedTuple):
 
 
 def _write_inline(buffer: WriteBuffer, output: Output, max_bytes: int) -> None:
-    """Takes what came inside a reply."""
+    """Write inline data of a response."""
     temp_file = buffer.flush()
     for chunk in iter_bytes(output.data) if output.data is not None else iter_data_uri(output.url or ""):
         if temp_file.size + len(chunk) > max_bytes:
@@ -171,9 +171,9 @@ def _write_inline(buffer: WriteBuffer, output: Output, max_bytes: int) -> None:
 
 
 def _finish(save_request: _SaveRequest, write_inline: Callable[[], None] | None) -> tuple[StoredFile, Path | None]:
-    """Looks at the bytes, puts them onto the disk, and gives the file its name, with a suffix unless it was chosen.
+    """Probe the bytes, sync them, and rename the file, with its suffix unless the target is explicit.
 
-    Then writes its facts beside it, and tells where those lie.
+    Then write the sidecar; return the file and the sidecar's path.
     """
     if write_inline is not None:
         write_inline()
@@ -203,7 +203,7 @@ def _finish(save_request: _SaveRequest, write_inline: Callable[[], None] | None)
 
 
 def _find_existing(target_path: Path, job_id: str, sha256: str) -> Path | None:
-    """The file that this very job named before it was killed, if it has these bytes."""
+    """Return the file that the same job renamed before it was killed, if it has these bytes."""
     for number in range(1, MAX_NAMES_CHECKED if job_id else 1):
         path = target_path.with_name(numbered(target_path.name, number))
         if not path.is_file():
@@ -216,7 +216,7 @@ def _find_existing(target_path: Path, job_id: str, sha256: str) -> Path | None:
 
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
-    """The facts beside a file; none where there is no JSON file of ours."""
+    """Read a file's sidecar; empty when there is none."""
     try:
         return msgspec.json.decode(sidecar_path(path).read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -240,7 +240,7 @@ def _write_sidecar(path: Path, metadata: Mapping[str, Any]) -> Path:
 
 
 def _is_own_sidecar(path: Path) -> bool:
-    """Whether that name is free, or has facts that we wrote."""
+    """Return whether a path is free or has a sidecar written by hfmedia."""
     try:
         content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         return content.keys() >= SIDECAR_MARKER_FIELDS

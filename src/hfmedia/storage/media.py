@@ -1,6 +1,6 @@
-"""Media: one finished file and what is known of it. This is what users hold in their hands.
+"""Media: one generated file and its metadata, the result type of the public API.
 
-The file on the disk is the truth; everything else here was measured, or told by the provider.
+The file on disk is authoritative; the metadata was measured from it or reported by the provider.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from .sanitize import redact_text, to_plain_json
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_INLINE_BYTES = 16 * 1024 * 1024  # bytes; a notebook that carries more inside itself becomes slow to open
+MAX_INLINE_BYTES = 16 * 1024 * 1024  # bytes; a notebook with larger embedded files is slow to open
 CHUNK_SIZE = 1024 * 1024  # bytes copied at once
-NOTEBOOK_MIMES = frozenset({"image/png", "image/jpeg"})  # what every notebook shows by itself
+NOTEBOOK_MIMES = frozenset({"image/png", "image/jpeg"})  # types that every notebook displays natively
 
 
 class Media(Struct, frozen=True, kw_only=True):
-    """One finished image or video. Wherever a path is wanted (``open``, Pillow, ``shutil``), it is one.
+    """One generated image or video. It is also path-like: pass it to ``open``, Pillow or ``shutil``.
 
     Attributes:
-        path: where the file lies.
-        mime: what its bytes are, whatever a header or a name said.
-        width, height: its real size in pixels; None where the format hides it.
-        bytes: its length.
-        sha256: the digest of its bytes, in hex.
-        provider, model, task, prompt: who made it, with what, for what.
-        seed: the seed it was made with; None when nobody told one.
-        cost: what the provider reported; None is unknown, never nothing.
-        job_id: the job that made it.
-        index: which of several outputs it is, from 0.
-        warnings: a sentence for whatever was dropped, rounded or replaced on the way.
-        parameters: what was asked for, as it was sent.
-        attempts: a sentence for each provider that refused before.
-        source: where it was fetched from, without the query; None for inline media.
-        nsfw: whether the provider marked it as unsafe.
-        timings: seconds, by what they were spent on.
-        created: when it was stored, in unix seconds.
+        path: path of the file.
+        mime: MIME type detected from its content.
+        width, height: actual size in pixels; None where the format does not have it.
+        bytes: size in bytes.
+        sha256: digest of the file, in hex.
+        provider, model, task, prompt: of the request.
+        seed: seed of the generation; None when the provider reported none.
+        cost: as reported by the provider; None means unknown, not free.
+        job_id: ID of its job.
+        index: index among the outputs of a request, from 0.
+        warnings: a sentence for each parameter that was dropped, rounded or replaced.
+        parameters: the parameters as they were sent.
+        attempts: a sentence for each provider that rejected the request before.
+        source: URL it was downloaded from, without the query; None for inline media.
+        nsfw: whether the provider marked it as not safe for work.
+        timings: the provider's own timings, in seconds.
+        created: time it was stored, in unix seconds.
     """
 
     path: Path
@@ -74,19 +74,19 @@ class Media(Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> Literal["image", "video"]:
-        """What it is."""
+        """Image or video, from the MIME type."""
         return "video" if self.mime.startswith("video/") else "image"
 
     @property
     def data(self) -> builtins.bytes:
-        """The bytes of the file, read anew each time. StoreError when it is gone."""
+        """Bytes of the file, read on each access. Raises StorageError when the file is gone."""
         try:
             return self.path.read_bytes()
         except OSError as error:
             raise self._storage_error(f"cannot read {self.path}", error) from error
 
     def image(self) -> Image:
-        """The picture as a Pillow image, loaded; a copy in memory. StoreError for a video, or when the file is gone."""
+        """Load the image with Pillow. Raises StorageError for a video, or when the file is gone or unreadable."""
         from PIL import Image as Pillow
 
         if self.kind == "video":
@@ -98,12 +98,13 @@ class Media(Struct, frozen=True, kw_only=True):
                 picture.load()
                 return picture.copy()
         except OSError as error:
-            raise self._storage_error(f"cannot open {self.path} as a picture", error) from error
+            raise self._storage_error(f"cannot open {self.path} as an image", error) from error
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Copies the file there and tells where. A directory keeps the name; a file of that name is replaced.
+        """Copy the file to a path, or into a directory under its own name, and return the new path.
 
-        The copy is whole or absent; missing directories are made. StoreError when it cannot be written.
+        The copy is atomic and replaces an existing file; missing directories are created. Raises StorageError when it
+        cannot be written.
         """
         from .atomic_file import open_atomic
 
@@ -125,7 +126,7 @@ class Media(Struct, frozen=True, kw_only=True):
             raise self._storage_error(f"cannot copy {self.path} to {target}", error) from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything known, as plain JSON data without secrets: what lies beside the file, what ``--json`` prints."""
+        """Return all metadata as plain JSON data without secrets, as in the sidecar and in ``--json``."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
         created_at = datetime.fromtimestamp(self.created, UTC).isoformat(timespec="seconds")
         redacted = {name: [redact_text(text) for text in fields[name]] for name in ("warnings", "attempts")}
@@ -134,13 +135,13 @@ class Media(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Media:
-        """The Media that these facts tell of, as ``facts()`` told them; ValueError when they are no such facts."""
+        """Build a Media from the data of ``to_dict``. Raises ValueError when it does not fit."""
         created_at = datetime.fromisoformat(str(data["created"])).timestamp()
         fields = {name: value for name, value in data.items() if name in cls.__struct_fields__}
         try:
             return msgspec.convert({**fields, "created": created_at}, cls, dec_hook=lambda kind, value: kind(value))
         except msgspec.ValidationError as error:
-            raise ValueError(f"these are no facts of media: {error}") from error
+            raise ValueError(f"this is not the metadata of a media file: {error}") from error
 
     def __fspath__(self) -> str:
         return os.fspath(self.path)
@@ -151,7 +152,7 @@ class Media(Struct, frozen=True, kw_only=True):
         return f"<Media {self.kind}{size}{maker}: {self.path}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """What a notebook shows: a picture as itself, a video in a player, and a line of text elsewhere."""
+        """Notebook representation: the image itself, a video player, or a line of text."""
         from base64 import b64encode
 
         bundle = {"text/plain": repr(self)}
@@ -162,7 +163,7 @@ class Media(Struct, frozen=True, kw_only=True):
         return {**bundle, "text/html": self._html()}
 
     def _repr_html_(self) -> str | None:
-        """The same as HTML; None where the picture is shown as itself, so that a notebook does not carry it twice."""
+        """Notebook HTML; None for images shown natively, so that they are not embedded twice."""
         return self._repr_mimebundle_().get("text/html")
 
     def _html(self) -> str:
@@ -178,5 +179,5 @@ class Media(Struct, frozen=True, kw_only=True):
         return f'<img src="{source}" alt="{name}">'
 
     def _storage_error(self, message: str, error: OSError) -> StorageError:
-        reason = "it is no longer there" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        reason = "the file no longer exists" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
         return StorageError(f"{message}: {reason}", job_id=self.job_id)

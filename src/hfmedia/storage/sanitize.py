@@ -1,6 +1,6 @@
-"""Facts as they may be shown and written down: plain JSON, without secrets and without the media themselves.
+"""Sanitized metadata, for display and for files: plain JSON without secrets and without inline media.
 
-Pure. What is long or secret is named, not kept.
+Pure. Long and secret values are replaced by a note.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ..core.credentials import redact
 from ..core.http import display_url
 from ..core.request import MAX_PROMPT_CHARS
 
-MAX_TEXT_CHARS = MAX_PROMPT_CHARS  # characters; what is longer is no prompt but media in disguise
-OMITTED_SUFFIX = " characters)"  # how a note of ours ends
+MAX_TEXT_CHARS = MAX_PROMPT_CHARS  # characters; a longer text is not a prompt but encoded media
+OMITTED_SUFFIX = " characters)"  # end of a note about an omitted value
 SECRET_NAME_PATTERN = re.compile(r"(?i)(secret|password|credential|authorization|api[_-]?key|access[_-]?key|token)$")
 
 
 def to_plain_json(value: Any, name: str = "") -> Any:
-    """The value as JSON can hold it. Inline media become a note of their length; URLs lose their query."""
+    """Convert a value to plain JSON data; inline media become a note of their length, URLs lose their query."""
     if isinstance(value, str):
         return _sanitize_text(value, name)
     if isinstance(value, bytes | bytearray):
@@ -36,14 +36,14 @@ def to_plain_json(value: Any, name: str = "") -> Any:
 
 
 def redact_text(text: str | None) -> str | None:
-    """Words that came from somewhere else, without what looks like a secret."""
+    """Redact a text from an external source; None stays None."""
     return None if text is None else redact(text)
 
 
 def _sanitize_text(text: str, name: str) -> str:
     if SECRET_NAME_PATTERN.search(name):
         return "***"
-    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
+    text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be encoded
     if text[:5].lower() == "data:" and not text.endswith(OMITTED_SUFFIX):
         return f"{text[:64].partition(',')[0]},... ({len(text):,}{OMITTED_SUFFIX}"
     if re.match(r"(?i)https?://\S+$", text):

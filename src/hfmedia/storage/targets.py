@@ -1,4 +1,4 @@
-"""Places: where a file shall lie, and whether it can be written there, found out before anything is paid for."""
+"""Output targets: where a file is to be written, and whether it can be, checked before anything is billed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..core.text import truncated_repr
 
 
 def check_writable(target: OutputTarget) -> None:
-    """StoreError when no file could be written there. It is known before anything is paid, and nothing is created."""
+    """Raise StorageError when no file can be written there; creates nothing and runs before anything is sent."""
     path = (target.file or target.folder / "media").absolute()
     try:
         with TemporaryFile(dir=next(parent for parent in path.parents if _exists(parent))):
@@ -35,24 +35,24 @@ def _exists(path: Path) -> bool:
 def resolve_target(
     output: str | os.PathLike[str] | None, folder: Path, *, name_hint: str, created_at: float
 ) -> OutputTarget:
-    """The place that a user names: a file, or a folder when it is one or ends in a slash; ``folder`` if none is named.
+    """Resolve an output path: a file, or a folder if it is one or ends with a slash; ``folder`` by default.
 
-    InvalidRequestError when it is no path at all.
+    Raises InvalidRequestError when it is not a path.
     """
     if output is None:
         return OutputTarget(folder=folder, name_hint=name_hint, created_at=created_at)
     try:
         text = os.fspath(output)
         path = Path(text).expanduser()
-    except (TypeError, RuntimeError) as error:  # no path at all, or the home of a user that is not there
-        raise InvalidRequestError(f"output is {truncated_repr(output)}, which is no path: {error}") from None
+    except (TypeError, RuntimeError) as error:  # not a path, or the home of an unknown user
+        raise InvalidRequestError(f"output is {truncated_repr(output)}, which is not a path: {error}") from None
     if text.endswith(("/", os.sep)) or _is_folder(path):
         return OutputTarget(folder=path, name_hint=name_hint, created_at=created_at)
     return OutputTarget(folder=path.parent, file=path, name_hint=name_hint, created_at=created_at)
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether a folder is there already; what the disk refuses to say is said when the place is tried."""
+    """Return whether a folder exists; a disk error is reported later, when the target is checked."""
     with suppress(OSError):
         return path.is_dir()
     return False

@@ -1,6 +1,6 @@
-"""The bytes of one output on their way in: a few wait in memory and reach the disk in one go, more of them flow there.
+"""WriteBuffer: buffers a small output in memory and streams a large one to its temporary file.
 
-A picture then costs one visit to a thread instead of one for each step; a video never lies in memory.
+An image then needs one switch to a thread instead of one per step; a video is never held in memory.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from pathlib import Path
 from ..aio import run_in_thread
 from .atomic_file import AtomicFile, open_atomic
 
-MAX_BUFFERED = 1024 * 1024  # bytes that wait in memory: most pictures, and with 32 downloads at once 32 MiB at most
-FLUSH_SIZE = (
-    256 * 1024
-)  # bytes of a larger one that reach the disk together: a disk that is busy is waited for in a thread
+MAX_BUFFERED = 1024 * 1024  # bytes in memory: enough for most images; 32 MiB at most with 32 concurrent downloads
+FLUSH_SIZE = 256 * 1024  # bytes of a larger output per write, in a thread, since a busy disk blocks
 
 
 class WriteBuffer:
-    """Takes bytes for ``target``; nothing lies on the disk before there are many of them, or ``land`` is called."""
+    """Collects bytes for ``target``; nothing is on disk until the buffer is full or ``flush`` is called."""
 
     def __init__(self, target: Path, job_id: str) -> None:
         self._target, self._job_id = target, job_id
@@ -28,16 +26,16 @@ class WriteBuffer:
 
     @property
     def size(self) -> int:
-        """How many bytes were taken."""
+        """Bytes written so far."""
         return self._buffered + (self._temp_file.size if self._temp_file else 0)
 
     def set_expected_size(self, total: int) -> None:
-        """So many there will be, by what their server says: a file that will not fit flows from its first byte."""
+        """Set the expected size (Content-Length); a file larger than the buffer is streamed to disk from the start."""
         if total > MAX_BUFFERED:
             self._flush_threshold = FLUSH_SIZE
 
     async def write(self, data: bytes) -> None:
-        """Takes the next ones."""
+        """Append bytes."""
         self._chunks.append(data)
         self._buffered += len(data)
         if self._buffered > self._flush_threshold:
@@ -45,13 +43,13 @@ class WriteBuffer:
             await run_in_thread(self.flush)
 
     async def reset(self) -> None:
-        """Forgets those that were taken."""
+        """Discard all bytes."""
         self._chunks, self._buffered = [], 0
         if self._temp_file is not None:
             await run_in_thread(self._temp_file.reset)
 
     def flush(self) -> AtomicFile:
-        """The temporary file with all that was taken; made now if it is not there yet. Blocking."""
+        """Write everything to the temporary file, creating it if needed, and return it. Blocks."""
         if self._temp_file is None:
             self._temp_file = open_atomic(self._target, self._job_id)
         while self._chunks:
@@ -60,6 +58,6 @@ class WriteBuffer:
         return self._temp_file
 
     def discard(self) -> None:
-        """Removes the temporary file, if there is one that was not given a name. Blocking."""
+        """Remove the temporary file unless it was committed. Blocks."""
         if self._temp_file is not None:
             self._temp_file.discard()

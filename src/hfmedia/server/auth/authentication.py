@@ -30,7 +30,7 @@ _HF_TOKEN_PATTERN = re.compile(r"hf_[A-Za-z0-9_.-]{6,}")
 BEARER = HTTPBearer(
     auto_error=False,
     scheme_name="gateway key",
-    description="A gateway API key (`hfm_…`, created with `hfmedia keys make NAME`), sent here or as `x-api-key`. "
+    description="A gateway API key (`hfm_…`, created with `hfmedia keys create NAME`), sent here or as `x-api-key`. "
     "A gateway without keys serves only the machine it runs on and requires none.",
 )
 

@@ -1,6 +1,6 @@
-"""Media files as nested boxes (ISO BMFF: mp4, mov, avif, heic; EBML: webm, mkv): are they whole, and how large?
+"""Containers (ISO BMFF: mp4, mov, avif, heic; EBML: webm, mkv): completeness and size in pixels.
 
-Only the headers of boxes are read, never what they hold; nothing is decoded, and every walk has an end.
+Only box headers are read, nothing is decoded, and every loop is bounded.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-MAX_BOXES = 100_000  # in one walk: an hour of fragmented video has a few thousand
-EBML_HEADER_BYTES = 256 * 1024  # bytes in which a webm tells its tracks, before the first picture
-UNKNOWN_END = 1 << 62  # where an element of unknown length ends
+MAX_BOXES = 100_000  # per level: an hour of fragmented video has a few thousand
+EBML_HEADER_BYTES = 256 * 1024  # bytes in which a webm describes its tracks, before the first frame
+UNKNOWN_END = 1 << 62  # end of an element of unknown length
 
 
 class TruncatedError(Exception):
-    """A file ends before it is complete, or contradicts itself; the words say where."""
+    """A file is incomplete or inconsistent; the message says where."""
 
 
 class Box(NamedTuple):
-    """One box: its name, where its payload starts and where it ends."""
+    """One box: its name, and the offsets of its payload's start and end."""
 
     name: bytes
     start: int
@@ -27,7 +27,7 @@ class Box(NamedTuple):
 
 
 class ProbeResult(NamedTuple):
-    """What a file says of itself: its sides in pixels, its length in seconds, and whether its pictures move."""
+    """Properties of a file: size in pixels, duration in seconds, and whether it is animated."""
 
     width: int | None = None
     height: int | None = None
@@ -36,7 +36,7 @@ class ProbeResult(NamedTuple):
 
 
 def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
-    """``count`` bytes from an offset; CutError when the file ends earlier."""
+    """Read ``count`` bytes at an offset. Raises TruncatedError when the file ends earlier."""
     file.seek(offset)
     data = file.read(count)
     if len(data) < count:
@@ -45,7 +45,7 @@ def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
 
 
 def iter_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """The boxes between two offsets, in order; CutError when one of them reaches past the end."""
+    """Yield the boxes between two offsets. Raises TruncatedError when one exceeds the end."""
     for _ in range(MAX_BOXES):
         if start >= end:
             return
@@ -70,7 +70,7 @@ def iter_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
 
 
 def probe_mp4(file: BinaryIO, size: int) -> ProbeResult:
-    """Size and length of an mp4 or mov that has its index and all of its media; CutError otherwise."""
+    """Probe an mp4 or mov. Raises TruncatedError unless its index and all of its media are present."""
     index, has_media = None, False
     for box in iter_boxes(file, 0, size):
         if box.name == b"moov":
@@ -87,12 +87,12 @@ def probe_mp4(file: BinaryIO, size: int) -> ProbeResult:
         elif box.name == b"trak":
             sides = max(sides, _track_size(file, box), key=_area)
     if not all(sides):
-        raise TruncatedError("it has no track with pictures")
+        raise TruncatedError("it has no video track")
     return ProbeResult(*sides, seconds, is_animated=True)
 
 
 def probe_heif(file: BinaryIO, size: int) -> ProbeResult:
-    """Size of an avif or heic that has its properties and all of its media; CutError otherwise."""
+    """Probe an avif or heic. Raises TruncatedError unless its properties and all of its media are present."""
     boxes = {box.name: box for box in iter_boxes(file, 0, size)}
     meta = boxes.get(b"meta")
     if meta is None:
@@ -104,18 +104,18 @@ def probe_heif(file: BinaryIO, size: int) -> ProbeResult:
     sides = (0, 0)
     for container in iter_boxes(file, properties.start, properties.end):
         for property_box in iter_boxes(file, container.start, container.end) if container.name == b"ipco" else ():
-            if property_box.name == b"ispe":  # the picture's own size; tiles and thumbnails are smaller
+            if property_box.name == b"ispe":  # the size of the image itself; tiles and thumbnails are smaller
                 dimensions = struct.unpack(">II", read_at(file, property_box.start + 4, 8))
                 sides = max(sides, (dimensions[0], dimensions[1]), key=_area)
     if not all(sides):
-        raise TruncatedError("it does not say how large it is")
+        raise TruncatedError("its size in pixels is missing")
     return ProbeResult(*sides)
 
 
 def probe_matroska(file: BinaryIO, size: int) -> ProbeResult:
-    """Size of a webm or mkv whose one segment is all there; CutError otherwise.
+    """Probe a webm or mkv. Raises TruncatedError unless its one segment is complete.
 
-    A segment of unknown length (a live stream) cannot be told from a cut one, and passes.
+    A segment of unknown length (a live stream) cannot be distinguished from a truncated one, and passes.
     """
     file.seek(0)
     header = file.read(EBML_HEADER_BYTES)
@@ -143,7 +143,7 @@ def _duration(file: BinaryIO, mvhd: Box) -> float | None:
 
 
 def _track_size(file: BinaryIO, trak: Box) -> tuple[int, int]:
-    """Width and height of a track in pixels (they are 16.16 fixed point numbers at the end of tkhd); 0 for sound."""
+    """Return a track's size in pixels (16.16 fixed-point numbers at the end of tkhd); 0 for audio."""
     for box in iter_boxes(file, trak.start, trak.end):
         if box.name == b"tkhd":
             width, height = struct.unpack(">II", read_at(file, box.end - 8, 8))
@@ -152,7 +152,7 @@ def _track_size(file: BinaryIO, trak: Box) -> tuple[int, int]:
 
 
 def _parse_element(data: bytes, offset: int) -> tuple[int, int, int]:
-    """One EBML element: its id, where its payload starts, and where it ends (UNKNOWN for a live stream)."""
+    """Parse an EBML element: ID, start and end of its payload (UNKNOWN_END for a live stream)."""
     try:
         id_length = 9 - data[offset].bit_length()
         size_offset = offset + id_length
@@ -168,7 +168,7 @@ def _parse_element(data: bytes, offset: int) -> tuple[int, int, int]:
 
 
 def _video_size(data: bytes, offset: int, end: int) -> tuple[int | None, int | None]:
-    """PixelWidth and PixelHeight of the first video track, both None when they are not told near the front."""
+    """Return PixelWidth and PixelHeight of the first video track; None for both unless they are near the start."""
     container_ids = (0x1654AE6B, 0xAE, 0xE0)  # Tracks, TrackEntry, Video
     sides: dict[int, int] = {}
     while offset < end and len(sides) < 2:

@@ -1,6 +1,6 @@
-"""Pictures as bytes: is a png, jpeg, gif, webp, bmp or tiff whole, how large is it, does it move?
+"""Images (png, jpeg, gif, webp, bmp, tiff) and avi: completeness, size in pixels, animation.
 
-Pixels are never decoded, so a bomb cannot go off here; every walk reads headers alone and has an end.
+Pixels are never decoded, so decompression bombs do no harm; every loop reads headers only and is bounded.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import BinaryIO, Literal, cast
 from .containers import ProbeResult, TruncatedError, read_at
 
 MAX_SEGMENTS = 1_000_000  # chunks of a png or blocks of a gif (255 bytes each); real files have thousands
-JPEG_TRAILER_BYTES = 64 * 1024  # bytes that may follow a picture: some encoders add padding or notes of their own
+JPEG_TRAILER_BYTES = 64 * 1024  # bytes that may follow an image: some encoders add padding or metadata
 TIFF_TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of each (TIFF 6.0, 2)
-TIFF_TAGS = frozenset({256, 257, 273, 279, 324, 325})  # width, height; where strips and tiles begin, how long they are
-# Markers of a JPEG that tell its size: SOF0 to SOF15, without the three that mean something else (ITU T.81, B.1).
+TIFF_TAGS = frozenset({256, 257, 273, 279, 324, 325})  # width, height; offsets and lengths of strips and tiles
+# JPEG markers with the size: SOF0 to SOF15, except three with another meaning (ITU T.81, B.1).
 JPEG_SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def probe_png(file: BinaryIO, size: int) -> ProbeResult:
-    """Every chunk lies within the file, from IHDR to IEND, with pixels between (W3C PNG, 5 and 11.2)."""
+    """Probe a PNG: every chunk from IHDR to IEND is within the file, with pixels between (W3C PNG, 5 and 11.2)."""
     offset, sides, has_pixels, is_animated = 8, (0, 0), False, False
     for _ in range(MAX_SEGMENTS):
         chunk_length, chunk_type = struct.unpack(">I4s", read_at(file, offset, 8))
@@ -41,7 +41,7 @@ def probe_png(file: BinaryIO, size: int) -> ProbeResult:
 
 
 def probe_jpeg(file: BinaryIO, size: int) -> ProbeResult:
-    """Its segments are whole up to the scan, and the end of image follows (ITU T.81, B.1.1).
+    """Probe a JPEG: its segments are complete up to the scan, and an end of image follows (ITU T.81, B.1.1).
 
     Inside a scan 0xFF is always followed by a zero or a restart marker, so FF D9 there is the end.
     """
@@ -49,8 +49,8 @@ def probe_jpeg(file: BinaryIO, size: int) -> ProbeResult:
     for _ in range(MAX_SEGMENTS):
         prefix, marker = read_at(file, offset, 2)
         if prefix != 0xFF:
-            raise TruncatedError("a segment does not begin where it should")
-        if marker == 0xFF:  # any number of fill bytes may stand before a marker
+            raise TruncatedError("a segment does not start where it should")
+        if marker == 0xFF:  # any number of fill bytes may precede a marker
             offset += 1
             continue
         length = int.from_bytes(read_at(file, offset + 2, 2), "big")
@@ -67,7 +67,7 @@ def probe_jpeg(file: BinaryIO, size: int) -> ProbeResult:
 
 
 def probe_gif(file: BinaryIO, size: int) -> ProbeResult:
-    """Its blocks follow one another up to the trailer (GIF89a, 12 to 27); more than one image moves."""
+    """Probe a GIF: its blocks reach the trailer (GIF89a, 12 to 27); with several images it is animated."""
     reader = BufferedReader(cast("RawIOBase", file), JPEG_TRAILER_BYTES)
     try:
         return _parse_gif(cast("BinaryIO", reader))
@@ -76,7 +76,7 @@ def probe_gif(file: BinaryIO, size: int) -> ProbeResult:
 
 
 def probe_webp(file: BinaryIO, size: int) -> ProbeResult:
-    """As long as its RIFF header says; the size stands in its first chunk (RFC 9649, 2.5 to 2.7)."""
+    """Probe a WebP: as long as its RIFF header says; the size is in its first chunk (RFC 9649, 2.5 to 2.7)."""
     _require_complete_riff(file, size)
     header = read_at(file, 12, 18)
     if header[:4] == b"VP8X":
@@ -97,7 +97,7 @@ def probe_avi(file: BinaryIO, size: int) -> ProbeResult:
 
 
 def probe_bmp(file: BinaryIO, size: int) -> ProbeResult:
-    """At least as long as its header says; a negative height means that the first row is the top one."""
+    """Probe a BMP: at least as long as its header says; a negative height means that the first row is the top one."""
     length = int.from_bytes(read_at(file, 2, 4), "little")
     if length > size:
         raise TruncatedError(f"it ends {length - size:,} bytes too early")
@@ -106,11 +106,11 @@ def probe_bmp(file: BinaryIO, size: int) -> ProbeResult:
 
 
 def probe_tiff(file: BinaryIO, size: int) -> ProbeResult:
-    """The first directory, what it points to, and its strips or tiles lie within the file (TIFF 6.0, 2 and 7)."""
+    """Probe a TIFF: its first directory, values, and strips or tiles are within the file (TIFF 6.0, 2 and 7)."""
     byte_order: Literal["little", "big"] = "little" if read_at(file, 0, 2) == b"II" else "big"
     offset = int.from_bytes(read_at(file, 4, 4), byte_order)
     entry_count = int.from_bytes(read_at(file, offset, 2), byte_order)
-    entries = read_at(file, offset + 2, 12 * entry_count + 4)  # the place of the next directory follows them
+    entries = read_at(file, offset + 2, 12 * entry_count + 4)  # the offset of the next directory follows them
     tag_values: dict[int, list[int]] = {}
     for entry in (entries[start : start + 12] for start in range(0, 12 * entry_count, 12)):
         tag, field_type, value_count = (int.from_bytes(entry[a:b], byte_order) for a, b in ((0, 2), (2, 4), (4, 8)))
@@ -132,7 +132,7 @@ def probe_tiff(file: BinaryIO, size: int) -> ProbeResult:
     offsets, lengths = tag_values.get(273) or tag_values.get(324, []), tag_values.get(279) or tag_values.get(325, [])
     ends = [start + length for start, length in zip(offsets, lengths, strict=False)]
     if not ends or max(ends) > size or len(offsets) != len(lengths):
-        raise TruncatedError("its pixels are not all there")
+        raise TruncatedError("its pixels are incomplete")
     width, height = (next(iter(tag_values.get(tag, ())), 0) for tag in (256, 257))
     return ProbeResult(width, height)
 
@@ -151,11 +151,11 @@ def _parse_gif(file: BinaryIO) -> ProbeResult:
             image_count += 1
             offset += 11 + _color_table_bytes(
                 read_at(file, offset + 9, 1)[0]
-            )  # the descriptor, its colours, the code size
+            )  # the descriptor, its colors, the code size
         elif block_type == 0x21:
             offset += 2
         else:
-            raise TruncatedError("a block does not begin where it should")
+            raise TruncatedError("a block does not start where it should")
         while length := read_at(file, offset, 1)[0]:
             offset += 1 + length
         offset += 1
@@ -163,7 +163,7 @@ def _parse_gif(file: BinaryIO) -> ProbeResult:
 
 
 def _color_table_bytes(flags: int) -> int:
-    """Bytes of the colour table that these flags announce."""
+    """Bytes of the color table that these flags announce."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 

@@ -1,6 +1,6 @@
-"""What bytes are, and whether they are all there: looked up in the bytes, never in a header or a name.
+"""Detection of media types from content, never from headers or names, and checks for truncated files.
 
-Heads, tails and the lengths of boxes are all that is read, so a large video costs no more than a small one.
+Only the start, the end and the lengths of boxes are read, so a large video costs no more than a small one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from hfmedia.core.errors import DownloadError
 from .containers import ProbeResult, TruncatedError, probe_heif, probe_matroska, probe_mp4
 from .images import probe_avi, probe_bmp, probe_gif, probe_jpeg, probe_png, probe_tiff, probe_webp
 
-SNIFF_BYTES = 4096  # bytes looked at to tell what a file is
-PREVIEW_CHARS = 120  # characters of something that is no media, shown to a person
-MAX_PIXELS = 2**28  # 16,384 x 16,384: beyond what any model draws, and 1 GB once it is decoded
-LEADING_WHITESPACE = b"\xef\xbb\xbf \t\r\n"  # what may stand before the first sign of a text
+SNIFF_BYTES = 4096  # bytes from which the type is detected
+PREVIEW_CHARS = 120  # characters of unexpected content in an error message
+MAX_PIXELS = 2**28  # 16,384 x 16,384: more than any model generates, and 1 GB when decoded
+LEADING_WHITESPACE = b"\xef\xbb\xbf \t\r\n"  # what may precede the first character of a text
 
 
 class MediaFormat(Struct, frozen=True):
-    """One form of media: what it is called, how its names end, how it is checked."""
+    """One media format: its label, its usual suffix and its probe function."""
 
     label: str
     suffix: str
@@ -32,7 +32,7 @@ class MediaFormat(Struct, frozen=True):
 
 
 class MediaInfo(Struct, frozen=True):
-    """What a file is: media type, usual suffix, sides in pixels where it tells them, seconds if it is a video."""
+    """Properties of a media file; the size in pixels is None where unknown, the duration where it is not a video."""
 
     mime: str
     suffix: str
@@ -56,7 +56,7 @@ FORMATS = {
     "video/x-matroska": MediaFormat("a Matroska video", ".mkv", probe_matroska),
     "video/x-msvideo": MediaFormat("an AVI video", ".avi", probe_avi),
 }
-# Offset, sign, media type. The boxed forms (ISO, EBML) need a second look, below.
+# Offset, signature, media type. Containers (ISO, EBML) are handled below.
 SIGNATURES = (
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
     (0, b"\xff\xd8\xff", "image/jpeg"),
@@ -71,16 +71,14 @@ FTYP_BRANDS = {
     b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"hevc": "image/heic",
     b"mif1": "image/heic", b"msf1": "image/heic", b"qt  ": "video/quicktime", b"M4A ": None, b"M4B ": None,
 }  # fmt: skip
-LEGACY_QUICKTIME_BOXES = frozenset(
-    {b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
-)  # QuickTime before it knew ftyp
-BMP_HEADER_SIZES = frozenset({40, 52, 56, 108, 124})  # bytes; the lengths that Windows has given the second header
+LEGACY_QUICKTIME_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})  # QuickTime before ftyp
+BMP_HEADER_SIZES = frozenset({40, 52, 56, 108, 124})  # bytes; sizes of the second header in the versions of Windows
 
 
 def probe(file: BinaryIO, output_kind: Literal["image", "video"]) -> MediaInfo:
-    """What the file is, when it is whole and of the sort that was asked for; DownloadError says what is wrong.
+    """Probe a file. Raises DownloadError unless it is complete media of the requested kind.
 
-    A moving GIF, WebP or PNG passes as a video. Blocking, though not for long: call it in a thread.
+    An animated GIF, WebP or PNG counts as a video. Blocks briefly: call it in a thread.
     """
     size = file.seek(0, SEEK_END)
     file.seek(0)
@@ -105,13 +103,13 @@ def probe(file: BinaryIO, output_kind: Literal["image", "video"]) -> MediaInfo:
 
 
 def sniff(head: bytes) -> str | None:
-    """The media type of a file that begins like this; None when it is nothing that can be checked."""
+    """Return the media type for the start of a file; None for an unsupported format."""
     for offset, signature, mime in SIGNATURES:
         if head.startswith(signature, offset):
             return mime
     if head[4:8] == b"ftyp":
         return _mime_from_brands(head)
-    if head[4:8] in LEGACY_QUICKTIME_BOXES and head[0] < 0x20:  # "the free trial" is no movie
+    if head[4:8] in LEGACY_QUICKTIME_BOXES and head[0] < 0x20:  # text such as "the free trial" is not a movie
         return "video/quicktime"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
@@ -121,7 +119,7 @@ def sniff(head: bytes) -> str | None:
 
 
 def _mime_from_brands(head: bytes) -> str | None:
-    """The media type that the brands of an ISO file stand for; the first one is its own, the others it can pass for."""
+    """Return the media type for the brands of an ISO file: the major brand, then the compatible ones."""
     end = min(int.from_bytes(head[:4], "big"), 128)
     brands = [head[8:12], *(head[offset : offset + 4] for offset in range(16, end, 4))]
     if brands[0] in (b"mif1", b"msf1") and b"avif" in brands:
@@ -130,7 +128,7 @@ def _mime_from_brands(head: bytes) -> str | None:
 
 
 def _describe_content(head: bytes) -> str:
-    """What a person would call something that is no media we know."""
+    """Describe unsupported content in a few words."""
     start = head.lstrip(LEADING_WHITESPACE)[:512].lower()
     if b"<html" in start or start.startswith((b"<!doctype html", b"<head", b"<body")):
         return "an HTML page"
@@ -149,7 +147,7 @@ def _describe_content(head: bytes) -> str:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether these bytes are text: UTF-8, torn at its end at most, with no control characters in it."""
+    """Return whether the bytes are UTF-8 text without control characters; the last character may be incomplete."""
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -160,7 +158,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _preview(head: bytes) -> str:
-    """The beginning of something unexpected, as a person may see it: one line, without secrets."""
+    """Return the start of unexpected content for an error message: one line, redacted."""
     text = redact(head.decode("utf-8", "replace"))
     printable = "".join(char if char.isprintable() and char != "\ufffd" else " " for char in text)
     return repr(" ".join(printable.split())[:PREVIEW_CHARS])
