@@ -136,7 +136,11 @@ class JobRunner:
             if isinstance(error, ResultExpiredError) and job.state != "stored":  # a stored job stays stored
                 await context.record(FailedEntry, kind="expired", message=error.message, status=error.status)
             raise
-        await context.record(StoredEntry, media={"files": sidecars})
+        try:
+            await context.record(StoredEntry, media={"files": sidecars})
+        except asyncio.CancelledError:  # the ledger finishes a cancelled write: the job is done, so deliver it
+            if (await run_uncancelled(context.load())).state != "stored":
+                raise
         return stored
 
     async def _on_cancelled(self, completed: Completed | None = None) -> None:
