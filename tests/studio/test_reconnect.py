@@ -45,7 +45,7 @@ async def in_sight(page: Page, seen: bool) -> None:
 
 def listeners(gateway: RunningGateway) -> int:
     """The number of event streams that the gateway has open."""
-    return len(gateway.gateway.runner._change_listeners)
+    return len(gateway.gateway.service.runner._change_listeners)
 
 
 async def becomes(look: Any, wanted: Any) -> None:
