@@ -183,7 +183,7 @@ SUBMIT: dict[str, Rule] = {
     "status": (ROUTED_RETRY, {"direct": "ProviderServerError"}),
     "server": (ROUTED_RETRY, {"direct": "ProviderServerError"}),
     "gateway": (ROUTED_RETRY, {"direct": "InDoubtError"}),
-    "loading": (ROUTED_RETRY, {"direct": "ProviderServerError", "hf-inference": "ProviderBusyError"}),  # which says 20 s
+    "loading": (ROUTED_RETRY, {"direct": "ProviderServerError", "hf-inference": "ProviderBusyError"}),  # 20 s
     "credit": ("InsufficientCreditError", {}),
     "unauthorized": ("AuthenticationError", {}),
     "forbidden": ("PermissionDeniedError", {}),
@@ -191,9 +191,11 @@ SUBMIT: dict[str, Rule] = {
     "no-route": ("RequestRejectedError", {}),
     "moderated": ("ContentPolicyError", {}),
     "nsfw": ("ContentPolicyError", {"fal-ai": "ok", "wavespeed": "ok"}),  # they black it out and say so
-    "fail": ("GenerationFailedError", {"nscale": "ok", "hf-inference": "ok", "acme-images": "ok", "fal-ai at once": "ok",
+    "fail": ("GenerationFailedError", {"nscale": "ok", "hf-inference": "ok", "acme-images": "ok",
+        "fal-ai at once": "ok",
                              "together at once": "ok", "nscale direct": "ProviderServerError",
-                             "fal-ai at once direct": "ProviderServerError", "together at once direct": "ProviderServerError"}),
+                             "fal-ai at once direct": "ProviderServerError",
+                             "together at once direct": "ProviderServerError"}),
     "cold": ("ok", {}),
     "unknown-status": ("InvalidResponseError", {"replicate": "ok", "novita": "ok", "fal-ai at once": "ok",
                                                 "together at once": "ok"}),  # the output is there, or no status was
@@ -229,20 +231,8 @@ def test_the_tables_name_every_fault_there_is() -> None:
     assert told == struck
 
 
-SAME_EITHER_WAY = set(
-    [
-        "truncated-json",
-        "html",
-        "empty",
-        "null",
-        "huge",
-        "gzip-bomb",
-        "wrong-content-type",
-        "slow",
-        "cold",
-        "unknown-status",
-    ]
-)
+SAME_EITHER_WAY = {"truncated-json", "html", "empty", "null", "huge", "gzip-bomb", "wrong-content-type", "slow", "cold",
+                   "unknown-status"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -720,7 +710,7 @@ async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_th
 ) -> None:
     """A newcomer is told; who asked yesterday goes on with yesterday's mapping, and is told that too."""
     monkeypatch.setattr(hub_client, "RESPONSE_TIMEOUT", 0.2)
-    monkeypatch.setattr(hub_client, "ATTEMPTS", 2)
+    monkeypatch.setattr("hfmedia.catalog.catalog.MAX_ATTEMPTS", 2)
     world.fault("hub", kind, times=None)
     async with MediaClient(environ=environ) as client:
         with pytest.raises(HubError):
