@@ -68,8 +68,8 @@ def make_late(hfmedia: Hfmedia, *args: str) -> Result:
     poll_until_done = Poller.poll_until_done
 
     async def past_the_deadline(self: Poller, *args: Any) -> Any:
-        assert self.context.remaining() is not None, "the job has no deadline"
-        self.context._deadline = asyncio.get_running_loop().time()
+        assert self._context.remaining() is not None, "the job has no deadline"
+        self._context._deadline = asyncio.get_running_loop().time()
         return await poll_until_done(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:
