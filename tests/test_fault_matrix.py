@@ -721,7 +721,7 @@ async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_th
 ) -> None:
     """A new client gets an error; one with yesterday's mapping continues with it, and gets a warning."""
     monkeypatch.setattr(hub_client, "RESPONSE_TIMEOUT", 0.2)
-    monkeypatch.setattr(hub_client, "ATTEMPTS", 2)
+    monkeypatch.setattr("hfmedia.catalog.catalog.MAX_ATTEMPTS", 2)
     world.fault("hub", kind, times=None)
     async with MediaClient(environ=environ) as client:
         with pytest.raises(HubError):
