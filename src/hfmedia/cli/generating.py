@@ -250,8 +250,8 @@ def _describe_remaining(job: Job, id_note: str) -> str:
     provider = job.route.provider if job.route else "the provider"
     description = {
         "in_doubt": f"in doubt: {job.error}",
-        "running": f"still running at {provider}{id_note}; it may be billed",
-        "completed": f"{provider} has already completed it{id_note}; it may be billed",
+        "running": f"still running at {provider}{id_note}; it may still be billed",
+        "completed": f"{provider} has already completed it{id_note}; it may still be billed",
     }.get(job.state, job.error or job.state)
     hint = next_step(JobSnapshot(job=job))
     return f"{description}; {hint}" if hint else description
