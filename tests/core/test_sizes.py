@@ -206,7 +206,7 @@ RATIO_CASES = [
 
 @pytest.mark.parametrize(("wanted", "ratio", "resolution", "messages"), RATIO_CASES)
 def test_pixels_become_a_ratio_and_a_resolution_where_the_provider_takes_those(
-    wanted: dict[str, object], ratio: str | None, resolution: str | None, messages: list[str]
+    wanted: dict[str, Any], ratio: str | None, resolution: str | None, messages: list[str]
 ) -> None:
     """With a warning, since the pixels may differ."""
     adapted, warnings = adapt(RATIO_ONLY, **wanted)
