@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hfmedia import HuggingFaceMedia
-from tests.sync.conftest import town
+from tests.sync.conftest import sandbox
 
-__all__ = ["town"]
+__all__ = ["sandbox"]
 
 
 @pytest.fixture(autouse=True)

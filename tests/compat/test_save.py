@@ -141,7 +141,7 @@ async def test_an_interrupted_or_failed_response_leaves_no_file(
     assert files(tmp_path) == []
 
 
-async def test_a_video_is_recognized_by_its_content(town: Sandbox) -> None:
+async def test_a_video_is_recognized_by_its_content(sandbox: Sandbox) -> None:
     """A real MP4 without a type."""
     from hfmedia import HuggingFaceMedia
 

@@ -1,4 +1,4 @@
-"""Buying: who is asked, how often, and what is written down before. What may have been accepted is never sent again."""
+"""Submission: which providers are tried, how often, and what is recorded before. Nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from .conftest import DONE, REQUEST, RUNNING, EngineHarness, ScriptedProviders, 
 
 R = SUBMIT_RETRIES
 
-# kind of trouble at the first provider, via -> how often each of two providers is asked, and the state of the job
-TROUBLE = [
+# failure kind at the first provider, via -> submissions to each of two providers, and the state of the job
+FAILURES = [
     ("not_sent", "router", R + 1, 1, "stored"),
     ("no_response", "router", 1, 0, "in_doubt"),
     ("invalid_response", "router", 1, 0, "failed"),
@@ -53,7 +53,7 @@ TROUBLE = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "via", "first", "second", "state"), TROUBLE)
+@pytest.mark.parametrize(("kind", "via", "first", "second", "state"), FAILURES)
 async def test_each_failure_kind_tries_only_the_providers_it_may(
     scene: EngineHarness, script: ScriptedProviders, kind: str, via: str, first: int, second: int, state: str
 ) -> None:
@@ -67,7 +67,7 @@ async def test_each_failure_kind_tries_only_the_providers_it_may(
 
 def test_every_failure_kind_is_in_the_table() -> None:
     """A new kind of failure needs a row above."""
-    assert {kind for kind, via, *_ in TROUBLE if via == "router"} == set(SUBMIT_POLICIES)
+    assert {kind for kind, via, *_ in FAILURES if via == "router"} == set(SUBMIT_POLICIES)
 
 
 @pytest.mark.parametrize(
@@ -91,21 +91,21 @@ async def test_the_last_failure_is_raised_typed_with_job_and_provider(
 ) -> None:
     """Where no provider is left, the error carries all that a person needs to act."""
     script.script("one", expect_failed(kind, status=418, code="teapot", raw=b"raw"))
-    told = (await scene.run(route("one")))[-1]
-    assert isinstance(told, JobFailed)
-    assert type(told.error) is error
-    assert (told.error.provider, told.error.job_id, told.error.model) == ("one", "job1", "acme/kite")
-    assert told.error.status == 418
-    assert "one" in str(told.error)
-    assert "no luck" in str(told.error)
-    if isinstance(told.error, InvalidResponseError):
-        assert told.error.raw == b"raw"
+    failed = (await scene.run(route("one")))[-1]
+    assert isinstance(failed, JobFailed)
+    assert type(failed.error) is error
+    assert (failed.error.provider, failed.error.job_id, failed.error.model) == ("one", "job1", "acme/kite")
+    assert failed.error.status == 418
+    assert "one" in str(failed.error)
+    assert "no luck" in str(failed.error)
+    if isinstance(failed.error, InvalidResponseError):
+        assert failed.error.raw == b"raw"
 
 
 async def test_the_last_error_names_every_provider_that_rejected(
     scene: EngineHarness, script: ScriptedProviders
 ) -> None:
-    """Nobody has to guess which provider said what."""
+    """Each message names its provider."""
     script.script("one", expect_failed("insufficient_credit", status=402))
     script.script("two", expect_failed("rejected", status=400))
     events = await scene.run(route("one"), route("two"))
@@ -196,8 +196,8 @@ async def test_a_request_that_no_provider_accepts_is_the_callers_error(
     scene: EngineHarness, script: ScriptedProviders
 ) -> None:
     """Nothing is sent, and the error is about the request, not about a provider's refusal."""
-    wish = REQUEST.__class__(task="text-to-video", model="acme/kite", prompt="a kite")
-    events = await scene.run(route("one"), route("two"), request=wish)
+    request = REQUEST.__class__(task="text-to-video", model="acme/kite", prompt="a kite")
+    events = await scene.run(route("one"), route("two"), request=request)
     assert isinstance(events[-1].error, InvalidRequestError)  # type: ignore[attr-defined]
     assert events[-1].error.exit_code == 2  # type: ignore[attr-defined]
     assert not [line for line in script.log if line.startswith("submit")]
@@ -212,7 +212,7 @@ KINDS = some.sampled_from(sorted(SUBMIT_POLICIES))
 async def test_whatever_happens_nothing_is_sent_after_it_may_have_been_accepted(
     first: list[str], second: list[str]
 ) -> None:
-    """Over every sequence of troubles: a doubt or an acceptance is the last submission of its job."""
+    """Over every sequence of failures: a submission that is in doubt or accepted is the last one of its job."""
     script = ScriptedProviders()
     scene = EngineHarness(script)
     script.script("one", *map(expect_failed, first))
@@ -220,7 +220,7 @@ async def test_whatever_happens_nothing_is_sent_after_it_may_have_been_accepted(
     await scene.run(route("one", via="direct"), route("two"))
     writes = [line for line in script.log if line.startswith("write")]
     last = max(index for index, line in enumerate(writes) if line == "write sending")
-    for bought in ("write doubted", "write accepted", "write made"):
-        assert bought not in writes[:last]
+    for outcome in ("write doubted", "write accepted", "write made"):
+        assert outcome not in writes[:last]
     assert script.call_count("one") + script.call_count("two") == writes.count("write sending")
     assert (await scene.job()).state in ("failed", "in_doubt")

@@ -209,11 +209,11 @@ async def test_run_again_submits_the_original_request(gateway: RunningGateway, o
     await choose_model(page, "Z-Image-Turbo")
     await page.locator("#ratios label").filter(has_text="21:9").click()
     await page.locator("#advanced summary").click()
-    await page.get_by_label("Extra parameters").fill('{"noise_seed": 18446744073709551615, "strength": 1.0}')
+    await page.get_by_label("Extra parameters").fill('{"noise_seed": 18446744073709551615, "shift": 1.0}')
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as first:
         await submit_prompt(page, "a wide fox")
     submitted: Any = (await first.value).post_data_json
-    assert submitted["extra"] == '{"noise_seed": 18446744073709551615, "strength": 1.0}'
+    assert submitted["extra"] == '{"noise_seed": 18446744073709551615, "shift": 1.0}'
     await page.locator(".card[data-status=done] .tile").click()
     await expect(page.locator("#lightbox dl")).to_contain_text("Size")
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as second:
@@ -221,7 +221,7 @@ async def test_run_again_submits_the_original_request(gateway: RunningGateway, o
     again: Any = (await second.value).post_data_json
     assert again["aspect_ratio"] == "21:9"
     assert "width" not in again
-    assert again["extra"]["strength"] == 1
+    assert again["extra"]["shift"] == 1
 
 
 # -- what is unseen ---------------------------------------------------------------------------------------------------
