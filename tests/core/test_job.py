@@ -67,7 +67,8 @@ def entry(kind: type[LedgerEntry], timestamp: float = 0.0, job_id: str = "j1", *
 
 def history(*kinds: type[LedgerEntry]) -> list[Any]:
     """Entries of one job, one second apart."""
-    return [entry(kind, timestamp=float(at)) for at, kind in enumerate((CreatedEntry, *kinds))]
+    all_kinds: list[type[LedgerEntry]] = [CreatedEntry, *kinds]
+    return [entry(kind, timestamp=float(at)) for at, kind in enumerate(all_kinds)]
 
 
 # Shortest path to each state.

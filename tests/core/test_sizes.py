@@ -6,6 +6,7 @@ Every change of a requested value yields a warning, and nothing else does.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
