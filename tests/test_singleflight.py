@@ -32,7 +32,7 @@ async def test_concurrent_callers_share_one_call() -> None:
     flight, work = SingleFlight[int](), Work()
     work.release.set()
     assert await asyncio.gather(*(flight.do("a", work) for _ in range(3))) == [1, 1, 1]
-    assert await asyncio.gather(flight.do("a", work), flight.do("b", work)) == [2, 3]
+    assert list(await asyncio.gather(flight.do("a", work), flight.do("b", work))) == [2, 3]
 
 
 async def test_an_error_reaches_every_caller() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -16,7 +16,7 @@ from tests.test_architecture import SOURCES, private_words
 PAGE = sorted((SOURCES / "server/studio/page").iterdir())
 
 
-def command_paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def command_paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield the path of a command and of all its subcommands."""
     yield path
     for name, child in getattr(command, "commands", {}).items():

@@ -92,7 +92,8 @@ class RecordingClient:
     async def generate(self, prompt: str, **options: Any) -> Any:
         """Record the prompt; no events."""
         self.prompts.append(prompt)
-        for event in ():
+        events: tuple[Any, ...] = ()
+        for event in events:
             yield event
 
 

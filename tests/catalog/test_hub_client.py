@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from hfmedia.catalog import hub_client
@@ -36,7 +38,7 @@ async def test_retries_wait_with_the_backoff_of_every_retry(
 ) -> None:
     """Between the attempts, never after the last."""
     monkeypatch.setattr(hub_client, "backoff", backoff)
-    monkeypatch.setattr(hub_client.random, "random", lambda: 0.5)
+    monkeypatch.setattr(random, "random", lambda: 0.5)
     hub.scripted_responses = [ScriptedResponse(503)] * 20
     with pytest.raises(HubError):
         await opened().model("acme/kite")

@@ -52,6 +52,7 @@ def database(home: Path) -> Iterator[GatewayDatabase]:
 
 def test_without_keys_reading_creates_nothing(keys: Keys, home: Path) -> None:
     """The message explains what that means; no file is created."""
+    args: tuple[str, ...]
     for args in ((), ("list",)):
         result = keys(*args)
         assert (result.exit_code, result.stdout) == (0, "")

@@ -6,6 +6,7 @@ Every change of a requested value yields a warning, and nothing else does.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -206,7 +207,7 @@ RATIO_CASES = [
 
 @pytest.mark.parametrize(("wanted", "ratio", "resolution", "messages"), RATIO_CASES)
 def test_pixels_become_a_ratio_and_a_resolution_where_the_provider_takes_those(
-    wanted: dict[str, object], ratio: str | None, resolution: str | None, messages: list[str]
+    wanted: dict[str, Any], ratio: str | None, resolution: str | None, messages: list[str]
 ) -> None:
     """With a warning, since the pixels may differ."""
     adapted, warnings = adapt(RATIO_ONLY, **wanted)

@@ -223,7 +223,7 @@ async def test_detaching_stops_nothing_at_the_provider(scene: EngineHarness, scr
         if isinstance(event, Running):
             letting_go = asyncio.create_task(scene.engine.detach("job1"))
     assert (await letting_go).state == "running"
-    assert "keeps running at one" in str(events[-1].error)
+    assert "keeps running at one" in str(events[-1].error)  # type: ignore[attr-defined]
     script.script("one", DONE)
     again = [event async for event in scene.engine.resume("job1", target=OutputTarget(folder=Path("/nowhere")))]
     assert isinstance(again[-1], MediaReady)

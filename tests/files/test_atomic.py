@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from hfmedia.files import atomic
 from hfmedia.files.atomic import atomic_writer, write_atomic
 
 
@@ -71,7 +70,7 @@ def test_the_bytes_are_on_disk_before_the_name_is(
         calls.append("replace")
         return replace(self, target)
 
-    monkeypatch.setattr(atomic.os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(Path, "replace", recorded_replace)
     write_atomic(tmp_path / "a", b"data", durable=durable)
     assert calls == expected

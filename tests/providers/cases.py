@@ -167,18 +167,19 @@ def life(name: str, task: Task) -> list[HttpResponse]:
             end = {"id": "v1", "status": "completed", "outputs": {"video_url": url, "cost": 0.2}}
             return [reply({"id": "v1", "object": "video"}), reply({"id": "v1", "status": "in_progress"}), reply(end)]
         case "novita", _:
-            end = {  # type: ignore[assignment]
+            end = {
                 **novita_task("SUCCEED", progress_percent=100),
                 "videos": [{"video_url": url}],
                 "extra": {"seed": "7"},
             }
-            return [reply({"task_id": "t1"}), reply(novita_task("PROCESSING", eta=12, progress_percent=40)), reply(end)]
+            processing = novita_task("PROCESSING", eta=12, progress_percent=40)
+            return [reply({"task_id": "t1"}), reply(processing), reply(end)]
         case "wavespeed", _:
             return [reply(envelope("created")), reply(envelope("processing")), reply(envelope("completed", [url]))]
         case "zai-org", _:
-            done = {"model": "glm-image", "id": "z1", "task_status": "SUCCESS", "image_result": [{"url": url}]}
+            finished: Any = {"model": "glm-image", "id": "z1", "task_status": "SUCCESS", "image_result": [{"url": url}]}
             working = {"model": "glm-image", "id": "z1", "request_id": "q1", "task_status": "PROCESSING"}
-            return [reply(working), reply(working), reply(done)]
+            return [reply(working), reply(working), reply(finished)]
         case "hf-inference", _:
             return [HttpResponse(status=200, headers={"content-type": "image/png", "x-compute-time": "2.5"}, body=PNG)]
         case _:

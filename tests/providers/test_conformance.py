@@ -266,7 +266,8 @@ STRENGTH_FIELDS: dict[str, dict[str, float]] = {
 @each_pair
 def test_strength_goes_with_an_input_image_where_models_take_it(name: str, task: Task) -> None:
     """Elsewhere it is dropped with a warning that says why."""
-    before, after = (parameters(name, encode_submit(name, task, **options).body) for options in ({}, {"strength": 0.6}))
+    option_sets: tuple[dict[str, Any], ...] = ({}, {"strength": 0.6})
+    before, after = (parameters(name, encode_submit(name, task, **options).body) for options in option_sets)
     image: dict[str, Any] = {"image": BY_BYTES} if task.startswith("image") else {}
     request = build_request(task, "acme/Kite", prompt=PROMPT, **image, strength=0.6)
     warnings = adapt_request(request, get_provider(name)).warnings

@@ -127,7 +127,8 @@ async def slow(response: ReceivedResponse, scenario: FaultScenario) -> None:
 async def resumes(response: ReceivedResponse, scenario: FaultScenario) -> None:
     assert "Payload" in response.error
     total = int(response.headers["Content-Length"])
-    rest = await scenario.fetch(Range=f"bytes={total // 2}-", **{"If-Range": response.headers["ETag"]})
+    headers: dict[str, Any] = {"Range": f"bytes={total // 2}-", "If-Range": response.headers["ETag"]}
+    rest = await scenario.fetch(**headers)
     assert (rest.status, len(rest.body)) == (206, total - total // 2)
 
 

@@ -118,7 +118,7 @@ DAMAGED: list[tuple[str, Callable[[Path], Any], str]] = [
     ("newer", lambda path: _sql(path, "UPDATE meta SET value = 99"), "newer than this hfmedia"),
     ("of no version", lambda path: _sql(path, "UPDATE meta SET value = -1"), "does not say which version"),
     ("another program's", lambda path: _sql(path, "PRAGMA application_id = 7"), "another program's"),
-    ("a folder", lambda path: (path.unlink(), path.mkdir()), "it is a folder"),
+    ("a folder", lambda path: _replace_by_folder(path), "it is a folder"),
 ]
 
 
@@ -127,6 +127,11 @@ def _sql(path: Path, text: str) -> None:
     connection.execute(text)
     connection.commit()
     connection.close()
+
+
+def _replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
 
 
 def _torn(path: Path) -> None:

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from hfmedia.server.api.native.serializers import stored_media
 from hfmedia.server.db.api_keys import ApiKey, generate_api_key
+from hfmedia.server.media.signed_urls import stored_media
 from tests.support.gateway import RunningGateway, Serve
 from tests.support.gateway_jobs import TIMEOUT, asked, ended, made
 from tests.support.models import FLUX, KONTEXT, WAN

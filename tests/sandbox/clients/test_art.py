@@ -26,7 +26,7 @@ SIZES = [(1, 1), (2, 300), (17, 9), (64, 64), (96, 64), (333, 500), (1024, 256),
 
 def frames(data: bytes) -> list[Image.Image]:
     """Decode every frame of an mp4."""
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         return [frame.to_image() for frame in container.decode(video=0)]
 
 
@@ -107,7 +107,7 @@ def test_a_video_is_playable_moving_and_deterministic(photo: bytes, source: bool
     if source:
         start = image_art.recolor(photo, "waves at dawn", 5, 320, 240)
         assert difference(images[0].crop((0, 0, 320, 150)), start.crop((0, 0, 320, 150))) < 12
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         assert container.metadata["title"] == image_art.WATERMARK
         assert container.streams.video[0].codec_context.name in ("h264", "mpeg4")
         assert 0.8 <= (container.duration or 0) / av.time_base <= 1.2
@@ -116,7 +116,7 @@ def test_a_video_is_playable_moving_and_deterministic(photo: bytes, source: bool
 def test_long_videos_stay_cheap() -> None:
     """The number of frames is limited, and the length is kept."""
     data = video.render_video("x", 1, 64, 64, seconds=12, fps=24)
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         assert 10 < (container.duration or 0) / av.time_base < 14
     assert len(frames(data)) <= video.MAX_FRAMES
 
