@@ -1,13 +1,13 @@
-# Every job of this project, in one place. Each makes what it needs: Python 3.11, pip, make and git are enough.
+# All tasks of this project. Each target creates what it needs; Python 3.11, pip, make and git are enough.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 SEED ?= $(shell date +%s)
-unexport PYTHONDONTWRITEBYTECODE  # a module compiled once serves every process that the tests begin
+unexport PYTHONDONTWRITEBYTECODE  # bytecode compiled once serves every process that the tests start
 
-.PHONY: help demo gateway test options crash check screenshots bench clean
-help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+.PHONY: help demo gateway test test-fast options crash check screenshots bench clean
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 13
 
 $(STAMP): pyproject.toml src/hfmedia/_version.py
 	$(PYTHON) -m venv .venv
@@ -15,10 +15,10 @@ $(STAMP): pyproject.toml src/hfmedia/_version.py
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[sandbox,server]' --group dev
 	@touch $@
 
-demo: $(STAMP)  ## the main job in the sandbox: a prompt becomes a picture, with no account
+demo: $(STAMP)  ## generate an image in the sandbox, without an account
 	@$(BIN)/hfmedia "a red fox in the snow" --sandbox -o demo/
 
-gateway: $(STAMP)  ## OpenAI's images and videos API in front of the sandbox, at http://127.0.0.1:8000/v1
+gateway: $(STAMP)  ## serve OpenAI's images and videos API on the sandbox, at http://127.0.0.1:8000/v1
 	$(BIN)/hfmedia serve --sandbox
 
 NPM := $(shell command -v npm 2>/dev/null)
@@ -30,26 +30,35 @@ tests/studio/node/node_modules/.package-lock.json: tests/studio/node/package.jso
 	npm ci --prefix tests/studio/node --no-audit --no-fund --silent
 	@touch $@
 
-test: $(STAMP) $(NODE)  ## every test; three at once, since many of them wait
+# Three processes, since many tests wait for a socket or a process.
+test: $(STAMP) $(NODE)  ## run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-options: $(STAMP)  ## copy the table of parameters into the library's typed keyword options
+test-fast: $(STAMP)  ## run the fast tests: no browser, no crash rounds
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not browser and not crash and not slow"
+
+options: $(STAMP)  ## update the typed keyword options in options.py from the table of parameters
 	$(BIN)/python scripts/update_options.py
 
-crash: $(STAMP)  ## kill it many hundreds of times, at every step of a job's life and at random moments
+crash: $(STAMP)  ## run the crash tests with 150 rounds instead of a few
 	HFMEDIA_CRASH_ROUNDS=150 HFMEDIA_CRASH_SEED=$(SEED) $(BIN)/python -m pytest -n 2 tests/crash
 
-check: $(STAMP)  ## format, lint, types, architecture
+NOT_SPELLED := ^docs/performance/|^tests/data/|package-lock\.json$$|\.(gz|jpg|mp4|png|svg|webp)$$
+# deliberate misspellings in tests, and rare words
+RARE_WORDS := caf,firs,fro,heigth,modles,ouput,whats
+check: $(STAMP)  ## check format, spelling, lint, types and architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	git ls-files -z | grep -zvE '$(NOT_SPELLED)' | xargs -0 $(BIN)/codespell --ignore-words-list=$(RARE_WORDS)
+	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/mypy & mypy=$$!; $(BIN)/pyright && wait $$mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-screenshots: $(STAMP)  ## the pictures of the studio in docs/screenshots, anew
+screenshots: $(STAMP)  ## regenerate docs/screenshots
 	$(BIN)/python -m tests.studio.screenshots
 
-bench: $(STAMP)  ## what the main paths cost, beside the peers and the bare floor; under ten minutes
+bench: $(STAMP)  ## measure performance and compare it with other clients; takes up to ten minutes
 	$(BIN)/python -m bench
 
-clean:  ## forget what was made here
+clean:  ## remove the environment, caches and build products
 	rm -rf .venv dist build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/*/node/node_modules

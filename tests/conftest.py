@@ -1,4 +1,4 @@
-"""What the tests share: a sandbox on loopback and a client of it, in a home of their own."""
+"""Fixtures for all tests: a clean environment, a sandbox on loopback and the variables of its clients."""
 
 from __future__ import annotations
 
@@ -12,21 +12,46 @@ import pytest
 from hfmedia.sandbox import Sandbox
 from tests.studio.browser_report import pytest_terminal_summary
 
-__all__ = ["pytest_terminal_summary"]  # here, since a parallel run's main process loads only this file
-OURS = ("HF_", "HFMEDIA_", "HUGGING", "FAL_KEY", "REPLICATE_", "TOGETHER_", "NOVITA_", "NSCALE_", "WAVESPEED_", "ZAI_")
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+__all__ = ["pytest_terminal_summary"]  # here, because the main process of a parallel run loads only this file
+VARIABLE_PREFIXES = (
+    "HF_",
+    "HFMEDIA_",
+    "HUGGING",
+    "FAL_KEY",
+    "REPLICATE_",
+    "TOGETHER_",
+    "NOVITA_",
+    "NSCALE_",
+    "WAVESPEED_",
+    "ZAI_",
+)
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # a shell's "&" does that, and every process begun here would inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # set by a shell's "&", and inherited by child processes
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Files and folders whose tests are marked; `make test-fast` leaves them out. Single tests use @pytest.mark.slow.
+CRASH = ("crash/",)
+SLOW: tuple[str, ...] = ()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the file that they are in; tests/studio marks those that use a browser."""
+    root = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(root).as_posix()
+        if path.startswith(CRASH):
+            item.add_marker(pytest.mark.crash)
+        if path.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No test sees the tester's own tokens, proxies or files."""
+    """Hide the developer's own tokens, proxies and files from every test."""
     for name in list(os.environ):
-        if name.startswith(OURS) or name.lower() in PROXIES:
+        if name.startswith(VARIABLE_PREFIXES) or name.lower() in PROXY_VARIABLES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HFMEDIA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -35,12 +60,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
 
 @pytest.fixture
 async def world() -> AsyncIterator[Sandbox]:
-    """A simulated Hub, router, providers and CDN, in a hurry."""
+    """A simulated Hub, router, providers and CDN, at high speed."""
     async with Sandbox(port=0, speed=50) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def environ(world: Sandbox, tmp_path: Path) -> dict[str, str]:
-    """The environment in which a client lives in that world."""
+    """The environment of a client of that sandbox."""
     return {**os.environ, **world.environment, "HFMEDIA_HOME": str(tmp_path / "home")}

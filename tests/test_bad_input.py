@@ -103,7 +103,7 @@ BAD: dict[str, Bad] = {
     "n=True": wrong("whole number", n=True),
     # sizes
     **{
-        f"{side}={pixels}": wrong(f"{side} is", "16 to 16384", **{side: pixels})
+        f"{side}={pixels}": wrong(f"{side} is", "16 to 16384", **{side: pixels})  # type: ignore[arg-type]
         for side in ("width", "height")
         for pixels in (0, -512, 16_385, 10**50)
     },

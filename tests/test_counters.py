@@ -1,4 +1,4 @@
-"""What a job costs, counted and not timed: requests, commits, visits to a thread, bytes written, modules imported.
+"""The cost of a job, counted and not timed: requests, commits, visits to a thread, bytes written, modules imported.
 
 A number that grows here is a decision, not an accident: change it in the commit that needs it, and say why there.
 """
@@ -25,51 +25,51 @@ SMALL: dict[str, Any] = {"width": 256, "height": 256}
 HEAVY = ("PIL", "av", "aiohttp_socks", "fastapi", "puremagic", "pydantic", "rich", "typer", "uvicorn")
 
 COSTS = [
-    # provider, task, commits, visits to a thread, requests but for polls
+    # provider, task, commits, visits to a thread, requests other than polls
     ("fal-ai", "text-to-image", 4, 1, {"submit": 1, "cdn": 1}),  # created, routed and sending, made, stored
-    ("nscale", "text-to-image", 4, 1, {"submit": 1}),  # the picture comes inside the answer
+    ("nscale", "text-to-image", 4, 1, {"submit": 1}),  # the image is part of the response
     ("wavespeed", "text-to-image", 5, 1, {"submit": 1, "cdn": 1}),  # and accepted
     ("fal-ai", "text-to-video", 6, 1, {"submit": 1, "result": 1, "cdn": 1}),  # and accepted again, for its result
 ]
 
 
-def whose(work: Any) -> str:
-    """The modules of a deed, and of what it does."""
-    within = (getattr(work, "func", None), *getattr(work, "args", ()))
-    return " ".join(str(getattr(one, "__module__", "")) for one in (work, *within))
+def module_names(func: Any) -> str:
+    """The modules of a function that runs in a thread, and of what it calls."""
+    wrapped = (getattr(func, "func", None), *getattr(func, "args", ()))
+    return " ".join(str(getattr(item, "__module__", "")) for item in (func, *wrapped))
 
 
 class Counts:
-    """Everything counted while one job is made."""
+    """Everything counted while one job runs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.commits = self.visits = self.readings = self.written = 0
+        self.commits = self.visits = self.reads = self.written = 0
         loop = asyncio.get_running_loop()
-        run, read, write = loop.run_in_executor, reader.LedgerReader.run_batch, AtomicFile.write
+        run_in_executor, run_batch, write = loop.run_in_executor, reader.LedgerReader.run_batch, AtomicFile.write
 
-        def visited(executor: Any, work: Callable[..., Any], *given: Any) -> Any:
-            self.visits += "hfmedia.sandbox" not in whose(work)  # which lives in the same loop here
-            return run(executor, work, *given)
+        def count_visit(executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+            self.visits += "hfmedia.sandbox" not in module_names(func)  # the sandbox runs in the same loop here
+            return run_in_executor(executor, func, *args)
 
-        def looked(hand: reader.LedgerReader, deeds: Any) -> Any:
-            self.readings += len(deeds)
-            return read(hand, deeds)
+        def count_reads(ledger_reader: reader.LedgerReader, items: Any) -> Any:
+            self.reads += len(items)
+            return run_batch(ledger_reader, items)
 
-        def wrote(part: AtomicFile, data: Any) -> None:
+        def count_bytes(file: AtomicFile, data: Any) -> None:
             self.written += len(data)
-            write(part, data)
+            write(file, data)
 
-        monkeypatch.setattr(loop, "run_in_executor", visited)
-        monkeypatch.setattr(reader.LedgerReader, "round", looked)
-        monkeypatch.setattr(AtomicFile, "write", wrote)
+        monkeypatch.setattr(loop, "run_in_executor", count_visit)
+        monkeypatch.setattr(reader.LedgerReader, "run_batch", count_reads)
+        monkeypatch.setattr(AtomicFile, "write", count_bytes)
 
-    def committed(self, deeds: int) -> None:
-        """One more wait for the disk, whatever it made durable."""
+    def committed(self, items: int) -> None:
+        """Count one more wait for the disk, whatever it made durable."""
         self.commits += 1
 
     def clear(self) -> None:
-        """Nothing was counted."""
-        self.commits = self.visits = self.readings = self.written = 0
+        """Start counting from zero."""
+        self.commits = self.visits = self.reads = self.written = 0
 
 
 @pytest.mark.parametrize(("provider", "task", "commits", "visits", "requests"), COSTS)
@@ -77,45 +77,45 @@ async def test_a_job_costs_what_is_written_here(
     world: Sandbox, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     provider: str, task: str, commits: int, visits: int, requests: dict[str, int],
 ) -> None:  # fmt: skip
-    """The second job of its kind, when everything is known and warm; each byte of it is written once."""
+    """The second job of its kind, when everything is cached; each byte of it is written once."""
     counts = Counts(monkeypatch)
     ledger = SqliteLedger(tmp_path / "ledger.sqlite3", on_commit=counts.committed)
     async with MediaClient(environ=environ, ledger=ledger, store=tmp_path / "out") as client:
         video = task == "text-to-video"
-        make, size = (client.text_to_video, {"seconds": 1}) if video else (client.text_to_image, SMALL)
+        generate, size = (client.text_to_video, {"seconds": 1}) if video else (client.text_to_image, SMALL)
         model = f"{FILM if video else IMAGE}:{provider}"
-        await make("a fox", model=model, **size)
+        await generate("a fox", model=model, **size)
         counts.clear()
         before = len(world.requests)
-        media = await make("a red fox", model=model, **size)
-        asked = Counter(seen.kind for seen in world.requests[before:])
-        facts = media.path.with_name(media.path.name + ".json").stat().st_size
-    polls = asked.pop("poll", 0)
-    assert asked == requests
+        media = await generate("a red fox", model=model, **size)
+        requested = Counter(request.kind for request in world.requests[before:])
+        sidecar_bytes = media.path.with_name(media.path.name + ".json").stat().st_size
+    polls = requested.pop("poll", 0)
+    assert requested == requests
     assert polls <= 8
-    assert (counts.commits, counts.visits, counts.readings) == (commits, visits, 0)
-    assert counts.written == media.bytes + facts
+    assert (counts.commits, counts.visits, counts.reads) == (commits, visits, 0)
+    assert counts.written == media.bytes + sidecar_bytes
 
 
 async def test_a_file_of_megabytes_is_written_in_as_many_pieces_as_it_needs(
     world: Sandbox, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A larger one flows: a visit to a thread for each quarter of a MiB at most, and no byte twice."""
+    """A larger one is streamed: a visit to a thread for each quarter of a MiB at most, and no byte twice."""
     counts = Counts(monkeypatch)
     async with MediaClient(environ=environ, store=tmp_path / "out") as client:
         await client.text_to_image("a fox", model=f"{IMAGE}:fal-ai", **SMALL)
         counts.clear()
         media = await client.text_to_image("a red fox", model=f"{IMAGE}:fal-ai", width=2048, height=2048)
-        facts = media.path.with_name(media.path.name + ".json").stat().st_size
+        sidecar_bytes = media.path.with_name(media.path.name + ".json").stat().st_size
     assert media.bytes > 256 * 1024
-    assert counts.written == media.bytes + facts
+    assert counts.written == media.bytes + sidecar_bytes
     assert counts.visits <= 1 + media.bytes / (256 * 1024) + 1
 
 
 async def test_a_hundred_jobs_side_by_side_share_their_commits(
     world: Sandbox, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """One wait for the disk makes many facts durable."""
+    """One wait for the disk makes many entries durable."""
     commits: list[int] = []
     ledger = SqliteLedger(tmp_path / "ledger.sqlite3", on_commit=commits.append)
     async with MediaClient(environ=environ, ledger=ledger) as client:

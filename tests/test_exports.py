@@ -1,4 +1,4 @@
-"""The package root is the promise: the public names, pinned; and an import that costs next to nothing."""
+"""The package root: the public names, pinned, and a fast import."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Event Started Submitting Accepted Queued Running Retrying FailedOver Downloading
 HfmediaError InvalidRequestError MissingAuthError ModelNotFoundError ModelNotSupportedError ProviderError
 AuthenticationError InsufficientCreditError PermissionDeniedError RequestRejectedError ContentPolicyError
 ProviderBusyError ProviderServerError ProviderUnreachableError GenerationFailedError InvalidResponseError
-ResultExpiredError DownloadError HubError UnsafeUrlError DeadlineExceededError InDoubtError JobCancelledError StorageError
+ResultExpiredError DownloadError HubError UnsafeUrlError DeadlineExceededError InDoubtError JobCancelledError
+StorageError
 text_to_image text_to_video image_to_image image_to_video generate models mapping jobs resume cancel close
 HuggingFaceMedia AsyncGeneratorProvider ProviderModelMixin ProviderInfo ImageResponse VideoResponse Reasoning Messages
 StreamSession save_response_media
@@ -30,7 +31,7 @@ HEAVY = ("aiohttp", "PIL", "av", "rich", "typer", "huggingface_hub", "msgspec", 
 
 
 def python(program: str) -> str:
-    """What a fresh interpreter prints; every warning is an error there."""
+    """Return the output of a new interpreter, in which every warning is an error."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
@@ -40,20 +41,20 @@ def python(program: str) -> str:
 
 
 def test_the_public_names_are_these_and_no_others() -> None:
-    """Adding one is a promise, and taking one away breaks somebody."""
+    """Adding one is a promise, removing one breaks callers."""
     assert sorted(hfmedia.__all__) == sorted(PROMISED)
 
 
 @pytest.mark.parametrize("name", PROMISED)
-def test_each_public_name_can_be_had_and_is_kept(name: str) -> None:
-    """It is imported at first use, and is the same object ever after."""
+def test_each_public_name_is_imported_and_cached(name: str) -> None:
+    """It is imported at first use and stays the same object."""
     assert getattr(hfmedia, name) is getattr(hfmedia, name)
     assert name in vars(hfmedia)
     assert name in dir(hfmedia)
 
 
-def test_type_checkers_are_shown_the_same_names() -> None:
-    """The imports that only type checkers read name what the table names, from the same modules."""
+def test_type_checkers_see_the_same_names() -> None:
+    """The imports for type checkers equal the table, from the same modules."""
     tree = ast.parse(Path(hfmedia.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     shown = {
@@ -63,7 +64,7 @@ def test_type_checkers_are_shown_the_same_names() -> None:
 
 
 def test_every_error_of_the_tree_is_public() -> None:
-    """Whatever we raise on purpose can be caught by its public name."""
+    """Every deliberate error can be caught by its public name."""
     from hfmedia.core import errors
 
     ours = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
@@ -71,7 +72,7 @@ def test_every_error_of_the_tree_is_public() -> None:
 
 
 def test_every_event_is_public() -> None:
-    """Whatever a generator yields can be told apart by its public name."""
+    """Every event of a generator can be distinguished by its public name."""
     from hfmedia.engine import events
 
     kinds = {name for name, kind in vars(events).items() if isinstance(kind, type) and issubclass(kind, events.Event)}
@@ -79,7 +80,7 @@ def test_every_event_is_public() -> None:
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
-    """A typing mistake is told as everywhere in Python."""
+    """As everywhere in Python."""
     with pytest.raises(AttributeError, match="has no attribute 'text_to_imgae'"):
         _ = hfmedia.text_to_imgae  # type: ignore[attr-defined]
 
@@ -90,8 +91,8 @@ def test_star_import_brings_every_name() -> None:
     assert python(program).split() == sorted(PROMISED)
 
 
-def test_the_bare_import_is_light() -> None:
-    """``import hfmedia`` loads nothing heavy, and hardly anything at all."""
+def test_the_bare_import_is_fast() -> None:
+    """``import hfmedia`` loads no heavy module, and hardly any at all."""
     program = "import sys; before = set(sys.modules); import hfmedia; print(*sorted(set(sys.modules) - before))"
     loaded = python(program).split()
     assert not [name for name in loaded if name.partition(".")[0] in HEAVY]

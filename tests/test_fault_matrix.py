@@ -97,9 +97,9 @@ async def world() -> AsyncIterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits are as long as the machine needs, not as a provider would want."""
-    for name, seconds in (("BACKOFF_FIRST", 0.02), ("BACKOFF_LONGEST", 0.1), ("POLL_FIRST", 0.02)):
+    for name, seconds in (("BACKOFF_INITIAL", 0.02), ("BACKOFF_MAX", 0.1), ("POLL_MIN", 0.02)):
         monkeypatch.setattr(retry, name, seconds)
-    monkeypatch.setattr(runner, "CANCEL_PATIENCE", 0.4)
+    monkeypatch.setattr(runner, "CANCEL_TIMEOUT", 0.4)
 
 
 def patience(kind: str, limit: str = "submit") -> Timeouts:
@@ -180,35 +180,35 @@ Rule = tuple[str, dict[str, str]]
 ROUTED_RETRY = "ok"  # the router bills no 5xx, so it is asked once more
 INLINE = {"hf-inference": "DownloadError"}  # its answer is the picture itself, and half of it is no picture
 SUBMIT: dict[str, Rule] = {
-    "status": (ROUTED_RETRY, {"direct": "ServerError"}),
-    "server": (ROUTED_RETRY, {"direct": "ServerError"}),
+    "status": (ROUTED_RETRY, {"direct": "ProviderServerError"}),
+    "server": (ROUTED_RETRY, {"direct": "ProviderServerError"}),
     "gateway": (ROUTED_RETRY, {"direct": "InDoubtError"}),
-    "loading": (ROUTED_RETRY, {"direct": "ServerError", "hf-inference": "BusyError"}),  # which says 20 s
-    "credit": ("CreditError", {}),
-    "unauthorized": ("CredentialError", {}),
-    "forbidden": ("ForbiddenError", {}),
-    "rate-limit": ("ok", {"nscale": "CreditError"}),  # where 429 means exactly that
-    "no-route": ("RefusedError", {}),
-    "moderated": ("ContentRefusedError", {}),
-    "nsfw": ("ContentRefusedError", {"fal-ai": "ok", "wavespeed": "ok"}),  # they black it out and say so
-    "fail": ("FailedError", {"nscale": "ok", "hf-inference": "ok", "acme-images": "ok", "fal-ai at once": "ok",
-                             "together at once": "ok", "nscale direct": "ServerError",
-                             "fal-ai at once direct": "ServerError", "together at once direct": "ServerError"}),
+    "loading": (ROUTED_RETRY, {"direct": "ProviderServerError", "hf-inference": "ProviderBusyError"}),  # which says 20 s
+    "credit": ("InsufficientCreditError", {}),
+    "unauthorized": ("AuthenticationError", {}),
+    "forbidden": ("PermissionDeniedError", {}),
+    "rate-limit": ("ok", {"nscale": "InsufficientCreditError"}),  # where 429 means exactly that
+    "no-route": ("RequestRejectedError", {}),
+    "moderated": ("ContentPolicyError", {}),
+    "nsfw": ("ContentPolicyError", {"fal-ai": "ok", "wavespeed": "ok"}),  # they black it out and say so
+    "fail": ("GenerationFailedError", {"nscale": "ok", "hf-inference": "ok", "acme-images": "ok", "fal-ai at once": "ok",
+                             "together at once": "ok", "nscale direct": "ProviderServerError",
+                             "fal-ai at once direct": "ProviderServerError", "together at once direct": "ProviderServerError"}),
     "cold": ("ok", {}),
-    "unknown-status": ("UnreadableReplyError", {"replicate": "ok", "novita": "ok", "fal-ai at once": "ok",
+    "unknown-status": ("InvalidResponseError", {"replicate": "ok", "novita": "ok", "fal-ai at once": "ok",
                                                 "together at once": "ok"}),  # the output is there, or no status was
-    "no-status": ("ok", {"wavespeed": "UnreadableReplyError", "zai-org": "UnreadableReplyError"}),
+    "no-status": ("ok", {"wavespeed": "InvalidResponseError", "zai-org": "InvalidResponseError"}),
     "disconnect": ("InDoubtError", {}),
     "reset": ("InDoubtError", {}),
     "hang": ("InDoubtError", {}),
     "truncated": ("InDoubtError", {}),
     "slow": ("ok", {}),
-    "truncated-json": ("UnreadableReplyError", INLINE),
-    "html": ("UnreadableReplyError", {}),
-    "empty": ("UnreadableReplyError", {}),
-    "null": ("UnreadableReplyError", {}),
-    "huge": ("UnreadableReplyError", {}),
-    "gzip-bomb": ("UnreadableReplyError", {}),
+    "truncated-json": ("InvalidResponseError", INLINE),
+    "html": ("InvalidResponseError", {}),
+    "empty": ("InvalidResponseError", {}),
+    "null": ("InvalidResponseError", {}),
+    "huge": ("InvalidResponseError", {}),
+    "gzip-bomb": ("InvalidResponseError", {}),
     "wrong-content-type": ("ok", {}),
 }  # fmt: skip
 
@@ -230,7 +230,18 @@ def test_the_tables_name_every_fault_there_is() -> None:
 
 
 SAME_EITHER_WAY = set(
-    "truncated-json html empty null huge gzip-bomb wrong-content-type slow cold unknown-status".split()
+    [
+        "truncated-json",
+        "html",
+        "empty",
+        "null",
+        "huge",
+        "gzip-bomb",
+        "wrong-content-type",
+        "slow",
+        "cold",
+        "unknown-status",
+    ]
 )
 
 
@@ -267,7 +278,7 @@ def check_money(world: Sandbox, provider: str, kind: str, end: str) -> None:
     refused = 1 if kind == "fail" and end == "ok" else 0
     assert world.submissions[provider] - refused <= 1
     assert world.submissions[provider] >= (end == "ok")
-    if end in ("InDoubtError", "UnreadableReplyError", "DownloadError", "FailedError", "ContentRefusedError"):
+    if end in ("InDoubtError", "InvalidResponseError", "DownloadError", "GenerationFailedError", "ContentPolicyError"):
         assert asked(world, provider) == 1
 
 
@@ -280,10 +291,10 @@ async def check_ledger(client: MediaClient, job_id: str | None, end: str) -> Non
 
 
 ALWAYS: dict[str, tuple[str, int]] = {  # the error when it never ends, and how often it is asked through the router
-    "status": ("ServerError", 2),
-    "server": ("ServerError", 2),
-    "gateway": ("ServerError", 2),
-    "rate-limit": ("BusyError", 1 + retry.SUBMIT_RETRIES),
+    "status": ("ProviderServerError", 2),
+    "server": ("ProviderServerError", 2),
+    "gateway": ("ProviderServerError", 2),
+    "rate-limit": ("ProviderBusyError", 1 + retry.SUBMIT_RETRIES),
 }
 
 
@@ -318,10 +329,10 @@ async def test_a_reply_beyond_every_limit_is_dropped_and_not_bought_again(
 # -- moving on ----------------------------------------------------------------------------------------------------
 
 ONWARD = ("credit", "rate-limit", "forbidden", "server", "status", "gateway", "no-route", "loading")
-HALT = {"moderated": "ContentRefusedError", "disconnect": "InDoubtError", "reset": "InDoubtError",
-        "hang": "InDoubtError", "truncated": "InDoubtError", "truncated-json": "UnreadableReplyError",
-        "html": "UnreadableReplyError", "empty": "UnreadableReplyError", "null": "UnreadableReplyError",
-        "unauthorized": "CredentialError"}  # fmt: skip
+HALT = {"moderated": "ContentPolicyError", "disconnect": "InDoubtError", "reset": "InDoubtError",
+        "hang": "InDoubtError", "truncated": "InDoubtError", "truncated-json": "InvalidResponseError",
+        "html": "InvalidResponseError", "empty": "InvalidResponseError", "null": "InvalidResponseError",
+        "unauthorized": "AuthenticationError"}  # fmt: skip
 
 
 async def told(client: MediaClient, model: str = SCHNELL, **more: Any) -> list[Event]:
@@ -419,17 +430,17 @@ POLL: dict[str, Rule] = {
     "server": (AGAIN, {}),
     "gateway": (AGAIN, {}),
     "rate-limit": (AGAIN, {}),
-    "credit": ("CreditError", {}),
-    "unauthorized": ("CredentialError", {}),
-    "forbidden": ("ForbiddenError", {}),
-    "no-route": ("ForbiddenError", {}),  # a proxy without that address says nothing of the job
-    "moderated": ("ContentRefusedError", {}),
-    "job-not-found": ("ExpiredError", {}),
+    "credit": ("InsufficientCreditError", {}),
+    "unauthorized": ("AuthenticationError", {}),
+    "forbidden": ("PermissionDeniedError", {}),
+    "no-route": ("PermissionDeniedError", {}),  # a proxy without that address says nothing of the job
+    "moderated": ("ContentPolicyError", {}),
+    "job-not-found": ("ResultExpiredError", {}),
     "unknown-status": (AGAIN, {}),
     "no-status": (AGAIN, {}),
     "disconnect": (AGAIN, {}),
     "reset": (AGAIN, {}),
-    "hang": ("OutOfTimeError", {}),
+    "hang": ("DeadlineExceededError", {}),
     "slow": (AGAIN, {}),
     "truncated-json": (AGAIN, {}),
     "truncated": (AGAIN, {}),
@@ -441,8 +452,10 @@ POLL: dict[str, Rule] = {
     "wrong-content-type": (AGAIN, {}),
 }
 RESULT: dict[str, str] = {kind: end for kind, (end, _) in POLL.items() if kind not in ("unknown-status", "no-status")}
-RESULT |= dict.fromkeys(("status", "server", "gateway"), "FailedError")  # on a result, fal's 5xx is the job's own end
-OVER = frozenset({"ContentRefusedError", "ExpiredError", "FailedError"})  # the provider's own last word
+RESULT |= dict.fromkeys(
+    ("status", "server", "gateway"), "GenerationFailedError"
+)  # on a result, fal's 5xx is the job's own end
+OVER = frozenset({"ContentPolicyError", "ResultExpiredError", "GenerationFailedError"})  # the provider's own last word
 
 
 async def resumed(client: MediaClient, job_id: str | None, end: str) -> str:
@@ -475,7 +488,7 @@ async def test_a_fault_while_watching_loses_nothing_that_was_bought(
         assert not world.state.faults.pending  # every one has struck
         finish_waiting_jobs(world.state)  # those that were let go of before anybody looked
         later = await resumed_ends(clients, ends)
-    assert later == ({"FailedError"} if set(seen.values()) & OVER else {"ok"})
+    assert later == ({"GenerationFailedError"} if set(seen.values()) & OVER else {"ok"})
     assert world.submissions == Counter(errand.provider for errand in QUEUED)
 
 
@@ -509,7 +522,7 @@ async def test_a_fault_at_fals_result_ends_as_the_table_says(
     async with client_of(world, environ, errand, "direct", timeout=patience(kind, "run")) as client:
         end, job_id = await outcome(client, errand)
         assert end == RESULT[kind]
-        assert await resumed(client, job_id, end) == ("FailedError" if end in OVER else "ok")
+        assert await resumed(client, job_id, end) == ("GenerationFailedError" if end in OVER else "ok")
     assert dict(world.submissions) == {"fal-ai": 1}
 
 
@@ -552,19 +565,19 @@ CDN: dict[str, str] = {
     "gateway": "ok",
     "disconnect": "ok",
     "reset": "ok",
-    "hang": "OutOfTimeError",
+    "hang": "DeadlineExceededError",
     "slow": "ok",
     "huge": "DownloadError",
     "gzip-bomb": "DownloadError",
     "wrong-content-type": "ok",  # the bytes decide
-    "expired": "ExpiredError",
+    "expired": "ResultExpiredError",
     "cdn-disconnect": "ok",
     "cdn-no-range": "ok",
     "cdn-html": "DownloadError",
     "cdn-json-error": "DownloadError",
     "cdn-empty": "DownloadError",
     "cdn-truncated": "DownloadError",
-    "cdn-redirect": "UnsafeAddressError",
+    "cdn-redirect": "UnsafeUrlError",
     "cdn-slow": "ok",
     "cdn-changed": "ok",
 }
@@ -585,7 +598,7 @@ async def test_a_fault_of_the_cdn_ends_as_the_table_says_and_costs_nothing_more(
         assert not world.state.faults.pending
         assert no_rests(environ) == []
         later = await resumed_ends(clients, ends)
-    assert later == ({"FailedError"} if CDN[kind] in OVER else {"ok"})
+    assert later == ({"GenerationFailedError"} if CDN[kind] in OVER else {"ok"})
     assert world.submissions == Counter(errand.provider for errand in QUEUED)
     assert world.leaks == []
 

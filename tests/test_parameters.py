@@ -6,7 +6,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_a_row_says_what_every_interface_needs(row: Parameter) -> None:
 @pytest.mark.parametrize("row", PARAMETERS, ids=NAMES)
 def test_a_legal_value_is_accepted_and_reported(row: Parameter) -> None:
     """By name, as the library spells it."""
-    value = legal_value(row)
+    value: Any = legal_value(row)
     request = build_request("text-to-image", "acme/model", prompt="a fox", **{row.name: value})
     assert request.parameters()[row.name] == value
 
@@ -57,7 +57,8 @@ def test_a_number_beyond_its_range_is_rejected(row: Parameter) -> None:
     """Below, above, of the wrong type; the message names the parameter."""
     assert row.minimum is not None
     assert row.maximum is not None
-    for value in (row.minimum - 1, row.maximum + 1, "many", True, float("nan")):
+    values: tuple[Any, ...] = (row.minimum - 1, row.maximum + 1, "many", True, float("nan"))
+    for value in values:
         with pytest.raises(InvalidRequestError, match=row.name):
             build_request("text-to-image", "acme/model", prompt="a fox", **{row.name: value})
 
@@ -65,8 +66,9 @@ def test_a_number_beyond_its_range_is_rejected(row: Parameter) -> None:
 @pytest.mark.parametrize("row", [row for row in PARAMETERS if row.choices], ids=lambda row: row.name)
 def test_a_word_that_is_not_a_choice_is_rejected(row: Parameter) -> None:
     """The message lists the choices."""
+    options: dict[str, Any] = {row.name: "banana"}
     with pytest.raises(InvalidRequestError, match=row.choices[0]):
-        build_request("text-to-image", "acme/model", prompt="a fox", **{row.name: "banana"})
+        build_request("text-to-image", "acme/model", prompt="a fox", **options)
 
 
 def test_the_keyword_options_are_those_of_the_table() -> None:
@@ -134,7 +136,7 @@ def test_strength_and_quality_reach_the_provider() -> None:
         provider="fal-ai", model="a/b", provider_id="fal-ai/flux/dev/image-to-image", task="image-to-image",
         base_url="https://queue.example.com", credential="FAL_KEY", via="direct",
     )  # fmt: skip
-    body = provider.encode(Submit(adapted.request), route).body
+    body = provider.encode(Submit(adapted.request), route).body or b""
     assert b'"strength":0.5' in body
     assert b'"quality":"high"' in body
 

@@ -1,4 +1,4 @@
-"""The page on performance says what was measured, and shows every plot that lies beside it."""
+"""The performance page matches the measured results and shows every plot."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from bench import report
 
 
-def test_the_numbers_on_the_page_are_those_of_the_file() -> None:
-    """``python -m bench.report`` would change nothing."""
+def test_the_numbers_on_the_page_match_the_results() -> None:
+    """``python -m bench.report`` would not change it."""
     text = report.PAGE.read_text(encoding="utf-8")
     assert report.BEGIN_MARK in text
     assert report.updated_page(text, json.loads(report.RESULTS.read_text(encoding="utf-8"))) == text
 
 
-def test_every_plot_is_shown_and_every_one_shown_is_there() -> None:
-    """None is forgotten, none is missing, and each tells a reader who cannot see it what it shows."""
+def test_every_plot_is_shown_and_every_shown_plot_exists() -> None:
+    """And each has an accessible role."""
     text = report.PAGE.read_text(encoding="utf-8")
     plots = {path.name for path in report.RESULTS.parent.glob("*.svg")}
     assert plots == {name for name in plots if f"(performance/{name})" in text}

@@ -63,7 +63,7 @@ SEED = 7
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs last milliseconds here, so they are asked for more often."""
-    monkeypatch.setattr(retry, "POLL_FIRST", 0.05)
+    monkeypatch.setattr(retry, "POLL_MIN", 0.05)
 
 
 def options(task: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The public signatures as type checkers see them: right uses pass, wrong ones are told, under mypy and pyright."""
+"""The public signatures as mypy and pyright see them: correct uses pass, wrong ones are errors."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PYRIGHT = ["pyright", "--project", str(CASES)]
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", [MYPY, PYRIGHT], ids=["mypy", "pyright"])
 def test_the_documented_signatures_are_what_type_checkers_see(command: list[str]) -> None:
-    """Every right line is accepted with its type, every wrong one is an error."""
-    name, *words = command
+    """Every line of valid.py has its type, every line of invalid.py is an error."""
+    name, *arguments = command
     program = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if program is None:
         pytest.skip(f"{name} is not installed")
     environ = {**os.environ, "MYPYPATH": str(ROOT / "src")}
-    done = subprocess.run([program, *words], capture_output=True, text=True, cwd=ROOT, env=environ, check=False)
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, cwd=ROOT, env=environ, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

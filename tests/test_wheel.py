@@ -1,4 +1,4 @@
-"""The wheel that users install is tested, not only the tree."""
+"""The built wheel, as users install it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel as the build makes it from this tree."""
+    """Build the wheel from this tree."""
     folder = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    made = subprocess.run(build, check=False, capture_output=True, text=True)
-    assert made.returncode == 0, made.stdout + made.stderr
+    completed = subprocess.run(build, check=False, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_holds_every_source_the_type_marker_and_the_license(wheel: Path) -> None:
-    """Nothing of the package is left behind, and nothing else comes along."""
+def test_the_wheel_contains_every_source_the_type_marker_and_the_license(wheel: Path) -> None:
+    """Nothing is missing from the package, and nothing else is included."""
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
     assert sources <= names
@@ -35,7 +35,7 @@ def test_the_wheel_holds_every_source_the_type_marker_and_the_license(wheel: Pat
 
 
 async def test_the_main_job_runs_from_the_installed_wheel(wheel: Path, tmp_path: Path) -> None:
-    """Installed apart from the tree, the command makes a picture in the sandbox."""
+    """Installed outside the tree, the command generates an image in the sandbox."""
     target = tmp_path / "installed"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
     await asyncio.to_thread(subprocess.run, [*install, str(wheel)], check=True, capture_output=True)

@@ -1,14 +1,14 @@
 """hfmedia: images and videos from every model on Hugging Face Inference Providers.
 
-Everything public is listed here, once, and imported when it is first used: ``import hfmedia`` costs next to nothing.
+Every public name is listed here once and imported at first use, which keeps ``import hfmedia`` fast.
 """
 
 from __future__ import annotations
 
 from ._version import __version__ as __version__
 
-TYPE_CHECKING = False  # type checkers take any name spelled so for true; typing itself would be most of our import time
-if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read a table; a test holds them together
+TYPE_CHECKING = False  # type checkers treat this name as true; importing typing would dominate our import time
+if TYPE_CHECKING:  # the same list for type checkers, which cannot evaluate the table; a test compares them
     from .client import MediaClient as MediaClient
     from .compat import AsyncGeneratorProvider as AsyncGeneratorProvider
     from .compat import HuggingFaceMedia as HuggingFaceMedia
@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read 
     from .core.protocol import Cost as Cost
     from .core.request import InputImage as InputImage
     from .core.request import Task as Task
+    from .core.timeouts import Timeouts as Timeouts
     from .engine import Accepted as Accepted
     from .engine import Downloading as Downloading
     from .engine import Event as Event
@@ -62,7 +63,6 @@ if TYPE_CHECKING:  # the same list once more for type checkers, who cannot read 
     from .engine import Running as Running
     from .engine import Started as Started
     from .engine import Submitting as Submitting
-    from .engine import Timeouts as Timeouts
     from .ledger import Ledger as Ledger
     from .ledger import MemoryLedger as MemoryLedger
     from .options import GenerationOptions as GenerationOptions
@@ -105,7 +105,8 @@ else:
         "core.hub_models": "HubModel ProviderMapping",
         "core.request": "InputImage Task",
         "sync": _SYNC_FUNCTIONS,
-        "engine": _EVENTS + " Timeouts",
+        "core.timeouts": "Timeouts",
+        "engine": _EVENTS,
         "ledger": "Ledger MemoryLedger",
         "planning": "Preview",
         "compat": _COMPAT,
@@ -115,7 +116,7 @@ else:
     __all__ = ["__version__", *sorted(_MODULE_OF)]
 
     def __getattr__(name):
-        """The public name, imported now and kept."""
+        """Import a public name at first use and cache it."""
         if name not in _MODULE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

@@ -1,4 +1,4 @@
-"""``python -m hfmedia``: the command, for where its script is not on the path."""
+"""``python -m hfmedia``: the command, where its script is not on the PATH."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The synchronous doors: MediaClient's methods for programs without ``async``, by the same names.
+"""Synchronous functions with the names of MediaClient's methods, over one shared client.
 
-No twins: each door is one line over the client's own method, carried through a portal into one event loop in a thread.
-It works in scripts, in notebooks and beside a running loop. Ctrl-C cancels the job that is waited for, at the provider
-too where that is possible.
+Each function is one line that runs the client's method in an event loop in a background thread. They work in scripts,
+in notebooks and while another event loop is running. Ctrl-C cancels the awaited job, where possible also at the
+provider.
 """
 
 from __future__ import annotations
@@ -28,17 +28,15 @@ from .storage import Media
 
 T = TypeVar("T")
 
-SIGNAL_CHECK_INTERVAL = 0.5  # seconds between two looks: Windows delivers Ctrl-C to a waiting thread only there
-CANCEL_GRACE_PERIOD = (
-    15.0  # seconds an interrupted caller waits until its job has let go; the engine itself takes up to 10
-)
+SIGNAL_CHECK_INTERVAL = 0.5  # seconds between wake-ups: Windows delivers Ctrl-C to a waiting thread only then
+CANCEL_GRACE_PERIOD = 15.0  # seconds an interrupted caller waits for its job to detach; the engine takes up to 10
 _END_OF_STREAM: Final = object()
 
 
 class BlockingPortal:
-    """An event loop in a thread of its own, and the way into it for callers outside.
+    """An event loop in a background thread, into which other threads submit calls.
 
-    Usable as a context manager; whatever still runs in it is cancelled when it closes.
+    Usable as a context manager; calls that are still running are cancelled when it closes.
     """
 
     def __init__(self) -> None:
@@ -56,15 +54,15 @@ class BlockingPortal:
         self.close()
 
     def call(self, func: Callable[[], Awaitable[T]]) -> T:
-        """What the deed returns or raises, done in the loop; JobCancelledError when the portal closes before that.
+        """Run an async function in the loop and return its result; an interrupted caller cancels it and waits for that.
 
-        An interrupt of the caller cancels the deed and waits until it has let go.
+        Raises what the function raises, or JobCancelledError when the portal closes first.
         """
         if threading.current_thread() is self._thread:
-            raise RuntimeError("this is hfmedia's own event loop; use MediaClient and await here")
+            raise RuntimeError("this is hfmedia's own event loop; use MediaClient with await here")
         future: Future[T] = Future()
         tasks: list[Task[T]] = []
-        finished = threading.Lock()  # the one thing to wait for that an interrupt cannot leave in disorder
+        finished = threading.Lock()  # unlike other primitives, its wait leaves no inconsistent state when interrupted
         finished.acquire()
 
         async def invoke() -> T:
@@ -82,7 +80,7 @@ class BlockingPortal:
             task.add_done_callback(on_done)
 
         def cancel_task() -> None:
-            if not tasks:  # the interrupt came before it began, so it never will
+            if not tasks:  # interrupted before it started, so it never starts
                 future.cancel()
                 finished.release()
             for task in tasks:
@@ -102,7 +100,7 @@ class BlockingPortal:
         return future.result()
 
     def events(self, stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-        """What an asynchronous generator yields, one at a time; closing this one closes that one, in its loop."""
+        """Yield the items of an async generator; closing this generator closes that one, in its loop."""
         self._streams.add(stream)
         try:
             while (item := self.call(lambda: anext(stream, _END_OF_STREAM))) is not _END_OF_STREAM:
@@ -110,7 +108,7 @@ class BlockingPortal:
         finally:
             self._streams.discard(stream)
             with suppress(JobCancelledError):
-                if threading.current_thread() is self._thread:  # the garbage collector may come by there
+                if threading.current_thread() is self._thread:  # the garbage collector may run there
                     close_task = self._loop.create_task(_close_stream(stream))
                     self._tasks.add(close_task)
                     close_task.add_done_callback(self._tasks.discard)
@@ -118,7 +116,7 @@ class BlockingPortal:
                     self.call(stream.aclose)
 
     def close(self) -> None:
-        """Cancels what still runs, and ends the thread. Closing twice is fine."""
+        """Cancel running calls and end the thread. Idempotent."""
         with suppress(JobCancelledError):
             self._submit(self._close_requested.set)
         self._thread.join()
@@ -130,7 +128,7 @@ class BlockingPortal:
             raise _closed_error() from None
 
     def _run_loop(self, started: Future[tuple[AbstractEventLoop, AsyncEvent]]) -> None:
-        with Runner() as runner:  # at its end it cancels every other task, and closes executor and loop
+        with Runner() as runner:  # on exit it cancels all other tasks and closes executor and loop
             runner.run(self._until_closed(started))
 
     async def _until_closed(self, started: Future[tuple[AbstractEventLoop, AsyncEvent]]) -> None:
@@ -141,7 +139,7 @@ class BlockingPortal:
         for task in tasks:
             task.cancel()
         await gather(*tasks, return_exceptions=True)
-        # From the outermost: the loop itself would close a generator and the one inside it at the same time.
+        # Outermost generators only: the loop itself would close nested ones at the same time.
         await gather(*(stream.aclose() for stream in list(self._streams)), return_exceptions=True)
 
 
@@ -155,14 +153,14 @@ def _resolve_future(future: Future[T], task: Task[T]) -> None:
 
 
 def _closed_error() -> JobCancelledError:
-    return JobCancelledError("hfmedia was closed, or interrupted, before this was done")
+    return JobCancelledError("hfmedia was closed or interrupted before this completed")
 
 
 async def _close_stream(stream: AsyncGenerator[Any, None]) -> None:
     await stream.aclose()
 
 
-# -- one client for all doors -----------------------------------------------------------------------------------------
+# -- the shared client ------------------------------------------------------------------------------------------------
 
 
 class _SharedClient(NamedTuple):
@@ -172,13 +170,11 @@ class _SharedClient(NamedTuple):
 
 _lock = threading.Lock()
 _shared: _SharedClient | None = None
-_inherited_clients: list[
-    _SharedClient
-] = []  # a forked child must neither use nor collect them: their sockets are shared
+_inherited_clients: list[_SharedClient] = []  # a forked child must neither use nor collect them: shared sockets
 
 
 def _shared_client() -> _SharedClient:
-    """The shared room; made from the environment at first use, and again after ``close``."""
+    """Return the shared client; created from the environment at first use, and again after ``close``."""
     global _shared
     with _lock:
         if _shared is None:
@@ -188,7 +184,7 @@ def _shared_client() -> _SharedClient:
 
 
 def close() -> None:
-    """Cancels what is under way and lets go of every connection; the next door reads the environment anew."""
+    """Cancel running jobs and close all connections; the next call reads the environment again."""
     global _shared
     with _lock:
         shared, _shared = _shared, None
@@ -207,10 +203,10 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-import_module("concurrent.futures.thread")  # registers its own end, which so comes after ours
+import_module("concurrent.futures.thread")  # registers its own exit handler, which therefore runs after ours
 try:
-    # Before the standard library takes its thread pools away, which a ledger or a file may still need; the name is
-    # private, so plain atexit stands in where it is missing or where the interpreter is ending already.
+    # Runs before the standard library shuts down its thread pools, which a ledger or a file may still need. The
+    # function is private: atexit is the fallback where it is missing or the interpreter is already exiting.
     getattr(threading, "_register_atexit", atexit.register)(close)
 except RuntimeError:
     atexit.register(close)
@@ -221,26 +217,26 @@ def _call(func: Callable[[MediaClient], Awaitable[T]]) -> T:
     return portal.call(lambda: func(client))
 
 
-# -- the doors --------------------------------------------------------------------------------------------------------
+# -- functions --------------------------------------------------------------------------------------------------------
 
 
 def text_to_image(prompt: str, **options: Unpack[GenerationOptions]) -> Media:
-    """One image from a prompt; see MediaClient.text_to_image."""
+    """Generate one image from a prompt; see MediaClient.text_to_image."""
     return _call(lambda client: client.text_to_image(prompt, **options))
 
 
 def text_to_video(prompt: str, **options: Unpack[VideoGenerationOptions]) -> Media:
-    """One video from a prompt; see MediaClient.text_to_video."""
+    """Generate one video from a prompt; see MediaClient.text_to_video."""
     return _call(lambda client: client.text_to_video(prompt, **options))
 
 
 def image_to_image(image: Any, prompt: str | None = None, **options: Unpack[GenerationOptions]) -> Media:
-    """One image from another; see MediaClient.image_to_image."""
+    """Generate one image from another; see MediaClient.image_to_image."""
     return _call(lambda client: client.image_to_image(image, prompt, **options))
 
 
 def image_to_video(image: Any, prompt: str | None = None, **options: Unpack[VideoGenerationOptions]) -> Media:
-    """One video that begins with an image; see MediaClient.image_to_video."""
+    """Generate one video that starts with an image; see MediaClient.image_to_video."""
     return _call(lambda client: client.image_to_video(image, prompt, **options))
 
 
@@ -253,19 +249,19 @@ def generate(
     idempotency_key: str | None = None,
     **options: Unpack[VideoGenerationOptions],
 ) -> Generator[Event, None, None]:
-    """The events of ``n`` outputs, as they happen; see MediaClient.generate. Closing it cancels what is under way."""
+    """Yield the events of ``n`` outputs; see MediaClient.generate. Closing the generator cancels running jobs."""
     portal, client = _shared_client()
     events = client.generate(prompt, task=task, image=image, n=n, idempotency_key=idempotency_key, **options)
     yield from portal.events(events)
 
 
 def models(task: str | None = None, *, provider: str | None = None, search: str | None = None) -> list[HubModel]:
-    """The Hub's models with a live provider; see MediaClient.models."""
+    """List the Hub's models with a live provider; see MediaClient.models."""
     return _call(lambda client: client.models(task, provider=provider, search=search))
 
 
 def mapping(model: str) -> HubModel:
-    """One model and all its providers; see MediaClient.mapping."""
+    """Return one model and all its providers; see MediaClient.mapping."""
     return _call(lambda client: client.mapping(model))
 
 
@@ -277,15 +273,15 @@ def jobs(
     since: float | None = None,
     limit: int | None = None,
 ) -> list[Job]:
-    """The jobs in the ledger that fit; see MediaClient.jobs."""
+    """List the matching jobs in the ledger; see MediaClient.jobs."""
     return _call(lambda client: client.jobs(states=states, provider=provider, model=model, since=since, limit=limit))
 
 
 def resume(job_id: str, *, output: str | os.PathLike[str] | None = None) -> Media:
-    """The media of a job that was let go of, without paying again; see MediaClient.resume."""
+    """Return the media of a detached job at no extra cost; see MediaClient.resume."""
     return _call(lambda client: client.resume(job_id, output=output))
 
 
 def cancel(job_id: str) -> Job:
-    """The job after it was told to stop; see MediaClient.cancel."""
+    """Cancel a job and return it; see MediaClient.cancel."""
     return _call(lambda client: client.cancel(job_id))

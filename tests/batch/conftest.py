@@ -1,4 +1,4 @@
-"""A client for batches that does as it is told: it writes to a real ledger, and its media are empty files."""
+"""A fake client for batches: its ledger is real, its media are empty files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from hfmedia.sandbox import Sandbox
 from hfmedia.storage import Media
 
 
-def write_empty_image(place: str, job: str) -> Path:
-    """An empty picture, in the place that was asked for."""
-    path = Path(f"{place}{job}.png" if place.endswith("/") else place)
+def write_empty_image(target: str, job: str) -> Path:
+    """An empty image at an output target."""
+    path = Path(f"{target}{job}.png" if target.endswith("/") else target)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
     return path
 
 
 class FakeClient:
-    """In a client's place: each prompt ends as ``endings`` says, else in a file."""
+    """Replaces a client: each prompt ends as ``endings`` says, else with a file."""
 
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
@@ -68,13 +68,13 @@ class FakeClient:
 
 
 @pytest.fixture
-def stand() -> Any:
-    """Typed as anything, since a batch asks for a MediaClient."""
+def fake_client() -> Any:
+    """Typed as Any, because a batch expects a MediaClient."""
     return FakeClient()
 
 
 @pytest.fixture
 async def client(world: Sandbox, environ: dict[str, str]) -> AsyncIterator[MediaClient]:
-    """A real client in a simulated world."""
-    async with MediaClient(environ=environ) as made:
-        yield made
+    """A real client against the sandbox."""
+    async with MediaClient(environ=environ) as client:
+        yield client

@@ -1,4 +1,4 @@
-"""What a line means: every column, every way to get it wrong, and what the defaults add."""
+"""Parsing of lines: every column, invalid values, and defaults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from hfmedia.batch.columns import (
-    Line,
     apply_defaults,
     canonical_column,
     parse_line,
@@ -44,18 +43,22 @@ READ: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"output": "a/fox.png"}, {"output": "a/fox.png"}),
     ({"extra": {"a": 1}}, {"extra_body": {"a": 1}}),
     ({"extra": '{"a": 1}'}, {"extra_body": {"a": 1}}),
-    ({"strength": 0.5, "extra": {"a": 1}}, {"extra_body": {"strength": 0.5, "a": 1}}),
+    ({"shift": 0.5, "extra": {"a": 1}}, {"extra_body": {"shift": 0.5, "a": 1}}),
+    ({"strength": "0.5"}, {"strength": 0.5}),
+    ({"quality": " high "}, {"quality": "high"}),
+    ({"CFG scale": 7}, {"guidance_scale": 7.0}),
     ({"Lora Weights": [1]}, {"extra_body": {"Lora Weights": [1]}}),
 ]
 
 
-@pytest.mark.parametrize(("cells", "wish"), READ)
-def test_a_column_becomes_what_the_client_is_told(cells: dict[str, Any], wish: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("cells", "options"), READ)
+def test_a_column_becomes_an_option_of_the_client(cells: dict[str, Any], options: dict[str, Any]) -> None:
     """By the library's names, however the column is spelled and whatever type its format has."""
-    assert parse_line(3, {**FOX, **cells}, {}) == Line(number=3, options={**FOX, **wish})
+    line = parse_line(3, {**FOX, **cells}, {})
+    assert (line.number, line.options, line.n, line.key) == (3, {**FOX, **options}, 1, None)
 
 
-BROKEN: list[tuple[dict[str, Any], str]] = [
+INVALID: list[tuple[dict[str, Any], str]] = [
     ({}, "the prompt is empty"),
     ({"prompt": "  "}, "the prompt is empty"),
     ({"prompt": 7}, "prompt is 7, but must be text"),
@@ -69,7 +72,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({**FOX, "guidance": "nan"}, "guidance_scale is nan"),
     ({**FOX, "seconds": [1]}, "seconds is [1]"),
     ({**FOX, "size": "big"}, "size 'big' is not WIDTHxHEIGHT"),
-    ({**FOX, "size": "64x64", "width": 64}, "size is given, and width or height as well"),
+    ({**FOX, "size": "64x64", "width": 64}, "size is given together with width or height"),
     ({**FOX, "width": 4}, "width is 4"),
     ({**FOX, "aspect_ratio": "16/9"}, "not WIDTH:HEIGHT"),
     ({**FOX, "resolution": "999p"}, "resolution '999p'"),
@@ -83,29 +86,32 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({**FOX, "negative": "a", "negative_prompt": "b"}, "negative_prompt is given twice"),
     ({**FOX, "key": "a", "id": "b"}, "key is given twice"),
     ({**FOX, "extra": "[1]"}, "extra is [1], but must be a JSON object"),
-    ({**FOX, "extra": "{"}, "extra is not JSON"),
-    ({**FOX, "extra": '{"a": NaN}'}, "extra is not JSON"),
-    ({**FOX, "a": 1, "extra": {"a": 2}}, "a is a column, and in extra as well"),
+    ({**FOX, "extra": "{"}, "extra is not valid JSON"),
+    ({**FOX, "extra": '{"a": NaN}'}, "extra is not valid JSON"),
+    ({**FOX, "a": 1, "extra": {"a": 2}}, "a is given both as a column and in extra"),
+    ({**FOX, "strength": 0.5, "extra": {"strength": 1}}, "strength is given both as a column and in extra"),
+    ({**FOX, "strength": 2}, "strength is 2.0, but must be 0 to 1"),
+    ({**FOX, "quality": "best"}, "quality is 'best', but must be one of"),
     ({**FOX, "odd": {1, 2}, "worse": object()}, "cannot be sent as JSON"),
-    ({**FOX, "output": "../fox.png"}, "leads out of the folder"),
-    ({**FOX, "output": "a/../../fox.png"}, "leads out of the folder"),
-    ({**FOX, "output": "/tmp/fox.png"}, "leads out of the folder"),
-    ({**FOX, "output": "C:fox.png"}, "leads out of the folder"),
-    ({**FOX, "output": "..\\fox.png"}, "leads out of the folder"),
-    ({**FOX, "output": "a/"}, "is no file name"),
-    ({**FOX, "output": "."}, "is no file name"),
-    ({**FOX, "output": "a\0b"}, "is no file name"),
-    ({**FOX, "output": "x" * 256}, "is no file name"),
-    ({**FOX, "output": "index.jsonl"}, "the batch's own"),
+    ({**FOX, "output": "../fox.png"}, "is outside the folder"),
+    ({**FOX, "output": "a/../../fox.png"}, "is outside the folder"),
+    ({**FOX, "output": "/tmp/fox.png"}, "is outside the folder"),
+    ({**FOX, "output": "C:fox.png"}, "is outside the folder"),
+    ({**FOX, "output": "..\\fox.png"}, "is outside the folder"),
+    ({**FOX, "output": "a/"}, "is not a valid file name"),
+    ({**FOX, "output": "."}, "is not a valid file name"),
+    ({**FOX, "output": "a\0b"}, "is not a valid file name"),
+    ({**FOX, "output": "x" * 256}, "is not a valid file name"),
+    ({**FOX, "output": "index.jsonl"}, "reserved for the index"),
 ]
 
 
-@pytest.mark.parametrize(("cells", "words"), BROKEN)
-def test_a_broken_cell_is_told_in_one_sentence(cells: dict[str, Any], words: str) -> None:
-    """It names the column and quotes what was there."""
+@pytest.mark.parametrize(("cells", "text"), INVALID)
+def test_an_invalid_cell_is_one_message(cells: dict[str, Any], text: str) -> None:
+    """It names the column and quotes the value."""
     with pytest.raises(InvalidRequestError) as caught:
         parse_line(1, cells, {})
-    assert words in caught.value.message
+    assert text in caught.value.message
     assert len(caught.value.message) < 400
 
 
@@ -119,24 +125,27 @@ MERGED: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"seconds": 2.0}, {"num_frames": 9}, {"num_frames": 9}),
     ({"num_frames": 9}, {"seconds": 2.0}, {"seconds": 2.0}),
     ({"extra_body": {"a": 1, "b": 1}}, {"extra_body": {"b": 2}}, {"extra_body": {"a": 1, "b": 2}}),
+    ({"extra_body": {"strength": 1}}, {"strength": 0.5}, {"strength": 0.5}),
+    ({"strength": 0.5}, {"extra_body": {"strength": 1}}, {"extra_body": {"strength": 1}}),
 ]
 
 
-@pytest.mark.parametrize(("defaults", "own", "wish"), MERGED)
+@pytest.mark.parametrize(("defaults", "own", "options"), MERGED)
 def test_a_line_takes_the_defaults_that_do_not_contradict_it(
-    defaults: dict[str, Any], own: dict[str, Any], wish: dict[str, Any]
+    defaults: dict[str, Any], own: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    """Size and length are each one thing, said in several ways."""
-    assert apply_defaults(defaults, own) == wish
+    """Size and length can each be given in several ways."""
+    assert apply_defaults(defaults, own) == options
 
 
-def test_the_number_of_outputs_and_the_key_of_a_line_are_not_part_of_the_wish() -> None:
-    """They say how often, and which; a whole number is a key as well."""
-    assert parse_line(1, {**FOX, "n": "3", "id": 12}, {}) == Line(number=1, options=FOX, n=3, key="12")
+def test_the_number_of_outputs_and_the_key_of_a_line_are_not_options() -> None:
+    """They are fields of the line; a whole number is a valid key."""
+    line = parse_line(1, {**FOX, "n": "3", "id": 12}, {})
+    assert (line.options, line.keyed_options, line.n, line.key) == (FOX, FOX, 3, "12")
 
 
-def test_a_default_number_of_outputs_is_for_lines_that_say_none() -> None:
-    """The line's own goes first."""
+def test_a_default_number_of_outputs_is_for_lines_without_one() -> None:
+    """The line's own has precedence."""
     assert parse_line(1, FOX, {"n": 4}).n == 4
     assert parse_line(1, {**FOX, "n": 2}, {"n": 4}).n == 2
 
@@ -144,13 +153,13 @@ def test_a_default_number_of_outputs_is_for_lines_that_say_none() -> None:
 @pytest.mark.parametrize(
     ("cell", "value"), [("0.5", 0.5), ("true", True), ("[1]", [1]), ("euler", "euler"), ("NaN", "NaN"), ("{", "{")]
 )
-def test_a_text_cell_for_a_provider_is_json_where_it_is_json(cell: str, value: Any) -> None:
+def test_a_text_cell_for_a_provider_is_parsed_as_json_where_it_is_valid(cell: str, value: Any) -> None:
     """Else it is the text itself."""
     assert parse_value(cell) == value
 
 
-def test_a_column_that_is_nearly_known_is_asked_about() -> None:
-    """It is passed on all the same; nobody can know."""
+def test_a_misspelled_column_has_a_suggestion() -> None:
+    """Only a similar name is suggested."""
     assert canonical_column("Guidance Scale") == "guidance_scale"
     assert canonical_column("heigth") is None
     assert suggest_column("heigth") == "height"
@@ -158,10 +167,10 @@ def test_a_column_that_is_nearly_known_is_asked_about() -> None:
 
 
 def test_an_output_is_written_with_slashes() -> None:
-    """On every system, whatever the file was made on."""
+    """On every system, whatever system the file comes from."""
     assert parse_output_name("output", "a\\b.png") == "a/b.png"
 
 
-def test_a_wish_is_made_of_what_is_there() -> None:
-    """Nothing is added to it."""
+def test_no_cells_are_no_options() -> None:
+    """Nothing is added."""
     assert parse_options({}) == {}

@@ -1,4 +1,4 @@
-"""The index and its folder: lines whole or absent, and a folder that is known again."""
+"""The index and its folder: lines complete or absent, and a lock on the folder."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from hfmedia.core.errors import InvalidRequestError, RequestRejectedError, Stora
 from hfmedia.core.protocol import Cost
 from hfmedia.storage import Media
 
-ORDER = BatchItem(line=3, copy_index=0, key="batch-1", options={"prompt": "a", "model": "a/b"})
+ITEM = BatchItem(line=3, copy_index=0, key="batch-1", options={"prompt": "a", "model": "a/b"})
 
 
-def test_a_result_is_told_from_the_folder(tmp_path: Path) -> None:
-    """So that the folder can be moved; nothing but what a reader wants is in it."""
+def test_a_result_s_path_is_relative_to_the_folder(tmp_path: Path) -> None:
+    """So that the folder can be moved."""
     media = Media(path=tmp_path / "a" / "fox.png", mime="image/png", cost=Cost(0.5), job_id="j", prompt="a", seed=7)
-    line = result_line(ORDER, media, tmp_path)
+    line = result_line(ITEM, media, tmp_path)
     assert line["path"] == "a/fox.png"
     assert (line["line"], line["key"], line["job_id"], line["seed"]) == (3, "batch-1", "j", 7)
     assert line["cost"] == {"amount": 0.5, "unit": "USD"}
 
 
-def test_a_failure_is_told_with_its_words() -> None:
-    """And with the model that was asked for, where the error does not know it."""
-    line = failure_line(ORDER, RequestRejectedError("no", provider="fal-ai", job_id="j"))
+def test_a_failure_has_its_message() -> None:
+    """And the requested model, where the error does not name one."""
+    line = failure_line(ITEM, RequestRejectedError("no", provider="fal-ai", job_id="j"))
     assert line == {
         "line": 3, "key": "batch-1", "job_id": "j", "provider": "fal-ai", "model": "a/b",
-        "error": "RefusedError", "message": "no",
+        "error": "RequestRejectedError", "message": "no",
     }  # fmt: skip
 
 
-def test_an_index_is_made_beside_the_old_one_and_takes_its_place(tmp_path: Path) -> None:
-    """Until then the old one stays as it was; afterwards lines are added to the new one."""
+def test_a_new_index_replaces_the_previous_one_on_commit(tmp_path: Path) -> None:
+    """Until then the previous one is unchanged; afterwards lines are appended to the new one."""
     (tmp_path / "index.jsonl").write_text('{"key": "old"}\n{"key": "torn')
     index = ResultsIndex(tmp_path)
     assert list(index.read_previous()) == [{"key": "old"}]
@@ -46,14 +46,14 @@ def test_an_index_is_made_beside_the_old_one_and_takes_its_place(tmp_path: Path)
     index.commit()
     index.append({"key": "newest"})
     index.close()
-    told = [json.loads(line)["key"] for line in (tmp_path / "index.jsonl").read_text().splitlines()]
-    assert told == ["new", "newer", "newest"]
+    keys = [json.loads(line)["key"] for line in (tmp_path / "index.jsonl").read_text().splitlines()]
+    assert keys == ["new", "newer", "newest"]
     assert [path.name for path in tmp_path.iterdir()] == ["index.jsonl"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    """As a StoreError, which ends the batch in order."""
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
+    """It ends the batch in order."""
     (tmp_path / ".index.jsonl.part").symlink_to("/dev/full")
     index = ResultsIndex(tmp_path)
     index.start_rewrite()
@@ -63,17 +63,17 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [None, 7, "gone.png", "a\0b", "."])
-def test_an_index_line_without_a_file_that_is_there_tells_of_nothing(path: object, tmp_path: Path) -> None:
-    """So that what was removed is made again."""
+def test_an_index_line_without_an_existing_file_has_no_path(path: object, tmp_path: Path) -> None:
+    """So that a deleted result is generated again."""
     assert existing_media_path({"path": path}, tmp_path) is None
 
 
-def test_a_folder_that_is_gone_or_replaced_is_told(tmp_path: Path) -> None:
-    """A disk that is unmounted leaves another, empty folder in its place."""
+def test_a_folder_that_is_gone_or_replaced_is_an_error(tmp_path: Path) -> None:
+    """An unmounted disk leaves another, empty folder in its place."""
     folder = OutputFolder(tmp_path / "new" / "out")
     folder.ensure_present()
     folder.path.rename(tmp_path / "moved")
-    with pytest.raises(StorageError, match=r"out is gone; nothing new is begun\. Bring it back"):
+    with pytest.raises(StorageError, match="out is gone, so nothing new is started; restore it"):
         folder.ensure_present()
     folder.path.mkdir()
     with pytest.raises(StorageError, match="is gone"):
@@ -83,24 +83,24 @@ def test_a_folder_that_is_gone_or_replaced_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are locked on POSIX")
 def test_a_folder_belongs_to_one_batch_at_a_time(tmp_path: Path) -> None:
-    """The second is told; once the first is done it may begin."""
+    """The second is rejected until the first has ended."""
     folder = OutputFolder(tmp_path)
-    with pytest.raises(InvalidRequestError, match="another batch works in"):
+    with pytest.raises(InvalidRequestError, match="another batch is running in"):
         OutputFolder(tmp_path)
     folder.close()
     OutputFolder(tmp_path).close()
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """With what the disk says."""
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    """With the reason of the operating system."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         OutputFolder(tmp_path / "file" / "out")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="half files are locked on POSIX")
-def test_half_files_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path: Path) -> None:
-    """What is not ours stays as well."""
+@pytest.mark.skipif(os.name != "posix", reason="incomplete files are locked on POSIX")
+def test_incomplete_files_of_dead_processes_are_deleted_and_those_of_live_ones_stay(tmp_path: Path) -> None:
+    """Other files stay as well."""
     import fcntl
 
     dead, living = tmp_path / f".fox.{'0a' * 10}.part", tmp_path / f".fox.{'1b' * 10}-2.part"

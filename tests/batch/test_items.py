@@ -1,4 +1,4 @@
-"""Keys: what makes two lines the same job, held for any lines."""
+"""Keys of batch items: which lines are the same job, for arbitrary lines."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ CELLS = st.fixed_dictionaries(
         "seed": st.integers(0, 3),
         "guidance": st.sampled_from([1, 2.5]),
         "n": st.integers(1, 3),
-        "strength": st.sampled_from([0.5, None, "x"]),
+        "shift": st.sampled_from([0.5, None, "x"]),
+        "strength": st.sampled_from([0.5, 1]),
         "size": st.sampled_from(["64x64", "128x64"]),
     },
 )
 
 
 def lines(cells: list[dict[str, Any]]) -> list[Line]:
-    """The lines that these cells make."""
-    return [parse_line(number, some, {}) for number, some in enumerate(cells, 1)]
+    """The lines of these cells."""
+    return [parse_line(number, row, {}) for number, row in enumerate(cells, 1)]
 
 
-def keys(of: list[Line], folder: str = "/out", realm: str = "") -> list[str]:
+def keys(parsed: list[Line], folder: str = "/out", namespace: str = "") -> list[str]:
     """The keys of all outputs of the lines, in order, as a batch gives them."""
     counts: Counter[bytes] = Counter()
-    made: list[str] = []
-    for line in of:
-        print_ = fingerprint(line, folder=folder, namespace=realm)
+    result: list[str] = []
+    for line in parsed:
+        digest = fingerprint(line, folder=folder, namespace=namespace)
         for _ in range(line.n):
-            made.append(item_key(print_, counts[print_]))
-            counts[print_] += 1
-    return made
+            result.append(item_key(digest, counts[digest]))
+            counts[digest] += 1
+    return result
 
 
 @given(st.lists(CELLS, max_size=12))
 def test_every_output_has_a_key_of_its_own(cells: list[dict[str, Any]]) -> None:
     """Also those of identical lines."""
-    made = keys(lines(cells))
-    assert len(set(made)) == len(made)
+    item_keys = keys(lines(cells))
+    assert len(set(item_keys)) == len(item_keys)
 
 
 @given(st.lists(CELLS, max_size=12).flatmap(lambda cells: st.tuples(st.just(cells), st.permutations(cells))))
@@ -56,16 +57,16 @@ def test_the_order_of_the_lines_changes_no_key(both: tuple[list[dict[str, Any]],
 
 
 @given(st.lists(CELLS, min_size=1, max_size=8), CELLS)
-def test_a_line_more_keeps_all_the_others(cells: list[dict[str, Any]], more: dict[str, Any]) -> None:
+def test_one_more_line_keeps_the_keys_of_all_others(cells: list[dict[str, Any]], more: dict[str, Any]) -> None:
     """Only what is new is new."""
     before, after = set(keys(lines(cells))), set(keys(lines([*cells, more])))
     assert before < after
     assert len(after - before) == more.get("n", 1)
 
 
-@given(CELLS, st.permutations(["prompt", "seed", "guidance", "n", "strength", "size"]))
+@given(CELLS, st.permutations(["prompt", "seed", "guidance", "n", "shift", "strength", "size"]))
 def test_the_order_of_the_columns_changes_no_key(cells: dict[str, Any], order: list[str]) -> None:
-    """Nor does where a default was said."""
+    """Nor does the position of a default."""
     shuffled = {name: cells[name] for name in order if name in cells}
     assert keys(lines([cells])) == keys(lines([shuffled]))
 
@@ -79,10 +80,10 @@ SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), SAME)
-def test_the_same_wish_in_other_words_is_the_same_job(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """A CSV and the JSON made of it are the same batch."""
-    assert keys(lines([{"prompt": "a", **one}])) == keys(lines([{"prompt": "a", **other}]))
+@pytest.mark.parametrize(("first", "second"), SAME)
+def test_the_same_request_in_another_notation_is_the_same_job(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """A CSV file and its JSON Lines equivalent are the same batch."""
+    assert keys(lines([{"prompt": "a", **first}])) == keys(lines([{"prompt": "a", **second}]))
 
 
 CHANGED: list[dict[str, Any]] = [
@@ -91,38 +92,38 @@ CHANGED: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def test_whatever_changes_in_a_line_makes_another_job() -> None:
-    """And so do another folder and another realm."""
+def test_any_change_of_a_line_is_another_job() -> None:
+    """And so are another folder and another namespace."""
     line = {"prompt": "a"}
-    made = [keys(lines([{**line, **change}])) for change in [{}, *CHANGED]]
-    made += [keys(lines([line]), folder="/other"), keys(lines([line]), realm="sandbox")]
-    assert len({key for some in made for key in some}) == len(CHANGED) + 3
+    groups = [keys(lines([{**line, **change}])) for change in [{}, *CHANGED]]
+    groups += [keys(lines([line]), folder="/other"), keys(lines([line]), namespace="sandbox")]
+    assert len({key for group in groups for key in group}) == len(CHANGED) + 3
 
 
 def test_an_input_image_counts_by_its_bytes_and_its_name() -> None:
-    """The folder in which it lies does not."""
-    here, there = (parse_line(1, {"prompt": "a", "image": f"/{where}/fox.png"}, {}) for where in ("here", "there"))
-    other = parse_line(1, {"prompt": "a", "image": "/here/dog.png"}, {})
-    told = {"folder": "/out", "image": "digest"}
-    assert fingerprint(here, **told) == fingerprint(there, **told)
-    assert fingerprint(here, **told) != fingerprint(other, **told)
-    assert fingerprint(here, **told) != fingerprint(here, folder="/out", image_digest="another")
+    """Its folder does not count."""
+    left, right = (parse_line(1, {"prompt": "a", "image": f"/{folder}/fox.png"}, {}) for folder in ("left", "right"))
+    other = parse_line(1, {"prompt": "a", "image": "/left/dog.png"}, {})
+    known = {"folder": "/out", "image_digest": "digest"}
+    assert fingerprint(left, **known) == fingerprint(right, **known)
+    assert fingerprint(left, **known) != fingerprint(other, **known)
+    assert fingerprint(left, **known) != fingerprint(left, folder="/out", image_digest="another")
 
 
-def test_several_outputs_have_seeds_and_names_of_their_own() -> None:
-    """Counting up from a seed; drawn from the key without one, the same at every start."""
+def test_several_outputs_have_distinct_seeds_and_names() -> None:
+    """Counting up from a seed; without one derived from the key, the same in every run."""
     seeded = parse_line(1, {"prompt": "a", "seed": 7, "n": 3, "output": "a/fox.png"}, {})
-    orders = [make_item(seeded, copy, b"p", copy) for copy in range(3)]
-    assert [order.options["seed"] for order in orders] == [7, 8, 9]
-    assert [order.output for order in orders] == output_names(seeded) == ["a/fox-1.png", "a/fox-2.png", "a/fox-3.png"]
-    drawn = parse_line(1, {"prompt": "a", "n": 3}, {})
-    seeds = [make_item(drawn, copy, b"p", copy).options.get("seed") for copy in range(3)]
+    items = [make_item(seeded, copy, b"p", copy) for copy in range(3)]
+    assert [item.options["seed"] for item in items] == [7, 8, 9]
+    assert [item.output for item in items] == output_names(seeded) == ["a/fox-1.png", "a/fox-2.png", "a/fox-3.png"]
+    seedless = parse_line(1, {"prompt": "a", "n": 3}, {})
+    seeds = [make_item(seedless, copy, b"p", copy).options.get("seed") for copy in range(3)]
     assert seeds[0] is None
     assert len(set(seeds)) == 3
-    assert seeds == [make_item(drawn, copy, b"p", copy).options.get("seed") for copy in range(3)]
+    assert seeds == [make_item(seedless, copy, b"p", copy).options.get("seed") for copy in range(3)]
 
 
-def test_one_output_keeps_the_name_it_was_given() -> None:
-    """And has none where none was given."""
+def test_one_output_keeps_its_name() -> None:
+    """And has none where the line sets none."""
     assert output_names(parse_line(1, {"prompt": "a", "output": "fox.png"}, {})) == ["fox.png"]
     assert output_names(parse_line(1, {"prompt": "a"}, {})) == []

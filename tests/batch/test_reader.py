@@ -1,4 +1,4 @@
-"""Checking a whole sheet: what is broken is named before anything is sent, what clashes as well."""
+"""Validation of a whole input: invalid lines and conflicts are listed before anything is sent."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ Read = Callable[..., InputReader]
 
 @pytest.fixture
 def reading(tmp_path: Path) -> Iterator[Read]:
-    """A reading of rows, or of a file."""
-    marks = ScratchDb()
+    """A reader of rows, or of a file."""
+    scratch = ScratchDb()
     opened: list[InputReader] = []
 
-    def read(sheet: Any, defaults: dict[str, Any] | None = None, folder: str = "out") -> InputReader:
-        given = open_input(sheet) if isinstance(sheet, Path) else RowsInput(sheet, base_folder=tmp_path)
-        opened.append(InputReader(given, tmp_path / folder, defaults or {}, marks))
+    def read(source: Any, defaults: dict[str, Any] | None = None, folder: str = "out") -> InputReader:
+        opened_source = open_input(source) if isinstance(source, Path) else RowsInput(source, base_folder=tmp_path)
+        opened.append(InputReader(opened_source, tmp_path / folder, defaults or {}, scratch))
         return opened[-1]
 
     yield read
-    marks.close()
-    for one in opened:
-        one.source.close()
+    scratch.close()
+    for reader in opened:
+        reader.source.close()
 
 
-def test_a_sound_sheet_is_counted(reading: Read) -> None:
-    """Lines, outputs, and the columns that only a provider knows."""
-    told = reading([{"prompt": "a", "n": 3}, {"prompt": "b", "strength": 1, "heigth": 64}]).validate()
-    assert told == ValidationSummary(lines=2, outputs=4, extra_columns=("strength", "heigth"))
-    assert told.warnings() == [
-        "the column 'strength' is passed on to the provider as it is",
-        "the column 'heigth' is passed on as it is; did you mean height?",
+def test_a_valid_input_is_summarized(reading: Read) -> None:
+    """Lines, outputs, and the columns that only a provider may know."""
+    summary = reading([{"prompt": "a", "n": 3}, {"prompt": "b", "shift": 1, "heigth": 64}]).validate()
+    assert summary == ValidationSummary(lines=2, outputs=4, extra_columns=("shift", "heigth"))
+    assert summary.warnings() == [
+        "unknown column 'shift' is passed to the provider unchanged",
+        "unknown column 'heigth' is passed to the provider unchanged; did you mean height?",
     ]
 
 
-def test_the_first_broken_lines_are_named_and_the_others_counted(reading: Read, tmp_path: Path) -> None:
+def test_the_first_invalid_lines_are_listed_and_the_others_counted(reading: Read, tmp_path: Path) -> None:
     """By the numbers that an editor shows."""
     lines = ['{"prompt": "fine"}', *['{"prompt": "a", "seed": -1}'] * 25, "", "{"]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
@@ -53,54 +53,54 @@ def test_the_first_broken_lines_are_named_and_the_others_counted(reading: Read, 
         reading(tmp_path / "a.jsonl").validate()
     error = caught.value
     assert error.count == 26
-    assert [one.line for one in error.errors] == list(range(2, 2 + MAX_LISTED_ERRORS))
-    assert error.message.startswith("26 of 27 lines of a.jsonl are broken; nothing was sent\n  line 2: seed is -1")
+    assert [line_error.line for line_error in error.errors] == list(range(2, 2 + MAX_LISTED_ERRORS))
+    assert error.message.startswith("a.jsonl: 26 of 27 lines are invalid; nothing was sent\n  line 2: seed is -1")
     assert error.message.endswith("\n  and 6 more")
 
 
-CLASHES: list[tuple[list[dict[str, Any]], dict[int, str]]] = [
-    ([{"key": "a"}, {"key": "b"}, {"key": "a"}], {3: "its key 'a' is that of row 1 already"}),
-    ([{"output": "a.png"}, {"output": "./a.png"}], {2: "its output 'a.png' is that of row 1 already"}),
-    ([{"output": "a.png", "n": 2}, {"output": "a-2.png"}], {2: "its output 'a-2.png' is that of row 1 already"}),
-    ([{"image": "gone.png"}, {"image": "there.png"}, {"image": "http://x.test/a.png"}], {1: "is not there"}),
-    ([{"output": "link/a.png"}, {"output": "sub/a.png"}], {1: "leads out of the folder, through a link"}),
+CONFLICTS: list[tuple[list[dict[str, Any]], dict[int, str]]] = [
+    ([{"key": "a"}, {"key": "b"}, {"key": "a"}], {3: "key 'a' is already used by row 1"}),
+    ([{"output": "a.png"}, {"output": "./a.png"}], {2: "output 'a.png' is already used by row 1"}),
+    ([{"output": "a.png", "n": 2}, {"output": "a-2.png"}], {2: "output 'a-2.png' is already used by row 1"}),
+    ([{"image": "gone.png"}, {"image": "there.png"}, {"image": "http://x.test/a.png"}], {1: "does not exist"}),
+    ([{"output": "link/a.png"}, {"output": "sub/a.png"}], {1: "is outside the folder, through a link"}),
 ]
 
 
-@pytest.mark.parametrize(("rows", "told"), CLASHES)
-def test_lines_that_clash_are_named(
-    rows: list[dict[str, Any]], told: dict[int, str], reading: Read, tmp_path: Path
+@pytest.mark.parametrize(("rows", "expected"), CONFLICTS)
+def test_conflicting_lines_are_listed(
+    rows: list[dict[str, Any]], expected: dict[int, str], reading: Read, tmp_path: Path
 ) -> None:
-    """With each other, or with what is on the disk."""
+    """They conflict with each other, or with the disk."""
     Image.new("RGB", (8, 8)).save(tmp_path / "there.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path)
     with pytest.raises(InvalidInputFileError) as caught:
         reading([{"prompt": "a", **row} for row in rows]).validate()
-    assert {one.line for one in caught.value.errors} == set(told)
-    for one in caught.value.errors:
-        assert told[one.line] in one.message
+    assert {error.line for error in caught.value.errors} == set(expected)
+    for error in caught.value.errors:
+        assert expected[error.line] in error.message
 
 
-def test_identical_lines_do_not_clash(reading: Read) -> None:
-    """They are as many jobs, each with its key."""
+def test_identical_lines_do_not_conflict(reading: Read) -> None:
+    """They are separate jobs, each with its own key."""
     read = reading([{"prompt": "a"}] * 5)
     assert read.validate().outputs == 5
-    keys = [order.key for order in read.items()]
+    keys = [item.key for item in read.items()]
     assert len(set(keys)) == 5
-    assert [order.key for order in read.items()] == keys
+    assert [item.key for item in read.items()] == keys
 
 
 @pytest.mark.parametrize("text", ["", "\n\n"])
-def test_an_empty_sheet_is_told(text: str, reading: Read, tmp_path: Path) -> None:
-    """Nobody means to do nothing."""
+def test_an_empty_input_is_an_error(text: str, reading: Read, tmp_path: Path) -> None:
+    """It is probably the wrong file."""
     (tmp_path / "a.txt").write_text(text)
-    with pytest.raises(InvalidRequestError, match="holds no request"):
+    with pytest.raises(InvalidRequestError, match="contains no requests"):
         reading(tmp_path / "a.txt").validate()
 
 
-def test_an_image_is_found_from_where_the_sheet_lies(reading: Read, tmp_path: Path) -> None:
-    """And it counts by its bytes: another picture under the same name is another job."""
+def test_an_image_path_is_relative_to_the_input_file(reading: Read, tmp_path: Path) -> None:
+    """And the image counts by its bytes: another image under the same name is another job."""
     (tmp_path / "sub").mkdir()
     picture = tmp_path / "sub" / "fox.png"
     Image.new("RGB", (8, 8), "red").save(picture)
@@ -112,23 +112,23 @@ def test_an_image_is_found_from_where_the_sheet_lies(reading: Read, tmp_path: Pa
     Image.new("RGB", (8, 8), "blue").save(picture)
     assert next(iter(read.items())).key != before[0].key
     picture.unlink()
-    with pytest.raises(InvalidRequestError, match=r"line 2: its image .* cannot be read"):
+    with pytest.raises(InvalidRequestError, match=r"line 2: image .* cannot be read"):
         list(read.items())
 
 
-def test_a_sheet_that_is_written_into_is_told(reading: Read, tmp_path: Path) -> None:
-    """What was checked is what is sent, or nothing is."""
+def test_an_input_that_changes_is_an_error(reading: Read, tmp_path: Path) -> None:
+    """Only what was validated is sent."""
     path = tmp_path / "a.txt"
     path.write_text("a fox\na whale\n")
     read = reading(path)
     read.validate()
     path.write_text("a fox\na whale\na bear\n")
-    with pytest.raises(InvalidRequestError, match=r"a\.txt was changed while it was read; start again"):
+    with pytest.raises(InvalidRequestError, match=r"a\.txt was changed while it was read; run the command again"):
         list(read.items())
 
 
-def test_the_folder_is_the_same_by_whatever_name(reading: Read, tmp_path: Path) -> None:
-    """A link to it makes no new jobs."""
+def test_the_folder_is_the_same_under_another_name(reading: Read, tmp_path: Path) -> None:
+    """A link to it creates no new jobs."""
     (tmp_path / "out").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "out")
     rows = [{"prompt": "a"}]

@@ -50,7 +50,18 @@ async def test_providers_come_in_the_hubs_order(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    "server gateway rate-limit html truncated-json null empty truncated disconnect gzip-bomb".split(),
+    [
+        "server",
+        "gateway",
+        "rate-limit",
+        "html",
+        "truncated-json",
+        "null",
+        "empty",
+        "truncated",
+        "disconnect",
+        "gzip-bomb",
+    ],
 )
 async def test_a_passing_trouble_of_the_hub_never_shows_where_an_answer_is_known(
     catalog: Catalog, world: Sandbox, kind: str

@@ -20,7 +20,7 @@ PAGES = [
 OWN = ("--help", "-h", "--version")
 TAKERS = ("-m", "--model", "-n", "--task")
 
-SPOKEN = (
+SPOKEN: tuple[tuple[list[str], list[str]], ...] = (
     ([], []),
     (["--help"], ["--help"]),
     (["--version"], ["--version"]),

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from hfmedia.cli.batching import to_column_defaults, validate_limits
-from hfmedia.cli.gauge import format_batch_stats, format_duration
 from hfmedia.cli.help import EXAMPLES
+from hfmedia.cli.progress import format_batch_stats, format_duration
 from hfmedia.core.errors import InvalidRequestError, RequestRejectedError
 from hfmedia.core.protocol import Cost
 from tests.support.cli import STUCK, Hfmedia, Start, polled

@@ -25,7 +25,7 @@ def test_all_is_well_in_the_sandbox(hfmedia: Hfmedia, sandbox: SandboxThread) ->
     assert (result.exit_code, result.stderr) == (0, "")
     for name in ("token", "keys", "hub", "router", "account", "proxy", "home", "version", "libraries", "extras"):
         assert f"  {name} " in result.stdout
-    assert "BAD" not in result.stdout
+    assert "ERROR" not in result.stdout
     assert "found in HF_TOKEN" in result.stdout
     assert sandbox.sandbox.token not in result.output
 
@@ -52,8 +52,8 @@ def test_each_trouble_is_found_and_followed_by_what_to_do(
     result = hfmedia("doctor", "--json", env=env)
     found = checks(result.stdout)
     assert result.exit_code == code, result.stdout
-    assert found[name]["state"] == "bad"
-    assert follow in found[name]["do"]
+    assert found[name]["status"] == "error"
+    assert follow in found[name]["hint"]
     assert "RefusedEverywhere" not in result.output
     assert "version" in found
 
@@ -63,8 +63,8 @@ def test_a_provider_s_own_key_is_enough(hfmedia: Hfmedia) -> None:
     result = hfmedia("doctor", "--json", env={"HF_TOKEN": None, "FAL_KEY": "key-of-my-own", "HFMEDIA_ROUTER": AWAY})
     found = checks(result.stdout)
     assert result.exit_code == 0
-    assert found["token"]["state"] == found["router"]["state"] == "note"
-    assert "fal-ai (FAL_KEY)" in found["keys"]["says"]
+    assert found["token"]["status"] == found["router"]["status"] == "warning"
+    assert "fal-ai (FAL_KEY)" in found["keys"]["message"]
     assert "key-of-my-own" not in result.output
 
 
@@ -74,14 +74,14 @@ def test_a_token_in_its_file_is_found_there(hfmedia: Hfmedia, sandbox: SandboxTh
     (tmp_path / "hf" / "token").write_text(sandbox.sandbox.token)
     result = hfmedia("doctor", "--json", env={"HF_TOKEN": None, "HF_HOME": str(tmp_path / "hf")})
     assert result.exit_code == 0
-    assert str(tmp_path / "hf" / "token") in checks(result.stdout)["token"]["says"]
+    assert str(tmp_path / "hf" / "token") in checks(result.stdout)["token"]["message"]
 
 
 def test_the_proxy_in_use_is_told_without_its_password(hfmedia: Hfmedia) -> None:
     """The Hub is then out of reach, and the proxy's address is in view."""
     result = hfmedia("doctor", "--json", env={"http_proxy": "http://me:swordfish@127.0.0.1:9"})
     assert result.exit_code == 6
-    assert "through http://127.0.0.1:9" in checks(result.stdout)["proxy"]["says"]
+    assert "through http://127.0.0.1:9" in checks(result.stdout)["proxy"]["message"]
     assert "swordfish" not in result.output
 
 

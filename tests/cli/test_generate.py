@@ -211,14 +211,14 @@ def test_a_folder_that_cannot_be_written_costs_nothing(hfmedia: Hfmedia, sandbox
 
 
 TROUBLES: tuple[tuple[str, dict[str, Any], int, str], ...] = (
-    ("unauthorized", {}, 3, "CredentialError"),
-    ("credit", {}, 4, "CreditError"),
-    ("forbidden", {}, 6, "ForbiddenError"),
-    ("status", {"status": 422}, 6, "RefusedError"),
-    ("moderated", {"step": "submit"}, 6, "ContentRefusedError"),
-    ("server", {}, 6, "ServerError"),
-    ("fail", {}, 6, "FailedError"),
-    ("html", {}, 6, "UnreadableReplyError"),
+    ("unauthorized", {}, 3, "AuthenticationError"),
+    ("credit", {}, 4, "InsufficientCreditError"),
+    ("forbidden", {}, 6, "PermissionDeniedError"),
+    ("status", {"status": 422}, 6, "RequestRejectedError"),
+    ("moderated", {"step": "submit"}, 6, "ContentPolicyError"),
+    ("server", {}, 6, "ProviderServerError"),
+    ("fail", {}, 6, "GenerationFailedError"),
+    ("html", {}, 6, "InvalidResponseError"),
     ("disconnect", {}, 8, "InDoubtError"),
     ("truncated", {}, 8, "InDoubtError"),
 )
@@ -301,7 +301,7 @@ def test_a_defect_of_ours_is_one_sentence_and_a_traceback_only_on_demand(
     def broken(*_: object) -> None:
         raise RuntimeError("this should not be")
 
-    monkeypatch.setattr("hfmedia.cli.generating.check", broken)
+    monkeypatch.setattr("hfmedia.cli.generating.validate_options", broken)
     result = hfmedia("a fox")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: unexpected: RuntimeError: this should not be")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.support.cli import Hfmedia
 from tests.support.golden import assert_golden
-
-from .conftest import FLUX, Hfmedia, SandboxThread
+from tests.support.models import FLUX
+from tests.support.sandbox_thread import SandboxThread
 
 
 def test_generate_json_and_sidecar(hfmedia: Hfmedia, sandbox: SandboxThread, tmp_path: Path) -> None:

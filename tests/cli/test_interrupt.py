@@ -49,8 +49,8 @@ def test_where_nobody_can_cancel_it_is_said_that_it_may_be_billed(sandbox: Sandb
     told = json.loads(err)
     job = sandbox.run(lambda: list(sandbox.sandbox.jobs)[-1])
     assert told["job_id"]
-    assert "may still be billed" in told["fate"]
-    assert job in told["fate"]
+    assert "may still be billed" in told["outcome"]
+    assert job in told["outcome"]
 
 
 def test_an_interrupt_before_anything_was_sent(sandbox: SandboxThread, start: Start) -> None:

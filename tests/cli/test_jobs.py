@@ -48,7 +48,7 @@ def doubted(hfmedia: Hfmedia, sandbox: SandboxThread, provider: str = "replicate
     words = f"a lost fox, number {next(NUMBERS)}"  # which no other job of this sandbox asked for
     result = hfmedia(words, "-m", f"{FLUX}:{provider}", "-o", "lost.png")
     assert result.exit_code == 8, result.stderr
-    return listed(hfmedia, "list", "--state", "doubt")[0]
+    return listed(hfmedia, "list", "--state", "in_doubt")[0]
 
 
 def bought(sandbox: SandboxThread) -> int:
@@ -159,7 +159,7 @@ def test_one_job_as_json_has_every_event_with_its_time(hfmedia: Hfmedia) -> None
     one = made(hfmedia)
     told = json.loads(hfmedia("jobs", "show", one["job_id"], "--json").stdout)
     assert [event["event"] for event in told["events"]] == ["created", "routed", "sending", "made", "stored"]
-    times = [event["at"] for event in told["events"]]
+    times = [event["timestamp"] for event in told["events"]]
     assert times == sorted(times)
     assert all(at.endswith("Z") for at in times)
     assert told["cost"] == {"amount": 1.0, "unit": "fal-units"}
@@ -172,8 +172,8 @@ def test_a_file_that_is_gone_is_told_and_fetched_again(hfmedia: Hfmedia, sandbox
     path = Path(one["files"][0]["path"])
     path.unlink()
     told = listed(hfmedia)[0]
-    assert told["files"] == [{"path": str(path), "there": False}]
-    assert f"`hfmedia jobs resume {one['job_id']}`" in told["next"]
+    assert told["files"] == [{"path": str(path), "exists": False}]
+    assert f"`hfmedia jobs resume {one['job_id']}`" in told["hint"]
     assert "no longer there" in hfmedia("jobs", "show", one["job_id"]).stdout
     result = hfmedia("jobs", "resume", one["job_id"])
     assert result.exit_code == 0, result.stderr
@@ -270,8 +270,8 @@ def test_a_cancel_that_cannot_reach_the_provider_says_that_it_may_be_billed(
     result = hfmedia("jobs", "cancel", running["job_id"], "--json")
     told = json.loads(result.stdout)
     assert result.exit_code == 6
-    assert (told["job_id"], told["reached"]) == (running["job_id"], False)
-    assert "may still be billed" in told["words"]
+    assert (told["job_id"], told["provider_confirmed"]) == (running["job_id"], False)
+    assert "may still be billed" in told["message"]
     both = hfmedia("jobs", "cancel", running["job_id"], doubt["job_id"])
     assert both.exit_code == 8
     assert len(both.stdout.splitlines()) == 2
@@ -287,7 +287,7 @@ def test_a_doubt_is_told_as_one_with_both_ways_out(hfmedia: Hfmedia, sandbox: Sa
     failed = hfmedia("a fox", "-m", FAL)
     assert failed.exit_code == 8
     one = listed(hfmedia)[0]
-    for told in (failed.stderr, one["next"], hfmedia("jobs").stdout, hfmedia("jobs", "show", one["job_id"]).stdout):
+    for told in (failed.stderr, one["hint"], hfmedia("jobs").stdout, hfmedia("jobs", "show", one["job_id"]).stdout):
         assert f"hfmedia jobs resolve {one['job_id']} --" in told
         assert "--resend" in told
         assert "--drop" in told
@@ -340,13 +340,13 @@ def test_a_provider_that_cannot_be_asked_leaves_the_doubt(hfmedia: Hfmedia, sand
     result = hfmedia("jobs", "resolve", one["job_id"], "--ask")
     assert result.exit_code != 0
     assert "cannot be asked" in result.stderr
-    assert listed(hfmedia)[0]["state"] == "doubt"
+    assert listed(hfmedia)[0]["state"] == "in_doubt"
 
 
 ANSWERS = (
-    (("--resend",), "n\n", 2, "doubt"),
-    (("--resend",), "y\n", 0, "ready"),
-    (("--resend", "--yes"), "", 0, "ready"),
+    (("--resend",), "n\n", 2, "in_doubt"),
+    (("--resend",), "y\n", 0, "routed"),
+    (("--resend", "--yes"), "", 0, "routed"),
 )
 
 
@@ -362,7 +362,7 @@ def test_on_a_terminal_it_is_asked_before_something_may_be_paid_twice(
 ) -> None:
     """Unless --yes has said it; no is no."""
     one = doubted(hfmedia, sandbox)
-    monkeypatch.setattr(job_actions, "watched", lambda: True)
+    monkeypatch.setattr(job_actions, "is_interactive", lambda: True)
     result = hfmedia("jobs", "resolve", one["job_id"], *args, given=answer)
     assert result.exit_code == code, result.stderr
     assert ("paid twice" in result.stderr) == ("--yes" not in args)
@@ -408,7 +408,7 @@ def test_on_a_terminal_it_is_asked_before_anything_is_forgotten(
 ) -> None:
     """No keeps everything."""
     made(hfmedia)
-    monkeypatch.setattr(job_actions, "watched", lambda: True)
+    monkeypatch.setattr(job_actions, "is_interactive", lambda: True)
     assert hfmedia("jobs", "prune", "--before", "2999-01-01", given="n\n").exit_code == 2
     assert len(listed(hfmedia)) == 1
     assert hfmedia("jobs", "prune", "--before", "2999-01-01", given="y\n").exit_code == 0
@@ -451,7 +451,7 @@ def test_on_a_terminal_the_prompt_gives_way(width: int) -> None:
 def test_a_terminal_gets_a_heading(hfmedia: Hfmedia, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the file on a line of its own."""
     made(hfmedia)
-    monkeypatch.setattr(job_views, "on_terminal", lambda: True)
+    monkeypatch.setattr(job_views, "stdout_is_terminal", lambda: True)
     heading, row, below = hfmedia("jobs").stdout.splitlines()
     assert heading.split() == ["ID", "STATE", "PROVIDER", "MODEL", "PROMPT", "AGE", "COST", "TRIES"]
     assert "a red fox" in row

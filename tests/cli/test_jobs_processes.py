@@ -25,7 +25,7 @@ def test_a_process_that_dies_leaves_its_job_to_the_next(hfmedia: Hfmedia, sandbo
     process = start(*VIDEO, NOVITA)
     until(lambda: sandbox.request_count("poll") > 0, process)
     (one,) = listed(hfmedia)
-    assert (one["carried_by"], one["next"]) == (str(process.pid), f"wait: process {process.pid} is carrying it")
+    assert (one["owner"], one["hint"]) == (str(process.pid), f"wait: process {process.pid} is carrying it")
     assert hfmedia("jobs", "resume", "--all").stdout == ""
     named = hfmedia("jobs", "resume", one["job_id"])
     assert named.exit_code == 2
@@ -33,7 +33,7 @@ def test_a_process_that_dies_leaves_its_job_to_the_next(hfmedia: Hfmedia, sandbo
     process.kill()
     process.wait(10)
     (one,) = listed(hfmedia)
-    assert one["next"].startswith(f"`hfmedia jobs resume {one['job_id']}`")
+    assert one["hint"].startswith(f"`hfmedia jobs resume {one['job_id']}`")
     sandbox.finish_waiting_jobs()
     result = hfmedia("jobs", "resume")
     assert (result.exit_code, result.stdout) == (0, "sea.mp4\n"), result.stderr
@@ -50,8 +50,8 @@ def test_a_process_that_dies_while_sending_leaves_a_doubt(
     process.kill()
     process.wait(10)
     (one,) = listed(hfmedia)
-    assert one["state"] == "doubt"
-    assert f"hfmedia jobs resolve {one['job_id']} --drop" in one["next"]
+    assert one["state"] == "in_doubt"
+    assert f"hfmedia jobs resolve {one['job_id']} --drop" in one["hint"]
     assert hfmedia("jobs", "resume", "--all").exit_code == 0
     assert accepted(sandbox, "fal-ai") == 1
 
@@ -67,8 +67,8 @@ def test_an_interrupt_that_leaves_a_doubt_tells_how_to_settle_it(
     code, out, err = ended(process)
     told = json.loads(err)
     assert (code, out) == (130, "")
-    assert f"`hfmedia jobs resolve {told['job_id']} --drop`" in told["fate"]
-    assert listed(hfmedia)[0]["state"] == "doubt"
+    assert f"`hfmedia jobs resolve {told['job_id']} --drop`" in told["outcome"]
+    assert listed(hfmedia)[0]["state"] == "in_doubt"
 
 
 def test_an_interrupt_while_a_file_comes_tells_how_to_fetch_it(

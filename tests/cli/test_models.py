@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from hfmedia.cli.commands.models import print_table
 from hfmedia.cli.reporter import Reporter
+from hfmedia.cli.tables import print_table
 from tests.support.cli import Hfmedia
 from tests.support.models import FLUX
 from tests.support.sandbox_thread import SandboxThread
@@ -56,7 +56,7 @@ def test_providers_shows_each_with_its_status_and_the_way_there(hfmedia: Hfmedia
     assert (result.exit_code, result.stderr) == (0, "")
     rows = {row["provider"]: row for row in map(json.loads, result.stdout.splitlines())}
     assert rows["fal-ai"]["status"] == "live"
-    assert rows["fal-ai"]["reached"] == "through the router with HF_TOKEN"
+    assert rows["fal-ai"]["route"] == "through the router with HF_TOKEN"
     assert all(row["id"] and row["task"] for row in rows.values())
 
 

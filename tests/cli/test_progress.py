@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hfmedia.cli.progress import describe_event, format_costs, megabytes, ordinal
-from hfmedia.cli.reporter import Reporter, strip_control
+from hfmedia.cli.reporter import Reporter
 from hfmedia.core.errors import DeadlineExceededError, HfmediaError, InsufficientCreditError
 from hfmedia.core.protocol import Cost
+from hfmedia.core.text import strip_control
 from hfmedia.engine import (
     Accepted,
     Downloading,
@@ -21,7 +24,7 @@ from hfmedia.engine import (
     Submitting,
 )
 
-AT = {"job_id": "1", "provider": "fal-ai"}
+AT: dict[str, Any] = {"job_id": "1", "provider": "fal-ai"}
 WORDS: tuple[tuple[Event, str], ...] = (
     (Started(job_id="1", model="a/b"), "waiting"),
     (Submitting(**AT), "asked, waiting for the answer"),
@@ -68,7 +71,7 @@ def test_places_in_a_queue_are_counted_as_people_do(position: int, told: str) ->
     assert ordinal(position) == told
 
 
-COSTS = (
+COSTS: tuple[tuple[list[Any], str], ...] = (
     ([], "cost not told"),
     ([None], "cost not told"),
     ([Cost(0.003), Cost(0.003)], "cost $0.006"),

@@ -1,4 +1,4 @@
-"""Letting go of jobs: what was accepted goes on at its provider; what was not sent is cancelled, or kept for later."""
+"""Detaching from jobs: an accepted one keeps running at its provider; an unsent one is cancelled or left for later."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ WAN = "Wan-AI/Wan2.2-T2V-A14B"
 
 
 @pytest.mark.parametrize("keep_unsent", [False, True])
-async def test_a_job_that_waits_for_its_turn_is_cancelled_or_kept(environ: dict[str, str], keep_unsent: bool) -> None:
-    """With one place at the provider the second of two jobs is never sent; kept, it is made when it is resumed."""
+async def test_a_job_that_waits_for_a_slot_is_cancelled_or_left_unsent(
+    environ: dict[str, str], keep_unsent: bool
+) -> None:
+    """With one slot at the provider, the second of two jobs is not sent; left unsent, it runs when it is resumed."""
     async with Sandbox(port=0, speed=50) as world:
         world.fault("wavespeed", "cold", seconds=100_000)  # the first is at work for as long as this takes
-        there = {**environ, **world.environment}
-        async with MediaClient(environ=there, concurrency=1) as client:
+        sandbox_environ = {**environ, **world.environment}
+        async with MediaClient(environ=sandbox_environ, concurrency=1) as client:
             events: list[Event] = []
 
             async def listen() -> None:
@@ -31,12 +33,12 @@ async def test_a_job_that_waits_for_its_turn_is_cancelled_or_kept(environ: dict[
                     await asyncio.sleep(0.02)
                     states = {job.id: job.state for job in await client.jobs()}
             waiting = next(job_id for job_id in states if states[job_id] != "running")
-            done = [await client.detach(job_id, keep_unsent=keep_unsent) for job_id in (waiting, *states)]
-            assert done[0].state in ({"created", "routed"} if keep_unsent else {"cancelled"})
+            detached = [await client.detach(job_id, keep_unsent=keep_unsent) for job_id in (waiting, *states)]
+            assert detached[0].state in ({"created", "routed"} if keep_unsent else {"cancelled"})
             await listening
             assert sum(isinstance(event, JobFailed) for event in events) == 2
         assert world.submissions["wavespeed"] == 1
         if keep_unsent:
-            async with MediaClient(environ=there) as later:
+            async with MediaClient(environ=sandbox_environ) as later:
                 assert (await later.resume(waiting)).path.exists()
             assert world.submissions["wavespeed"] == 2

@@ -28,14 +28,14 @@ from hfmedia import (
     RequestRejectedError,
     VideoResponse,
 )
-from hfmedia.compat import reasoning
+from hfmedia.compat import huggingface
 from hfmedia.compat.huggingface import _live_mapping
 from hfmedia.sandbox import Sandbox
 
 IMAGE = "black-forest-labs/FLUX.1-schnell"
 VIDEO = "Wan-AI/Wan2.2-T2V-A14B"
 FOX: list[dict[str, Any]] = [{"role": "user", "content": "a red fox"}]
-SMALL = {"width": 64, "height": 64}
+SMALL: dict[str, Any] = {"width": 64, "height": 64}
 
 DOCUMENTED = {
     "label": "HuggingFace (Image/Video Generation)",
@@ -50,7 +50,7 @@ DOCUMENTED = {
     "image_models": [],
     "video_models": [],
 }
-PARAMETERS = {
+PARAMETERS: dict[str, Any] = {
     "model": inspect.Parameter.empty,
     "messages": inspect.Parameter.empty,
     "api_key": None,
@@ -79,7 +79,7 @@ def kinds(chunks: list[Any]) -> list[str]:
 
 def labels(chunks: list[Any]) -> set[str]:
     """What the Reasonings are about."""
-    return {chunk.label for chunk in chunks if isinstance(chunk, Reasoning)}
+    return {str(chunk.label) for chunk in chunks if isinstance(chunk, Reasoning)}
 
 
 def sent(town: Sandbox) -> list[Any]:
@@ -221,7 +221,7 @@ async def test_an_image_comes_with_its_provider_before_it(town: Sandbox) -> None
 
 async def test_silence_is_told_too(town: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that answers late, and says nothing meanwhile, does not leave a chat without a word."""
-    monkeypatch.setattr(reasoning, "HEARTBEAT_INTERVAL", 0.05)
+    monkeypatch.setattr(huggingface, "HEARTBEAT_INTERVAL", 0.05)
     town.fault("fal-ai", "slow", step="submit", seconds=0.5)
     chunks = await collect(f"{IMAGE}:fal-ai", **SMALL)
     pulses = [str(chunk) for chunk in chunks if isinstance(chunk, Reasoning) and chunk.label == "Generating"]
@@ -292,8 +292,8 @@ async def test_no_credit_moves_on_to_the_next_provider(town: Sandbox) -> None:
     town.fault("fal-ai", "credit")
     chunks = await collect(**SMALL)
     assert chunks[-1].get("provider") == "replicate"
-    moved = next(chunk for chunk in chunks if isinstance(chunk, Reasoning) and chunk.label == "Moved")
-    assert str(moved).startswith("Moved: from fal-ai to replicate, because ")
+    failover = next(chunk for chunk in chunks if isinstance(chunk, Reasoning) and chunk.label == "Failover")
+    assert str(failover).startswith("Failover: from fal-ai to replicate: ")
 
 
 REFUSALS = [
@@ -397,7 +397,7 @@ UNSUPPORTED = [
     ("nobody/nothing", ModelNotFoundError, "nobody/nothing"),
     ("acme/sleeping-model", ModelNotSupportedError, "staging"),
     (f"{IMAGE}:novita", ModelNotSupportedError, "novita"),
-    ("black-forest-labs/FLUX.1-Kontext-dev", ModelNotSupportedError, "does image-to-image"),
+    ("black-forest-labs/FLUX.1-Kontext-dev", ModelNotSupportedError, "supports image-to-image"),
 ]
 
 

@@ -75,8 +75,8 @@ DEFAULTS: list[tuple[Task, dict[str, Any], dict[str, Any]]] = [
 ABOUT: dict[str, Any] = {"job_id": "j", "index": 1}
 WORDS: list[tuple[Event, str, str]] = [
     (Started(**ABOUT, model="m", warnings=("a", "b")), "Note", "a; b"),
-    (Submitting(**ABOUT, provider="fal-ai"), "Generating", "asking fal-ai"),
-    (Submitting(**ABOUT, provider="fal-ai", attempt=2), "Generating", "asking fal-ai, attempt 2"),
+    (Submitting(**ABOUT, provider="fal-ai"), "Generating", "submitting to fal-ai"),
+    (Submitting(**ABOUT, provider="fal-ai", attempt=2), "Generating", "submitting to fal-ai, attempt 2"),
     (Accepted(**ABOUT, provider="fal-ai", provider_job_id="x"), "Generating", "accepted by fal-ai"),
     (Queued(**ABOUT, provider="fal-ai", position=0), "Queued", "at fal-ai, position 0"),
     (Queued(**ABOUT, provider="fal-ai"), "Queued", "at fal-ai"),
@@ -86,11 +86,11 @@ WORDS: list[tuple[Event, str, str]] = [
         "Running",
         "at fal-ai, 42%, about 8 s left: step 4/20",
     ),
-    (Retrying(**ABOUT, provider="fal-ai", reason="it is busy", delay=1.25), "Retrying", "in 1.2 s, because it is busy"),
+    (Retrying(**ABOUT, provider="fal-ai", reason="it is busy", delay=1.25), "Retrying", "in 1.2 s: it is busy"),
     (
         FailedOver(**ABOUT, provider="together", previous_provider="fal-ai", reason="no credit"),
-        "Moved",
-        "from fal-ai to together, because no credit",
+        "Failover",
+        "from fal-ai to together: no credit",
     ),
     (Downloading(**ABOUT, provider="fal-ai", received=1_250_000), "Downloading", "1.2 MB from fal-ai"),
     (

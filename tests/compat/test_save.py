@@ -130,7 +130,7 @@ async def test_a_reply_is_streamed_into_a_file(url: str, path: str) -> None:
     assert "abc" not in await asyncio.to_thread(facts.read_text)
 
 
-@pytest.mark.parametrize(("path", "words"), [("/cut", "broke off"), ("/missing", "HTTP 404")])
+@pytest.mark.parametrize(("path", "words"), [("/cut", "was interrupted"), ("/missing", "HTTP 404")])
 async def test_a_broken_or_failed_reply_leaves_no_file(url: str, path: str, words: str, tmp_path: Path) -> None:
     """It can be read only once, so it is not tried again."""
     async with StreamSession() as session, session.get(url + path) as reply:

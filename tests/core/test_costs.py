@@ -1,4 +1,4 @@
-"""Sums of what providers told: by unit, by name, and never a zero for what nobody told."""
+"""Sums of reported costs: by unit, by group, and never a zero for an unknown cost."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hfmedia.core.costs import (
     CostSummary,
     billable_attempts,
     cost_status,
+    format_cost,
     summarize_costs,
     total_cost,
 )
@@ -22,19 +23,19 @@ from hfmedia.core.request import GenerationRequest
 DAY = 86_400.0
 
 
-def job(provider: str | None = "fal-ai", model: str = "a/b", *, cost: Cost | None = None, **told: Any) -> Job:
-    """A job that was sent once, unless told otherwise."""
+def job(provider: str | None = "fal-ai", model: str = "a/b", *, cost: Cost | None = None, **fields: Any) -> Job:
+    """A stored job that was submitted once, unless ``fields`` say otherwise."""
     route = provider and Route(
         provider=provider, provider_id="x", model=model, task="text-to-image", base_url="https://x", credential="K"
     )
     request = GenerationRequest(task="text-to-image", model=model, prompt="a fox")
-    return Job(id="1", request=request, route=route or None, cost=cost, **{"attempts": 1, "state": "stored", **told})
+    return Job(id="1", request=request, route=route or None, cost=cost, **{"attempts": 1, "state": "stored", **fields})
 
 
 USD = Cost(0.25)
-REFUSED = ("fal-ai is busy",)
+REJECTED = ("fal-ai is busy",)
 
-STANDINGS: tuple[tuple[Job, int, str], ...] = (
+CASES: tuple[tuple[Job, int, str], ...] = (
     (job(attempts=0, state="created"), 0, "free"),
     (job(attempts=0, state="cancelled"), 0, "free"),
     (job(cost=USD), 1, "known"),
@@ -43,21 +44,21 @@ STANDINGS: tuple[tuple[Job, int, str], ...] = (
     (job(state="running"), 1, "unknown"),
     (job(state="in_doubt"), 1, "unknown"),
     (job(state="failed"), 1, "unknown"),
-    (job(state="failed", rejections=REFUSED), 0, "free"),
-    (job(cost=USD, attempts=2, rejections=REFUSED), 1, "known"),
-    (job(attempts=2, rejections=REFUSED), 1, "unknown"),
-    (job(cost=USD, attempts=2), 2, "unknown"),  # a doubt, sent again: nobody knows of the first
-    (job(attempts=0, state="failed", rejections=REFUSED), 0, "free"),
+    (job(state="failed", rejections=REJECTED), 0, "free"),
+    (job(cost=USD, attempts=2, rejections=REJECTED), 1, "known"),
+    (job(attempts=2, rejections=REJECTED), 1, "unknown"),
+    (job(cost=USD, attempts=2), 2, "unknown"),  # resent while in doubt: the cost of the first is unknown
+    (job(attempts=0, state="failed", rejections=REJECTED), 0, "free"),
 )
 
 
-@pytest.mark.parametrize(("one", "times", "known"), STANDINGS)
-def test_a_cost_is_known_or_unknown_or_there_is_nothing_to_pay(one: Job, times: int, known: str) -> None:
-    """What was certainly refused costs nothing; what may have been accepted costs something."""
-    assert (billable_attempts(one), cost_status(one)) == (times, known)
+@pytest.mark.parametrize(("item", "attempts", "status"), CASES)
+def test_a_cost_is_known_or_unknown_or_free(item: Job, attempts: int, status: str) -> None:
+    """A certainly rejected submission costs nothing; one that may have been accepted may be billed."""
+    assert (billable_attempts(item), cost_status(item)) == (attempts, status)
 
 
-SHELF = [
+JOBS = [
     job("fal-ai", "a/b", cost=Cost(2.0, "fal-units"), submitted_at=1.0),
     job("fal-ai", "a/c", cost=Cost(0.5, "fal-units"), submitted_at=DAY + 1),
     job("fal-ai", "a/b", submitted_at=DAY + 2),
@@ -91,25 +92,25 @@ SUMS: dict[str, list[CostSummary]] = {
 
 @pytest.mark.parametrize("by", COST_GROUPINGS)
 def test_sums_are_kept_apart_by_unit(by: Any) -> None:
-    """Each row adds what was told and counts what was not; the rows are in the order of their names."""
-    found = summarize_costs(SHELF, by)
-    assert [(row.name, row.jobs, row.jobs_with_cost, row.jobs_without_cost, row.free) for row in found] == [
+    """Each row adds the reported costs and counts the rest; the rows are sorted by name."""
+    rows = summarize_costs(JOBS, by)
+    assert [(row.name, row.jobs, row.jobs_with_cost, row.jobs_without_cost, row.free) for row in rows] == [
         (row.name, row.jobs, row.jobs_with_cost, row.jobs_without_cost, row.free) for row in SUMS[by]
     ]
-    assert [row.reported for row in found] == [pytest.approx(row.reported) for row in SUMS[by]]
+    assert [row.reported for row in rows] == [pytest.approx(row.reported) for row in SUMS[by]]
 
 
 def test_an_unknown_cost_has_no_unit_and_no_amount() -> None:
-    """Where nobody told anything, there is no zero to be read."""
+    """No zero appears for it."""
     assert summarize_costs([job(), job()], "provider") == [
         CostSummary(name="fal-ai", jobs=2, reported={}, jobs_without_cost=2)
     ]
     assert summarize_costs([], "day") == []
 
 
-def test_the_day_is_the_caller_s() -> None:
-    """What a day is called depends on where one lives."""
-    assert [row.name for row in summarize_costs(SHELF, "day", format_day=lambda at: f"day {at // DAY:.0f}")] == [
+def test_the_caller_may_format_the_day() -> None:
+    """The day depends on the time zone."""
+    assert [row.name for row in summarize_costs(JOBS, "day", format_day=lambda at: f"day {at // DAY:.0f}")] == [
         "day 0",
         "day 1",
     ]
@@ -127,6 +128,15 @@ def test_every_job_is_counted_once_whatever_its_state() -> None:
         "stored",
         "failed",
     )
-    made = total_cost([job(state=state, cost=USD if state == "stored" else None) for state in states])
-    assert made.jobs == made.jobs_with_cost + made.jobs_without_cost + made.free == len(states)
-    assert made.reported == {"USD": 0.25}
+    total = total_cost([job(state=state, cost=USD if state == "stored" else None) for state in states])
+    assert total.jobs == total.jobs_with_cost + total.jobs_without_cost + total.free == len(states)
+    assert total.reported == {"USD": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("reported", "text"),
+    [({}, "unknown"), ({"USD": 0.03}, "$0.03"), ({"fal-units": 2.0, "USD": 0.03}, "$0.03 + 2 fal-units")],
+)
+def test_reported_amounts_are_formatted_by_unit(reported: dict[str, float], text: str) -> None:
+    """In one order; without any amount the cost is unknown."""
+    assert format_cost(reported) == text

@@ -1,4 +1,4 @@
-"""The errors: the tree that the docstring draws is the tree of the classes, line by line."""
+"""Exceptions: the tree in the docstring is the tree of the classes, line by line."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ import pytest
 from hfmedia.core import errors
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, RequestNotSentError, ResponseLostError
 
-LINE = re.compile(r"^(?P<tree>[│ ├└─]*)(?P<name>\w+Error)\s+(?P<words>.+?)(?:\s+exit (?P<code>\d+))?$")
+LINE = re.compile(r"^(?P<tree>[│ ├└─]*)(?P<name>\w+Error)\s+(?P<text>.+?)(?:\s+exit (?P<code>\d+))?$")
 
 
-def drawn() -> list[tuple[str, str | None, int | None]]:
-    """Of each line of the docstring's tree: the class, its parent's name, and its exit code where one is written."""
+def documented_tree() -> list[tuple[str, str | None, int | None]]:
+    """Return for each line of the tree in the docstring: class, parent, and exit code if there is one."""
     rows: list[tuple[str, str | None, int | None]] = []
     above: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
-        found = LINE.match(line)
-        if found:
-            depth = len(found["tree"]) // 4
+        match = LINE.match(line)
+        if match:
+            depth = len(match["tree"]) // 4
             rows.append(
-                (found["name"], above[depth - 1] if depth else None, int(found["code"]) if found["code"] else None)
+                (match["name"], above[depth - 1] if depth else None, int(match["code"]) if match["code"] else None)
             )
-            above[depth:] = [found["name"]]
+            above[depth:] = [match["name"]]
     return rows
 
 
-def family(root: type[HfmediaError]) -> Iterator[type[HfmediaError]]:
-    """The class and everything below it, in the order of definition."""
+def class_tree(root: type[HfmediaError]) -> Iterator[type[HfmediaError]]:
+    """Yield the class and its subclasses, in order of definition."""
     yield root
     for child in root.__subclasses__():
         if child.__module__ == errors.__name__:
-            yield from family(child)
+            yield from class_tree(child)
 
 
-CLASSES = list(family(HfmediaError))
+CLASSES = list(class_tree(HfmediaError))
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
@@ -47,34 +47,34 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
         (cls.__name__, next((base.__name__ for base in cls.__bases__ if issubclass(base, HfmediaError)), None))
         for cls in CLASSES
     ]
-    assert [(name, parent) for name, parent, _ in drawn()] == real
+    assert [(name, parent) for name, parent, _ in documented_tree()] == real
     assert len(real) > 20
 
 
 def test_the_exit_codes_in_the_docstring_are_those_of_the_classes() -> None:
     """A line without a code has its parent's."""
     codes: dict[str | None, int] = {}
-    for name, parent, code in drawn():
+    for name, parent, code in documented_tree():
         codes[name] = code if code is not None else codes[parent]
     assert codes == {cls.__name__: cls.exit_code for cls in CLASSES}
 
 
-def test_every_exit_code_is_one_that_the_command_promises() -> None:
-    """1 unexpected, 2 usage, 3 credential, 4 credit, 5 unsupported, 6 providers, 7 time, 8 doubt, 130 interrupted."""
+def test_every_exit_code_is_a_documented_one() -> None:
+    """1 unexpected, 2 usage, 3 credential, 4 credit, 5 model, 6 provider, 7 deadline, 8 in doubt, 130 cancelled."""
     assert {cls.exit_code for cls in CLASSES} == {1, 2, 3, 4, 5, 6, 7, 8, 130}
 
 
-def test_every_error_is_explained() -> None:
-    """Each class has a sentence of its own, and its name ends as an error's does."""
-    words = [cls.__doc__ for cls in CLASSES]
-    assert all(words)
-    assert len(set(words)) == len(words)
+def test_every_error_is_documented() -> None:
+    """Each class has its own docstring, and its name ends in Error."""
+    docstrings = [cls.__doc__ for cls in CLASSES]
+    assert all(docstrings)
+    assert len(set(docstrings)) == len(docstrings)
     assert all(cls.__name__.endswith("Error") for cls in CLASSES)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_an_error_carries_what_is_needed_to_go_on(cls: type[HfmediaError]) -> None:
-    """Also through a copy, and from one process to another."""
+def test_an_error_keeps_its_fields(cls: type[HfmediaError]) -> None:
+    """Also in a copy, and from one process to another."""
     error = cls(
         "no", provider="fal-ai", model="a/b", job_id="j1", status=422, code="x", attempts=["nscale was busy", "zai too"]
     )
@@ -92,12 +92,12 @@ def test_an_error_without_attempts_is_one_sentence() -> None:
 
 
 def test_a_bad_request_is_a_value_error_too() -> None:
-    """Callers that know nothing of this library catch it."""
+    """Callers that do not know hfmedia catch it."""
     assert issubclass(InvalidRequestError, ValueError)
 
 
-def test_what_stays_inside_is_outside_the_tree() -> None:
-    """The two words between transport and engine never reach a user by being caught as an error of the library."""
+def test_internal_exceptions_are_outside_the_tree() -> None:
+    """Those between transport and engine are never caught as errors of the library."""
     assert not issubclass(RequestNotSentError, HfmediaError)
     assert not issubclass(ResponseLostError, HfmediaError)
     assert not issubclass(RequestNotSentError, ResponseLostError)

@@ -1,4 +1,4 @@
-"""Mappings: both shapes of the Hub, and what to do with an entry that cannot be read."""
+"""Models on the Hub: both formats of their mappings, and invalid entries."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ READ_ZAI = ProviderMapping(provider="zai-org", provider_id="glm-image", status="
 
 
 def model(mapping: Any, **more: Any) -> bytes:
-    """A model as the Hub tells it."""
+    """A model as the Hub returns it."""
     return json.dumps({"_id": "64", "id": "a/b", "inferenceProviderMapping": mapping, **more}).encode()
 
 
 def by_name(*entries: dict[str, Any]) -> dict[str, Any]:
-    """The other shape: providers by name."""
+    """The older format: providers by name."""
     return {entry["provider"]: {k: v for k, v in entry.items() if k != "provider"} for entry in entries}
 
 
@@ -53,20 +53,20 @@ SHAPES: dict[str, tuple[Any, tuple[ProviderMapping, ...]]] = {
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_mapping_is_read_in_whatever_shape(name: str) -> None:
-    """In the Hub's order; what cannot be read is left out, and the rest stays."""
+def test_mappings_are_parsed_in_either_format(name: str) -> None:
+    """In the Hub's order; invalid entries are skipped."""
     raw, mappings = SHAPES[name]
     assert parse_model(model(raw)) == HubModel("a/b", mappings)
     assert parse_models(b"[" + model(raw) + b"]") == [HubModel("a/b", mappings)]
 
 
-def test_a_model_without_a_mapping_is_served_by_nobody() -> None:
-    """Absent is as good as empty."""
+def test_a_model_without_a_mapping_has_no_providers() -> None:
+    """Absent is the same as empty."""
     assert parse_model(b'{"id":"a/b"}') == HubModel("a/b")
 
 
-def test_everything_that_is_known_of_an_entry_is_kept() -> None:
-    """LoRA weights, kind, speed and price."""
+def test_all_fields_of_an_entry_are_parsed() -> None:
+    """LoRA weights, type, speed and price."""
     entry = {**FAL, "adapter": "lora", "adapterWeightsPath": "x.safetensors", "type": "single-model",
              "performance": {"tokensPerSecond": 12, "firstTokenLatencyMs": 3}, "pricing": 0.5}  # fmt: skip
     (read,) = parse_model(model([entry])).mappings
@@ -75,16 +75,16 @@ def test_everything_that_is_known_of_an_entry_is_kept() -> None:
     )  # fmt: skip
 
 
-def test_live_is_live_and_nothing_else_is() -> None:
-    """Staging and failing ones stay, so that an error can name them."""
+def test_only_the_status_live_is_live() -> None:
+    """Staging and failing ones stay in the list, so that an error can name them."""
     entries = [{**FAL, "provider": name or "x", "status": name} for name in ("live", "staging", "error", "LIVE", "")]
     read = parse_model(model(entries))
     assert [mapping.status for mapping in read.mappings] == ["live", "staging", "error", "LIVE", ""]
     assert [mapping.provider for mapping in read.live_mappings()] == ["live"]
 
 
-def test_live_ones_of_one_task_can_be_asked_for() -> None:
-    """A model may be served for several."""
+def test_live_mappings_can_be_filtered_by_task() -> None:
+    """A model may support several."""
     read = parse_model(model([FAL, {**FAL, "provider": "x", "task": "image-to-image"}]))
     assert [mapping.provider for mapping in read.live_mappings("image-to-image")] == ["x"]
     assert [mapping.provider for mapping in read.live_mappings()] == ["fal-ai", "x"]
@@ -108,28 +108,28 @@ def test_live_ones_of_one_task_can_be_asked_for() -> None:
         model(7),
     ],
 )
-def test_what_is_no_model_is_an_error(body: bytes) -> None:
-    """Unknown is never read as fine."""
+def test_an_invalid_model_is_an_error(body: bytes) -> None:
+    """An unknown format is never accepted."""
     with pytest.raises(msgspec.DecodeError):
         parse_model(body)
 
 
-def test_one_bad_model_does_not_spoil_its_page() -> None:
-    """Of a thousand models, nine hundred and ninety-nine are still there."""
+def test_one_invalid_model_does_not_invalidate_its_page() -> None:
+    """The other models are still listed."""
     page = b"[" + b",".join([b'{"id":7}', model([FAL]), b"null", model("banana"), b'{"error":"no"}']) + b"]"
     assert parse_models(page) == [HubModel("a/b", (READ_FAL,))]
 
 
-def test_an_empty_page_is_a_page() -> None:
-    """The search found nothing."""
+def test_an_empty_page_is_valid() -> None:
+    """The search had no results."""
     assert parse_models(b"[]") == []
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"{}", b"null", b"7", b'{"error":"no"}', b"[7]", b'[{"error":"no"}]', b'["a/b"]']
 )
-def test_a_page_of_which_nothing_can_be_read_is_no_page(body: bytes) -> None:
-    """An error dressed as a list must not look like an empty Hub."""
+def test_a_page_with_only_invalid_models_is_invalid(body: bytes) -> None:
+    """An error in the form of a list must not look like an empty Hub."""
     with pytest.raises(msgspec.DecodeError):
         parse_models(body)
 
@@ -147,16 +147,16 @@ values = st.recursive(
 
 
 @given(values)
-def test_whatever_stands_beside_a_good_entry_it_is_still_found(value: Any) -> None:
-    """Malformed neighbours, of any form, in both shapes."""
+def test_a_valid_entry_is_parsed_next_to_any_other(value: Any) -> None:
+    """Next to malformed entries of any form, in both formats."""
     assert READ_FAL in parse_model(model([value, FAL])).mappings
     assert READ_FAL in parse_model(model({"x": value, **by_name(FAL)})).mappings
     assert HubModel("a/b", (READ_FAL,)) in parse_models(b"[" + json.dumps(value).encode() + b"," + model([FAL]) + b"]")
 
 
 @given(st.one_of(st.binary(max_size=40), values.map(lambda value: json.dumps(value).encode())))
-def test_nothing_but_a_decode_error_leaves_the_reading(body: bytes) -> None:
-    """However malformed."""
+def test_parsing_raises_only_decode_errors(body: bytes) -> None:
+    """For any bytes."""
     for read in (parse_model, parse_models):
         try:
             read(body)

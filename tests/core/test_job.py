@@ -1,4 +1,4 @@
-"""The life of a job: what the table allows, and that its facts can be written down and read again."""
+"""Job state machine: the transitions that the table allows, and entries that survive being stored."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def history(*kinds: type[LedgerEntry]) -> list[Any]:
     return [entry(kind, timestamp=float(at)) for at, kind in enumerate((CreatedEntry, *kinds))]
 
 
-# How to come into each state, by the shortest way.
+# Shortest path to each state.
 SHORTEST_PATHS: dict[State, tuple[type[LedgerEntry], ...]] = {
     "created": (),
     "routed": (RoutedEntry,),
@@ -86,12 +86,12 @@ SHORTEST_PATHS: dict[State, tuple[type[LedgerEntry], ...]] = {
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_state_can_be_reached(state: State) -> None:
-    """And every state has a row."""
+    """Every state has a row too."""
     assert replay(history(*SHORTEST_PATHS[state])).state == state
     assert set(TRANSITIONS) == set(STATES) == set(SHORTEST_PATHS)
 
 
-# What must never be possible, state by state; written here apart from the table.
+# The allowed successors of each state, written here independently of the table.
 ALLOWED_SUCCESSORS: dict[State, set[State]] = {
     "created": {"routed", "failed", "cancelled"},
     "routed": {"routed", "submitting", "failed", "cancelled"},
@@ -107,8 +107,8 @@ ALLOWED_SUCCESSORS: dict[State, set[State]] = {
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("kind", ENTRY_TYPES)
-def test_a_fact_leads_where_the_table_says_or_is_impossible(state: State, kind: type[LedgerEntry]) -> None:
-    """All states by all facts."""
+def test_an_entry_leads_to_the_state_in_the_table_or_is_rejected(state: State, kind: type[LedgerEntry]) -> None:
+    """All states by all entry types."""
     job = replay(history(*SHORTEST_PATHS[state]))
     if kind in TRANSITIONS[state]:
         assert apply_entry(job, entry(kind, timestamp=99.0)).state == TRANSITIONS[state][kind]
@@ -118,8 +118,8 @@ def test_a_fact_leads_where_the_table_says_or_is_impossible(state: State, kind: 
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_state_is_left_only_for_those_it_may_be_left_for(state: State) -> None:
-    """The edges, said a second time."""
+def test_a_state_has_only_its_allowed_successors(state: State) -> None:
+    """The edges, stated a second time."""
     assert set(TRANSITIONS[state].values()) == ALLOWED_SUCCESSORS[state]
 
 
@@ -134,53 +134,53 @@ def test_an_ended_job_stays_ended() -> None:
     )
 
 
-def test_sending_begins_from_ready_alone_and_only_by_saying_so() -> None:
-    """Nothing is bought without the fact that says that it is about to be."""
+def test_submitting_starts_only_from_routed_and_only_with_its_entry() -> None:
+    """Nothing is submitted without the entry that announces it."""
     into = {(state, kind) for state, row in TRANSITIONS.items() for kind, to in row.items() if to == "submitting"}
     assert into == {("routed", SubmittingEntry)}
     assert {state for state, row in TRANSITIONS.items() if SubmittingEntry in row} == {"routed"}
 
 
-def test_a_send_cannot_simply_be_cancelled() -> None:
-    """What is on its way may be bought: it is accepted, made, refused, doubted or broken first."""
+def test_a_submission_in_progress_cannot_be_cancelled() -> None:
+    """It may be billed: first it is accepted, completed, rejected, in doubt or failed."""
     assert set(TRANSITIONS["submitting"]) == {AcceptedEntry, CompletedEntry, RejectedEntry, InDoubtEntry, FailedEntry}
 
 
 def reachable(start: State, without: Iterable[type[LedgerEntry]]) -> set[State]:
-    """Every state that can follow, by any facts but these."""
-    found, edge = {start}, [start]
+    """Return every state that can follow without entries of these types."""
+    reached, edge = {start}, [start]
     while edge:
         for kind, to in TRANSITIONS[edge.pop()].items():
-            if kind not in set(without) and to not in found:
-                found.add(to)
+            if kind not in set(without) and to not in reached:
+                reached.add(to)
                 edge.append(to)
-    return found
+    return reached
 
 
-def test_a_doubt_is_never_sent_again_unless_it_is_resolved() -> None:
-    """There is no way from doubt to sending that goes around the word of a person."""
+def test_a_job_in_doubt_is_never_sent_again_unless_it_is_resolved() -> None:
+    """No path from in_doubt to submitting avoids the decision of a person."""
     assert "submitting" not in reachable("in_doubt", without=[ResolvedEntry])
     assert "submitting" in reachable("in_doubt", without=[])
     assert ResolvedEntry not in {kind for state, row in TRANSITIONS.items() if state != "in_doubt" for kind in row}
 
 
 def test_what_was_accepted_is_never_sent_again() -> None:
-    """From running and finished no facts at all lead back to sending."""
+    """From running, completed and stored no entries at all lead back to submitting."""
     for state in ("running", "completed", "stored"):
         assert "submitting" not in reachable(state, without=[])  # type: ignore[arg-type]
 
 
-def test_a_doubt_can_be_dropped() -> None:
-    """Then the job is over, and says so; resending makes it ready, and nothing more."""
-    doubt = replay(history(RoutedEntry, SubmittingEntry, InDoubtEntry))
-    dropped = apply_entry(doubt, entry(ResolvedEntry, decision="drop"))
+def test_a_job_in_doubt_can_be_dropped_or_resent() -> None:
+    """Dropped, it has failed and says so; resent, it is routed again and nothing more."""
+    in_doubt = replay(history(RoutedEntry, SubmittingEntry, InDoubtEntry))
+    dropped = apply_entry(in_doubt, entry(ResolvedEntry, decision="drop"))
     assert (dropped.state, dropped.error) == ("failed", "dropped by the user")
-    again = apply_entry(doubt, entry(ResolvedEntry, decision="resend"))
+    again = apply_entry(in_doubt, entry(ResolvedEntry, decision="resend"))
     assert (again.state, again.error, again.attempts) == ("routed", None, 1)
 
 
-def test_a_job_is_the_fold_of_its_facts() -> None:
-    """Every field comes from a fact."""
+def test_a_job_is_the_replay_of_its_entries() -> None:
+    """Every field comes from an entry."""
     job = replay(
         [
             *history(
@@ -202,9 +202,9 @@ def test_a_job_is_the_fold_of_its_facts() -> None:
     assert (job.media, job.warnings, job.error) == ({"files": [{"path": "fox.png"}]}, ("w", "m"), None)
 
 
-def test_attempts_are_counted_whatever_number_the_fact_names() -> None:
-    """The count is of submissions begun, all providers together."""
-    facts = [
+def test_attempts_are_counted_whatever_number_the_entry_has() -> None:
+    """The count is of started submissions, for all providers together."""
+    entries = [
         entry(CreatedEntry),
         entry(RoutedEntry),
         entry(SubmittingEntry, attempt=1),
@@ -212,25 +212,25 @@ def test_attempts_are_counted_whatever_number_the_fact_names() -> None:
         entry(RoutedEntry),
         entry(SubmittingEntry, attempt=1),
     ]
-    assert replay(facts).attempts == 2
+    assert replay(entries).attempts == 2
 
 
 def test_a_result_read_twice_warns_once() -> None:
-    """The provider is asked again when a link has expired; its warnings are the same ones."""
+    """The result is fetched again when a URL has expired; its warnings are the same."""
     assert replay(history(RoutedEntry, SubmittingEntry, AcceptedEntry, CompletedEntry, CompletedEntry)).warnings == (
         "w",
         "m",
     )
 
 
-def test_another_route_forgets_the_handle_and_warnings_of_the_first() -> None:
-    """They belong to the provider that refused."""
+def test_another_route_clears_the_handle_and_warnings_of_the_first() -> None:
+    """They belong to the provider that rejected the request."""
     job = replay([*history(RoutedEntry, SubmittingEntry, RejectedEntry), entry(RoutedEntry, warnings=("other",))])
     assert (job.warnings, job.handle) == (("other",), None)
 
 
 @pytest.mark.parametrize(
-    "facts",
+    "entries",
     [
         [],
         [entry(RoutedEntry)],
@@ -239,102 +239,102 @@ def test_another_route_forgets_the_handle_and_warnings_of_the_first() -> None:
         [entry(CreatedEntry), entry(SubmittingEntry)],
     ],
 )
-def test_facts_that_contradict_the_table_are_no_job(facts: list[LedgerEntry]) -> None:
-    """The ledger or the engine is wrong, and going on might pay twice."""
+def test_entries_that_contradict_the_table_are_an_error(entries: list[LedgerEntry]) -> None:
+    """The ledger or the engine is wrong, and continuing might pay twice."""
     with pytest.raises(InvalidTransitionError):
-        replay(facts)
+        replay(entries)
 
 
-def test_every_fact_has_a_tag_of_its_own() -> None:
-    """Two facts with one tag could not be told apart in a file."""
+def test_every_entry_type_has_its_own_tag() -> None:
+    """Two types with one tag could not be distinguished in a file."""
     tags = [kind.__struct_config__.tag for kind in ENTRY_TYPES]
     assert len(set(tags)) == len(tags) == len(SAMPLES)
     assert all(isinstance(tag, str) for tag in tags)
     assert {kind.__struct_config__.tag_field for kind in ENTRY_TYPES} == {"fact"}
 
 
-words = st.text(max_size=20)
+texts = st.text(max_size=20)
 times = st.floats(0, 4e9)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | numbers | words,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | numbers | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
 optional_size = st.none() | st.integers(16, 16_384)
-images = st.builds(InputImage, url=st.none() | words, mime=st.none() | words, name=st.none() | words,
+images = st.builds(InputImage, url=st.none() | texts, mime=st.none() | texts, name=st.none() | texts,
                    width=optional_size, height=optional_size)  # fmt: skip
 requests = st.builds(
-    GenerationRequest, task=st.sampled_from(TASKS), model=words, prompt=st.none() | words, image=st.none() | images,
+    GenerationRequest, task=st.sampled_from(TASKS), model=texts, prompt=st.none() | texts, image=st.none() | images,
     width=optional_size, height=optional_size, aspect_ratio=st.none() | st.sampled_from(ASPECT_RATIOS),
-    resolution=st.none() | words, seed=st.none() | st.integers(0, 2**64 - 1), seconds=st.none() | numbers,
-    guidance_scale=st.none() | numbers, negative_prompt=st.none() | words, fps=st.none() | st.integers(1, 240),
-    extra=st.dictionaries(words, plain, max_size=3),
+    resolution=st.none() | texts, seed=st.none() | st.integers(0, 2**64 - 1), seconds=st.none() | numbers,
+    guidance_scale=st.none() | numbers, negative_prompt=st.none() | texts, fps=st.none() | st.integers(1, 240),
+    extra=st.dictionaries(texts, plain, max_size=3),
 )  # fmt: skip
 routes = st.builds(
     Route,
-    provider=words,
-    provider_id=words,
-    model=words,
+    provider=texts,
+    provider_id=texts,
+    model=texts,
     task=st.sampled_from(TASKS),
-    base_url=words,
-    credential=words,
+    base_url=texts,
+    credential=texts,
     via=st.sampled_from(["router", "direct"]),
-    lora=st.none() | st.builds(Lora, repo=words, path=st.none() | words),
+    lora=st.none() | st.builds(Lora, repo=texts, path=st.none() | texts),
 )
-handles = st.builds(JobHandle, id=words, stage=words, job_path=st.none() | words)
-costs = st.builds(Cost, amount=numbers, unit=words)
+handles = st.builds(JobHandle, id=texts, stage=texts, job_path=st.none() | texts)
+costs = st.builds(Cost, amount=numbers, unit=texts)
 outputs = st.lists(
     st.builds(
         Output,
-        url=st.none() | words,
-        mime=st.none() | words,
+        url=st.none() | texts,
+        mime=st.none() | texts,
         width=st.none() | st.integers(0, 9999),
         nsfw=st.booleans(),
     ),
     max_size=3,
 ).map(tuple)
-timings = st.dictionaries(words, numbers, max_size=2)
-warnings = st.lists(words, max_size=2).map(tuple)
+timings = st.dictionaries(texts, numbers, max_size=2)
+warnings = st.lists(texts, max_size=2).map(tuple)
 kinds = st.sampled_from(get_args(FailureKind))
 status = st.none() | st.integers(100, 599)
-common: dict[str, Any] = {"job_id": words, "timestamp": times}
-facts = st.one_of(
+common: dict[str, Any] = {"job_id": texts, "timestamp": times}
+entries = st.one_of(
     st.builds(CreatedEntry, **common, request=requests, index=st.integers(0, 99)),
     st.builds(RoutedEntry, **common, route=routes, request=requests, warnings=warnings),
     st.builds(SubmittingEntry, **common, attempt=st.integers(1, 99)),
     st.builds(AcceptedEntry, **common, handle=handles),
-    st.builds(RejectedEntry, **common, kind=kinds, message=words, status=status),
-    st.builds(InDoubtEntry, **common, message=words),
+    st.builds(RejectedEntry, **common, kind=kinds, message=texts, status=status),
+    st.builds(InDoubtEntry, **common, message=texts),
     st.builds(ResolvedEntry, **common, decision=st.sampled_from(["resend", "drop"])),
-    # a provider may tell a seed beyond 64 bits
-    st.builds(CompletedEntry, **common, outputs=outputs, seed=st.none() | st.integers(-(2**80), 2**80), cost=st.none() | costs,
-              timings=timings, warnings=warnings),
-    st.builds(StoredEntry, **common, media=st.dictionaries(words, plain, max_size=3)),
-    st.builds(FailedEntry, **common, kind=words, message=words, status=status),
-    st.builds(CancelledEntry, **common, provider_confirmed=st.none() | st.booleans(), message=words),
+    # a provider may report a seed beyond 64 bits
+    st.builds(CompletedEntry, **common, outputs=outputs, seed=st.none() | st.integers(-(2**80), 2**80),
+              cost=st.none() | costs, timings=timings, warnings=warnings),
+    st.builds(StoredEntry, **common, media=st.dictionaries(texts, plain, max_size=3)),
+    st.builds(FailedEntry, **common, kind=texts, message=texts, status=status),
+    st.builds(CancelledEntry, **common, provider_confirmed=st.none() | st.booleans(), message=texts),
 )  # fmt: skip
 
 
-@given(facts)
-def test_every_fact_survives_being_written_down(one: LedgerEntry) -> None:
-    """As JSON and back through the one union of all facts, nothing is lost and nothing is added."""
-    assert msgspec.json.decode(msgspec.json.encode(one), type=AnyEntry) == one
+@given(entries)
+def test_every_entry_survives_being_stored(stored: LedgerEntry) -> None:
+    """As JSON and back through the union of all types, nothing is lost and nothing is added."""
+    assert msgspec.json.decode(msgspec.json.encode(stored), type=AnyEntry) == stored
 
 
 @given(routes, handles)
-def test_routes_and_handles_of_yesterday_are_as_good_as_fresh_ones(route: Route, handle: JobHandle) -> None:
-    """They are data; a credential is there by its name only."""
+def test_stored_routes_and_handles_equal_the_originals(route: Route, handle: JobHandle) -> None:
+    """They are data; a credential is included only by name."""
     assert msgspec.json.decode(msgspec.json.encode(route), type=Route) == route
     assert msgspec.json.decode(msgspec.json.encode(handle), type=JobHandle) == handle
 
 
-def test_a_fact_from_a_newer_hfmedia_can_still_be_read() -> None:
-    """Fields that are unknown here are passed over; a fact that is unknown is an error, never patience."""
-    newer = {"fact": "sending", "job_id": "j1", "timestamp": 1.0, "attempt": 1, "mood": "good"}
+def test_an_entry_from_a_newer_release_can_still_be_decoded() -> None:
+    """Unknown fields are ignored; an unknown entry type is an error."""
+    newer = {"fact": "sending", "job_id": "j1", "timestamp": 1.0, "attempt": 1, "priority": "high"}
     assert msgspec.json.decode(msgspec.json.encode(newer), type=AnyEntry) == entry(SubmittingEntry, timestamp=1.0)
     with pytest.raises(msgspec.ValidationError):
-        msgspec.json.decode(msgspec.json.encode({**newer, "fact": "dreamt"}), type=AnyEntry)
+        msgspec.json.decode(msgspec.json.encode({**newer, "fact": "unknown"}), type=AnyEntry)
 
 
 MEDIA = "iVBORw0KGgo" * 50
@@ -354,24 +354,24 @@ INLINE_REQUESTS: list[GenerationRequest] = [
 ]
 
 
-@pytest.mark.parametrize("wish", INLINE_REQUESTS, ids=range(len(INLINE_REQUESTS)))
-def test_inline_media_of_a_wish_is_never_written_down(wish: GenerationRequest) -> None:
-    """Neither an image's bytes nor a data: URI, however it is spelled and wherever it hides."""
-    written = msgspec.json.encode(entry(CreatedEntry, request=strip_inline_media(wish)))
-    assert len(written) < 500
-    assert MEDIA.encode() not in written
-    assert msgspec.json.decode(written, type=AnyEntry).request.model == "a/b"
+@pytest.mark.parametrize("request_", INLINE_REQUESTS, ids=range(len(INLINE_REQUESTS)))
+def test_inline_media_of_a_request_is_never_stored(request_: GenerationRequest) -> None:
+    """Neither bytes nor a data: URI, in any spelling and at any depth."""
+    stored = msgspec.json.encode(entry(CreatedEntry, request=strip_inline_media(request_)))
+    assert len(stored) < 500
+    assert MEDIA.encode() not in stored
+    assert msgspec.json.decode(stored, type=AnyEntry).request.model == "a/b"
 
 
-def test_what_is_no_media_is_written_down_as_it_is() -> None:
-    """Links, names, digests and plain parameters stay; the wish itself is not touched."""
-    wish = GenerationRequest(
+def test_everything_but_inline_media_is_stored_unchanged() -> None:
+    """URLs, names, digests and plain parameters stay; the request itself is not modified."""
+    request = GenerationRequest(
         task="image-to-video",
         model="a/b",
         image=InputImage(url="https://a/fox.png", name="fox", sha256="00"),
         extra={"style": "data driven", "n": 1, "loras": [{"path": "a/b", "scale": 0.5}]},
     )
-    assert strip_inline_media(wish) == wish
+    assert strip_inline_media(request) == request
     assert strip_inline_media(REQUEST) == REQUEST
     inline = INLINE_REQUESTS[0]
     assert (strip_inline_media(inline).image or InputImage()).name == "fox.png"
@@ -380,36 +380,36 @@ def test_what_is_no_media_is_written_down_as_it_is() -> None:
 
 
 def test_inline_outputs_go_to_their_file_and_not_into_the_ledger() -> None:
-    """Links stay; the number of outputs and their hints stay too."""
-    told = (
+    """URLs, the number of outputs and their hints stay."""
+    outputs = (
         Output(url="https://a/1.png", nsfw=True),
         Output(data=MEDIA.encode(), mime="image/png"),
         Output(url=f"data:image/png;base64,{MEDIA}", width=8),
         Output(url=f"\nDATA:image/png;base64,{MEDIA}"),
     )
-    assert strip_inline_outputs(told) == (
+    assert strip_inline_outputs(outputs) == (
         Output(url="https://a/1.png", nsfw=True),
         Output(mime="image/png"),
         Output(width=8),
         Output(),
     )
-    assert MEDIA.encode() not in msgspec.json.encode(entry(CompletedEntry, outputs=strip_inline_outputs(told)))
+    assert MEDIA.encode() not in msgspec.json.encode(entry(CompletedEntry, outputs=strip_inline_outputs(outputs)))
 
 
-@given(st.binary(min_size=24, max_size=200), words)
-def test_no_bytes_of_media_survive_into_a_fact(data: bytes, name: str) -> None:
-    """Whatever the bytes are: as base64, which is how JSON would hold them, they are not there."""
-    wish = GenerationRequest(
+@given(st.binary(min_size=24, max_size=200), texts)
+def test_no_media_bytes_are_stored_in_an_entry(data: bytes, name: str) -> None:
+    """Not even as base64, which is how JSON would encode them."""
+    request = GenerationRequest(
         task="image-to-image", model="a/b", image=InputImage(data=data, name=name), extra={"mask": data}
     )
-    slim = strip_inline_media(wish)
-    assert slim.image is not None
-    assert slim.image.data is None
-    assert msgspec.json.encode(data).strip(b'"') not in msgspec.json.encode(slim)
+    stripped = strip_inline_media(request)
+    assert stripped.image is not None
+    assert stripped.image.data is None
+    assert msgspec.json.encode(data).strip(b'"') not in msgspec.json.encode(stripped)
 
 
 @pytest.mark.parametrize(
-    ("cost", "words"),
+    ("cost", "text"),
     [
         (Cost(0.04), "$0.04"),
         (Cost(2.0), "$2"),
@@ -418,11 +418,11 @@ def test_no_bytes_of_media_survive_into_a_fact(data: bytes, name: str) -> None:
         (Cost(3.0, "fal-units"), "3 fal-units"),
     ],
 )
-def test_a_cost_is_told_with_its_unit(cost: Cost, words: str) -> None:
+def test_a_cost_is_formatted_with_its_unit(cost: Cost, text: str) -> None:
     """As the provider reported it."""
-    assert str(cost) == words
+    assert str(cost) == text
 
 
-def test_begin_and_fold_agree() -> None:
-    """A job of one fact."""
+def test_create_job_and_replay_agree() -> None:
+    """For a job of one entry."""
     assert create_job(entry(CreatedEntry, timestamp=3.0)) == replay([entry(CreatedEntry, timestamp=3.0)])

@@ -32,14 +32,15 @@ def provider(parameters: set[str] | None = None, size: SizeConstraints = SOME, i
     return Provider(name="p", encode=never, decode=never, tasks=dict.fromkeys(tasks, capabilities))
 
 
-def make_request(task: str = "text-to-image", **fields: Any) -> GenerationRequest:
+def make_request(task: Task = "text-to-image", **fields: Any) -> GenerationRequest:
     """A checked request."""
     return build_request(task, "a/b", **{"prompt": "a red fox", **fields})
 
 
-FULL = {"negative_prompt": "blurry", "seed": 0, "num_inference_steps": 4, "guidance_scale": 0.0, "scheduler": "ddim",
-        "strength": 0.0, "quality": "high",
-        "num_frames": 81, "seconds": 5.0, "fps": 24}  # fmt: skip
+FULL: dict[str, Any] = {
+    "negative_prompt": "blurry", "seed": 0, "num_inference_steps": 4, "guidance_scale": 0.0, "scheduler": "ddim",
+    "strength": 0.0, "quality": "high", "num_frames": 81, "seconds": 5.0, "fps": 24,
+}  # fmt: skip
 
 
 def full_request() -> GenerationRequest:

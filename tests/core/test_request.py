@@ -1,4 +1,4 @@
-"""Requests at the door: bad input gets one clear sentence and exit code 2, before anything is sent."""
+"""Validation of requests: invalid input gets one clear sentence and exit code 2, before anything is sent."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from hfmedia.core.request import (
 )
 from hfmedia.core.sizes import AspectRatio, SizeSpec
 
-PICTURE = InputImage(data=b"\x89PNG", mime="image/png", name="fox.png")
-HUGE = 10**5000  # a number that Python refuses to print
+IMAGE = InputImage(data=b"\x89PNG", mime="image/png", name="fox.png")
+HUGE = 10**5000  # Python raises an error when it formats this number
 
 
-def refusal(call: Any, *args: Any, **kwargs: Any) -> str:
-    """The one sentence with which a call is refused; checks that it is one, short, and of the right class."""
+def rejection(call: Any, *args: Any, **kwargs: Any) -> str:
+    """Return the message of the error that a call raises; check that it is one short sentence of the right class."""
     with pytest.raises(InvalidRequestError) as caught:
         call(*args, **kwargs)
     sentence = str(caught.value)
@@ -46,7 +46,7 @@ def refusal(call: Any, *args: Any, **kwargs: Any) -> str:
     return sentence
 
 
-BAD: dict[str, tuple[dict[str, Any], str]] = {
+INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "no prompt": ({"prompt": None}, "prompt is empty"),
     "empty prompt": ({"prompt": ""}, "prompt is empty"),
     "blank prompt": ({"prompt": " \n\t "}, "prompt is empty"),
@@ -62,7 +62,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "task is none": ({"task": None}, "unknown task None"),
     "long task": ({"task": "x" * 9000}, "unknown task"),
     "model is a number": ({"model": 3}, "model is 3, but must be text"),
-    "unknown parameter": ({"colour": "red"}, "unknown parameter 'colour'; use extra_body for parameters of the provider"),
+    "unknown parameter": (
+        {"color": "red"},
+        "unknown parameter 'color'; use extra_body for parameters of the provider",
+    ),
     "zero width": ({"width": 0, "height": 512}, "width is 0"),
     "negative height": ({"height": -512}, "height is -512"),
     "absurd width": ({"width": 999_999}, "width is 999999, but must be 16 to 16384 pixels"),
@@ -75,8 +78,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "ratio banana": ({"aspect_ratio": "banana"}, "'banana' is not WIDTH:HEIGHT"),
     "ratio of zero": ({"aspect_ratio": "0:1"}, "side of zero"),
     "ratio is a number": ({"aspect_ratio": 1.5}, "aspect ratio is 1.5, but must be text such as '16:9'"),
-    "ratio made by hand": ({"aspect_ratio": AspectRatio(0, 1)}, "side of zero"),
-    "ratio made of nonsense": ({"aspect_ratio": AspectRatio("a", 1)}, "must be a whole number"),  # type: ignore[arg-type]
+    "invalid AspectRatio": ({"aspect_ratio": AspectRatio(0, 1)}, "side of zero"),
+    "AspectRatio of text": ({"aspect_ratio": AspectRatio("a", 1)}, "must be a whole number"),  # type: ignore[arg-type]
     "ratio beyond all models": ({"aspect_ratio": "100:1"}, "beyond 8:1"),
     "resolution banana": ({"resolution": "banana"}, "'banana' is not one of 240p"),
     "resolution is a number": ({"resolution": 480}, "resolution is 480, but must be text"),
@@ -103,22 +106,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "extra has a number for a name": ({"extra": {1: 2}}, "name of a parameter is 1, but must be text"),
     "extra_body is no JSON": ({"extra": {"a": object()}}, "extra_body cannot be sent as JSON"),
     "extra_body is half a character": ({"extra": {"a": "\ud800"}}, "extra_body cannot be sent as JSON"),
-    "an image for a text task": ({"image": PICTURE}, "text-to-image takes no input image; use image-to-image"),
+    "an image for a text task": ({"image": IMAGE}, "text-to-image takes no input image; use image-to-image"),
     "no image for an image task": ({"task": "image-to-video"}, "image-to-video needs an input image"),
     "an empty image": ({"task": "image-to-image", "image": InputImage(data=b"")}, "input image is empty"),
     "an image by its path": ({"task": "image-to-image", "image": "fox.png"}, "must be an InputImage"),
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_refused_in_one_sentence(name: str) -> None:
-    """The sentence says what was wrong and what would be right."""
-    change, words = BAD[name]
-    wish: dict[str, Any] = {"task": "text-to-image", "model": "a/b", "prompt": "a red fox", **change}
-    assert words in refusal(build_request, wish.pop("task"), wish.pop("model"), **wish)
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_input_is_rejected_in_one_sentence(name: str) -> None:
+    """The sentence says what is wrong and what would be right."""
+    change, message = INVALID[name]
+    fields: dict[str, Any] = {"task": "text-to-image", "model": "a/b", "prompt": "a red fox", **change}
+    assert message in rejection(build_request, fields.pop("task"), fields.pop("model"), **fields)
 
 
-GOOD: list[dict[str, Any]] = [
+VALID: list[dict[str, Any]] = [
     {"prompt": "x" * MAX_PROMPT_CHARS},
     {"prompt": "ein Füchslein 🦊"},
     {"seed": 0},
@@ -132,51 +135,51 @@ GOOD: list[dict[str, Any]] = [
     {"resolution": "2K"},
     {"extra": None},
     {"extra": {"loras": [{"path": "a/b", "scale": 1}], "safe": True}},
-    {"task": "image-to-image", "prompt": None, "image": PICTURE},
+    {"task": "image-to-image", "prompt": None, "image": IMAGE},
     {"task": "image-to-video", "image": InputImage(url="https://example.com/fox.png")},
 ]
 
 
-@pytest.mark.parametrize("change", GOOD)
-def test_what_can_be_sent_is_taken(change: dict[str, Any]) -> None:
-    """The bounds themselves are inside."""
-    wish = {"task": "text-to-image", "model": "a/b", "prompt": "a red fox", **change}
-    made = build_request(wish.pop("task"), wish.pop("model"), **wish)
-    validate_request(made)
+@pytest.mark.parametrize("change", VALID)
+def test_valid_input_is_accepted(change: dict[str, Any]) -> None:
+    """The bounds are valid."""
+    fields = {"task": "text-to-image", "model": "a/b", "prompt": "a red fox", **change}
+    request = build_request(fields.pop("task"), fields.pop("model"), **fields)
+    validate_request(request)
 
 
 def test_negative_prompts_may_be_a_list() -> None:
-    """The Hub's own client takes a list for videos."""
-    made = build_request("text-to-video", "a/b", prompt="x", negative_prompt=["blurry", "text"])
-    assert made.negative_prompt == "blurry, text"
+    """huggingface_hub takes a list for videos."""
+    request = build_request("text-to-video", "a/b", prompt="x", negative_prompt=["blurry", "text"])
+    assert request.negative_prompt == "blurry, text"
     assert build_request("text-to-video", "a/b", prompt="x", negative_prompt="blurry").negative_prompt == "blurry"
 
 
-def test_a_callers_own_dict_is_not_kept() -> None:
-    """What the caller changes later does not change the request."""
-    mine = {"a": 1}
-    made = build_request("text-to-image", "a/b", prompt="x", extra=mine)
-    mine["a"] = 2
-    assert made.extra == {"a": 1}
+def test_the_dict_of_a_caller_is_copied() -> None:
+    """Later changes by the caller do not affect the request."""
+    extra = {"a": 1}
+    request = build_request("text-to-image", "a/b", prompt="x", extra=extra)
+    extra["a"] = 2
+    assert request.extra == {"a": 1}
 
 
-def test_words_of_size_are_kept_together() -> None:
-    """One form inside: ratios are ratios, resolutions are lower case."""
-    made = build_request("text-to-image", "a/b", prompt="x", width=64, aspect_ratio="16:9", resolution="1K")
-    assert made.size_spec == SizeSpec(width=64, aspect_ratio=AspectRatio(16, 9), resolution="1k")
+def test_the_parameters_of_a_size_are_normalized() -> None:
+    """Ratios are parsed, resolutions are in lower case."""
+    request = build_request("text-to-image", "a/b", prompt="x", width=64, aspect_ratio="16:9", resolution="1K")
+    assert request.size_spec == SizeSpec(width=64, aspect_ratio=AspectRatio(16, 9), resolution="1k")
 
 
-def test_parameters_are_told_as_plain_data() -> None:
-    """For the file beside the picture: what was asked for, in the user's words, and nothing that was not."""
-    made = build_request("text-to-image", "a/b", prompt="x", seed=0, aspect_ratio="16:9", extra={"style": "oil"})
-    assert made.parameters() == {"seed": 0, "aspect_ratio": "16:9", "style": "oil"}
-    assert msgspec.json.decode(msgspec.json.encode(made.parameters())) == made.parameters()
+def test_parameters_are_returned_as_plain_data() -> None:
+    """For the sidecar: everything that was requested and nothing else."""
+    request = build_request("text-to-image", "a/b", prompt="x", seed=0, aspect_ratio="16:9", extra={"style": "oil"})
+    assert request.parameters() == {"seed": 0, "aspect_ratio": "16:9", "style": "oil"}
+    assert msgspec.json.decode(msgspec.json.encode(request.parameters())) == request.parameters()
 
 
-def test_a_task_makes_what_its_name_says() -> None:
+def test_the_output_kind_follows_from_the_task() -> None:
     """Images or videos."""
-    made = {task: GenerationRequest(task=task, model="a/b").output_kind for task in TASKS}
-    assert made == {
+    kinds = {task: GenerationRequest(task=task, model="a/b").output_kind for task in TASKS}
+    assert kinds == {
         "text-to-image": "image",
         "text-to-video": "video",
         "image-to-image": "image",
@@ -185,41 +188,41 @@ def test_a_task_makes_what_its_name_says() -> None:
 
 
 def test_another_seed_is_another_request() -> None:
-    """The first is not touched."""
+    """The first one is not modified."""
     first = build_request("text-to-image", "a/b", prompt="x", seed=1)
     assert (with_seed(first, 2).seed, first.seed, with_seed(first, None).seed) == (2, 1, None)
 
 
 def test_an_image_does_not_show_its_bytes() -> None:
-    """Twenty megabytes do not belong into a traceback; neither do they as a data: URI."""
+    """Megabytes do not belong in a traceback, neither as bytes nor as a data: URI."""
     assert repr(InputImage(data=b"x" * 10_000, mime="image/png")) == "InputImage(10000 bytes of image/png)"
     assert len(repr(InputImage(url="data:image/png;base64," + "A" * 10_000))) < 300
 
 
 @pytest.mark.parametrize("n", [1, 2, MAX_OUTPUTS])
-def test_a_sensible_number_of_outputs_is_taken(n: int) -> None:
-    """The bounds are inside."""
+def test_a_valid_number_of_outputs_is_accepted(n: int) -> None:
+    """The bounds are valid."""
     assert validate_output_count(n) == n
 
 
 @pytest.mark.parametrize(
     "n", [0, -1, MAX_OUTPUTS + 1, True, 1.0, math.nan, "4", None, pytest.param(HUGE, id="unprintable")]
 )
-def test_an_absurd_number_of_outputs_is_refused(n: Any) -> None:
-    """Every output is paid for; a mistake here is dear."""
-    assert refusal(validate_output_count, n).startswith("n is ")
+def test_an_invalid_number_of_outputs_is_rejected(n: Any) -> None:
+    """Every output is billed, so a mistake here is expensive."""
+    assert rejection(validate_output_count, n).startswith("n is ")
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_is_known_by_its_name(task: str) -> None:
-    """And only so."""
+    """In exactly this spelling."""
     assert parse_task(task) == task
-    refusal(parse_task, task.upper())
-    refusal(parse_task, f" {task}")
+    rejection(parse_task, task.upper())
+    rejection(parse_task, f" {task}")
 
 
 @pytest.mark.parametrize(
-    ("text", "choice"),
+    ("text", "model_spec"),
     [
         ("a/b", ModelSpec("a/b")),
         (" a/b\n", ModelSpec("a/b")),
@@ -232,13 +235,13 @@ def test_every_task_is_known_by_its_name(task: str) -> None:
         ("a/b:Fastest", ModelSpec("a/b", "Fastest")),
     ],
 )
-def test_a_model_is_taken_apart(text: str, choice: ModelSpec) -> None:
-    """The model, then a provider or a policy; said again, it is the same."""
-    assert parse_model_spec(text) == choice
-    assert parse_model_spec(str(choice)) == choice
+def test_a_model_spec_is_parsed(text: str, model_spec: ModelSpec) -> None:
+    """The model, then a provider or a policy; formatting it again yields the same."""
+    assert parse_model_spec(text) == model_spec
+    assert parse_model_spec(str(model_spec)) == model_spec
 
 
-NASTY_MODELS = [
+INVALID_MODELS = [
     "", " ", ":", "/", "a/", "/b", "a//b", "a/b/c", "..", "../b", "a/..", "a/b..", ".a/b", "a/../../api/whoami-v2",
     "a b/c", "a/b c", "a/b?x=1", "a/b#f", "a/%2e%2e", "a\\b", "a/b\x00", "a/\nb", "a/b\u202e", "https://evil.com/a",
     "a/b:", "a/b: ", "a/b:fal ai", "a/b:fal/ai", "a/b:../x", "a/b:fal-ai:x", "a/b:-", "a/b:__", "a/b:f\u00e4l",
@@ -246,30 +249,30 @@ NASTY_MODELS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", NASTY_MODELS, ids=ascii)
-def test_what_is_no_model_is_refused(text: str) -> None:
-    """A model's name goes into a URL: nothing that could lead elsewhere passes."""
-    refusal(parse_model_spec, text)
+@pytest.mark.parametrize("text", INVALID_MODELS, ids=ascii)
+def test_an_invalid_model_is_rejected(text: str) -> None:
+    """A model's name becomes part of a URL and must not lead elsewhere."""
+    rejection(parse_model_spec, text)
 
 
 @pytest.mark.parametrize("text", [None, 3, b"a/b", ["a/b"], "x" * 9000, "a/" + "b" * 201], ids=lambda v: repr(v)[:20])
-def test_what_is_no_name_at_all_is_refused(text: Any) -> None:
-    """Wrong types and endless names too."""
-    refusal(parse_model_spec, text)
+def test_a_model_of_the_wrong_type_or_length_is_rejected(text: Any) -> None:
+    """Before it is parsed."""
+    rejection(parse_model_spec, text)
 
 
 @given(st.text(max_size=40))
-def test_a_model_is_read_or_refused_and_never_leads_elsewhere(text: str) -> None:
-    """Whatever is written: a model of at most two plain parts, or the error that says so."""
+def test_any_text_is_a_safe_model_or_rejected(text: str) -> None:
+    """A model has at most two plain parts."""
     try:
-        choice = parse_model_spec(text)
+        model_spec = parse_model_spec(text)
     except InvalidRequestError:
         return
-    assert 1 <= len(choice.model.split("/")) <= 2
-    assert not set(choice.model) & set(" ?#%\\\"'<>:\n\r\t\0")
-    assert ".." not in choice.model
-    assert choice.policy in (None, *ROUTING_POLICIES)
-    assert choice.provider is None or choice.policy is None
+    assert 1 <= len(model_spec.model.split("/")) <= 2
+    assert not set(model_spec.model) & set(" ?#%\\\"'<>:\n\r\t\0")
+    assert ".." not in model_spec.model
+    assert model_spec.policy in (None, *ROUTING_POLICIES)
+    assert model_spec.provider is None or model_spec.policy is None
 
 
 FIELDS = [name for name in GenerationRequest.__struct_fields__ if name not in ("task", "model")]
@@ -280,17 +283,15 @@ anything = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "banana"]), anything), anything, anything)
-def test_whatever_is_given_it_is_a_request_that_can_be_sent_or_a_clear_refusal(
-    fields: dict[str, Any], task: Any, model: Any
-) -> None:
-    """No other error leaves the door, and what passes it can be written as JSON."""
-    for first in (task, "text-to-image", "image-to-video"):
+def test_any_input_is_a_valid_request_or_a_clear_error(fields: dict[str, Any], task: Any, model: Any) -> None:
+    """No other exception is raised, and every valid request can be encoded as JSON."""
+    for any_task in (task, "text-to-image", "image-to-video"):
         try:
-            made = build_request(first, model if isinstance(model, str) else "a/b", **fields)
+            request = build_request(any_task, model if isinstance(model, str) else "a/b", **fields)
         except HfmediaError as error:
             assert isinstance(error, InvalidRequestError)
             assert len(str(error)) < 400
         else:
-            again = msgspec.json.decode(msgspec.json.encode(made), type=GenerationRequest)
-            assert again.prompt == made.prompt
-            assert again.size_spec == made.size_spec
+            again = msgspec.json.decode(msgspec.json.encode(request), type=GenerationRequest)
+            assert again.prompt == request.prompt
+            assert again.size_spec == request.size_spec

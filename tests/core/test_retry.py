@@ -1,4 +1,4 @@
-"""When to ask again: Retry-After in all its spellings, backoff and the pace of polling, with no clock but numbers."""
+"""Retry timing: Retry-After in all its forms, backoff and poll intervals, with numbers instead of a clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hfmedia.core.retry import (
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 WAITS = [
-    # headers, seconds to wait from NOW (None: nothing usable was said)
+    # headers, seconds to wait from NOW (None: no usable value)
     ({}, None),
     ({"retry-after": "0"}, 0),
     ({"retry-after": "7"}, 7),
@@ -67,8 +67,8 @@ WAITS = [
 
 
 @pytest.mark.parametrize(("headers", "wait"), WAITS, ids=lambda value: str(value)[:60])
-def test_what_a_reply_says_of_when_to_come_back(headers: dict[str, str], wait: float | None) -> None:
-    """Seconds, milliseconds or a date; garbage is as if nothing had been said."""
+def test_the_retry_delay_of_a_response_is_parsed(headers: dict[str, str], wait: float | None) -> None:
+    """Seconds, milliseconds or a date; an invalid value counts as absent."""
     assert retry_delay(*parse_retry_after(headers), now=NOW) == wait
 
 
@@ -80,15 +80,15 @@ texts = st.one_of(st.text(max_size=30), st.integers().map(str), st.floats().map(
     st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "ratelimit-reset"]), texts),
     st.floats(0, 4e9),
 )
-def test_a_wait_is_none_or_between_nothing_and_an_hour(headers: dict[str, str], now: float) -> None:
-    """However the header was spelled: no server makes us wait a year or a negative time, and none makes us raise."""
+def test_a_delay_is_absent_or_between_zero_and_an_hour(headers: dict[str, str], now: float) -> None:
+    """No header makes us wait a year or a negative time, or raises an exception."""
     wait = retry_delay(*parse_retry_after(headers), now=now)
     assert wait is None or 0 <= wait <= MAX_RETRY_AFTER
 
 
 @given(st.integers(1, 3600), st.integers(1_600_000_000, 2_000_000_000))
 def test_a_date_means_the_seconds_until_then(ahead: int, now: int) -> None:
-    """The same wait, said as a number and as a date."""
+    """The same delay as a number and as a date."""
     date = formatdate(now + ahead, usegmt=True)
     assert retry_delay(*parse_retry_after({"retry-after": date}), now=now) == ahead
     assert retry_delay(*parse_retry_after({"retry-after": str(ahead)}), now=now) == ahead
@@ -104,35 +104,35 @@ def test_a_date_means_the_seconds_until_then(ahead: int, now: int) -> None:
         ("", None),
     ],
 )
-def test_seconds_in_a_sentence_are_found(text: str, seconds: float | None) -> None:
-    """Replicate says it in words."""
+def test_seconds_in_a_message_are_parsed(text: str, seconds: float | None) -> None:
+    """Replicate sends them in text."""
     assert parse_rate_limit_reset(text) == seconds
 
 
 @given(st.integers(1, 100_000), st.floats(0, 1, exclude_max=True))
-def test_backoff_is_bounded_on_both_sides(attempt: int, dice: float) -> None:
-    """Never at once, never longer than a person would wait; no number of attempts breaks it."""
-    assert 0.75 * BACKOFF_INITIAL <= backoff(attempt, dice) <= 1.25 * BACKOFF_MAX
+def test_backoff_is_bounded_on_both_sides(attempt: int, jitter: float) -> None:
+    """Never immediate, never longer than its cap; no number of attempts breaks it."""
+    assert 0.75 * BACKOFF_INITIAL <= backoff(attempt, jitter) <= 1.25 * BACKOFF_MAX
 
 
 def test_backoff_doubles_until_its_cap() -> None:
-    """Half a second, one, two, four, eight, then fifteen for ever."""
+    """Half a second, one, two, four, eight, then always fifteen."""
     assert [backoff(n, 0.5) for n in range(1, 9)] == [0.5, 1, 2, 4, 8, 15, 15, 15]
 
 
-def test_the_dice_spread_callers_apart() -> None:
-    """A quarter to either side."""
+def test_jitter_spreads_callers_apart() -> None:
+    """By up to a quarter in either direction."""
     assert (backoff(1, 0.0), backoff(1, 0.5)) == (0.375, 0.5)
     assert backoff(1, 0.999) == pytest.approx(0.625, abs=0.001)
 
 
-def test_polls_that_fail_are_borne_for_about_a_minute() -> None:
-    """The number of retries was chosen with the backoff in mind."""
+def test_failed_polls_are_retried_for_about_a_minute() -> None:
+    """The number of retries fits the backoff."""
     assert 45 <= sum(backoff(n, 0.5) for n in range(1, POLL_RETRIES + 1)) <= 90
 
 
 def polls(ready: float) -> tuple[int, float]:
-    """How many polls a job costs that is ready after so many seconds, and when the last one sees it."""
+    """Return the number of polls of a job that completes after ``ready`` seconds, and the time of the last poll."""
     at, count = 0.0, 0
     while at < ready:
         at += poll_interval(at)
@@ -141,13 +141,13 @@ def polls(ready: float) -> tuple[int, float]:
 
 
 def test_a_minute_costs_at_most_forty_polls() -> None:
-    """Polite to the provider, and far below every rate limit known."""
+    """Far below every known rate limit."""
     count, _ = polls(60)
     assert count <= 40
 
 
-def test_a_result_is_seen_soon_after_it_is_there() -> None:
-    """Whenever it is ready, even right after a poll: at most an eighth of its age late, or a quarter of a second."""
+def test_a_result_is_noticed_soon_after_completion() -> None:
+    """Even right after a poll: at most an eighth of the job's age late, or a quarter of a second."""
     at = 0.0
     while at < 3600:
         ready = math.nextafter(at, math.inf)
@@ -157,21 +157,21 @@ def test_a_result_is_seen_soon_after_it_is_there() -> None:
 
 
 @pytest.mark.parametrize("ready", [0.1, 0.5, 2.0, 2.01, 5.0, 60.0, 3600.0])
-def test_a_two_second_job_is_not_seen_two_seconds_late(ready: float) -> None:
-    """The case that people feel most: short jobs."""
+def test_a_short_job_is_noticed_quickly(ready: float) -> None:
+    """People notice a delay most with short jobs."""
     _, seen = polls(ready)
     assert seen - ready <= 0.125 * ready + 0.25
 
 
 @given(st.floats(-10, 1e9))
-def test_the_pace_is_bounded_on_both_sides(elapsed: float) -> None:
-    """Never a busy loop, never a silence of minutes; a clock that runs backwards changes nothing."""
+def test_the_poll_interval_is_bounded_on_both_sides(elapsed: float) -> None:
+    """Never a busy loop, never minutes; a clock that runs backward changes nothing."""
     assert POLL_MIN <= poll_interval(elapsed) <= POLL_MAX
 
 
 @given(st.floats(-10, 1e9), st.floats())
-def test_a_guess_of_the_end_moves_the_pace_within_bounds(elapsed: float, expected: float) -> None:
-    """Whatever is expected: never a busy loop, never more than a minute, never later than twice the age by much."""
+def test_an_expected_duration_changes_the_interval_within_bounds(elapsed: float, expected: float) -> None:
+    """Never a busy loop, never more than a minute, never much later than twice the age."""
     wait = poll_interval(elapsed, expected)
     assert POLL_NEAR_END <= wait <= POLL_FAR_FROM_END
     assert wait <= max(1.0, poll_interval(elapsed), elapsed)

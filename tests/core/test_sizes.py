@@ -1,6 +1,6 @@
-"""Sizes: the three doors that read them, and what becomes of a wish that a provider cannot take.
+"""Sizes: their three parsers, and their adaptation to what a provider supports.
 
-A change of the user's own words is told, and nothing else is.
+Every change of a requested value yields a warning, and nothing else does.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ FREE = SizeConstraints(style="pixels")
 RATIO_ONLY = SizeConstraints(style="ratio")
 
 
-def fit(rule: SizeConstraints, default: AspectRatio = SQUARE, **wanted: object) -> tuple[SizeSpec, tuple[str, ...]]:
-    """What provider ``p`` is told of a wish."""
+def adapt(
+    constraints: SizeConstraints, default: AspectRatio = SQUARE, **wanted: object
+) -> tuple[SizeSpec, tuple[str, ...]]:
+    """Adapt a size to provider ``p``."""
     if isinstance(wanted.get("aspect_ratio"), str):
         wanted["aspect_ratio"] = parse_ratio(str(wanted["aspect_ratio"]))
-    return adapt_size(SizeSpec(**wanted), rule, provider="p", default_ratio=default)  # type: ignore[arg-type]
+    return adapt_size(SizeSpec(**wanted), constraints, provider="p", default_ratio=default)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -55,8 +57,8 @@ def fit(rule: SizeConstraints, default: AspectRatio = SQUARE, **wanted: object) 
         ("21:9", (21, 9)), ("9:21", (9, 21)), ("7:3", (21, 9)), ("42:18", (21, 9)), ("2:2", (1, 1)),
     ],
 )  # fmt: skip
-def test_a_ratio_is_read_in_lowest_terms_as_the_field_writes_it(text: str, ratio: tuple[int, int]) -> None:
-    """Two spellings of one shape are one ratio."""
+def test_a_ratio_is_parsed_to_its_lowest_terms(text: str, ratio: tuple[int, int]) -> None:
+    """Except 21:9, which is commonly written so."""
     assert parse_ratio(text) == AspectRatio(*ratio)
 
 
@@ -65,7 +67,7 @@ def test_a_ratio_is_read_in_lowest_terms_as_the_field_writes_it(text: str, ratio
     ["16/9", "banana", "", ":", "16:", ":9", "0:1", "1:0", "-16:9", "16:-9", "1.5:1", "9:1", "1:9", "16:9:1", "16x9",
      "100000:100000", "nan:1", "1:1\n2:2", pytest.param("9" * 5000 + ":1", id="long")],
 )  # fmt: skip
-def test_what_is_no_ratio_is_refused_in_one_sentence(text: str) -> None:
+def test_an_invalid_ratio_is_rejected_in_one_sentence(text: str) -> None:
     """Nothing is guessed: an unknown ratio never becomes 1:1."""
     with pytest.raises(InvalidRequestError) as caught:
         parse_ratio(text)
@@ -78,8 +80,8 @@ def test_what_is_no_ratio_is_refused_in_one_sentence(text: str) -> None:
     ("text", "size"),
     [("1024x768", (1024, 768)), ("1024X768", (1024, 768)), ("1024*768", (1024, 768)), (" 16 x 16384 ", (16, 16384))],
 )
-def test_a_size_is_read(text: str, size: tuple[int, int]) -> None:
-    """Both spellings of the field, with x and with *."""
+def test_a_size_is_parsed(text: str, size: tuple[int, int]) -> None:
+    """With x and with *."""
     assert parse_size(text) == Size(*size)
 
 
@@ -88,7 +90,7 @@ def test_a_size_is_read(text: str, size: tuple[int, int]) -> None:
     ["0x0", "1024x0", "-5x512", "512x-5", "15x512", "512x16385", "999999999x1024", "1024", "1024x", "x768", "banana",
      "1024x768x3", "1e3x1e3", "", pytest.param("1" * 5000 + "x1", id="long")],
 )  # fmt: skip
-def test_zero_negative_and_absurd_sizes_are_refused(text: str) -> None:
+def test_zero_negative_and_absurd_sizes_are_rejected(text: str) -> None:
     """Each in one sentence, with exit code 2."""
     with pytest.raises(InvalidRequestError) as caught:
         parse_size(text)
@@ -97,13 +99,13 @@ def test_zero_negative_and_absurd_sizes_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "name"), [("480p", "480p"), ("2K", "2k"), (" 1080P ", "1080p")])
-def test_a_resolution_is_read_in_its_usual_spelling(text: str, name: str) -> None:
-    """Lower case, without blanks."""
+def test_a_resolution_is_normalized(text: str, name: str) -> None:
+    """Lower case, without surrounding white space."""
     assert parse_resolution(text) == name
 
 
 @pytest.mark.parametrize("text", ["", "480", "481p", "8k", "banana", pytest.param("x" * 5000, id="long")])
-def test_an_unknown_resolution_is_refused_and_the_known_ones_are_named(text: str) -> None:
+def test_an_unknown_resolution_is_rejected_with_a_list_of_the_known_ones(text: str) -> None:
     """The error is also the documentation."""
     with pytest.raises(InvalidRequestError, match="480p") as caught:
         parse_resolution(text)
@@ -111,20 +113,20 @@ def test_an_unknown_resolution_is_refused_and_the_known_ones_are_named(text: str
 
 
 @pytest.mark.parametrize("pixels", [0, -1, MIN_SIDE - 1, MAX_SIDE + 1, 10**30, pytest.param(10**5000, id="huge")])
-def test_a_side_out_of_bounds_is_refused(pixels: int) -> None:
-    """Even a number that Python will not print."""
+def test_a_side_out_of_bounds_is_rejected(pixels: int) -> None:
+    """Even a number that Python refuses to format."""
     with pytest.raises(InvalidRequestError, match="width"):
         validate_side("width", pixels)
 
 
 @given(st.one_of(st.text(), st.integers(), st.floats(), st.binary()))
-def test_a_value_is_shown_in_at_most_80_characters(value: object) -> None:
-    """An error stays one sentence, whatever was given."""
+def test_a_value_is_quoted_in_at_most_80_characters(value: object) -> None:
+    """An error stays one sentence."""
     assert len(truncated_repr(value)) <= 80
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("wanted", "text"),
     [
         ({"width": 1024, "height": 768}, "1024x768"),
         ({"width": 512}, "width 512"),
@@ -135,13 +137,13 @@ def test_a_value_is_shown_in_at_most_80_characters(value: object) -> None:
         ({"width": 640, "height": 360, "aspect_ratio": WIDE, "resolution": "360p"}, "640x360 16:9 at 360p"),
     ],
 )
-def test_a_size_is_described_in_all_of_the_user_s_words(wanted: dict[str, object], words: str) -> None:
-    """What was dropped can be named whole."""
-    assert describe_size(SizeSpec(**wanted)) == words  # type: ignore[arg-type]
+def test_a_size_is_described_completely(wanted: dict[str, object], text: str) -> None:
+    """So that a warning can quote all of it."""
+    assert describe_size(SizeSpec(**wanted)) == text  # type: ignore[arg-type]
 
 
 PIXELS = [
-    # rule, default, wanted, width, height, words that the warnings hold (none: no warning at all)
+    # constraints, default ratio, wanted, width, height, texts in the warnings (none: no warning at all)
     (FREE, SQUARE, {"width": 1023, "height": 767}, 1023, 767, []),
     (FREE, SQUARE, {"aspect_ratio": "1:1"}, 1024, 1024, []),
     (FREE, WIDE, {"resolution": "720p"}, 1280, 720, []),
@@ -171,17 +173,22 @@ PIXELS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rule", "default", "wanted", "width", "height", "told"), PIXELS)
-def test_a_wish_becomes_the_nearest_legal_pixels(
-    rule: SizeConstraints, default: AspectRatio, wanted: dict[str, object], width: int, height: int, told: list[str]
+@pytest.mark.parametrize(("constraints", "default", "wanted", "width", "height", "messages"), PIXELS)
+def test_a_size_becomes_the_nearest_valid_pixels(
+    constraints: SizeConstraints,
+    default: AspectRatio,
+    wanted: dict[str, object],
+    width: int,
+    height: int,
+    messages: list[str],
 ) -> None:
-    """Rounded or scaled, with a sentence for each word of the user's that could not be kept."""
-    sizing, warnings = fit(rule, default, **wanted)
-    assert (sizing.width, sizing.height) == (width, height)
-    assert (sizing.aspect_ratio, sizing.resolution) == (None, None)
-    assert bool(warnings) == bool(told), warnings
-    for words in told:
-        assert any(words in warning for warning in warnings), (words, warnings)
+    """Rounded or scaled, with a warning for each value that changed."""
+    adapted, warnings = adapt(constraints, default, **wanted)
+    assert (adapted.width, adapted.height) == (width, height)
+    assert (adapted.aspect_ratio, adapted.resolution) == (None, None)
+    assert bool(warnings) == bool(messages), warnings
+    for text in messages:
+        assert any(text in warning for warning in warnings), (text, warnings)
 
 
 RATIO_CASES = [
@@ -197,16 +204,16 @@ RATIO_CASES = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "ratio", "resolution", "told"), RATIO_CASES)
-def test_pixels_become_a_ratio_and_a_resolution_where_those_are_the_words(
-    wanted: dict[str, object], ratio: str | None, resolution: str | None, told: list[str]
+@pytest.mark.parametrize(("wanted", "ratio", "resolution", "messages"), RATIO_CASES)
+def test_pixels_become_a_ratio_and_a_resolution_where_the_provider_takes_those(
+    wanted: dict[str, object], ratio: str | None, resolution: str | None, messages: list[str]
 ) -> None:
-    """And it is told, because the pixels are not what was asked for any more."""
-    sizing, warnings = fit(RATIO_ONLY, **wanted)
-    assert sizing == SizeSpec(aspect_ratio=parse_ratio(ratio) if ratio else None, resolution=resolution)
-    assert bool(warnings) == bool(told), warnings
-    for words in told:
-        assert any(words in warning for warning in warnings), (words, warnings)
+    """With a warning, since the pixels may differ."""
+    adapted, warnings = adapt(RATIO_ONLY, **wanted)
+    assert adapted == SizeSpec(aspect_ratio=parse_ratio(ratio) if ratio else None, resolution=resolution)
+    assert bool(warnings) == bool(messages), warnings
+    for text in messages:
+        assert any(text in warning for warning in warnings), (text, warnings)
 
 
 sides = st.integers(MIN_SIDE, MAX_SIDE)
@@ -227,7 +234,7 @@ sizings = st.builds(
 
 @st.composite
 def pixel_rules(draw: st.DrawFn) -> SizeConstraints:
-    """A rule that at least some square keeps."""
+    """Draw constraints that at least one square satisfies."""
     multiple = draw(st.sampled_from([1, 2, 8, 16, 32, 64]))
     smallest = draw(st.integers(MIN_SIDE, 1024))
     largest = draw(st.integers(smallest + multiple, 4096))
@@ -240,53 +247,55 @@ rules = st.one_of(pixel_rules(), st.just(ZAI), st.just(RATIO_ONLY), st.builds(Si
 defaults = st.sampled_from([SQUARE, WIDE])
 
 
-def is_legal(sizing: SizeSpec, rule: SizeConstraints) -> bool:
-    """The rule, said a second time and in other words than the code says it."""
-    if rule.style == "none":
-        return sizing == SizeSpec()
-    if rule.style == "ratio":
-        return sizing.width is None and sizing.height is None
-    both = (sizing.width or 0, sizing.height or 0)
-    fits = all(rule.min_side <= side <= rule.max_side and side % rule.multiple == 0 for side in both)
-    return fits and (rule.max_pixels is None or both[0] * both[1] <= rule.max_pixels)
+def is_valid(adapted: SizeSpec, constraints: SizeConstraints) -> bool:
+    """Check the constraints, independently of the code."""
+    if constraints.style == "none":
+        return adapted == SizeSpec()
+    if constraints.style == "ratio":
+        return adapted.width is None and adapted.height is None
+    both = (adapted.width or 0, adapted.height or 0)
+    fits = all(
+        constraints.min_side <= side <= constraints.max_side and side % constraints.multiple == 0 for side in both
+    )
+    return fits and (constraints.max_pixels is None or both[0] * both[1] <= constraints.max_pixels)
 
 
 @given(sizings, rules, defaults)
-def test_the_result_is_always_legal(wanted: SizeSpec, rule: SizeConstraints, default: AspectRatio) -> None:
-    """Whatever was asked for, what is sent keeps the provider's rule."""
-    sizing, _ = adapt_size(wanted, rule, provider="p", default_ratio=default)
-    assert wanted == SizeSpec() or is_legal(sizing, rule)
+def test_the_result_is_always_valid(wanted: SizeSpec, constraints: SizeConstraints, default: AspectRatio) -> None:
+    """The adapted size satisfies the provider's constraints."""
+    adapted, _ = adapt_size(wanted, constraints, provider="p", default_ratio=default)
+    assert wanted == SizeSpec() or is_valid(adapted, constraints)
 
 
 @given(sizings, rules, defaults)
-def test_fitting_twice_changes_and_tells_nothing_more(
-    wanted: SizeSpec, rule: SizeConstraints, default: AspectRatio
+def test_adapting_twice_changes_nothing_more(
+    wanted: SizeSpec, constraints: SizeConstraints, default: AspectRatio
 ) -> None:
-    """A fitted request goes through again, as after failover to a provider with the same rule."""
-    once, _ = adapt_size(wanted, rule, provider="p", default_ratio=default)
-    assert adapt_size(once, rule, provider="p", default_ratio=default) == (once, ())
+    """As after a failover to a provider with the same constraints."""
+    once, _ = adapt_size(wanted, constraints, provider="p", default_ratio=default)
+    assert adapt_size(once, constraints, provider="p", default_ratio=default) == (once, ())
 
 
 @given(rules, defaults)
-def test_no_wish_is_no_word(rule: SizeConstraints, default: AspectRatio) -> None:
-    """Who asks for no size leaves it to the provider, and hears nothing of it."""
-    assert adapt_size(SizeSpec(), rule, provider="p", default_ratio=default) == (SizeSpec(), ())
+def test_an_absent_size_causes_no_warning(constraints: SizeConstraints, default: AspectRatio) -> None:
+    """The provider then chooses."""
+    assert adapt_size(SizeSpec(), constraints, provider="p", default_ratio=default) == (SizeSpec(), ())
 
 
 @given(sizings, defaults)
-def test_where_models_differ_the_wish_is_passed_on_as_it_is(wanted: SizeSpec, default: AspectRatio) -> None:
-    """Replicate's models each have words of their own; nothing is touched."""
+def test_a_size_is_passed_through_unchanged_where_models_differ(wanted: SizeSpec, default: AspectRatio) -> None:
+    """As for Replicate, whose models each have their own parameters."""
     assert adapt_size(wanted, SizeConstraints(style="passthrough"), provider="p", default_ratio=default) == (wanted, ())
 
 
-def changed(wanted: SizeSpec, sizing: SizeSpec, rule: SizeConstraints) -> bool:
-    """Whether a word of the user's is not kept by what is sent."""
-    if rule.style == "none":
+def changed(wanted: SizeSpec, adapted: SizeSpec, constraints: SizeConstraints) -> bool:
+    """Return True if a requested value differs from the adapted one."""
+    if constraints.style == "none":
         return wanted != SizeSpec()
-    if rule.style == "ratio":
-        kept = (wanted.aspect_ratio, wanted.resolution) == (sizing.aspect_ratio, sizing.resolution)
+    if constraints.style == "ratio":
+        kept = (wanted.aspect_ratio, wanted.resolution) == (adapted.aspect_ratio, adapted.resolution)
         return bool(wanted.width or wanted.height) or not kept
-    width, height = sizing.width or 0, sizing.height or 0
+    width, height = adapted.width or 0, adapted.height or 0
     if (wanted.width or width, wanted.height or height) != (width, height):
         return True
     if wanted.resolution and min(width, height) != RESOLUTIONS[wanted.resolution]:
@@ -296,44 +305,50 @@ def changed(wanted: SizeSpec, sizing: SizeSpec, rule: SizeConstraints) -> bool:
 
 
 @given(sizings, rules, defaults)
-def test_a_warning_comes_exactly_when_a_word_of_the_user_s_was_changed(
-    wanted: SizeSpec, rule: SizeConstraints, default: AspectRatio
+def test_a_warning_is_issued_exactly_when_a_value_changed(
+    wanted: SizeSpec, constraints: SizeConstraints, default: AspectRatio
 ) -> None:
-    """Never in silence, and never for nothing."""
-    sizing, warnings = adapt_size(wanted, rule, provider="p", default_ratio=default)
-    assert bool(warnings) == changed(wanted, sizing, rule), (sizing, warnings)
+    """Never silently, and never without a change."""
+    adapted, warnings = adapt_size(wanted, constraints, provider="p", default_ratio=default)
+    assert bool(warnings) == changed(wanted, adapted, constraints), (adapted, warnings)
     assert all("p " in warning or "was dropped" in warning for warning in warnings)
 
 
 @given(pixel_rules(), st.data())
-def test_a_legal_size_is_sent_untouched(rule: SizeConstraints, data: st.DataObject) -> None:
-    """The nearest legal size to a legal size is itself."""
-    first = math.ceil(rule.min_side / rule.multiple)
-    last = rule.max_side // rule.multiple
-    width = data.draw(st.integers(first, last)) * rule.multiple
-    tallest = last if rule.max_pixels is None else min(last, rule.max_pixels // width // rule.multiple)
+def test_a_valid_size_is_unchanged(constraints: SizeConstraints, data: st.DataObject) -> None:
+    """The nearest valid size to a valid size is itself."""
+    first = math.ceil(constraints.min_side / constraints.multiple)
+    last = constraints.max_side // constraints.multiple
+    width = data.draw(st.integers(first, last)) * constraints.multiple
+    tallest = (
+        last if constraints.max_pixels is None else min(last, constraints.max_pixels // width // constraints.multiple)
+    )
     if tallest < first:
         return
-    height = data.draw(st.integers(first, tallest)) * rule.multiple
+    height = data.draw(st.integers(first, tallest)) * constraints.multiple
     wanted = SizeSpec(width=width, height=height)
-    assert adapt_size(wanted, rule, provider="p", default_ratio=SQUARE) == (wanted, ())
+    assert adapt_size(wanted, constraints, provider="p", default_ratio=SQUARE) == (wanted, ())
 
 
 @given(pixel_rules(), ratios, st.integers(MIN_SIDE, MAX_SIDE))
-def test_the_shape_is_kept_within_the_grain(rule: SizeConstraints, ratio: AspectRatio, short: int) -> None:
-    """A size too small or too large is scaled as a whole, where the rule leaves room for its shape at all."""
+def test_the_aspect_ratio_stays_within_rounding(constraints: SizeConstraints, ratio: AspectRatio, short: int) -> None:
+    """A size that is too small or too large is scaled as a whole, where the constraints permit its ratio at all."""
     wide = SizeSpec(width=round(short * max(1.0, ratio.value)), height=round(short / min(1.0, ratio.value)))
-    sizing, _ = adapt_size(wide, rule, provider="p", default_ratio=SQUARE)
-    assert wide.width and wide.height and sizing.width and sizing.height
-    shape, made = wide.width / wide.height, sizing.width / sizing.height
-    longest = rule.max_side if rule.max_pixels is None else min(rule.max_side, rule.max_pixels / rule.min_side)
-    room = longest / rule.min_side
-    if max(shape, 1 / shape) > room * 0.8:
+    adapted, _ = adapt_size(wide, constraints, provider="p", default_ratio=SQUARE)
+    assert wide.width and wide.height and adapted.width and adapted.height
+    ratio_wanted, ratio_actual = wide.width / wide.height, adapted.width / adapted.height
+    longest = (
+        constraints.max_side
+        if constraints.max_pixels is None
+        else min(constraints.max_side, constraints.max_pixels / constraints.min_side)
+    )
+    limit = longest / constraints.min_side
+    if max(ratio_wanted, 1 / ratio_wanted) > limit * 0.8:
         return  # no legal size has this shape
-    grain = (
-        3 * rule.multiple / min(sizing.width, sizing.height)
-    )  # each side rounds by half a grain, the limits by a few
-    assert abs(math.log(made / shape)) <= grain + 1e-9
+    rounding = (
+        3 * constraints.multiple / min(adapted.width, adapted.height)
+    )  # each side rounds by half a rounding, the limits by a few
+    assert abs(math.log(ratio_actual / ratio_wanted)) <= rounding + 1e-9
 
 
 def test_every_named_resolution_of_videos_is_a_resolution() -> None:

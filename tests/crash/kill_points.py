@@ -71,7 +71,7 @@ def _install_ledger(kill_point: KillPoint) -> None:
             kill_point.reach(f"within {one.kind}")  # in the transaction, which is not committed yet
         return job
 
-    SqliteLedger.append = appended  # type: ignore[method-assign]
+    SqliteLedger.append = appended  # type: ignore[method-assign,assignment]
     writer.append = written
 
 
@@ -116,7 +116,7 @@ def _install_transport(kill_point: KillPoint) -> None:
 
 def _install_store(kill_point: KillPoint) -> None:
     keep, describe, link = FileStorage.save, file_storage._write_sidecar, os.link
-    open_media, open_facts = write_buffer.open_atomic, atomic_file.open_atomic
+    open_media, open_facts = write_buffer.open_atomic, atomic_file.open_atomic  # type: ignore[attr-defined]
 
     async def kept(self: FileStorage, *given: Any, **options: Any) -> Any:
         kill_point.reach("before keep")
@@ -143,6 +143,6 @@ def _install_store(kill_point: KillPoint) -> None:
         link(*given)
         kill_point.reach("with two names")
 
-    FileStorage.save, file_storage._write_sidecar = kept, described  # type: ignore[method-assign]
-    write_buffer.open_atomic, atomic_file.open_atomic = opened, opened_beside
+    FileStorage.save, file_storage._write_sidecar = kept, described  # type: ignore[method-assign,assignment]
+    write_buffer.open_atomic, atomic_file.open_atomic = opened, opened_beside  # type: ignore[attr-defined,assignment]
     os.link = linked  # type: ignore[assignment]

@@ -23,7 +23,7 @@ from hfmedia.sandbox.cdn import RenderSpec, render
 from .process_forker import ChildProcess, ProcessForker
 
 VARIANT_COUNT = 2  # different pictures and films; drawing hundreds would take longer than everything else
-LOST_MESSAGE = "can only be made again"  # of inline media whose process died
+LOST_MESSAGE = "can only be generated again"  # of inline media whose process died
 
 
 class SharedSandbox:
@@ -215,7 +215,7 @@ def _decode_all(data: bytes, video: bool) -> None:
     if video:
         import av
 
-        with av.open(BytesIO(data)) as film:
+        with av.open(BytesIO(data), "r") as film:
             assert sum(1 for _ in film.decode(video=0))
         return
     from PIL import Image

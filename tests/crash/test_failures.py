@@ -81,7 +81,7 @@ def test_drop_ends_it(town: CrashScenario, kind: str) -> None:
     job = doubted(town, kind)
     assert town.run_command("settle", decisions={job["id"]: "drop"}) == {job["id"]: "failed"}
     (told,) = town.run_command("resume", jobs=[job["id"]]).values()
-    assert told["error"] == "FailedError"
+    assert told["error"] == "GenerationFailedError"
     assert town.run_command("settle", decisions={job["id"]: "resend"})[job["id"]].startswith("InvalidRequestError")
     assert town.request_count("submit") == 1
 
@@ -114,7 +114,7 @@ def test_an_answer_beyond_the_deadline_detaches_and_is_resumed(town: CrashScenar
     (wish,) = town.new_requests(1, **VIDEO)
     # it is accepted by then, on any machine
     (told,) = town.run_command("make", wishes=[wish], timeouts={"total": 4}).values()
-    assert told["error"] == "OutOfTimeError"
+    assert told["error"] == "DeadlineExceededError"
     (job,) = town.jobs([wish["prompt"]])
     assert job["state"] == "running"
     town.run(lambda: finish_waiting_jobs(town.sandbox.state))
@@ -151,7 +151,7 @@ def test_an_unsent_job_whose_picture_is_not_kept_says_so(town: CrashScenario, st
     for job in town.jobs():
         if job["prompt"] == lost["prompt"]:
             assert told[job["id"]]["error"] == "InvalidRequestError"
-            assert "ask for it again" in told[job["id"]]["words"]
+            assert "submit the request again" in told[job["id"]]["words"]
     assert states[kept["prompt"]] == "stored"
     assert town.billed_by_prompt()[lost["prompt"]] == 0
     assert town.request_count("submit") == 1
@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_while_downloading_costs_only_a_download(
     town.replace_media(noise())
     (wish,) = town.new_requests(1, **REQUESTS[kind])
     (told,) = town.run_command("make", wishes=[wish], most_bytes=ROOM).values()
-    assert told["error"] == "StoreError"
+    assert told["error"] == "StorageError"
     town.check_files()
     (job,) = town.jobs([wish["prompt"]])
     assert job["state"] == "completed"
@@ -185,10 +185,10 @@ def test_inline_media_waits_for_room_while_its_process_lives(town: CrashScenario
     wishes = town.new_requests(2, **REQUESTS["inline"])
     elsewhere = tmp_path / "elsewhere" / "fox.png"
     told = town.run_command("make_room", wishes=wishes[:1], most_bytes=ROOM, output=str(elsewhere))
-    assert [one["error"] for one in told["first"].values()] == ["StoreError"]
+    assert [one["error"] for one in told["first"].values()] == ["StorageError"]
     assert [one["path"] for one in told["then"].values()] == [str(elsewhere)]
     (told,) = town.run_command("make", wishes=wishes[1:], most_bytes=ROOM).values()
-    assert told["error"] == "StoreError"
+    assert told["error"] == "StorageError"
     (told,) = town.run_command("resume", output=str(elsewhere)).values()
     assert (told["error"], LOST_MESSAGE in told["words"]) == ("DownloadError", True)
     town.check_jobs(wish["prompt"] for wish in wishes)
@@ -199,7 +199,7 @@ def test_inline_media_waits_for_room_while_its_process_lives(town: CrashScenario
 def test_a_ledger_that_finds_no_room_buys_nothing(town: CrashScenario) -> None:
     """What cannot be written down is not sent."""
     (told,) = town.run_command("make", wishes=town.new_requests(1, **VIDEO), most_bytes=8192).values()
-    assert (told["error"], "ledger" in told["words"]) == ("StoreError", True)
+    assert (told["error"], "ledger" in told["words"]) == ("StorageError", True)
     assert town.request_count("submit") == 0
 
 
@@ -222,7 +222,7 @@ def test_two_processes_that_resume_at_once_share_the_jobs(town: CrashScenario, s
                 paths.setdefault(job_id, set()).add(told["path"])
             else:
                 assert told["error"] == "InvalidRequestError"
-                assert "carried" in told["words"]
+                assert "already running" in told["words"]
     jobs = town.check_jobs(wish["prompt"] for wish in wishes)
     # a job that was on its way out when its process died is in doubt, rightly: that is nobody's to resume
     stored = [job for job in jobs if job["state"] == "stored"]
@@ -279,7 +279,7 @@ def test_a_key_whose_job_failed_is_tried_anew(town: CrashScenario) -> None:
     town.fault("fal-ai", "fail", step="submit")
     (wish,) = town.new_requests(1, **VIDEO, idempotency_key="monday")
     (told,) = town.run_command("make", wishes=[wish]).values()
-    assert told["error"] == "FailedError"
+    assert told["error"] == "GenerationFailedError"
     paths = {next(iter(town.run_command("make", wishes=[wish]).values()))["path"] for _ in range(2)}
     assert len(paths) == 1
     assert town.billed_by_prompt()[wish["prompt"]] == 2
@@ -293,7 +293,7 @@ def test_a_wrong_token_while_polling_leaves_the_job_alone(town: CrashScenario) -
     (wish,) = town.new_requests(1, **VIDEO)
     assert town.start("make", wishes=[wish], fate=["between polls", 1, 0]).was_killed()
     (told,) = town.run_command("resume", environ={"HF_TOKEN": "hf_" + "wrong" * 7}).values()
-    assert told["error"] == "CredentialError"
+    assert told["error"] == "AuthenticationError"
     (job,) = town.jobs([wish["prompt"]])
     assert job["state"] == "running"
     town.run_command("resume")
@@ -308,7 +308,7 @@ def test_an_expired_address_is_told_and_ends_the_job(town: CrashScenario, status
     assert town.start("make", wishes=[wish], fate=["before fetch", 1, 0]).was_killed()
     town.fault("cdn", "expired", times=None, status=status)
     (told,) = town.run_command("resume").values()
-    assert told["error"] == "ExpiredError"
+    assert told["error"] == "ResultExpiredError"
     (job,) = town.check_jobs([wish["prompt"]])
     assert (job["state"], town.request_count("submit")) == ("failed", 1)
     assert town.run_command("resume") == {}
@@ -383,7 +383,7 @@ def test_a_ledger_that_cannot_be_used_is_told_before_anything_is_sent(town: Cras
     finally:
         town.home.chmod(0o700)
     for one in told.values():
-        assert one["error"] == "StoreError"
+        assert one["error"] == "StorageError"
         assert str(path) in one["words"]
         assert words in one["words"]
     assert town.request_count("submit") == 0

@@ -138,7 +138,8 @@ def test_no_reply_makes_decode_raise(data: st.DataObject) -> None:
     name, task = data.draw(st.sampled_from(PAIRS))
     speaker, way = get_provider(name), route(name, task)
     handle = data.draw(HANDLES)
-    ask: Operation = data.draw(st.sampled_from([Submit(adapted(name, task)), Poll(handle), Cancel(handle)]))
+    asks: list[Operation] = [Submit(adapted(name, task)), Poll(handle), Cancel(handle)]
+    ask = data.draw(st.sampled_from(asks))
     headers = {"content-type": data.draw(MIMES), **data.draw(HEADERS)}
     said = HttpResponse(status=data.draw(STATUSES), headers=headers, body=data.draw(bodies(name, task)))
     answer = speaker.decode(ask, way, said)

@@ -223,7 +223,7 @@ def test_a_size_is_sent_in_the_providers_fields(
     assert {key: value for key, value in body.items() if key in SIZE_FIELDS} == expected
 
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "negative_prompt": "rain", "seed": 7, "num_inference_steps": 20, "guidance_scale": 3.5, "scheduler": "euler",
     "num_frames": 81, "seconds": 5.0, "fps": 24, "quality": "high",
 }  # fmt: skip
@@ -249,7 +249,7 @@ def test_parameters_are_named_as_the_provider_reads_them(pair: tuple[str, Task],
     name, task = pair
     before, after = (parameters(name, encode_submit(name, task, **options).body) for options in ({}, EVERYTHING))
     assert {key: value for key, value in after.items() if key not in before} == expected
-    image = {"image": BY_BYTES} if task.startswith("image") else {}
+    image: dict[str, Any] = {"image": BY_BYTES} if task.startswith("image") else {}
     adapted_request = adapt_request(
         build_request(task, "acme/Kite", prompt=PROMPT, **image, **EVERYTHING), get_provider(name)
     )
@@ -267,7 +267,7 @@ STRENGTH_FIELDS: dict[str, dict[str, float]] = {
 def test_strength_goes_with_an_input_image_where_models_take_it(name: str, task: Task) -> None:
     """Elsewhere it is dropped with a warning that says why."""
     before, after = (parameters(name, encode_submit(name, task, **options).body) for options in ({}, {"strength": 0.6}))
-    image = {"image": BY_BYTES} if task.startswith("image") else {}
+    image: dict[str, Any] = {"image": BY_BYTES} if task.startswith("image") else {}
     request = build_request(task, "acme/Kite", prompt=PROMPT, **image, strength=0.6)
     warnings = adapt_request(request, get_provider(name)).warnings
     expected = STRENGTH_FIELDS.get(name, {}) if image else {}

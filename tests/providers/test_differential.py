@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from huggingface_hub.hf_api import InferenceProviderMapping
 from huggingface_hub.inference._common import MimeBytes
-from huggingface_hub.inference._providers import PROVIDERS as THEIRS
+from huggingface_hub.inference._providers import PROVIDERS as HUB_PROVIDERS
 from huggingface_hub.inference._providers import _common, hf_inference
 
 from hfmedia.core.credentials import Credential, Secret
@@ -25,6 +25,7 @@ from hfmedia.providers import PROVIDERS
 from .cases import MODEL_IDS, PNG, PROMPT, route
 
 MODEL = "acme/kite"
+THEIRS: Any = HUB_PROVIDERS  # its keys are literals, ours are not
 TASKS: tuple[Task, ...] = ("text-to-image", "text-to-video", "image-to-image", "image-to-video")
 SHARED = [(name, task) for name in PROVIDERS for task in TASKS if task in THEIRS.get(name, {})]
 SIDES = {"width": 1280, "height": 1024}
@@ -101,7 +102,8 @@ def mapping(name: str, task: Task, variant: str) -> InferenceProviderMapping:
 
 def theirs(name: str, task: Task, via: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The request of the Hub's own client, flat."""
-    known = {**_common.HARDCODED_MODEL_INFERENCE_MAPPING.get(name, {}), MODEL: mapping(name, task, variant)}
+    hardcoded: dict[str, Any] = _common.HARDCODED_MODEL_INFERENCE_MAPPING  # type: ignore[assignment]
+    known = {**hardcoded.get(name, {}), MODEL: mapping(name, task, variant)}
     monkeypatch.setitem(_common.HARDCODED_MODEL_INFERENCE_MAPPING, name, known)
     monkeypatch.setattr(hf_inference, "_check_supported_task", lambda model, task: None)
     words = json.loads(json.dumps(FULL[task])) if variant == "full" else {}  # the helpers change what they are given
@@ -121,7 +123,7 @@ def ours(name: str, task: Task, via: str, variant: str) -> dict[str, Any]:
     """Our request for the same wish, flat, with the credential that the transport adds."""
     words = dict(FULL[task]) if variant == "full" else {}
     words |= words.pop("target_size", {})
-    image = {"image": InputImage(data=PNG, mime="image/png")} if task.startswith("image") else {}
+    image: dict[str, Any] = {"image": InputImage(data=PNG, mime="image/png")} if task.startswith("image") else {}
     wish = adapt_request(build_request(task, MODEL, prompt=PROMPT, **image, **words), PROVIDERS[name]).request
     way = route(name, task, via, lora=Lora(MODEL, "kite.safetensors") if variant == "lora" else None)
     made = PROVIDERS[name].encode(Submit(wish), way)

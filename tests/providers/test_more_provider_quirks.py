@@ -244,6 +244,7 @@ def test_a_provider_that_the_hub_removed_is_spoken_to_as_a_stranger(name: str) -
         "size": "512x512",
     }
     asked = Submit(adapted("unknown-ai", "text-to-image"))
+    said: dict[str, Any]
     for said in ({"data": [{"b64_json": PIXELS}]}, {"data": [{"url": IMAGE_URL}]}):
         assert isinstance(speaker.decode(asked, way, reply(said)), Completed)
     for said in (

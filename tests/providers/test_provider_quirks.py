@@ -11,6 +11,7 @@ import pytest
 
 from hfmedia.core.http import HttpResponse
 from hfmedia.core.protocol import Cancel, CancelResult, Completed, JobHandle, Pending, Poll, Submit
+from hfmedia.core.request import Task
 from hfmedia.providers import get_provider
 
 from .cases import (
@@ -73,7 +74,8 @@ def test_togethers_failed_video_is_told_in_three_shapes() -> None:
 
 def test_together_takes_an_empty_prompt_but_never_a_null() -> None:
     """An edit without a prompt sends an empty one; a video without one sends none."""
-    for task, expected in (("image-to-image", {"prompt": ""}), ("image-to-video", {})):
+    cases: tuple[tuple[Task, dict[str, str]], ...] = (("image-to-image", {"prompt": ""}), ("image-to-video", {}))
+    for task, expected in cases:
         asked = Submit(adapted("together", task, prompt=None))
         body = sent(get_provider("together").encode(asked, route("together", task)).body)
         assert {key: body[key] for key in body if key == "prompt"} == expected

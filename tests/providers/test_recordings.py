@@ -9,7 +9,7 @@ import json
 from base64 import b64decode
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from msgspec import Struct
@@ -142,7 +142,7 @@ def asked(name: str) -> tuple[Submit, Route]:
     recorded = exchange["request"]["json"]
     prompt = recorded.get("prompt") or recorded.get("input", {}).get("prompt") or recorded["inputs"]
     wish = build_request(replay.task, "acme/kite", prompt=prompt, extra=replay.extra, **replay.words)
-    via = "router" if name.startswith("router-") else "direct"
+    via: Literal["router", "direct"] = "router" if name.startswith("router-") else "direct"
     speaker = PROVIDERS[provider]
     way = Route(
         provider=provider,

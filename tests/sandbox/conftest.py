@@ -1,6 +1,6 @@
-"""What the tests of the sandbox share: a sandbox in a hurry, plain HTTP to it, and what came of a request.
+"""Fixtures of the sandbox tests: a fast sandbox and a plain HTTP client for it.
 
-Nothing of hfmedia's own clients is used here: the sandbox is asked as a stranger would http it.
+None of hfmedia's own clients is used here: the sandbox is tested from outside.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SPEED = 200.0
 
 @dataclass(frozen=True)
 class ReceivedResponse:
-    """What came of one request: an answer, or the error that stands for none. Header names have no case."""
+    """Result of one request: a response, or the error in its place. Header names are case-insensitive."""
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=CIMultiDict[str])
@@ -38,29 +38,29 @@ class ReceivedResponse:
 
     @property
     def type(self) -> str:
-        """The media type that was told."""
+        """The media type in Content-Type."""
         return self.headers.get("Content-Type", "").partition(";")[0]
 
 
 class PlainHttp:
-    """Plain HTTP without any comfort: nothing is unpacked, followed or raised."""
+    """Minimal HTTP client: no decompression, no redirects, no exceptions."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
     async def __call__(
-        self, method: str, url: str, *, json: Any = None, timeout: float = 10.0, **headers_or_more: Any
+        self, method: str, url: str, *, json: Any = None, timeout: float = 10.0, **options: Any
     ) -> ReceivedResponse:
-        """One request and what came of it within ``patience`` seconds."""
+        """Send one request and return its result within ``timeout`` seconds."""
         started_at = time.monotonic()
         status, headers, body = 0, CIMultiDict[str](), b""
         try:
             async with (
                 asyncio.timeout(timeout),
-                self._session.request(method, url, json=json, allow_redirects=False, **headers_or_more) as reply,
+                self._session.request(method, url, json=json, allow_redirects=False, **options) as received,
             ):
-                status, headers = reply.status, reply.headers.copy()
-                body = await reply.read()
+                status, headers = received.status, received.headers.copy()
+                body = await received.read()
         except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
             return ReceivedResponse(status, headers, body, type(error).__name__, time.monotonic() - started_at)
         return ReceivedResponse(status, headers, body, "", time.monotonic() - started_at)
@@ -68,14 +68,14 @@ class PlainHttp:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in a great hurry."""
+    """A sandbox at high speed."""
     async with Sandbox(speed=SPEED) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 async def http() -> AsyncIterator[PlainHttp]:
-    """Plain HTTP."""
+    """A minimal HTTP client."""
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False) as session:
         yield PlainHttp(session)

@@ -1,6 +1,6 @@
-"""A sandbox with one fault in it, ordered in one of the five ways, and a journey that meets it.
+"""A sandbox with one fault, injected through one of the five channels, and requests that hit it.
 
-The provider is one with jobs, so that every kind but the Hub's own has somewhere to strike.
+The provider is one with jobs, so that every kind of fault except the Hub's can occur.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .provider_requests import PROVIDER_REQUESTS, endpoint_of, poll
 
 REQUESTED = ("wavespeed", "text-to-image")
 CHANNELS = ("Python", "command", "environment", "header", "HTTP")
-SILENCE_TIMEOUT = 0.25  # seconds after which a silence is one
+SILENCE_TIMEOUT = 0.25  # seconds without a response that count as a hang
 
 
 class FaultScenario:
-    """One sandbox with one fault in it, ordered in one of the ways, and a journey that meets it."""
+    """A sandbox with one fault, and requests that hit it."""
 
     def __init__(self, sandbox: Sandbox, http: PlainHttp, header: dict[str, str]) -> None:
         self.sandbox, self.http, self.header = sandbox, http, header
@@ -32,7 +32,7 @@ class FaultScenario:
         self.url = ""
 
     async def submit(self, *, with_fault: bool = False, timeout: float = 10.0) -> ReceivedResponse:
-        """One submission."""
+        """Submit one request."""
         extra_headers = self.header if with_fault else {}
         provider_request = PROVIDER_REQUESTS[REQUESTED]
         base, headers = endpoint_of(self.sandbox, REQUESTED[0], provider_request, "router")
@@ -48,26 +48,26 @@ class FaultScenario:
         return response
 
     async def poll(self, *, with_fault: bool = False) -> ReceivedResponse:
-        """One question after the job."""
+        """Poll the job once."""
         return await poll(
             self.http, self.sandbox, *REQUESTED, self.submitted, extra_headers=self.header if with_fault else {}
         )
 
     async def wait_done(self) -> Any:
-        """What the job says when it is over."""
+        """Wait until the job has ended and return its data."""
         for _ in range(400):
             data = (await self.poll()).json["data"]
             if data["status"] not in ("created", "processing"):
                 return data
             await asyncio.sleep(0.01)
-        raise AssertionError("the job never ended")
+        raise AssertionError("the job did not end")
 
     async def fetch(self, *, with_fault: bool = False, **headers: str) -> ReceivedResponse:
-        """The medium, or a part of it."""
+        """Fetch the media file or a part of it."""
         return await self.http("GET", self.url, headers={**(self.header if with_fault else {}), **headers})
 
     async def trigger(self, step: str) -> ReceivedResponse:
-        """The answer that the fault strikes."""
+        """Return the response that the fault hits."""
         if step == "submit":
             return await self.submit(with_fault=True, timeout=SILENCE_TIMEOUT if self.hangs else 10)
         await self.submit()
@@ -90,7 +90,7 @@ def read_json(body: bytes) -> Any:
 async def fault_scenario(
     channel: str, kind: str, http: PlainHttp, monkeypatch: pytest.MonkeyPatch, **details: Any
 ) -> AsyncIterator[FaultScenario]:
-    """A sandbox in which that fault is ordered in that way."""
+    """Start a sandbox with the fault injected through the channel."""
     tail = "".join(f";{name}={value}" for name, value in details.items())
     line = f"wavespeed:{kind}{tail}"
     if channel == "environment":

@@ -1,6 +1,6 @@
-"""How a stranger would http each provider: addresses and bodies as the providers' public documentation writes them.
+"""Requests to each provider, with URLs and bodies as in the providers' public documentation.
 
-Written by hand and used by the sandbox's tests alone, so that it shares no mistake with hfmedia's providers.
+Written by hand and used by the sandbox tests only, so that they share no mistake with hfmedia's providers.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from hfmedia.sandbox import Sandbox
 
 from .conftest import PlainHttp, ReceivedResponse
 
-SIDE = 320  # pixels; the smallest that most take, so that drawing stays cheap
+SIDE = 320  # pixels; the smallest size that most accept, so that rendering stays cheap
 ROUTED_ONLY = ("hf-inference", "acme-images")
 
 
-def picture(size: tuple[int, int] = (64, 48)) -> bytes:
-    """A small picture to begin with."""
+def input_image(size: tuple[int, int] = (64, 48)) -> bytes:
+    """Create a small input image."""
     out = io.BytesIO()
     Image.linear_gradient("L").resize(size).convert("RGB").save(out, "PNG")
     return out.getvalue()
 
 
-URI = "data:image/png;base64," + base64.b64encode(picture()).decode()
+URI = "data:image/png;base64," + base64.b64encode(input_image()).decode()
 SIZE: dict[str, Any] = {"width": SIDE, "height": SIDE}
 
 
 class ProviderRequest(NamedTuple):
-    """One way to http: where, with what, and where the state of a job is told (empty: it is answered at once)."""
+    """One kind of request: host, path, body, and where to poll its job (empty: the response is synchronous)."""
 
     host: str
     path: str
@@ -44,7 +44,7 @@ class ProviderRequest(NamedTuple):
     done_status: str = ""
 
 
-FAL = ("", ("status",), "COMPLETED")  # its reply tells where to http
+FAL = ("", ("status",), "COMPLETED")  # its response contains the polling URL
 REPLICATE = ("/v1/predictions/{id}", ("status",), "succeeded")
 TOGETHER = ("/v2/videos/{id}", ("status",), "completed")
 NOVITA = ("/v3/async/task-result?task_id={task_id}", ("task", "status"), "TASK_STATUS_SUCCEED")
@@ -187,7 +187,7 @@ ACCESS_PATHS = [
 def endpoint_of(
     sandbox: Sandbox, provider: str, provider_request: ProviderRequest, via: str
 ) -> tuple[str, dict[str, str]]:
-    """Where a provider_request is sent, and the headers that open that door."""
+    """Return the base URL of a request and its authentication headers."""
     if via == "router":
         return f"{sandbox.url}/router/{provider}", {"Authorization": f"Bearer {sandbox.token}"}
     scheme = "Key" if provider == "fal-ai" else "Bearer"
@@ -204,7 +204,7 @@ async def submit(
     extra_headers: Mapping[str, str] = {},
     **overrides: Any,
 ) -> ReceivedResponse:
-    """A submission. ``more`` are more headers, ``asked`` replaces fields of the body."""
+    """Submit a request, with extra headers and overridden body fields."""
     provider_request = PROVIDER_REQUESTS[provider, task]
     base, headers = endpoint_of(sandbox, provider, provider_request, via)
     query = "?_subdomain=queue" if provider_request.host == "queue.fal.run" and via == "router" else ""
@@ -221,7 +221,7 @@ async def poll(
     via: str = "router",
     extra_headers: Mapping[str, str] = {},
 ) -> ReceivedResponse:
-    """One question after a job that a submission's answer names."""
+    """Poll the job named in the response to a submission."""
     provider_request = PROVIDER_REQUESTS[provider, task]
     base, headers = endpoint_of(sandbox, provider, provider_request, via)
     handle = submitted.get("data") if isinstance(submitted.get("data"), dict) else submitted
@@ -233,7 +233,7 @@ async def poll(
 async def run_to_end(
     http: PlainHttp, sandbox: Sandbox, provider: str, task: str, via: str = "router", **overrides: Any
 ) -> list[bytes]:
-    """All the way from a provider_request to the bytes of its media."""
+    """Submit a request, poll until it is done and return the bytes of its media files."""
     provider_request = PROVIDER_REQUESTS[provider, task]
     response = await submit(http, sandbox, provider, task, via, **overrides)
     assert response.status in (200, 201), response
@@ -249,8 +249,8 @@ async def run_to_end(
         await asyncio.sleep(0.01)
         payload = (await poll(http, sandbox, provider, task, first, via)).json
     else:
-        raise AssertionError(f"{provider} never ended: {payload}")
-    if provider_request.done_status == "COMPLETED":  # fal tells the output at an address of its own
+        raise AssertionError(f"{provider}: the job did not end: {payload}")
+    if provider_request.done_status == "COMPLETED":  # fal has a separate URL for the output
         base, headers = endpoint_of(sandbox, provider, provider_request, via)
         query = "?_subdomain=queue" if via == "router" else ""
         payload = (await http("GET", base + urlsplit(first["response_url"]).path + query, headers=headers)).json
@@ -258,7 +258,7 @@ async def run_to_end(
 
 
 async def fetch_media(http: PlainHttp, text: str) -> bytes:
-    """The bytes of one medium, by URL or from base64."""
+    """Return the bytes of a media file, by URL or from base64."""
     if text.startswith("http"):
         response = await http("GET", text)
         assert response.status == 200, response
@@ -267,19 +267,19 @@ async def fetch_media(http: PlainHttp, text: str) -> bytes:
 
 
 def is_media(sandbox: Sandbox, text: str) -> bool:
-    """Whether a text of a reply is a medium: an address of the CDN, or long base64."""
+    """Return True for a media file: a CDN URL or long base64."""
     return text.startswith(f"{sandbox.url}/cdn/") or (len(text) > 2000 and not text.startswith("data:"))
 
 
 def value_at(payload: Any, path: tuple[str, ...]) -> Any:
-    """What stands at a path in some JSON; None where there is nothing."""
+    """Return the value at a path in JSON, or None."""
     for name in path:
         payload = payload.get(name) if isinstance(payload, dict) else None
     return payload
 
 
 def all_strings(payload: Any) -> list[str]:
-    """Every text in some JSON, but for what was asked."""
+    """Return every string in JSON, except in the echoed input."""
     if isinstance(payload, str):
         return [payload]
     if isinstance(payload, dict):

@@ -1,6 +1,6 @@
-"""Orders of faults: their details, how often and whom they strike, and those that cannot be.
+"""Fault specifications: details, counts, targets, and invalid ones.
 
-A wrong order is refused when it is given, with a reason, so that no test waits for a fault that never comes.
+An invalid specification is rejected immediately, with a reason, so that no test waits for a fault that never occurs.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ NO_CREDIT = {
 
 @pytest.mark.parametrize("via", ["direct", "router"])
 @pytest.mark.parametrize("provider", NO_CREDIT)
-async def test_each_provider_has_its_own_words_for_an_empty_account(
+async def test_each_provider_reports_missing_credit_in_its_own_format(
     sandbox: Sandbox, http: PlainHttp, provider: str, via: str
 ) -> None:
-    """Directly always, and through the router when ``by=provider`` says so."""
+    """Always when called directly, and through the router with ``by=provider``."""
     task = "text-to-video" if provider == "novita" else "text-to-image"
     sandbox.fault(provider, "credit", by="provider")
     response = await submit(http, sandbox, provider, task, via)
@@ -49,7 +49,7 @@ async def test_each_provider_has_its_own_words_for_an_empty_account(
     ("details", "expected"),
     [({}, "1"), ({"retry_after": 0.5}, "0.5"), ({"retry_after": "none"}, None)],
 )
-async def test_busy_says_when_to_come_back_unless_told_not_to(
+async def test_a_rate_limit_has_retry_after_unless_disabled(
     sandbox: Sandbox, http: PlainHttp, details: dict[str, Any], expected: str | None
 ) -> None:
     """In seconds by default."""
@@ -57,15 +57,15 @@ async def test_busy_says_when_to_come_back_unless_told_not_to(
     assert (await submit(http, sandbox, *REQUESTED)).headers.get("Retry-After") == expected
 
 
-async def test_busy_can_say_it_as_a_date(sandbox: Sandbox, http: PlainHttp) -> None:
+async def test_retry_after_can_be_a_date(sandbox: Sandbox, http: PlainHttp) -> None:
     """As HTTP allows."""
     sandbox.fault("wavespeed", "rate-limit", retry_after=120, date=True)
-    told = parsedate_to_datetime((await submit(http, sandbox, *REQUESTED)).headers["Retry-After"]).timestamp()
-    assert told - time.time() == pytest.approx(120, abs=10)
+    retry_at = parsedate_to_datetime((await submit(http, sandbox, *REQUESTED)).headers["Retry-After"]).timestamp()
+    assert retry_at - time.time() == pytest.approx(120, abs=10)
 
 
-async def test_a_refusal_can_be_of_a_job_that_was_accepted_all_the_same(sandbox: Sandbox, http: PlainHttp) -> None:
-    """``accepted=true``: the answer says no, and it is billed."""
+async def test_a_rejection_can_hide_an_accepted_job(sandbox: Sandbox, http: PlainHttp) -> None:
+    """``accepted=true``: the response is an error, but the job is billed."""
     sandbox.fault("wavespeed", "gateway", status=504, accepted=True)
     assert (await submit(http, sandbox, *REQUESTED)).status == 504
     assert dict(sandbox.submissions) == {"wavespeed": 1}
@@ -81,16 +81,16 @@ async def test_a_refusal_can_be_of_a_job_that_was_accepted_all_the_same(sandbox:
         (None, 1, [200, 500, 500, 500]),
     ],
 )
-async def test_an_order_lets_some_pass_and_strikes_so_many(
+async def test_a_fault_skips_and_counts_requests(
     sandbox: Sandbox, http: PlainHttp, times: int | None, after: int, statuses: list[int]
 ) -> None:
-    """``after`` and ``times`` count the requests of its step alone."""
+    """``after`` and ``times`` count the requests of its own step only."""
     sandbox.fault("wavespeed", "server", times=times, after=after)
     assert [(await submit(http, sandbox, *REQUESTED)).status for _ in statuses] == statuses
 
 
-async def test_an_order_for_anybody_strikes_the_first_who_comes(sandbox: Sandbox, http: PlainHttp) -> None:
-    """``*`` is every provider; an order for one leaves the others alone."""
+async def test_a_fault_for_any_provider_hits_the_first_request(sandbox: Sandbox, http: PlainHttp) -> None:
+    """``*`` matches every provider; a fault for one does not affect others."""
     sandbox.fault("*", "server")
     sandbox.fault("novita", "server", times=None)
     assert (await submit(http, sandbox, "together", "text-to-image")).status == 500
@@ -108,32 +108,32 @@ async def test_an_order_for_anybody_strikes_the_first_who_comes(sandbox: Sandbox
         ("cdn-empty", "cdn", lambda response: response.body == b""),
     ],
 )
-async def test_a_header_on_a_submission_can_strike_a_later_step_of_its_job(
+async def test_a_header_on_a_submission_can_hit_a_later_step_of_its_job(
     sandbox: Sandbox, http: PlainHttp, header: str, step: str, test: Any
 ) -> None:
-    """That job's alone, and then alone: the submission goes through, and so does another job asked meanwhile."""
-    here, other = FaultScenario(sandbox, http, {"x-sandbox-fault": header}), FaultScenario(sandbox, http, {})
-    submitted = await here.submit(with_fault=True)
+    """Only that step of that job: the submission succeeds, and so does another job in between."""
+    scenario, other = FaultScenario(sandbox, http, {"x-sandbox-fault": header}), FaultScenario(sandbox, http, {})
+    submitted = await scenario.submit(with_fault=True)
     assert (submitted.status, submitted.json["message"]) == (200, "success")
     assert (await other.submit()).status == 200
     if step == "poll":
         good = await other.poll()
         assert (good.status, good.json["code"]) == (200, 200)
-        assert test(await here.poll())
+        assert test(await scenario.poll())
     (other.url,) = (await other.wait_done())["outputs"]
     assert len((await other.fetch()).body) > 1000
     if step == "cdn":
-        (here.url,) = (await here.wait_done())["outputs"]
-        assert test(await here.fetch())
-        assert len((await here.fetch()).body) > 1000
+        (scenario.url,) = (await scenario.wait_done())["outputs"]
+        assert test(await scenario.fetch())
+        assert len((await scenario.fetch()).body) > 1000
     assert sandbox.state.faults.pending == []
 
 
 @pytest.mark.parametrize(
     ("kind", "status"), [("rate-limit", 429), ("unauthorized", 401), ("server", 500), ("gateway", 502)]
 )
-async def test_the_hub_can_be_struck_too(sandbox: Sandbox, http: PlainHttp, kind: str, status: int) -> None:
-    """``hub`` as the provider; then it is well again."""
+async def test_faults_can_target_the_hub(sandbox: Sandbox, http: PlainHttp, kind: str, status: int) -> None:
+    """``hub`` as the provider; the next request succeeds."""
     sandbox.fault("hub", kind)
     assert [(await http("GET", f"{sandbox.url}/api/models?limit=1")).status for _ in range(2)] == [status, 200]
 
@@ -148,25 +148,25 @@ async def test_the_hub_can_be_struck_too(sandbox: Sandbox, http: PlainHttp, kind
         ("disconnect", lambda response: response.error != ""),
     ],
 )
-async def test_the_wire_to_the_hub_can_break(sandbox: Sandbox, http: PlainHttp, kind: str, test: Any) -> None:
-    """The same faults of the wire as at a provider."""
-    sandbox.fault("hub", kind, times=2)  # aiohttp asks once more by itself when nothing came back
+async def test_the_connection_to_the_hub_can_break(sandbox: Sandbox, http: PlainHttp, kind: str, test: Any) -> None:
+    """The same connection faults as for a provider."""
+    sandbox.fault("hub", kind, times=2)  # aiohttp itself retries once when the connection closes without a response
     assert test(await http("GET", f"{sandbox.url}/api/models?limit=3"))
 
 
-async def test_the_cdn_can_be_struck_whoever_made_the_medium(sandbox: Sandbox, http: PlainHttp) -> None:
-    """``cdn`` as the provider is any provider's medium."""
+async def test_faults_can_target_the_media_files_of_every_provider(sandbox: Sandbox, http: PlainHttp) -> None:
+    """``cdn`` as the provider matches media files of any provider."""
     sandbox.fault("cdn", "expired", status=403)
-    said = (await submit(http, sandbox, "together", "text-to-image")).json
-    (url,) = [text for text in all_strings(said) if is_media(sandbox, text)]
+    payload = (await submit(http, sandbox, "together", "text-to-image")).json
+    (url,) = [text for text in all_strings(payload) if is_media(sandbox, text)]
     assert [(await http("GET", url)).status for _ in range(2)] == [403, 200]
 
 
-# -- orders -----------------------------------------------------------------------------------------------------------
+# -- validation -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("provider", "kind", "more", "words"),
+    ("provider", "kind", "details", "message"),
     [
         ("fal-ai", "earthquake", {}, "unknown fault 'earthquake'"),
         ("example", "rate-limit", {}, "unknown provider 'example'"),
@@ -178,14 +178,14 @@ async def test_the_cdn_can_be_struck_whoever_made_the_medium(sandbox: Sandbox, h
         ("fal-ai", "rate-limit", {"times": 0}, "at least 1"),
     ],
 )
-async def test_an_order_that_cannot_be_is_refused_when_it_is_given(
-    sandbox: Sandbox, http: PlainHttp, provider: str, kind: str, more: dict[str, Any], words: str
+async def test_an_invalid_fault_is_rejected_immediately(
+    sandbox: Sandbox, http: PlainHttp, provider: str, kind: str, details: dict[str, Any], message: str
 ) -> None:
-    """In Python and over HTTP, with the reason; nothing is written into the book."""
-    with pytest.raises(FaultSpecError, match=words):
-        sandbox.fault(provider, kind, **more)
-    response = await http("POST", f"{sandbox.url}/sandbox/faults", json={"provider": provider, "kind": kind, **more})
-    assert (response.status, words in response.json["error"]) == (400, True)
+    """In Python and over HTTP, with the reason; nothing is registered."""
+    with pytest.raises(FaultSpecError, match=message):
+        sandbox.fault(provider, kind, **details)
+    response = await http("POST", f"{sandbox.url}/sandbox/faults", json={"provider": provider, "kind": kind, **details})
+    assert (response.status, message in response.json["error"]) == (400, True)
     assert sandbox.state.faults.pending == []
 
 
@@ -202,8 +202,8 @@ async def test_an_order_that_cannot_be_is_refused_when_it_is_given(
         "a b",
     ],
 )
-def test_a_line_that_is_no_order_is_refused(text: str) -> None:
-    """OrderError, which is a ValueError; never something else."""
+def test_an_invalid_specification_is_rejected(text: str) -> None:
+    """With FaultSpecError, which is a ValueError; never another error."""
     with pytest.raises(FaultSpecError):
         parse_fault(text)
 
@@ -218,21 +218,19 @@ def test_a_line_that_is_no_order_is_refused(text: str) -> None:
         ("*:status:2; status=418; after=4; step=poll", ("*", "status", "poll", 2, 4, {"status": "418"})),
     ],
 )
-def test_a_line_is_read_as_the_help_says(line: str, expected: Any) -> None:
-    """PROVIDER:KIND[:TIMES][;detail=value…]; blanks are allowed around details alone."""
+def test_a_specification_is_parsed_as_documented(line: str, expected: Any) -> None:
+    """PROVIDER:KIND[:TIMES][;detail=value…]; spaces are allowed around details only."""
     if expected is None:
         with pytest.raises(FaultSpecError):
             parse_fault(line)
         return
-    made = parse_fault(line)
-    assert (made.provider, made.kind, made.step, made.times, made.after, made.details) == expected
+    fault = parse_fault(line)
+    assert (fault.provider, fault.kind, fault.step, fault.times, fault.after, fault.details) == expected
 
 
 @pytest.mark.parametrize("header", ["earthquake", "", "rate-limit;step=lunch", "cdn-html;step=submit"])
-async def test_a_header_that_is_no_order_is_told_to_whoever_sent_it(
-    sandbox: Sandbox, http: PlainHttp, header: str
-) -> None:
-    """400 in plain words, and nothing was accepted."""
+async def test_an_invalid_header_is_reported_to_its_sender(sandbox: Sandbox, http: PlainHttp, header: str) -> None:
+    """400 in plain text, and no job is accepted."""
     response = await submit(http, sandbox, *REQUESTED, extra_headers={"x-sandbox-fault": header})
     assert (response.status, response.type) == (400, "text/plain")
     assert response.body.startswith(b"hfmedia sandbox:")
@@ -240,22 +238,22 @@ async def test_a_header_that_is_no_order_is_told_to_whoever_sent_it(
 
 
 @pytest.mark.parametrize("body_", [b"", b"[]", b"{}", b'{"provider": "fal-ai"}', b'{"provider": 1, "kind": []}'])
-async def test_a_request_that_is_no_order_is_refused(sandbox: Sandbox, http: PlainHttp, body_: bytes) -> None:
+async def test_an_invalid_admin_request_is_rejected(sandbox: Sandbox, http: PlainHttp, body_: bytes) -> None:
     """400 with the reason."""
     response = await http("POST", f"{sandbox.url}/sandbox/faults", data=body_)
     assert (response.status, "invalid fault" in response.json["error"]) == (400, True)
 
 
-async def test_orders_can_be_read_and_taken_back_over_http(sandbox: Sandbox, http: PlainHttp) -> None:
-    """GET shows the book, DELETE empties it."""
+async def test_faults_can_be_listed_and_cleared_over_http(sandbox: Sandbox, http: PlainHttp) -> None:
+    """GET lists pending faults, DELETE removes them."""
     sandbox.fault("wavespeed", "server", times=None)
-    (shown,) = (await http("GET", f"{sandbox.url}/sandbox/faults")).json
-    assert (shown["provider"], shown["kind"], shown["times"]) == ("wavespeed", "server", None)
+    (pending,) = (await http("GET", f"{sandbox.url}/sandbox/faults")).json
+    assert (pending["provider"], pending["kind"], pending["times"]) == ("wavespeed", "server", None)
     assert (await http("DELETE", f"{sandbox.url}/sandbox/faults")).json == {"ok": True}
     assert (await submit(http, sandbox, *REQUESTED)).status == 200
 
 
-def test_each_kind_may_be_ordered_at_exactly_the_steps_it_names() -> None:
+def test_each_kind_is_accepted_at_exactly_its_own_steps() -> None:
     """Every pair of kind and step, for a provider with jobs and for those without."""
     for kind in FAULT_KINDS.values():
         for step in faults.STEPS:

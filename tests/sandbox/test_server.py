@@ -1,4 +1,4 @@
-"""The sandbox as a server: it says what it is, tells what it saw, forgets when told, and leaves nothing behind."""
+"""The sandbox server: its pages, its recorded state, reset, shutdown and command line."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .conftest import SPEED, PlainHttp
 from .provider_requests import submit
 
 
-async def test_its_first_page_says_that_nothing_is_real(sandbox: Sandbox, http: PlainHttp) -> None:
-    """In plain words, before anything else."""
+async def test_the_front_page_says_that_nothing_is_real(sandbox: Sandbox, http: PlainHttp) -> None:
+    """In plain text."""
     response = await http("GET", sandbox.url + "/")
     assert (response.status, response.type) == (200, "text/plain")
     assert "simulation" in response.body.decode()
@@ -28,8 +28,8 @@ async def test_its_first_page_says_that_nothing_is_real(sandbox: Sandbox, http: 
 
 
 @pytest.mark.parametrize("path", ["/", "/cdn/x", "/api/models", "/router/fal-ai/x", "/direct/fal.run/x", "/nowhere"])
-async def test_every_answer_says_who_gave_it(sandbox: Sandbox, http: PlainHttp, path: str) -> None:
-    """Nobody mistakes it for the real ones."""
+async def test_every_response_names_the_sandbox(sandbox: Sandbox, http: PlainHttp, path: str) -> None:
+    """It cannot be mistaken for a real service."""
     assert (await http("GET", sandbox.url + path)).headers["Server"] == "hfmedia-sandbox"
 
 
@@ -39,13 +39,13 @@ async def test_the_help_is_served(sandbox: Sandbox, http: PlainHttp) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/sandbox/nothing", "/router/example/x", "/direct/example.org/x"])
-async def test_an_unknown_address_is_404(sandbox: Sandbox, http: PlainHttp, path: str) -> None:
-    """Whatever lies before it."""
+async def test_an_unknown_path_is_404(sandbox: Sandbox, http: PlainHttp, path: str) -> None:
+    """Below every prefix."""
     assert (await http("GET", sandbox.url + path)).status == 404
 
 
-async def test_its_state_tells_what_was_asked(sandbox: Sandbox, http: PlainHttp) -> None:
-    """Requests by kind, submissions by provider, jobs with their state; and Python sees the same."""
+async def test_the_state_page_reports_requests_and_jobs(sandbox: Sandbox, http: PlainHttp) -> None:
+    """Requests by kind, submissions by provider, jobs with their state; the same as in Python."""
     await submit(http, sandbox, "together", "text-to-image")
     await http("GET", sandbox.url + "/api/models")
     state = (await http("GET", sandbox.url + "/sandbox/state")).json
@@ -53,14 +53,17 @@ async def test_its_state_tells_what_was_asked(sandbox: Sandbox, http: PlainHttp)
     assert state["requests"] == {"submit": 1, "hub": 1}
     (job,) = state["jobs"]
     assert (job["provider"], job["prompt"], job["state"]) == ("together", "a fox", "done")
-    assert [(seen.kind, seen.provider) for seen in sandbox.requests] == [("submit", "together"), ("hub", None)]
+    assert [(recorded.kind, recorded.provider) for recorded in sandbox.requests] == [
+        ("submit", "together"),
+        ("hub", None),
+    ]
     assert sandbox.requests[0].json()["prompt"] == "a fox"
     sandbox.clear()
     assert (sandbox.requests, dict(sandbox.submissions)) == ([], {})
 
 
-async def test_each_world_has_its_own_memory(http: PlainHttp) -> None:
-    """Two at once do not hear of each other."""
+async def test_each_sandbox_has_its_own_state(http: PlainHttp) -> None:
+    """Two at the same time do not affect each other."""
     async with Sandbox(speed=SPEED) as one, Sandbox(speed=SPEED) as other:
         assert one.url != other.url
         await submit(http, one, "together", "text-to-image")
@@ -80,26 +83,26 @@ async def test_shutdown_is_prompt_while_a_client_waits(http: PlainHttp) -> None:
     await waiting
 
 
-def test_before_it_is_started_it_has_no_address() -> None:
-    """A sentence that says how to start it."""
+def test_it_has_no_url_before_it_is_started() -> None:
+    """The error says how to start it."""
     with pytest.raises(RuntimeError, match="async with"):
         _ = Sandbox().url
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("nan")])
-async def test_a_speed_that_makes_no_sense_is_refused(speed: float) -> None:
-    """Time goes forward."""
+async def test_an_invalid_speed_is_rejected(speed: float) -> None:
+    """Speed must be above 0."""
     with pytest.raises(ValueError, match="above 0"):
         async with Sandbox(speed=speed):
             raise AssertionError("unreachable")
 
 
-async def test_the_environment_names_every_provider_with_its_own_address(sandbox: Sandbox, http: PlainHttp) -> None:
-    """Each leads back here; the token and the keys open them."""
-    told = sandbox.environment
-    assert (told["HF_ENDPOINT"], told["HFMEDIA_ROUTER"]) == (sandbox.url, sandbox.url + "/router")
-    assert told["HFMEDIA_TRUSTED_HOSTS"] == sandbox.url.removeprefix("http://")
-    addresses = dict(pair.split("=", 1) for pair in told["HFMEDIA_BASE_URLS"].split(","))
+async def test_the_environment_contains_the_url_of_every_provider(sandbox: Sandbox, http: PlainHttp) -> None:
+    """Each points to the sandbox, which requires its token and keys."""
+    environment = sandbox.environment
+    assert (environment["HF_ENDPOINT"], environment["HFMEDIA_ROUTER"]) == (sandbox.url, sandbox.url + "/router")
+    assert environment["HFMEDIA_TRUSTED_HOSTS"] == sandbox.url.removeprefix("http://")
+    addresses = dict(pair.split("=", 1) for pair in environment["HFMEDIA_BASE_URLS"].split(","))
     assert len(addresses) == len(PROVIDERS)  # fal-ai has two, hf-inference none
     for address in addresses.values():
         assert (await http("POST", address + "/x", json={})).status in (401, 403)
@@ -113,45 +116,43 @@ async def test_the_environment_names_every_provider_with_its_own_address(sandbox
 async def started(
     *arguments: str, **environment: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, str]]]:
-    """``python -m hfmedia.sandbox`` and what it exports."""
+    """Run ``python -m hfmedia.sandbox`` and parse its exports."""
     command = [sys.executable, "-m", "hfmedia.sandbox", "--port", "0", "--speed", "200", *arguments]
     pipe = asyncio.subprocess.PIPE
     environment = {**os.environ, **environment}
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environment)
     assert process.stdout is not None
     try:
-        told: dict[str, str] = {}
+        exports: dict[str, str] = {}
         for _ in range(5):
             line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
             name, _, value = line.removeprefix("export ").strip().partition("=")
-            told[name] = value.strip("'")
-        yield process, told
+            exports[name] = value.strip("'")
+        yield process, exports
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
 
 
-async def test_as_a_command_it_prints_what_to_export_and_serves(http: PlainHttp) -> None:
-    """Lines for a shell; the exported token opens the exported router; Ctrl-C ends it without a traceback."""
-    async with started("--fault", "together:credit") as (process, told):
-        assert set(told) >= {"HF_ENDPOINT", "HFMEDIA_ROUTER", "HF_TOKEN", "HFMEDIA_TRUSTED_HOSTS", "HFMEDIA_BASE_URLS"}
-        headers = {"Authorization": f"Bearer {told['HF_TOKEN']}"}
-        provider_request = {"model": "black-forest-labs/FLUX.1-schnell", "prompt": "a fox", "width": 256, "height": 256}
-        url = f"{told['HFMEDIA_ROUTER']}/together/v1/images/generations"
-        assert [(await http("POST", url, json=provider_request, headers=headers)).status for _ in range(2)] == [
-            402,
-            200,
-        ]
+async def test_the_command_prints_exports_and_serves(http: PlainHttp) -> None:
+    """Shell exports; the exported token is valid at the exported router; Ctrl-C ends it without a traceback."""
+    async with started("--fault", "together:credit") as (process, exports):
+        names = {"HF_ENDPOINT", "HFMEDIA_ROUTER", "HF_TOKEN", "HFMEDIA_TRUSTED_HOSTS", "HFMEDIA_BASE_URLS"}
+        assert set(exports) >= names
+        headers = {"Authorization": f"Bearer {exports['HF_TOKEN']}"}
+        body = {"model": "black-forest-labs/FLUX.1-schnell", "prompt": "a fox", "width": 256, "height": 256}
+        url = f"{exports['HFMEDIA_ROUTER']}/together/v1/images/generations"
+        assert [(await http("POST", url, json=body, headers=headers)).status for _ in range(2)] == [402, 200]
         process.send_signal(signal.SIGINT)
         _, err = await asyncio.wait_for(process.communicate(), 20)
         assert b"Traceback" not in err
 
 
-async def test_as_a_command_it_reads_the_environment_too(http: PlainHttp) -> None:
-    """HFMEDIA_SANDBOX_FAULTS, comma separated."""
-    async with started(HFMEDIA_SANDBOX_FAULTS="hub:rate-limit, hub:server;after=0") as (_, told):
-        statuses = [(await http("GET", told["HF_ENDPOINT"] + "/api/models?limit=1")).status for _ in range(3)]
+async def test_the_command_reads_the_environment(http: PlainHttp) -> None:
+    """HFMEDIA_SANDBOX_FAULTS, comma-separated."""
+    async with started(HFMEDIA_SANDBOX_FAULTS="hub:rate-limit, hub:server;after=0") as (_, exports):
+        statuses = [(await http("GET", exports["HF_ENDPOINT"] + "/api/models?limit=1")).status for _ in range(3)]
     assert statuses == [429, 500, 200]
 
 
@@ -166,8 +167,8 @@ async def test_as_a_command_it_reads_the_environment_too(http: PlainHttp) -> Non
     ],
     ids=" ".join,
 )
-async def test_what_makes_no_sense_ends_the_command_with_a_reason(arguments: list[str]) -> None:
-    """Before it serves; a sentence, not a traceback."""
+async def test_invalid_arguments_end_the_command_with_a_reason(arguments: list[str]) -> None:
+    """Before it serves; a message, not a traceback."""
     command = [sys.executable, "-m", "hfmedia.sandbox", "--port", "0", *arguments]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)

@@ -1,4 +1,4 @@
-"""Gateway keys: how their text is made and read, and which limits make sense."""
+"""API keys: creating and parsing their plaintext, and validating names and limits."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from hfmedia.server.db.api_keys import (
 KEY = ApiKey(id="0123456789ab", name="web", created_at=1.0)
 
 
-def test_a_new_key_is_long_random_and_names_its_id() -> None:
-    """Three parts with one mark between each, 256 bits in the last, and no two alike."""
-    made = [generate_api_key() for _ in range(100)]
-    assert len({text for _, text, _ in made}) == len({key_id for key_id, _, _ in made}) == 100
-    for key_id, text, digest in made:
+def test_a_new_key_is_long_random_and_contains_its_id() -> None:
+    """Three parts separated by underscores, 256 bits in the last, and no two equal."""
+    keys = [generate_api_key() for _ in range(100)]
+    assert len({text for _, text, _ in keys}) == len({key_id for key_id, _, _ in keys}) == 100
+    for key_id, text, digest in keys:
         prefix, name, secret = text.split("_")
         assert (prefix, name) == ("hfm", key_id)
         assert secret.isalnum()
@@ -46,14 +46,14 @@ def test_a_new_key_is_long_random_and_names_its_id() -> None:
      "hfm_0123456789ab_" + "a" * 42 + "_", " hfm_0123456789ab_" + "a" * 43, "hfm_0123456789ab_" + "a" * 129,
      "hfm_0123456789ab_" + "é" * 43, "hfm_0123456789ab_" + "a" * 43 + "\n"],
 )  # fmt: skip
-def test_a_text_that_is_no_key_has_no_id(text: str) -> None:
-    """However near it comes."""
+def test_text_that_is_not_a_key_has_no_id(text: str) -> None:
+    """However similar it is."""
     assert key_id_of(text) is None
 
 
 @given(st.text())
-def test_whatever_is_shown_can_be_looked_at(text: str) -> None:
-    """Half characters too: a digest of each, an id of none."""
+def test_any_text_can_be_hashed_and_parsed(text: str) -> None:
+    """Lone surrogates too: each has a digest, none an ID."""
     assert len(hash_key(text)) == 32
     assert key_id_of(text) is None
 
@@ -64,10 +64,10 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"name": "x" * 65}, "cannot be used"),
     ({"name": "a\nb"}, "cannot be used"),
     ({"name": "--json"}, "cannot be used"),
-    ({"name": "hfm_0123456789ab_" + "s" * 43}, "the text of a key"),
+    ({"name": "hfm_0123456789ab_" + "s" * 43}, "got the text of a key"),
     ({"bill_to": "no such org!"}, "bill-to"),
-    ({"limits": KeyLimits(models=("a b",))}, "no pattern"),
-    ({"limits": KeyLimits(models=("",))}, "no pattern"),
+    ({"limits": KeyLimits(models=("a b",))}, "not a valid model pattern"),
+    ({"limits": KeyLimits(models=("",))}, "not a valid model pattern"),
     ({"limits": KeyLimits(models=("org/name:fal-ai",))}, "without a provider"),
     ({"limits": KeyLimits(models=("x",) * 101)}, "too many"),
     ({"limits": KeyLimits(requests_per_minute=0)}, "requests-per-minute is 0"),
@@ -79,41 +79,42 @@ BAD: list[tuple[dict[str, object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "words"), BAD)
-def test_what_makes_no_sense_is_refused_in_a_sentence(fields: dict[str, object], words: str) -> None:
-    """It names what is wrong, and never the text of a key."""
-    with pytest.raises(InvalidRequestError, match=words) as caught:
+@pytest.mark.parametrize(("fields", "message"), BAD)
+def test_an_invalid_key_is_rejected_with_a_clear_message(fields: dict[str, object], message: str) -> None:
+    """The message names the invalid field, and never contains the plaintext of a key."""
+    with pytest.raises(InvalidRequestError, match=message) as caught:
         validate_key(structs.replace(KEY, **fields))
     assert "s" * 20 not in str(caught.value)
 
 
-def test_what_makes_sense_is_taken() -> None:
-    """Nothing at all, no images, half a cent, patterns."""
+def test_valid_keys_are_accepted() -> None:
+    """Without limits, and with zero images, half a cent, and patterns."""
     limits = KeyLimits(models=("org/*", "*"), requests_per_minute=1, images_per_day=0, usd_per_month=0.005)
     assert validate_key(structs.replace(KEY, name=" web ", limits=limits, bill_to="my-org")).name == "web"
     assert validate_key(KEY) == KEY
 
 
 @pytest.mark.parametrize("days", [0, -1, math.nan, math.inf, 10**6])
-def test_a_life_must_be_a_sensible_number_of_days(days: float) -> None:
-    """Not none, not for ever."""
+def test_a_lifetime_must_be_a_valid_number_of_days(days: float) -> None:
+    """Positive, finite and at most a hundred years."""
     with pytest.raises(InvalidRequestError, match="expires"):
         expiry_from_days(days, 0)
     assert expiry_from_days(0.5, 100) == 100 + 43_200
 
 
 @pytest.mark.parametrize(
-    ("expires", "revoked", "usable"), [(None, None, True), (11, None, True), (10, None, False), (None, 5, False)]
+    ("expires_at", "revoked_at", "is_active"),
+    [(None, None, True), (11, None, True), (10, None, False), (None, 5, False)],
 )
-def test_a_key_is_usable_until_it_expires_or_is_revoked(
-    expires: float | None, revoked: float | None, usable: bool
+def test_a_key_is_active_until_it_expires_or_is_revoked(
+    expires_at: float | None, revoked_at: float | None, is_active: bool
 ) -> None:
-    """At the very second of its end it is over."""
-    assert structs.replace(KEY, expires_at=expires, revoked_at=revoked).is_active(10) is usable
+    """From its expiry time on it is rejected."""
+    assert structs.replace(KEY, expires_at=expires_at, revoked_at=revoked_at).is_active(10) is is_active
 
 
-def test_the_books_need_nothing_that_only_a_gateway_needs() -> None:
-    """Keys are made where FastAPI and pydantic are not installed."""
+def test_the_database_needs_no_web_framework() -> None:
+    """Keys can be created where FastAPI and pydantic are not installed."""
     code = (
         "import sys\n"
         "for name in ('fastapi', 'starlette', 'pydantic', 'uvicorn', 'prometheus_client'): sys.modules[name] = None\n"

@@ -1,4 +1,4 @@
-"""Clients that are slow, many, gone or hostile: the others are served, no job is lost, and nothing leaks."""
+"""Slow, numerous, disconnected and hostile clients: others are served, no job is lost, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.support.gateway_jobs import asked, bearer, key_for
 from tests.support.models import FLUX
 
 MANY = 300
-PATIENCE = 20.0  # seconds; gross bounds alone
-WISH = {"prompt": "a fox", "model": f"{FLUX}:together"}
+TIMEOUT = 20.0  # seconds; gross bounds alone
+REQUEST = {"prompt": "a fox", "model": f"{FLUX}:together"}
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def opened(stack: AsyncExitStack, port: int, said: bytes = b"") -> Connection:
-    """A bare connection, on which this was said; it is closed at the end."""
+async def open_connection(stack: AsyncExitStack, port: int, data: bytes = b"") -> Connection:
+    """Open a plain connection and send data on it; the stack closes it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def close() -> None:
@@ -35,42 +35,46 @@ async def opened(stack: AsyncExitStack, port: int, said: bytes = b"") -> Connect
             await writer.wait_closed()
 
     stack.push_async_callback(close)
-    writer.write(said)
+    writer.write(data)
     await writer.drain()
     return reader, writer
 
 
-async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
-    """Waits for something to become true."""
-    async with asyncio.timeout(PATIENCE):
+async def wait_until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition is true."""
+    async with asyncio.timeout(TIMEOUT):
         while True:
-            found = true()
-            if await found if isinstance(found, Awaitable) else found:
+            result = condition()
+            if await result if isinstance(result, Awaitable) else result:
                 return
             await asyncio.sleep(0.02)
 
 
-def posted(body: bytes, *, key: str = "", length: int | None = None, path: str = "/v1/images/generations") -> bytes:
-    """A request that makes something, as bytes."""
-    named = f"Idempotency-Key: {key}\r\n" if key else ""
+def post_request(
+    body: bytes, *, key: str = "", length: int | None = None, path: str = "/v1/images/generations"
+) -> bytes:
+    """Return a POST request as bytes."""
+    key_header = f"Idempotency-Key: {key}\r\n" if key else ""
     size = len(body) if length is None else length
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{named}"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{key_header}"
     return f"{head}Content-Length: {size}\r\n\r\n".encode() + body
 
 
 # -- slow and many ----------------------------------------------------------------------------------------------------
 
 
-async def test_slow_clients_hold_nobody_up(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
-    """A hundred that send half a head, a hundred that send half a body: everybody else is served meanwhile."""
+async def test_slow_clients_do_not_delay_others(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+    """A hundred that send half a head and a hundred that send half a body: others are served meanwhile."""
     async with AsyncExitStack() as stack:
         for _ in range(100):
-            await opened(stack, gateway.port, b"GET /healthz HTTP/1.1\r\nHost: local")
-            await opened(stack, gateway.port, posted(b'{"prompt": ', length=1000))
-        status, told = await asked(http, "POST", f"{gateway.api}/images/generations", json=WISH)
-        assert status == 200, told
+            await open_connection(stack, gateway.port, b"GET /healthz HTTP/1.1\r\nHost: local")
+            await open_connection(stack, gateway.port, post_request(b'{"prompt": ', length=1000))
+        status, response_body = await asked(http, "POST", f"{gateway.api}/images/generations", json=REQUEST)
+        assert status == 200, response_body
         assert len(gateway.server.server_state.connections) >= 200
-    await until(lambda: len(gateway.server.server_state.connections) <= 1)  # the one that was served may be kept
+    await wait_until(
+        lambda: len(gateway.server.server_state.connections) <= 1
+    )  # the one that was served may be kept alive
     assert gateway.submissions == 1
 
 
@@ -78,16 +82,16 @@ async def test_hundreds_of_connections_are_served(gateway: RunningGateway) -> No
     """All at once, and again on the same connections."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as many:
         for _ in range(2):
-            found = await asyncio.gather(*(asked(many, "GET", f"{gateway.url}/healthz") for _ in range(MANY)))
-            assert {status for status, _ in found} == {200}
+            responses = await asyncio.gather(*(asked(many, "GET", f"{gateway.url}/healthz") for _ in range(MANY)))
+            assert {status for status, _ in responses} == {200}
         assert len(gateway.server.server_state.connections) > 50
-    await until(lambda: not gateway.server.server_state.connections)
+    await wait_until(lambda: not gateway.server.server_state.connections)
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A server with the command's own kind of connections, and little patience; one of its answers takes longer."""
-    monkeypatch.setattr(HeaderTimeoutProtocol, "seconds", 0.3)
+def short_timeout_port(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A server with the command's connection class and a short header timeout; one of its responses takes longer."""
+    monkeypatch.setattr(HeaderTimeoutProtocol, "header_timeout", 0.3)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/slow":
@@ -112,87 +116,92 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.mark.parametrize("before", [b"", HEAD], ids=["at first", "after a request"])
-@pytest.mark.parametrize("said", [b"", b"GET / HT"], ids=["nothing", "half"])
-async def test_a_head_that_does_not_arrive_ends_the_connection(impatient: int, before: bytes, said: bytes) -> None:
-    """Whoever says nothing, or half of it, is let go; one that is idle after a request has the time of keep-alive."""
+@pytest.mark.parametrize("data", [b"", b"GET / HT"], ids=["nothing", "half"])
+async def test_a_head_that_does_not_arrive_ends_the_connection(
+    short_timeout_port: int, before: bytes, data: bytes
+) -> None:
+    """With no head or half of one; an idle connection after a request has the keep-alive timeout instead."""
     async with AsyncExitStack() as stack:
-        reader, writer = await opened(stack, impatient, before)
+        reader, writer = await open_connection(stack, short_timeout_port, before)
         if before:
             assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
-        writer.write(said)
-        if before and not said:
+        writer.write(data)
+        if before and not data:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(reader.read(), 0.8)
         else:
-            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+            assert await asyncio.wait_for(reader.read(), TIMEOUT) == b""
 
 
-async def test_an_answer_may_take_longer_than_a_head(impatient: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit ends with the head."""
-    monkeypatch.setattr(
-        HeaderTimeoutProtocol, "seconds", 1.0
-    )  # a head that is said at once is there by then, on any machine
+async def test_a_response_may_take_longer_than_a_head(short_timeout_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout ends with the head."""
+    # long enough for a complete head to arrive on any machine
+    monkeypatch.setattr(HeaderTimeoutProtocol, "header_timeout", 1.0)
     async with AsyncExitStack() as stack:
-        reader, _ = await opened(stack, impatient, HEAD.replace(b"/", b"/slow", 1))
-        assert (await asyncio.wait_for(reader.readuntil(b"ok"), PATIENCE)).startswith(b"HTTP/1.1 200")
+        reader, _ = await open_connection(stack, short_timeout_port, HEAD.replace(b"/", b"/slow", 1))
+        assert (await asyncio.wait_for(reader.readuntil(b"ok"), TIMEOUT)).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_head_that_comes_in_pieces_is_a_head(impatient: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as it comes in time."""
-    monkeypatch.setattr(HeaderTimeoutProtocol, "seconds", PATIENCE)
+async def test_a_head_that_arrives_in_pieces_is_accepted(
+    short_timeout_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it is complete in time."""
+    monkeypatch.setattr(HeaderTimeoutProtocol, "header_timeout", TIMEOUT)
     async with AsyncExitStack() as stack:
-        reader, writer = await opened(stack, impatient, b"GET / HTTP/1.1\r\n")
-        await asyncio.sleep(0.05)  # else they may come as one
+        reader, writer = await open_connection(stack, short_timeout_port, b"GET / HTTP/1.1\r\n")
+        await asyncio.sleep(0.05)  # otherwise both may arrive as one
         writer.write(b"Host: localhost\r\n\r\n")
-        assert (await asyncio.wait_for(reader.readuntil(b"ok"), PATIENCE)).startswith(b"HTTP/1.1 200")
+        assert (await asyncio.wait_for(reader.readuntil(b"ok"), TIMEOUT)).startswith(b"HTTP/1.1 200")
 
 
-# -- gone -------------------------------------------------------------------------------------------------------------
+# -- disconnected -------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_asked_for_by_clients_that_are_gone_is_there(
+async def test_requests_of_disconnected_clients_are_completed(
     gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
-    """Twenty ask and hang up. Each picture is found by its idempotency key, and was bought once."""
-    body = json.dumps(WISH).encode()
-    names = [f"gone-{number}" for number in range(20)]
+    """Twenty send a request and disconnect. Each image is found by its idempotency key, and was submitted once."""
+    body = json.dumps(REQUEST).encode()
+    keys = [f"gone-{number}" for number in range(20)]
     async with AsyncExitStack() as stack:
-        for name in names:
-            await opened(stack, gateway.port, posted(body, key=name))
-        await until(lambda: gateway.gateway.service.active_count() + gateway.submissions >= len(names))
+        for key in keys:
+            await open_connection(stack, gateway.port, post_request(body, key=key))
+        await wait_until(lambda: gateway.gateway.runner.active_count() + gateway.submissions >= len(keys))
 
-    async def found(name: str) -> str:
-        headers = {"Idempotency-Key": name}
-        status, told = await asked(http, "POST", f"{gateway.api}/images/generations", json=WISH, headers=headers)
-        assert status == 200, told
-        return str(told["data"][0]["job_id"])
+    async def repeat(key: str) -> str:
+        headers = {"Idempotency-Key": key}
+        status, response_body = await asked(
+            http, "POST", f"{gateway.api}/images/generations", json=REQUEST, headers=headers
+        )
+        assert status == 200, response_body
+        return str(response_body["data"][0]["job_id"])
 
-    ids = await asyncio.gather(*(found(name) for name in names))
-    assert len(set(ids)) == len(names)
-    assert gateway.submissions == len(names)
-    assert gateway.gateway.service.active_count() == 0
+    ids = await asyncio.gather(*(repeat(key) for key in keys))
+    assert len(set(ids)) == len(keys)
+    assert gateway.submissions == len(keys)
+    assert gateway.gateway.runner.active_count() == 0
 
 
-async def test_whoever_leaves_in_the_middle_of_a_request_asked_for_nothing(gateway: RunningGateway) -> None:
-    """Half a body is no wish: nothing is made, and nothing is kept of it."""
+async def test_an_incomplete_request_starts_nothing(gateway: RunningGateway) -> None:
+    """Half a body is not a request: nothing is generated and nothing stored."""
     async with AsyncExitStack() as stack:
         for _ in range(20):
-            await opened(stack, gateway.port, posted(json.dumps(WISH).encode(), length=5000))
-    await until(lambda: not gateway.server.server_state.connections)
-    await until(lambda: not gateway.server.server_state.tasks)
+            await open_connection(stack, gateway.port, post_request(json.dumps(REQUEST).encode(), length=5000))
+    await wait_until(lambda: not gateway.server.server_state.connections)
+    await wait_until(lambda: not gateway.server.server_state.tasks)
     assert gateway.submissions == 0
     assert gateway.gateway.database.generations(None, limit=5) == []
 
 
-async def test_listeners_that_are_gone_are_forgotten(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
-    """Thirty follow all jobs and hang up; their streams end."""
-    follow = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+async def test_subscriptions_of_disconnected_clients_end(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+    """Thirty follow all jobs and disconnect; their streams end."""
+    subscribe = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with AsyncExitStack() as stack:
         for _ in range(30):
-            reader, _ = await opened(stack, gateway.port, follow)
-            assert b"200" in await asyncio.wait_for(reader.readline(), PATIENCE)
+            reader, _ = await open_connection(stack, gateway.port, subscribe)
+            assert b"200" in await asyncio.wait_for(reader.readline(), TIMEOUT)
         assert len(gateway.server.server_state.tasks) >= 30
-    await until(lambda: not gateway.server.server_state.tasks)
+    await wait_until(lambda: not gateway.server.server_state.tasks)
     assert (await asked(http, "GET", f"{gateway.url}/healthz"))[0] == 200
 
 
@@ -224,43 +233,43 @@ HOSTILE: list[bytes] = [
 ]  # fmt: skip
 
 
-async def test_what_is_no_request_is_refused_and_nothing_else_happens(
+async def test_malformed_requests_are_rejected_without_side_effects(
     gateway: RunningGateway, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A status of the client's own fault, or the connection is closed; no crash, no traceback, nothing injected."""
+    """A 4xx status, or the connection is closed; no crash, no traceback, nothing injected."""
     caplog.set_level(logging.WARNING)
 
-    async def answer(said: bytes) -> bytes:
+    async def response_to(data: bytes) -> bytes:
         async with AsyncExitStack() as stack:
             with suppress(OSError):
-                reader, writer = await opened(stack, gateway.port, said)
+                reader, writer = await open_connection(stack, gateway.port, data)
                 if writer.can_write_eof():
                     writer.write_eof()
-                return await asyncio.wait_for(reader.read(), PATIENCE)
+                return await asyncio.wait_for(reader.read(), TIMEOUT)
         return b""
 
-    for said in HOSTILE:
-        told = await answer(said)
-        assert told == b"" or told.startswith(b"HTTP/1.1 4"), (said[:80], told[:200])
-        assert told == b"" or json.loads(told.partition(b"\r\n\r\n")[2])["error"]["code"], (said[:80], told)
-        assert b"set-cookie" not in told.partition(b"\r\n\r\n")[0].lower(), said
+    for data in HOSTILE:
+        response = await response_to(data)
+        assert response == b"" or response.startswith(b"HTTP/1.1 4"), (data[:80], response[:200])
+        assert response == b"" or json.loads(response.partition(b"\r\n\r\n")[2])["error"]["code"], (data[:80], response)
+        assert b"set-cookie" not in response.partition(b"\r\n\r\n")[0].lower(), data
     assert [record for record in caplog.records if record.exc_info] == []
     assert (await asked(http, "GET", f"{gateway.url}/healthz"))[0] == 200
     assert gateway.submissions == 0
 
 
 @pytest.mark.parametrize("host", ['evil.example"><script>', "a b", "evil.example\tx", "evil.example:99999", "é"])
-async def test_no_hostile_host_gets_into_an_address(gateway: RunningGateway, host: str) -> None:
-    """Whoever has a key may ask at any name; what is no name is not used in addresses that are given out."""
+async def test_a_hostile_host_never_appears_in_a_url(gateway: RunningGateway, host: str) -> None:
+    """A caller with a key can use any host name; one that is not valid is not used in returned URLs."""
     key = key_for(gateway, "web")
-    body = json.dumps({**WISH, "response_format": "url"}).encode()
+    body = json.dumps({**REQUEST, "response_format": "url"}).encode()
     head = f"Host: {host}\r\nConnection: close\r\nAuthorization: {bearer(key)['Authorization']}\r\n"
-    said = posted(body).replace(b"Host: localhost\r\n", head.encode("latin-1"))
+    data = post_request(body).replace(b"Host: localhost\r\n", head.encode("latin-1"))
     async with AsyncExitStack() as stack:
-        reader, _ = await opened(stack, gateway.port, said)
-        told = await asyncio.wait_for(reader.read(), PATIENCE)
-    if told.startswith(b"HTTP/1.1 200"):
-        assert json.loads(told.partition(b"\r\n\r\n")[2])["data"][0]["url"].startswith(f"{gateway.url}/media/")
+        reader, _ = await open_connection(stack, gateway.port, data)
+        response = await asyncio.wait_for(reader.read(), TIMEOUT)
+    if response.startswith(b"HTTP/1.1 200"):
+        assert json.loads(response.partition(b"\r\n\r\n")[2])["data"][0]["url"].startswith(f"{gateway.url}/media/")
     else:
-        assert told.startswith(b"HTTP/1.1 400")
+        assert response.startswith(b"HTTP/1.1 400")
         assert gateway.submissions == 0

@@ -1,4 +1,4 @@
-"""The configuration: what a file may say, and the sentence for what it may not."""
+"""The configuration: valid files, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from hfmedia.core.errors import InvalidRequestError
 from hfmedia.server.config import Config, Price, Reserve, load_config
 
 
-def written(tmp_path: Path, text: str) -> Path:
-    """A configuration file."""
+def write_config(tmp_path: Path, text: str) -> Path:
+    """Write a configuration file and return its path."""
     path = tmp_path / "gateway.toml"
     path.write_text(text)
     return path
 
 
-def test_a_file_says_what_is_not_as_usual(tmp_path: Path) -> None:
-    """Addresses come out in their plain form, and everything else stays as it is."""
+def test_a_file_overrides_the_defaults(tmp_path: Path) -> None:
+    """URLs are normalized, and everything else stays as it is."""
     config = load_config(
-        written(
+        write_config(
             tmp_path,
             """
             port = 9000
@@ -50,9 +50,9 @@ def test_a_file_says_what_is_not_as_usual(tmp_path: Path) -> None:
     )
 
 
-def test_flags_go_before_the_file_and_none_says_nothing(tmp_path: Path) -> None:
-    """What was written on the command line was meant."""
-    path = written(tmp_path, 'port = 9000\nhost = "0.0.0.0"')
+def test_flags_override_the_file_unless_they_are_none(tmp_path: Path) -> None:
+    """The command line wins."""
+    path = write_config(tmp_path, 'port = 9000\nhost = "0.0.0.0"')
     config = load_config(path, port=1, host=None)
     assert (config.port, config.host) == (1, "0.0.0.0")
     assert load_config(None) == Config()
@@ -61,29 +61,30 @@ def test_flags_go_before_the_file_and_none_says_nothing(tmp_path: Path) -> None:
 WRONG = [
     ("prot = 1", "unknown field `prot`"),
     ('port = "http"', "$.port"),
-    ("port = 70000", "port 70000"),
-    ("most_jobs = 0", "most_jobs is 0"),
+    ("port = 70000", "port 70000 must be between 0 and 65535"),
+    ("max_jobs = 0", "max_jobs is 0, but must be at least 1"),
+    ("media_retention_days = -1", "media_retention_days is -1.0, but must be at least 0"),
     ('public_url = "example"', "public_url 'example'"),
     ('trusted_proxies = ["everybody"]', "'everybody'"),
     ('[aliases]\n"dall-e-3" = "no model at all"', "'dall-e-3'"),
     ('[aliases]\n"dall-e-3" = { "text-to-sound" = "a/b" }', "text-to-sound"),
     ('[prices]\n"a/b" = { output = -1.0 }', "the price of a/b"),
     ('[prices]\n"a/b" = { ouput = 1.0 }', "unknown field `ouput`"),
-    ("port = ", "no TOML"),
+    ("port = ", "not valid TOML"),
 ]
 
 
-@pytest.mark.parametrize(("text", "words"), WRONG)
-def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: str) -> None:
-    """In one sentence that names the file and the place in it."""
-    path = written(tmp_path, text)
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_an_invalid_file_is_rejected(tmp_path: Path, text: str, message: str) -> None:
+    """The message names the file and the value."""
+    path = write_config(tmp_path, text)
     with pytest.raises(InvalidRequestError) as caught:
         load_config(path)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert str(path) in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """With its name."""
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """The message names it."""
     with pytest.raises(InvalidRequestError, match=r"nowhere\.toml cannot be read: no such file"):
         load_config(tmp_path / "nowhere.toml")

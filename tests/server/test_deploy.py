@@ -61,7 +61,7 @@ UNIT = [
 def test_the_service_may_little(name: str, value: str) -> None:
     """And what it keeps lies where it may write."""
     unit = configparser.ConfigParser(interpolation=None, strict=True)
-    unit.optionxform = str  # type: ignore[assignment,method-assign] - the names' case counts
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
     unit.read(DEPLOY / "hfmedia.service", encoding="utf-8")
     assert unit["Service"][name] == value
     assert unit["Install"]["WantedBy"] == "multi-user.target"

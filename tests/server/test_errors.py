@@ -1,4 +1,4 @@
-"""What each error is over HTTP: a table without gaps, and never an invitation to buy twice."""
+"""Errors as HTTP responses: a complete table, and no invitation to submit twice."""
 
 from __future__ import annotations
 
@@ -6,65 +6,108 @@ import inspect
 
 import pytest
 
-from hfmedia.core import errors as ours
+from hfmedia.core import errors as core_errors
 from hfmedia.core.errors import HfmediaError
 from hfmedia.server.errors import CREATE_ERRORS, ERROR_MAP, ERROR_RESPONSES, ApiError, mapping_for, to_api_error
+from hfmedia.server.jobs import errors as job_errors
 
-EVERY = [kind for _, kind in inspect.getmembers(ours, inspect.isclass) if issubclass(kind, HfmediaError)]
+EVERY = [
+    error_class
+    for module in (core_errors, job_errors)
+    for _, error_class in inspect.getmembers(module, inspect.isclass)
+    if issubclass(error_class, HfmediaError) and error_class.__module__ == module.__name__
+]
+EXAMPLES: dict[type[HfmediaError], HfmediaError] = {
+    job_errors.ModelNotAllowedError: job_errors.ModelNotAllowedError("web", "a/b", ("c/*",)),
+    job_errors.JobNotFoundError: job_errors.JobNotFoundError("j1"),
+    job_errors.TooManyJobsError: job_errors.TooManyJobsError(3, 3),
+    job_errors.ShuttingDownError: job_errors.ShuttingDownError(),
+    job_errors.IdempotencyRaceError: job_errors.IdempotencyRaceError(),
+    job_errors.GenerationTimeoutError: job_errors.GenerationTimeoutError(["j1", "j2"], 30),
+}
 RETRIED_BY_SDKS = {408, 409, 429, 500, 501, 502, 503, 504, 507, 529}
-NOTHING_BOUGHT = {"BusyError", "UnreachableError", "HubError"}  # the table of answers says so of each
+NOTHING_BILLED = {  # the error table marks each of these as retryable
+    "ProviderBusyError",
+    "ProviderUnreachableError",
+    "HubError",
+    "TooManyJobsError",
+    "ShuttingDownError",
+    "IdempotencyRaceError",
+}
 
 
-@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
-def test_every_error_has_a_row_of_its_own(kind: type[HfmediaError]) -> None:
+def make_error(error_class: type[HfmediaError]) -> HfmediaError:
+    """Return an instance of an error class."""
+    return EXAMPLES.get(error_class) or error_class("x")
+
+
+@pytest.mark.parametrize("error_class", EVERY, ids=lambda error_class: error_class.__name__)
+def test_every_error_has_a_row_of_its_own(error_class: type[HfmediaError]) -> None:
     """And a status that the routes document."""
-    assert any(row is kind for row, _ in ERROR_MAP)
-    meaning = mapping_for(kind("x"))
-    assert meaning is next(found for row, found in ERROR_MAP if row is kind), "a more general row stands before it"
-    assert meaning.status in CREATE_ERRORS
-    assert meaning.status in ERROR_RESPONSES
+    assert any(row is error_class for row, _ in ERROR_MAP)
+    mapping = mapping_for(make_error(error_class))
+    own_row = next(row for row_class, row in ERROR_MAP if row_class is error_class)
+    assert mapping is own_row, "a more general row precedes it"
+    assert mapping.status in CREATE_ERRORS
+    assert mapping.status in ERROR_RESPONSES
 
 
-@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
-def test_a_client_tries_again_by_itself_only_when_nothing_was_bought(kind: type[HfmediaError]) -> None:
-    """Statuses that clients retry are told explicitly whether they may be."""
-    headers = to_api_error(kind("x")).response_headers()
-    if mapping_for(kind("x")).status in RETRIED_BY_SDKS:
-        assert headers["x-should-retry"] == ("true" if kind.__name__ in NOTHING_BOUGHT else "false")
-    assert to_api_error(kind("x"), billable=True).response_headers()["x-should-retry"] == "false"
+@pytest.mark.parametrize("error_class", EVERY, ids=lambda error_class: error_class.__name__)
+def test_a_client_retries_automatically_only_when_nothing_was_billed(error_class: type[HfmediaError]) -> None:
+    """Every status that clients retry has an explicit header."""
+    error = make_error(error_class)
+    headers = to_api_error(error).response_headers()
+    if mapping_for(error).status in RETRIED_BY_SDKS:
+        assert headers["x-should-retry"] == ("true" if error_class.__name__ in NOTHING_BILLED else "false")
+    assert to_api_error(error, billable=True).response_headers()["x-should-retry"] == "false"
 
 
-def test_an_error_is_told_in_openais_shape_with_what_we_know() -> None:
-    """All four of its members, and beside them job, provider and attempts; no secret in any."""
-    error = ours.GenerationFailedError(
+def test_an_error_has_openais_format_and_the_job() -> None:
+    """All four of its members, and also job, provider and attempts; no secret in any."""
+    error = core_errors.GenerationFailedError(
         "it broke (Bearer hf_abcdefghijklmnopqrstuvwxyz)",
         job_id="j1",
         provider="fal-ai",
         attempts=["a: hf_abcdefghijklmnopqrstuvwxyz"],
     )
-    told = to_api_error(error).body()["error"]
-    assert told["type"] == "server_error"
-    assert (told["code"], told["param"]) == ("provider_failed", None)
-    assert (told["job_id"], told["provider"]) == ("j1", "fal-ai")
-    assert "hf_abc" not in str(told)
+    body = to_api_error(error).body()["error"]
+    assert body["type"] == "server_error"
+    assert (body["code"], body["param"]) == ("provider_failed", None)
+    assert (body["job_id"], body["provider"]) == ("j1", "fal-ai")
+    assert "hf_abc" not in str(body)
 
 
-def test_a_doubt_tells_how_to_settle_it_here() -> None:
-    """Not on the command line, which whoever asks a gateway may not have."""
-    error = ours.InDoubtError("job j1 is in doubt: lost. Look at the provider. hfmedia jobs resolve", job_id="j1")
-    words = to_api_error(error).message
-    assert "POST /v1/jobs/j1/resolve" in words
-    assert "hfmedia jobs" not in words
+def test_an_error_in_doubt_says_how_to_resolve_it_over_http() -> None:
+    """Not on the command line, which a caller of the gateway may not have."""
+    error = core_errors.InDoubtError(
+        "job j1 is in doubt: lost. Look at the provider. hfmedia jobs resolve", job_id="j1"
+    )
+    message = to_api_error(error).message
+    assert "POST /v1/jobs/j1/resolve" in message
+    assert "hfmedia jobs" not in message
 
 
-def test_a_callers_own_token_that_is_refused_is_the_callers_matter() -> None:
+def test_a_rejected_token_of_the_caller_is_the_callers_error() -> None:
     """401 with it, 503 when it is the operator's."""
-    error = ours.AuthenticationError("refused", status=401)
+    error = core_errors.AuthenticationError("refused", status=401)
     assert to_api_error(error).status == 503
     assert to_api_error(error, uses_caller_token=True).status == 401
 
 
-def test_waiting_is_told_in_whole_seconds() -> None:
-    """At least one, for zero would be ignored."""
+def test_retry_after_is_in_whole_seconds() -> None:
+    """At least one, since zero would be ignored."""
     headers = ApiError(429, "x", retry=True, retry_after=0.2).response_headers()
     assert headers == {"x-should-retry": "true", "retry-after": "1"}
+
+
+def test_a_timeout_names_all_jobs() -> None:
+    """So that the caller can poll each of them."""
+    error = to_api_error(job_errors.GenerationTimeoutError(["j1", "j2"], 30)).body()["error"]
+    assert (error["job_id"], error["job_ids"], error["code"]) == ("j1", ["j1", "j2"], "out_of_time")
+
+
+def test_a_model_that_a_key_does_not_allow_names_the_field() -> None:
+    """As OpenAI does for an invalid parameter."""
+    api_error = to_api_error(job_errors.ModelNotAllowedError("web", "org/b:fal-ai", ("org/a",)))
+    assert (api_error.status, api_error.code, api_error.param) == (403, "model_not_allowed", "model")
+    assert api_error.message == "the key 'web' does not allow the model 'org/b'; it allows org/a"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import aiohttp
 
+from tests.support.gateway import RunningGateway
+from tests.support.gateway_jobs import asked, ended, made
 from tests.support.golden import assert_golden
-
-from .conftest import FLUX, RunningGateway
-from .test_jobs_api import asked, ended, made
+from tests.support.models import FLUX
 
 
 async def test_the_native_api(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:

@@ -179,7 +179,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
-NAMES = st.sampled_from([*BODY_FIELDS, *PARAMETERS_BY_NAME, "image", "images", "svg", "mask", "image_size", "batch_size"])
+NAMES = st.sampled_from(
+    [*BODY_FIELDS, *PARAMETERS_BY_NAME, "image", "images", "svg", "mask", "image_size", "batch_size"]
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -97,11 +97,11 @@ async def test_another_format_is_made_of_what_the_provider_gave(
 
 async def test_what_was_ignored_or_changed_is_told(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """By its name."""
-    odd = {"size": "1e9x1", "quality": "high", "style": "vivid", "mask": "x", "colour": "red", "user": "me"}
+    odd = {"size": "1e9x1", "background": "transparent", "style": "vivid", "mask": "x", "colour": "red", "user": "me"}
     status, told = await generated(http, gateway, **odd)
     assert status == 200
     words = " ".join(told["warnings"])
-    for name in ("1e9x1", "quality", "style", "mask", "colour"):
+    for name in ("1e9x1", "background", "style", "mask", "colour"):
         assert name in words
     assert "user" not in words
 
@@ -288,7 +288,7 @@ async def test_bad_input_gets_a_clear_answer_and_no_job(
 
 async def test_a_body_without_a_length_is_bounded_too(serve: Serve) -> None:
     """It is refused as soon as it is too large: its end, which never comes, is not waited for."""
-    gateway = serve(most_body=100_000)
+    gateway = serve(max_body_bytes=100_000)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     head = "POST /v1/images/generations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     try:

@@ -39,7 +39,7 @@ class Yard:
         self.database = GatewayDatabase(home / "book.sqlite3", clock=lambda: NOW)
         self.renditions = Renditions(home / "renditions")
         self.input_store = SimpleNamespace(folder=home / "inputs")
-        self.service = SimpleNamespace(jobs_of=self._jobs_of)
+        self.runner = SimpleNamespace(jobs_of=self._jobs_of)
 
     async def _jobs_of(self, order: Generation) -> list[Job]:
         return self.jobs[order.id]
@@ -231,7 +231,7 @@ async def test_facts_that_nobody_can_read_name_no_file(yard: Yard) -> None:
 
 async def test_many_orders_are_read_in_pages(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """None is missed at the seams."""
-    monkeypatch.setattr(module, "PAGE_SIZE", 3)
+    monkeypatch.setattr("hfmedia.server.db.generations.PAGE_SIZE", 3)
     for number in range(7):
         yard.order(f"o{number}", age=(40 - number) * DAY)
     assert (await yard.sweep()).generations == 7

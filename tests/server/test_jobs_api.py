@@ -232,7 +232,10 @@ async def test_what_was_asked_for_is_told_beside_what_was_sent(
     wish = {"aspect_ratio": "21:9", "seed": 5, "num_inference_steps": 7, "negative_prompt": "text", "extra": {"odd": 2}}
     (job,) = await made(http, gateway, prompt="a fox", model="Tongyi-MAI/Z-Image-Turbo", **wish)
     done = await ended(http, gateway, job["id"])
-    assert done["requested_parameters"] == {**{name: value for name, value in wish.items() if name != "extra"}, "odd": 2}
+    assert done["requested_parameters"] == {
+        **{name: value for name, value in wish.items() if name != "extra"},
+        "odd": 2,
+    }
     assert done["parameters"] != done["requested_parameters"]
 
 
@@ -394,9 +397,9 @@ async def test_what_is_told_of_a_job_never_goes_back_in_time(
     gateway: RunningGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader keeps the newest; the ledger's word at the end must not look older than the progress before it."""
-    works: Any = gateway.gateway.service
-    before = works._runner.clock
-    monkeypatch.setattr(works._runner, "clock", lambda: before() + 100)  # it hears long after the ledger has written
+    runner: Any = gateway.gateway.runner
+    before = runner.clock
+    monkeypatch.setattr(runner, "clock", lambda: before() + 100)  # it hears long after the ledger has written
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
     async with http.get(f"{gateway.api}/jobs/{job['id']}/events") as answer:
         lines = [line async for line in answer.content if line.startswith(b"data: ")]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hfmedia.options import VideoGenerationOptions
 from hfmedia.core.parameters import PARAMETERS
+from hfmedia.options import VideoGenerationOptions
 from hfmedia.server.api.native.requests import CreateJobsRequest, parse_create
 from hfmedia.server.api.native.schemas import JSON_BODY
 from hfmedia.server.db.generations import GenerationSpec

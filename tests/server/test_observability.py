@@ -94,7 +94,7 @@ async def test_jobs_are_counted_by_where_they_stand(gateway: RunningGateway, htt
     ]
     order: Any = SimpleNamespace(kind="image")
     for event in events:
-        gateway.gateway.metrics.job_event(order, event)
+        gateway.app.state.metrics.job_event(order, event)
     found = await samples(http, gateway)
     states = {state: value for (name, state), value in found.items() if name == "hfmedia_jobs"}
     assert states == {"waiting": 1, "submitting": 1, "queued": 0, "running": 1, "downloading": 0}

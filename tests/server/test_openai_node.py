@@ -178,7 +178,7 @@ async def test_a_video_is_made_and_downloaded(
 ) -> None:
     """Begun, looked at as often as the gateway says, then its file and its thumbnail; too early it is not there."""
     gateway.fault("fal-ai", "cold", seconds=100_000)
-    playing = asyncio.create_task(play("video"))
+    playing = asyncio.ensure_future(play("video"))
     for asked, status in (("/v1/videos/{video_id}/content", 404), ("/v1/videos/{video_id}", 200)):
         while not (playing.done() or await answered(gateway, http, asked, status)):  # noqa: ASYNC110 - it rings no bell
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Money: what is set aside for an order, what it came to, and the days and months that limits hold for."""
+"""Pricing and budgets: estimated and actual costs, and the days and months of limits."""
 
 from __future__ import annotations
 
@@ -15,18 +15,9 @@ from hfmedia.core.job import Job
 from hfmedia.core.protocol import Cost, Route
 from hfmedia.core.request import GenerationRequest, InputImage, Task
 from hfmedia.server.config import Config, Price, Reserve
-from hfmedia.server.db.generations import Generation, GenerationSpec, OutputKind
-from hfmedia.server.db.pricing import (
-    IdempotencyConflictError,
-    QuotaExceededError,
-    actual_cost,
-    day_of,
-    dollars,
-    estimate_cost,
-    format_usd,
-    month_of,
-    to_micro_usd,
-)
+from hfmedia.server.db.budgets import QuotaExceededError, day_of, dollars, format_usd, month_of, to_micro_usd
+from hfmedia.server.db.generations import Generation, GenerationSpec, IdempotencyConflictError, OutputKind
+from hfmedia.server.db.pricing import actual_cost, estimate_cost
 from hfmedia.server.errors import to_api_error
 
 FLUX, WAN = "black-forest-labs/FLUX.1-schnell", "Wan-AI/Wan2.2-T2V-A14B"
@@ -43,13 +34,13 @@ CONFIG = Config(
     },
     reserve=Reserve(image=0.05, video=0.5),
 )
-SEEN = {("fal-ai", "org/seen"): 0.002, ("novita", "org/seen"): 0.04, ("fal-ai", "org/odd"): math.nan,
-        ("fal-ai", "org/flat"): 9.0}  # fmt: skip
+OBSERVED = {("fal-ai", "org/seen"): 0.002, ("novita", "org/seen"): 0.04, ("fal-ai", "org/odd"): math.nan,
+            ("fal-ai", "org/flat"): 9.0}  # fmt: skip
 
 
 def observed(provider: str, model: str) -> float | None:
-    """What was seen here."""
-    return SEEN.get((provider, model))
+    """The cost observed in earlier jobs."""
+    return OBSERVED.get((provider, model))
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
@@ -57,7 +48,7 @@ def observed(provider: str, model: str) -> float | None:
 
 @given(st.floats(min_value=0, max_value=1e6, allow_nan=False), st.integers(1, 100))
 def test_rounding_never_spends(usd: float, n: int) -> None:
-    """A price is never less than it is, a limit never more, and neither is off by a millionth of a dollar."""
+    """A price is never rounded down, a limit never up, and neither is off by a millionth of a dollar."""
     exact, dust = Fraction(repr(usd)) * 10**6, Fraction(1, 10**6)
     assert exact - dust <= to_micro_usd(usd) < exact + 1
     assert exact - 1 < to_micro_usd(usd, round_down=True) <= exact + dust
@@ -72,22 +63,22 @@ def test_rounding_never_spends(usd: float, n: int) -> None:
      (math.inf, 10**15, 10**15), (1e300, 10**15, 10**15), (0.0, 0, 0)],
 )  # fmt: skip
 def test_no_number_is_too_odd(usd: float, up: int, down: int) -> None:
-    """What a provider or a file may hold."""
+    """Anything that a provider or a file may contain."""
     assert (to_micro_usd(usd), to_micro_usd(usd, round_down=True)) == (up, down)
 
 
 @pytest.mark.parametrize(
-    ("amount", "words"),
+    ("amount", "text"),
     [(0, "$0.00"), (1_500_000, "$1.50"), (37_500, "$0.0375"), (1, "$0.000001"), (5 * 10**9, "$5000.00")],
 )
-def test_money_is_told_to_people(amount: int, words: str) -> None:
-    """With cents always, and with more digits where there is more."""
-    assert format_usd(amount) == words
+def test_usd_is_formatted(amount: int, text: str) -> None:
+    """Always with cents, and with more digits where needed."""
+    assert format_usd(amount) == text
 
 
 @given(st.floats(min_value=0, max_value=4e9))
 def test_every_time_lies_in_its_day_and_its_month(now: float) -> None:
-    """And both begin at midnight in UTC, the month on its first day."""
+    """Both start at midnight UTC, the month on its first day."""
     day, month = day_of(now), month_of(now)
     assert month.starts_at <= day.starts_at <= now < day.resets_at <= month.resets_at
     assert day.resets_at - day.starts_at == 86_400
@@ -101,7 +92,7 @@ def test_every_time_lies_in_its_day_and_its_month(now: float) -> None:
 # -- before -----------------------------------------------------------------------------------------------------------
 
 PRICES: list[tuple[dict[str, Any], OutputKind | None, float]] = [
-    # what is asked for, what comes out, USD
+    # spec, kind of output, USD
     ({"model": "org/flat"}, "image", 0.03),
     ({"model": "org/flat", "n": 4}, "image", 0.12),
     ({"model": "org/tenth", "n": 3}, "image", 0.3),
@@ -133,13 +124,13 @@ PRICES: list[tuple[dict[str, Any], OutputKind | None, float]] = [
 
 
 @pytest.mark.parametrize(("fields", "kind", "usd"), PRICES)
-def test_what_is_set_aside(fields: dict[str, Any], kind: OutputKind | None, usd: float) -> None:
-    """The configured price, else what was seen here, else what the configuration says; the dearest where it is open."""
+def test_the_reservation_is_the_estimated_cost(fields: dict[str, Any], kind: OutputKind | None, usd: float) -> None:
+    """The configured price, else the observed cost, else the configured reserve; the highest of several."""
     assert estimate_cost(GenerationSpec(**fields), CONFIG, observed, kind=kind) == usd
 
 
-def test_without_a_model_the_default_one_is_paid_for() -> None:
-    """The dearest of those that may be taken."""
+def test_without_a_model_the_default_models_are_priced() -> None:
+    """The most expensive of those that may run it."""
     config = Config(prices={FLUX: Price(output=0.9)})
     assert estimate_cost(GenerationSpec(task="text-to-image"), config, observed) == 0.9
 
@@ -147,8 +138,8 @@ def test_without_a_model_the_default_one_is_paid_for() -> None:
 # -- after ------------------------------------------------------------------------------------------------------------
 
 
-def order(n: int = 1, reserved: float = 0.0, kind: OutputKind = "image") -> Generation:
-    """An order for which so much was set aside."""
+def generation(n: int = 1, reserved: float = 0.0, kind: OutputKind = "image") -> Generation:
+    """A generation with this reservation."""
     return Generation(
         id="o",
         caller_id="k",
@@ -179,47 +170,49 @@ def job(cost: float | None = None, *, model: str = "org/new", attempts: int = 1,
 
 
 CHARGES: list[tuple[list[Job], Generation, float | None, int]] = [
-    # jobs, their order, USD, how many outputs count
-    ([], order(2, 0.1), 0.0, 0),
-    ([job(attempts=0)], order(1, 0.1), 0.0, 0),
-    ([job(attempts=2, refused=2)], order(1, 0.1), 0.0, 0),
-    ([job(0.004)], order(1, 0.1), 0.004, 1),
-    ([job(0.0)], order(1, 0.1), 0.0, 1),
-    ([job(0.25)], order(1, 0.1), 0.25, 1),
-    ([job()], order(1, 0.1), None, 1),
-    ([job(), job()], order(2, 0.1), None, 2),
-    ([job(), job(attempts=0)], order(2, 0.1), None, 1),
-    ([job(0.02), job()], order(2, 0.1), 0.07, 2),
-    ([job(7, unit="fal-units")], order(1, 0.1), None, 1),
-    ([job(7, unit="fal-units", model="org/flat")], order(1, 0.1), 0.01, 1),
-    ([job(model="org/flat", provider="novita")], order(1, 0.1), 0.03, 1),
-    ([job(math.nan)], order(1, 0.1), None, 1),
-    ([job(-3)], order(1, 0.1), None, 1),
-    ([job(0.02, attempts=2)], order(1, 0.1), 0.12, 1),
-    ([job(0.02, attempts=2, refused=1)], order(1, 0.1), 0.02, 1),
-    ([job(model="org/long", seconds=3)], order(1, 9), 0.3, 1),
-    ([job(0.001)] * 3, order(3, 0.3), 0.003, 3),
+    # jobs, their generation, USD, outputs that count
+    ([], generation(2, 0.1), 0.0, 0),
+    ([job(attempts=0)], generation(1, 0.1), 0.0, 0),
+    ([job(attempts=2, refused=2)], generation(1, 0.1), 0.0, 0),
+    ([job(0.004)], generation(1, 0.1), 0.004, 1),
+    ([job(0.0)], generation(1, 0.1), 0.0, 1),
+    ([job(0.25)], generation(1, 0.1), 0.25, 1),
+    ([job()], generation(1, 0.1), None, 1),
+    ([job(), job()], generation(2, 0.1), None, 2),
+    ([job(), job(attempts=0)], generation(2, 0.1), None, 1),
+    ([job(0.02), job()], generation(2, 0.1), 0.07, 2),
+    ([job(7, unit="fal-units")], generation(1, 0.1), None, 1),
+    ([job(7, unit="fal-units", model="org/flat")], generation(1, 0.1), 0.01, 1),
+    ([job(model="org/flat", provider="novita")], generation(1, 0.1), 0.03, 1),
+    ([job(math.nan)], generation(1, 0.1), None, 1),
+    ([job(-3)], generation(1, 0.1), None, 1),
+    ([job(0.02, attempts=2)], generation(1, 0.1), 0.12, 1),
+    ([job(0.02, attempts=2, refused=1)], generation(1, 0.1), 0.02, 1),
+    ([job(model="org/long", seconds=3)], generation(1, 9), 0.3, 1),
+    ([job(0.001)] * 3, generation(3, 0.3), 0.003, 3),
 ]
 
 
-@pytest.mark.parametrize(("jobs", "given_order", "usd", "outputs"), CHARGES)
-def test_what_an_order_came_to(jobs: list[Job], given_order: Generation, usd: float | None, outputs: int) -> None:
-    """Reported dollars first, then the price list, then its share; nothing bought is nothing."""
-    charged, images, videos = actual_cost(jobs, given_order, CONFIG)
+@pytest.mark.parametrize(("jobs", "charged_generation", "usd", "outputs"), CHARGES)
+def test_the_actual_cost_of_a_generation(
+    jobs: list[Job], charged_generation: Generation, usd: float | None, outputs: int
+) -> None:
+    """The reported cost first, then the price list, then its share; nothing is charged when nothing was billed."""
+    charged, images, videos = actual_cost(jobs, charged_generation, CONFIG)
     assert charged == usd
     assert (images, videos) == (outputs, 0)
 
 
 def test_videos_count_as_videos() -> None:
-    """After the kind of the order."""
-    assert actual_cost([job(1.0)], order(1, 1.0, "video"), CONFIG) == (1.0, 0, 1)
+    """According to the kind of the generation."""
+    assert actual_cost([job(1.0)], generation(1, 1.0, "video"), CONFIG) == (1.0, 0, 1)
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.booleans()), min_size=1, max_size=20))
 def test_a_charge_is_never_less_than_what_was_reported(costs: list[tuple[float, bool]]) -> None:
-    """And never more than a millionth of a dollar for each job above it."""
+    """And never more than a millionth of a dollar per job above it."""
     jobs = [job(cost, attempts=int(sent)) for cost, sent in costs]
-    charged = actual_cost(jobs, order(len(jobs)), CONFIG).charged_usd
+    charged = actual_cost(jobs, generation(len(jobs)), CONFIG).charged_usd
     exact = sum(Fraction(repr(cost)) for cost, sent in costs if sent)
     assert charged is not None
     assert exact - Fraction(1, 10**9) <= Fraction(repr(charged)) <= exact + Fraction(len(jobs), 10**6)
@@ -228,8 +221,8 @@ def test_a_charge_is_never_less_than_what_was_reported(costs: list[tuple[float, 
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_limit_tells_which_how_much_and_when_it_resets() -> None:
-    """To people, to programs, and to a client that would try again by itself."""
+def test_an_exceeded_quota_has_its_limit_usage_and_reset() -> None:
+    """For people, for programs, and for a client that retries automatically."""
     now = datetime(2026, 11, 30, 23, 0, tzinfo=UTC).timestamp()
     day = day_of(now).resets_at
     error = QuotaExceededError("images_per_day", "web", limit=10, used=9, requested=2, resets_at=day, now=now)
@@ -241,31 +234,31 @@ def test_a_limit_tells_which_how_much_and_when_it_resets() -> None:
         False,
     )
     assert error.message == (
-        "the key 'web' may make 10 images a day: 9 are used or set aside, and this order is for 2 more. "
-        "The limit resets at 2026-12-01 00:00 UTC; nothing was sent"
+        "quota exceeded: the key 'web' allows 10 images per day: 9 are used or reserved, "
+        "and this request is for 2 more; the limit resets at 2026-12-01 00:00 UTC. Nothing was sent."
     )
-    refusal = to_api_error(error)
-    assert (refusal.status, refusal.code) == (429, "rate_limit_exceeded")
-    assert refusal.response_headers() == {"x-should-retry": "false", "retry-after": "3600"}
-    assert refusal.body()["error"]["message"] == error.message
-    assert refusal.body()["error"]["resets_at"] == day
+    api_error = to_api_error(error)
+    assert (api_error.status, api_error.code) == (429, "rate_limit_exceeded")
+    assert api_error.response_headers() == {"x-should-retry": "false", "retry-after": "3600"}
+    assert api_error.body()["error"]["message"] == error.message
+    assert api_error.body()["error"]["resets_at"] == day
     soon = QuotaExceededError("images_per_day", "web", limit=10, used=9, requested=2, resets_at=day, now=day - 30)
     assert to_api_error(soon).response_headers() == {"x-should-retry": "true", "retry-after": "30"}
 
 
-def test_what_can_never_fit_is_told_so() -> None:
-    """There is no time at which it would."""
+def test_a_request_that_can_never_run_is_rejected_permanently() -> None:
+    """There is no time to wait for."""
     error = QuotaExceededError("usd_per_month", "web", limit=500_000, used=0, requested=1_200_000, resets_at=99, now=1)
     assert error.is_permanent
     assert error.resets_at is None
-    assert "may spend $0.50 a month, and this order alone may cost $1.20: it can never be made" in error.message
-    refusal = to_api_error(error)
-    assert (refusal.status, refusal.code) == (429, "insufficient_quota")
-    assert refusal.response_headers() == {"x-should-retry": "false"}
+    assert "allows $0.50 per month, and this request alone may cost $1.20, so it can never run" in error.message
+    api_error = to_api_error(error)
+    assert (api_error.status, api_error.code) == (429, "insufficient_quota")
+    assert api_error.response_headers() == {"x-should-retry": "false"}
 
 
 def test_a_reused_idempotency_key_is_422() -> None:
-    """And never tried again by itself."""
-    refusal = to_api_error(IdempotencyConflictError())
-    assert (refusal.status, refusal.code) == (422, "idempotency_key_reused")
-    assert refusal.response_headers() == {"x-should-retry": "false"}
+    """And never retried automatically."""
+    api_error = to_api_error(IdempotencyConflictError())
+    assert (api_error.status, api_error.code) == (422, "idempotency_key_reused")
+    assert api_error.response_headers() == {"x-should-retry": "false"}

@@ -1,4 +1,4 @@
-"""Behind a proxy: whose word counts, what becomes of prefixes, and that nothing hostile gets into an address."""
+"""Behind a proxy: which headers are believed, how prefixes work, and that nothing hostile gets into a URL."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hfmedia.server.middleware.proxy_headers import apply_forwarded, is_trusted
 from tests.support.gateway import RunningGateway, Serve
 from tests.support.models import FLUX
 
-NETWORKS = tuple(ip_network(one) for one in ("127.0.0.1", "10.0.0.0/8", "::1"))
-OURS = "127.0.0.1"
+NETWORKS = tuple(ip_network(network) for network in ("127.0.0.1", "10.0.0.0/8", "::1"))
+LOOPBACK = "127.0.0.1"
 
 TRUST = [
     ("127.0.0.1", True),
@@ -32,13 +32,13 @@ TRUST = [
 ]
 
 
-@pytest.mark.parametrize(("address", "ours"), TRUST)
-def test_a_proxy_is_known_by_its_address(address: str | None, ours: bool) -> None:
-    """An address of another kind that means the same counts too; a name does not."""
-    assert is_trusted(NETWORKS, address) is ours
+@pytest.mark.parametrize(("address", "trusted"), TRUST)
+def test_a_proxy_is_trusted_by_its_address(address: str | None, trusted: bool) -> None:
+    """An equivalent address of the other IP version counts too; a host name does not."""
+    assert is_trusted(NETWORKS, address) is trusted
 
 
-TOLD: list[tuple[dict[str, str], dict[str, Any]]] = [
+FORWARDED: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"x-forwarded-proto": "https"}, {"scheme": "https"}),
     ({"x-forwarded-proto": "http, https"}, {"scheme": "https"}),
     ({"x-forwarded-proto": "javascript"}, {}),
@@ -69,51 +69,49 @@ TOLD: list[tuple[dict[str, str], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("headers", "expected"), TOLD)
-def test_what_a_trusted_proxy_tells_is_taken_if_it_makes_sense(
-    headers: dict[str, str], expected: dict[str, Any]
-) -> None:
-    """The nearest proxy's word, which is the one that we trust; what is hostile changes nothing."""
+@pytest.mark.parametrize(("headers", "expected"), FORWARDED)
+def test_valid_headers_of_a_trusted_proxy_are_applied(headers: dict[str, str], expected: dict[str, Any]) -> None:
+    """Those of the nearest proxy, the only trusted one; hostile values change nothing."""
     scope: dict[str, Any] = {"type": "http", "path": "/v1/models", "raw_path": b"/v1/models", "headers": []}
     assert apply_forwarded(Headers(headers), scope, NETWORKS) == expected
 
 
-def test_of_several_lines_the_last_counts() -> None:
-    """A proxy may add a line of its own below what a stranger sent."""
+def test_the_last_of_several_headers_counts() -> None:
+    """A proxy may append its own header to those of a client."""
     lines = [("proto", "http"), ("proto", "https"), ("host", "evil.example"), ("host", "a.example"),
              ("prefix", "/evil"), ("prefix", "/hf"), ("for", "6.6.6.6"), ("for", "1.2.3.4")]  # fmt: skip
     raw = [(f"x-forwarded-{name}".encode(), value.encode()) for name, value in lines]
     scope: dict[str, Any] = {"type": "http", "path": "/docs", "raw_path": b"/docs", "headers": []}
-    found = apply_forwarded(Headers(raw=raw), scope, NETWORKS)
-    assert (found["scheme"], found["root_path"], found["client"]) == ("https", "/hf", ("1.2.3.4", 0))
-    assert found["headers"] == [(b"host", b"a.example")]
+    changes = apply_forwarded(Headers(raw=raw), scope, NETWORKS)
+    assert (changes["scheme"], changes["root_path"], changes["client"]) == ("https", "/hf", ("1.2.3.4", 0))
+    assert changes["headers"] == [(b"host", b"a.example")]
 
 
 async def url_of(http: aiohttp.ClientSession, base: str, **headers: str) -> str:
-    """The address of a picture that was made there."""
-    wish = {"prompt": "a fox", "model": f"{FLUX}:together", "response_format": "url"}
-    async with http.post(f"{base}/v1/images/generations", json=wish, headers=headers) as answer:
+    """Generate an image and return its URL."""
+    body = {"prompt": "a fox", "model": f"{FLUX}:together", "response_format": "url"}
+    async with http.post(f"{base}/v1/images/generations", json=body, headers=headers) as answer:
         data = await answer.json()
         assert answer.status == 200, data
         url: str = data["data"][0]["url"]
         return url
 
 
-LIES = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/x"}
+SPOOFED = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/x"}
 
 
-async def test_a_stranger_is_not_believed(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
-    """Addresses stay those that it asked at."""
-    assert (await url_of(http, gateway.url, **LIES)).startswith(f"{gateway.url}/media/")
+async def test_headers_of_untrusted_clients_are_ignored(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+    """URLs keep the address of the request."""
+    assert (await url_of(http, gateway.url, **SPOOFED)).startswith(f"{gateway.url}/media/")
 
 
-async def test_a_public_address_goes_before_every_guess(serve: Serve, http: aiohttp.ClientSession) -> None:
-    """Whatever headers say."""
-    gateway = serve(public_url="https://media.example.org/hf", trusted_proxies=(OURS,))
-    headers = {**LIES, "X-Forwarded-Host": "media.example.org"}
+async def test_the_public_url_overrides_all_headers(serve: Serve, http: aiohttp.ClientSession) -> None:
+    """Even those of a trusted proxy."""
+    gateway = serve(public_url="https://media.example.org/hf", trusted_proxies=(LOOPBACK,))
+    headers = {**SPOOFED, "X-Forwarded-Host": "media.example.org"}
     assert (await url_of(http, gateway.url, **headers)).startswith("https://media.example.org/hf/media/")
-    async with http.get(f"{gateway.api}/models", headers=LIES) as answer:
-        assert answer.status == 403  # a name that is not its own: somebody else's page may have been led here
+    async with http.get(f"{gateway.api}/models", headers=SPOOFED) as answer:
+        assert answer.status == 403  # not its own host: possibly DNS rebinding by a page of another site
 
 
 Proxy = Callable[..., Awaitable[str]]
@@ -121,11 +119,11 @@ Proxy = Callable[..., Awaitable[str]]
 
 @pytest.fixture
 async def proxy(http: aiohttp.ClientSession) -> AsyncIterator[Proxy]:
-    """A reverse proxy under the prefix /hf, which it takes off or leaves."""
+    """A reverse proxy under the prefix /hf, which it strips or leaves."""
     runners: list[web.AppRunner] = []
 
     async def start(gateway: RunningGateway, *, strip: bool) -> str:
-        async def pass_on(request: web.Request) -> web.StreamResponse:
+        async def forward(request: web.Request) -> web.StreamResponse:
             path = request.raw_path.removeprefix("/hf") if strip else request.raw_path
             headers = {
                 name: request.headers[name] for name in ("Content-Type", "Authorization") if name in request.headers
@@ -133,11 +131,11 @@ async def proxy(http: aiohttp.ClientSession) -> AsyncIterator[Proxy]:
             headers |= {"X-Forwarded-Host": request.host, "X-Forwarded-Proto": "http", "X-Forwarded-Prefix": "/hf"}
             body = await request.read()
             async with http.request(request.method, gateway.url + path, data=body, headers=headers) as answer:
-                kept = {"Content-Type": answer.headers.get("Content-Type", "")}
-                return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+                kept_headers = {"Content-Type": answer.headers.get("Content-Type", "")}
+                return web.Response(status=answer.status, body=await answer.read(), headers=kept_headers)
 
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", pass_on)
+        app.router.add_route("*", "/{path:.*}", forward)
         runner = web.AppRunner(app)
         await runner.setup()
         runners.append(runner)
@@ -152,11 +150,11 @@ async def proxy(http: aiohttp.ClientSession) -> AsyncIterator[Proxy]:
 
 
 @pytest.mark.parametrize("strip", [True, False])
-async def test_addresses_are_right_through_a_real_proxy(
+async def test_urls_work_through_a_real_proxy(
     serve: Serve, proxy: Proxy, http: aiohttp.ClientSession, strip: bool
 ) -> None:
-    """Whether it takes its prefix off or leaves it; what is given out opens through it."""
-    gateway = serve(trusted_proxies=(OURS,))
+    """Whether it strips its prefix or leaves it."""
+    gateway = serve(trusted_proxies=(LOOPBACK,))
     base = await proxy(gateway, strip=strip)
     url = await url_of(http, base)
     assert url.startswith(f"{base}/media/")
@@ -167,8 +165,8 @@ async def test_addresses_are_right_through_a_real_proxy(
         assert answer.status == 200
 
 
-async def test_a_prefix_may_be_configured(serve: Serve, http: aiohttp.ClientSession) -> None:
-    """For a proxy that leaves it and says nothing."""
+async def test_a_prefix_can_be_configured(serve: Serve, http: aiohttp.ClientSession) -> None:
+    """For a proxy that leaves it and sets no header."""
     gateway = serve(root_path="/hf")
     url = await url_of(http, f"{gateway.url}/hf")
     assert url.startswith(f"{gateway.url}/hf/media/")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway import RunningGateway
-from tests.test_docs import GATEWAY
+from tests.support.readme import GATEWAY_SECTION
 
 SHOWN = "http://127.0.0.1:8000"
 
@@ -28,7 +28,7 @@ async def run(*words: str, folder: Path, served: RunningGateway) -> str:
 
 async def test_the_openai_client_draws_an_image_and_a_video(gateway: RunningGateway, tmp_path: Path) -> None:
     """The program of the README; its warning that OpenAI has ended its own videos is not about us."""
-    (program,) = re.findall(r"^```python\n(.*?)^```", GATEWAY, flags=re.M | re.S)
+    (program,) = re.findall(r"^```python\n(.*?)^```", GATEWAY_SECTION, flags=re.M | re.S)
     assert SHOWN in program
     flags = ("-W", "error", "-W", "ignore::DeprecationWarning")
     told = await run(sys.executable, *flags, "-c", program.replace(SHOWN, gateway.url), folder=tmp_path, served=gateway)
@@ -41,6 +41,6 @@ async def test_the_openai_client_draws_an_image_and_a_video(gateway: RunningGate
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_curl_does_the_same(gateway: RunningGateway, tmp_path: Path) -> None:
     """The command of the README."""
-    (command,) = re.findall(r"^\$ (curl .*?)(?=^```|^\$)", GATEWAY, flags=re.M | re.S)
+    (command,) = re.findall(r"^\$ (curl .*?)(?=^```|^\$)", GATEWAY_SECTION, flags=re.M | re.S)
     told = await run("sh", "-c", command.replace(SHOWN, gateway.url), folder=tmp_path, served=gateway)
     assert f"{gateway.url}/media/" in told

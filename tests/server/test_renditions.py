@@ -145,7 +145,7 @@ async def test_a_video_is_transcoded_into_nothing(renditions: Renditions, tmp_pa
     assert (caught.value.status, caught.value.code) == (404, "rendition_unavailable")
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[Any, str]] = {
     "no picture": (b"these are words", "image/png"),
     "a head alone": (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "image/png"),
     "no film": (b"\0\0\0\x18ftypmp42" + b"\0" * 200, "video/mp4"),

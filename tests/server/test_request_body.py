@@ -1,4 +1,4 @@
-"""What a request brings, under whichever names SDKs send it; and the bounds of it."""
+"""Request bodies: the field names of all SDKs, and the limits on size and time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORM = "multipart/form-data; boundary=XX"
 
 
 def request(body: bytes, headers: Mapping[str, str], *, piece: int = 7, stall: bool = False) -> Request:
-    """A request whose body arrives in small pieces, or never to its end."""
+    """Return a request whose body arrives in small pieces, or never completely."""
     pieces = [body[start : start + piece] for start in range(0, len(body), piece)] or [b""]
 
     async def receive() -> dict[str, Any]:
@@ -32,17 +32,17 @@ def request(body: bytes, headers: Mapping[str, str], *, piece: int = 7, stall: b
 
 
 def form(*parts: tuple[str, str | None, bytes]) -> bytes:
-    """A multipart body of fields (no file name) and files."""
-    made = b""
+    """Return a multipart body of fields (without a file name) and files."""
+    body = b""
     for name, filename, value in parts:
         file = f'; filename="{filename}"' if filename is not None else ""
-        made += f'--XX\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + value + b"\r\n"
-    return made + b"--XX--\r\n"
+        body += f'--XX\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + value + b"\r\n"
+    return body + b"--XX--\r\n"
 
 
-async def read(body: bytes, kind: str = FORM, config: Config | None = None, **more: Any) -> ParsedBody:
-    """The body as it is read."""
-    return await read_body(request(body, {"content-type": kind}, **more), config or Config())
+async def read(body: bytes, content_type: str = FORM, config: Config | None = None, **options: Any) -> ParsedBody:
+    """Parse a body."""
+    return await read_body(request(body, {"content-type": content_type}, **options), config or Config())
 
 
 NAMES: list[tuple[list[tuple[str, str | None, bytes]], dict[str, Any], dict[str, int]]] = [
@@ -59,22 +59,22 @@ NAMES: list[tuple[list[tuple[str, str | None, bytes]], dict[str, Any], dict[str,
 
 
 @pytest.mark.parametrize(("parts", "fields", "files"), NAMES)
-async def test_a_form_is_read_under_the_names_that_sdks_send(
+async def test_a_form_is_parsed_under_the_names_that_sdks_send(
     parts: list[tuple[str, str | None, bytes]], fields: dict[str, Any], files: dict[str, int]
 ) -> None:
     """Lists, members and files, a few bytes at a time."""
     body = await read(form(*parts))
     assert body.fields == fields
-    assert {name: len(some) for name, some in body.files.items()} == files
+    assert {name: len(uploads) for name, uploads in body.files.items()} == files
 
 
-async def test_json_and_urlencoded_are_read_too() -> None:
-    """The first as it is, the second as texts."""
+async def test_json_and_urlencoded_bodies_are_parsed_too() -> None:
+    """The first as it is, the second as strings."""
     assert (await read(b'{"a": [1]}', "application/json; charset=utf-8")).fields == {"a": [1]}
     assert (await read(b"a=1&b=x%20y", "application/x-www-form-urlencoded")).fields == {"a": "1", "b": "x y"}
 
 
-REFUSED: list[tuple[bytes, str, int]] = [
+INVALID: list[tuple[bytes, str, int]] = [
     (b"x", "text/plain", 415),
     (b"", "", 415),
     (b"[1]", "application/json", 400),
@@ -94,47 +94,47 @@ REFUSED: list[tuple[bytes, str, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "kind", "status"), REFUSED)
-async def test_what_cannot_be_read_is_refused(body: bytes, kind: str, status: int) -> None:
-    """With the status that says why."""
+@pytest.mark.parametrize(("body", "content_type", "status"), INVALID)
+async def test_an_invalid_body_is_rejected(body: bytes, content_type: str, status: int) -> None:
+    """The status says why."""
     with pytest.raises(ApiError) as caught:
-        await read(body, kind, piece=997)
+        await read(body, content_type, piece=997)
     assert caught.value.status == status
 
 
-async def test_crowded_json_is_refused_without_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixty megabytes of brackets would take more than a gigabyte to hold; a large image takes no more than itself."""
-    monkeypatch.setattr("msgspec.json.decode", lambda _: pytest.fail("it was read"))
+async def test_json_with_too_many_members_is_rejected_without_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty megabytes of brackets would need more than a gigabyte of memory; a large image needs only its own size."""
+    monkeypatch.setattr("msgspec.json.decode", lambda _: pytest.fail("it was parsed"))
     with pytest.raises(ApiError, match="members"):
         await read(b'{"a":[' + b"[]," * 200_000 + b"[]]}", "application/json", piece=65_536)
     monkeypatch.undo()
-    picture = "A" * 5_000_000
-    body = await read(b'{"image":"%b"}' % picture.encode(), "application/json", piece=65_536)
-    assert body.fields["image"] == picture
+    image = "A" * 5_000_000
+    body = await read(b'{"image":"%b"}' % image.encode(), "application/json", piece=65_536)
+    assert body.fields["image"] == image
 
 
 LIMITS = structs.replace(Config(), max_body_bytes=1000, max_upload_bytes=100)
 
 
 @pytest.mark.parametrize("announced", ["", "5000", "10", "x", "-1"])
-async def test_a_large_body_is_refused_whatever_its_length_says(announced: str) -> None:
-    """An honest length at once, a lying or absent one as soon as it is seen through."""
+async def test_a_large_body_is_rejected_whatever_its_content_length(announced: str) -> None:
+    """At once for a correct length, and when the limit is passed for a wrong or missing one."""
     headers = {"content-type": "application/json", **({"content-length": announced} if announced else {})}
     with pytest.raises(ApiError) as caught:
         await read_body(request(b"x" * 5000, headers, piece=100), LIMITS)
     assert caught.value.status == 413
 
 
-async def test_a_large_file_is_refused() -> None:
-    """Though the whole would be small enough."""
+async def test_a_large_file_is_rejected() -> None:
+    """Although the whole body would be small enough."""
     with pytest.raises(ApiError) as caught:
         await read(form(("image", "a.png", b"x" * 101)), config=LIMITS)
     assert caught.value.status == 413
 
 
-async def test_whoever_trickles_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """408, which clients send again by themselves; nothing was bought."""
-    monkeypatch.setattr(request_body, "PATIENCE", 0.05)
+async def test_a_body_that_stalls_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 408, which clients retry automatically; nothing was billed."""
+    monkeypatch.setattr(request_body, "BODY_TIMEOUT", 0.05)
     with pytest.raises(ApiError) as caught:
         await read(b'{"prompt": "x"}', "application/json", stall=True)
     assert caught.value.status == 408

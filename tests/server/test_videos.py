@@ -281,7 +281,7 @@ async def test_a_video_in_doubt_says_what_to_do(gateway: RunningGateway, http: a
 async def test_a_list_has_edges(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Empty, of no length, after a deleted one, and out of bounds."""
     videos = f"{gateway.api}/videos"
-    empty = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    empty: dict[str, Any] = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
     assert await get(http, videos) == empty
     ids = [(await post(http, videos, prompt=f"fox {n}", model=FAL))["id"] for n in range(3)]
     assert await get(http, f"{videos}?limit=0") == {**empty, "has_more": True}

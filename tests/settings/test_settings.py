@@ -1,4 +1,4 @@
-"""What the environment and the caller say becomes settings, or one clear sentence."""
+"""Settings from the environment and the caller, or one clear error."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hfmedia.settings import Settings, load_settings
 HOME = {"HOME": "/nowhere/at/all"}
 
 
-def test_an_empty_environment_has_sensible_settings() -> None:
-    """The public Hub and router, a home of this system's own, no secrets."""
+def test_an_empty_environment_yields_the_defaults() -> None:
+    """The public Hub and router, the system's data folder, no secrets."""
     settings = load_settings(HOME)
     assert (settings.endpoint, settings.router) == ("https://huggingface.co", "https://router.huggingface.co")
     assert settings.home.is_absolute()
@@ -53,7 +53,7 @@ def test_every_variable_is_read() -> None:
     assert settings.hub_token == Secret("hf_abc")
 
 
-def test_the_caller_goes_before_the_environment() -> None:
+def test_arguments_take_precedence_over_the_environment() -> None:
     """Arguments replace variables; lists are joined."""
     environ = {
         **HOME,

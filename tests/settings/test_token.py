@@ -1,4 +1,4 @@
-"""Where the token is found: as the Hub's own client finds it, which is asked the same questions."""
+"""Token discovery in the order of huggingface_hub, which runs the same cases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = {
     "blank/token": "\n",
 }
 
-# Each environment, and where the token is found in it. {root} is a folder with the files above.
+# Each environment and its token. {root} is a folder with the files above.
 PLACES: list[tuple[dict[str, str], str | None]] = [
     ({}, "hf_home_file"),
     ({"HF_TOKEN": "hf_one"}, "hf_one"),
@@ -75,21 +75,23 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def placed(environ: dict[str, str], root: Path) -> dict[str, str]:
-    """The environment with its folders in place."""
+    """Return the environment with its folders filled in."""
     return {"HOME": f"{root}/home", **{name: text.replace("{root}", str(root)) for name, text in environ.items()}}
 
 
 @pytest.mark.parametrize(("environ", "token"), PLACES)
-def test_the_token_is_found_in_the_hubs_own_order(root: Path, environ: dict[str, str], token: str | None) -> None:
-    """Variables, then the file that ``hf auth login`` leaves, wherever the variables say that it lies."""
+def test_the_token_is_discovered_in_the_order_of_the_hubs_own_client(
+    root: Path, environ: dict[str, str], token: str | None
+) -> None:
+    """Variables, then the file of ``hf auth login`` at the path that variables determine."""
     assert load_settings(placed(environ, root)).hub_token == (Secret(token) if token else None)
 
 
-def test_the_hubs_own_client_finds_the_same(root: Path) -> None:
-    """The table above, asked of huggingface_hub itself."""
+def test_the_hubs_own_client_discovers_the_same(root: Path) -> None:
+    """The same table with huggingface_hub itself."""
     cases = json.dumps([placed(environ, root) for environ, _ in PLACES])
     environ = {name: text for name, text in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    ran = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", ORACLE],
         input=cases,
         capture_output=True,
@@ -98,7 +100,7 @@ def test_the_hubs_own_client_finds_the_same(root: Path) -> None:
         env=environ,
         check=True,
     )
-    assert json.loads(ran.stdout) == [token for _, token in PLACES]
+    assert json.loads(process.stdout) == [token for _, token in PLACES]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_an_implicit_token_is_not_used_when_that_is_disabled(root: Path, switch:
     assert load_settings(environ, token="hf_given").hub_token == Secret("hf_given")
 
 
-def test_that_switch_may_be_off(root: Path) -> None:
+def test_that_flag_may_be_off(root: Path) -> None:
     """``0`` disables nothing."""
     assert load_settings(placed({"HF_TOKEN": "hf_one", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"}, root)).token is not None
 
@@ -199,7 +201,7 @@ def test_a_folder_or_binary_data_in_place_of_the_file_is_reported(tmp_path: Path
 
 
 class _Colab(types.ModuleType):
-    """As much of google.colab as a notebook's secrets need."""
+    """The part of google.colab that reads a notebook's secrets."""
 
     class SecretNotFoundError(Exception): ...
 
@@ -236,14 +238,14 @@ def test_in_colab_the_notebooks_secret_comes_last(colab: _Colab, tmp_path: Path)
 
 
 @pytest.mark.parametrize("error", [_Colab.SecretNotFoundError, _Colab.NotebookAccessError, _Colab.Error])
-def test_a_secret_that_colab_does_not_show_is_absent(colab: _Colab, tmp_path: Path, error: type[Exception]) -> None:
-    """The user said no, or there is none."""
+def test_a_secret_without_access_in_colab_is_absent(colab: _Colab, tmp_path: Path, error: type[Exception]) -> None:
+    """The user denied access, or there is none."""
     colab.answer = error("no")
     assert load_settings({"HF_HOME": str(tmp_path)}).token is None
 
 
-def test_a_trusted_publishers_token_is_got_by_the_hubs_own_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes before HF_TOKEN; without that client, or without success, it is told what to do."""
+def test_a_trusted_publishers_token_comes_from_the_hubs_own_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes precedence over HF_TOKEN; without that client, or without success, the error says what to do."""
     environ = {"HF_OIDC_RESOURCE": "acme/kite", "HF_TOKEN": "hf_one"}
     client = types.ModuleType("huggingface_hub")
     monkeypatch.setitem(sys.modules, "huggingface_hub", client)

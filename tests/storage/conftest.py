@@ -46,7 +46,8 @@ class FakeCdn:
         step = self.plan.pop(0) if self.plan else None
         if isinstance(step, int):
             return web.Response(status=step, headers=self.error_headers, text="<html>no</html>")
-        what, value = step or ("", None)
+        what: str = step[0] if step else ""
+        value: Any = step[1] if step else None
         if what == "change":
             self.data, self.headers = value, {**self.headers, "ETag": '"two"', "Last-Modified": "Mon, 23 Nov 2026 1:00"}
         start, status = self._start(request)

@@ -7,6 +7,7 @@ import random
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import av
 from PIL import Image, ImageDraw
@@ -44,7 +45,7 @@ def film(form: str) -> bytes:
 
 def _shoot(path: Path, container: str, codec: str, options: dict[str, str]) -> None:
     with av.open(str(path), "w", format=container, options=options) as file:
-        stream = file.add_stream(codec, rate=8)
+        stream: Any = file.add_stream(codec, rate=8)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for shift in range(8):
             for packet in stream.encode(av.VideoFrame.from_image(picture(shift))):

@@ -285,7 +285,8 @@ def fake(body: Any, status: int = 200) -> MediaFetcher:
 
     class Told:
         def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-            self.status, self.url, self.headers = status, url, {}
+            self.status, self.url = status, url
+            self.headers: dict[str, str] = {}
             self._asked = headers
 
         def chunks(self) -> AsyncGenerator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ async def test_what_somebody_writes_is_not_swept(keeping: StorageHarness) -> Non
 
 async def test_a_job_that_has_its_file_and_its_facts_gets_that_file_again(keeping: StorageHarness) -> None:
     """Killed before the ledger knew, it does not lie there twice; another store is another process."""
-    place = {"file": keeping.folder / "fox.png", "job_id": JOB}
+    place: dict[str, Any] = {"file": keeping.folder / "fox.png", "job_id": JOB}
     for _ in range(2):
         kept = await keeping.keep(PNG, **place)
         await keeping.store.write_sidecar(kept, FACTS | {"sha256": kept.sha256})

@@ -21,7 +21,7 @@ import pytest
 
 from hfmedia.core.errors import DownloadError, StorageError
 from hfmedia.core.ports import MediaStorage
-from hfmedia.storage import FileStorage, atomic_file
+from hfmedia.storage import FileStorage
 
 from .conftest import FakeCdn, StorageHarness
 from .samples import noise, sample
@@ -68,7 +68,7 @@ async def test_a_chosen_name_is_kept_as_it_is(keeping: StorageHarness, tmp_path:
 @pytest.mark.parametrize("chosen", [True, False], ids=["chosen", "made"])
 async def test_another_file_is_never_overwritten(keeping: StorageHarness, tmp_path: Path, chosen: bool) -> None:
     """The next free name is taken, and the path tells which."""
-    where = {"file": tmp_path / "fox.png"} if chosen else {}
+    where: dict[str, Any] = {"file": tmp_path / "fox.png"} if chosen else {}
     names = [(await keeping.keep(data, **where)).path for data in (PNG, JPEG, PNG)]
     stem = "fox" if chosen else f"{STAMP}-a-red-fox"
     suffixes = [".png"] * 3 if chosen else [".png", ".jpg", "-2.png"]
@@ -135,7 +135,7 @@ async def test_a_disk_without_links_keeps_the_same_promise(
     def refuse(*_: Any) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(atomic_file.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     kept = await asyncio.gather(*(keeping.keep(PNG, file=keeping.folder / "fox.png") for _ in range(8)))
     assert len({one.path for one in kept}) == 8
     assert sorted(keeping.files()) == sorted(one.path.name for one in kept)

@@ -22,10 +22,11 @@ from .actions import add_key, choose_model, choose_provider, give_file, submit_p
 from .conftest import CHROMIUM, QUIET, until
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, ViewportSize
 
 TARGET = Path(__file__).parents[2] / "docs" / "screenshots"
-DESK, HAND = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1440, "height": 900}
+HAND: ViewportSize = {"width": 390, "height": 844}
 PROMPTS = (
     "A red fox in fresh snow, soft morning light",
     "A lighthouse in a storm, oil painting",
@@ -72,7 +73,7 @@ class Camera:
         self.browser, self.served, self.names = browser, served, names
 
     @asynccontextmanager
-    async def open(self, size: dict[str, int], scheme: Any, **kept: Any) -> AsyncIterator[Page]:
+    async def open(self, size: ViewportSize, scheme: Any, **kept: Any) -> AsyncIterator[Page]:
         """A page of its own."""
         context = await self.browser.new_context(viewport=size, color_scheme=scheme, device_scale_factor=1, **kept)
         page = await context.new_page()
@@ -118,7 +119,7 @@ async def all_states(browser: Browser, served: RunningGateway, names: tuple[str,
         await until(page, f"document.querySelectorAll('.card').length > {len(PROMPTS)}")
         await ended(page)
     await camera.take("gallery")
-    await camera.take("viewer", prepare=_picture_in_view)
+    await camera.take("lightbox", prepare=_picture_in_view)
     await camera.take("models", prepare=_models)
     await camera.take("form", prepare=_form)
     async with camera.open(DESK, "light") as page:
@@ -137,7 +138,7 @@ async def all_states(browser: Browser, served: RunningGateway, names: tuple[str,
             await submit_prompt(page, prompt)
             await until(page, f"document.querySelectorAll('.card').length > {before}")
             await ended(page)
-    await camera.take("trouble")
+    await camera.take("errors")
     await camera.take("long-prompt", prepare=_long)
     served.fault("fal-ai", "credit", times=2)
     for provider in ("fal-ai", "replicate", "wavespeed"):
@@ -148,7 +149,7 @@ async def all_states(browser: Browser, served: RunningGateway, names: tuple[str,
         await until(page, "document.querySelectorAll('.card[data-status=open]').length >= 12")
         await until(page, AT_WORK)
     await camera.take("twelve")
-    await camera.take("costs", prepare=_costs)
+    await camera.take("usage", prepare=_costs)
     add_key(served)
     await camera.take("key")
 

@@ -28,7 +28,7 @@ def _codes(tree: ast.AST) -> Iterator[str]:
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call):
             continue
-        values = [keyword.value for keyword in call.keywords if keyword.arg == "code"]
+        values: list[Any] = [keyword.value for keyword in call.keywords if keyword.arg == "code"]
         if len(call.args) > 1 and _constant(call.args[0], int):
             values.append(call.args[1])
         yield from (value.value for value in values if _constant(value, str) and CODE.fullmatch(value.value))

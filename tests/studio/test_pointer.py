@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -208,7 +208,8 @@ async def test_a_comma_is_a_point(shared: RunningGateway, opened: Opened, typed:
     await page.get_by_text("Video", exact=True).click()
     async with page.expect_request("**/v1/jobs/preview") as asked:
         await page.get_by_label("Seconds").press_sequentially(typed)
-    assert (await asked.value).post_data_json["seconds"] == sent
+    body: Any = (await asked.value).post_data_json
+    assert body["seconds"] == sent
 
 
 async def test_what_was_written_comes_back(gateway: RunningGateway, opened: Opened) -> None:

@@ -210,13 +210,13 @@ async def test_again_is_what_was_asked_for(gateway: RunningGateway, opened: Open
     await page.get_by_label("Extra parameters").fill('{"noise_seed": 18446744073709551615, "strength": 1.0}')
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as first:
         await submit_prompt(page, "a wide fox")
-    wish = (await first.value).post_data_json
-    assert wish["extra"] == '{"noise_seed": 18446744073709551615, "strength": 1.0}'
+    submitted: Any = (await first.value).post_data_json
+    assert submitted["extra"] == '{"noise_seed": 18446744073709551615, "strength": 1.0}'
     await page.locator(".card[data-status=done] .tile").click()
     await expect(page.locator("#lightbox dl")).to_contain_text("Size")
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as second:
         await page.locator("#lightbox").get_by_role("button", name="Run again").click()
-    again = (await second.value).post_data_json
+    again: Any = (await second.value).post_data_json
     assert again["aspect_ratio"] == "21:9"
     assert "width" not in again
     assert again["extra"]["strength"] == 1

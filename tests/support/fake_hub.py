@@ -1,6 +1,6 @@
-"""A little Hub on loopback that does what a test orders: pages, ETags, refusals, limits, nonsense.
+"""A small Hub on loopback, scripted by the test: pages, ETags, error responses, rate limits, invalid bodies.
 
-Every request it gets is kept, so that a test can see what was sent and how often.
+It records every request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TOKEN = "hf_littleHubTokenForTests"
 
 @dataclass
 class ScriptedResponse:
-    """One answer to give instead of the usual one. ``hold`` is waited for before it is given."""
+    """A response in place of the regular one, sent once ``hold`` is set."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class ScriptedResponse:
 
 @dataclass
 class RecordedHubRequest:
-    """One request as it came."""
+    """A request as received."""
 
     path: str
     query: Mapping[str, str]
@@ -41,12 +41,12 @@ class RecordedHubRequest:
 
 
 def mapping_entry(provider: str, *, task: str = "text-to-image", status: str = "live", **extra: Any) -> dict[str, Any]:
-    """One mapping as the Hub tells it."""
+    """Return one mapping in the Hub's format."""
     return {"provider": provider, "providerId": f"{provider}/kite", "status": status, "task": task, **extra}
 
 
 class FakeHub:
-    """``async with LittleHub() as hub``; ``hub.models`` is what it knows, ``hub.orders`` what it answers first."""
+    """``async with FakeHub() as hub``; ``hub.models`` are its models, ``hub.scripted_responses`` are sent first."""
 
     def __init__(self, *, page_size: int = 2) -> None:
         self.models: dict[str, tuple[str, list[dict[str, Any]]]] = {}
@@ -54,7 +54,7 @@ class FakeHub:
         self.renamed: dict[str, str] = {}
         self.scripted_responses: list[ScriptedResponse] = []
         self.requests: list[RecordedHubRequest] = []
-        self.request_received = asyncio.Event()  # somebody asked
+        self.request_received = asyncio.Event()  # set by every request
         self.page_size = page_size
         self.link: Callable[[str], str] = lambda url: f'<{url}>; rel="next"'
         self.headers: dict[str, str] = {}
@@ -99,20 +99,24 @@ class FakeHub:
             )
         if name not in self.models or (name in self.private and not token):
             return self._error_response(404 if token else 401, "Repository not found", code="RepoNotFound")
-        mappings = {one["provider"]: {k: v for k, v in one.items() if k != "provider"} for one in self.models[name][1]}
+        mappings = {
+            entry["provider"]: {key: value for key, value in entry.items() if key != "provider"}
+            for entry in self.models[name][1]
+        }
         return self._json(request, {"id": name, "inferenceProviderMapping": mappings})
 
     def _page(self, request: web.Request) -> web.Response:
         names = [name for name, (task, _) in self.models.items() if task == request.query.get("pipeline_tag")]
         start = int(request.query.get("cursor", 0))
         items = [
-            {"id": n, "inferenceProviderMapping": self.models[n][1]} for n in names[start : start + self.page_size]
+            {"id": name, "inferenceProviderMapping": self.models[name][1]}
+            for name in names[start : start + self.page_size]
         ]
-        further = start + self.page_size
-        if further >= len(names):
+        next_start = start + self.page_size
+        if next_start >= len(names):
             return self._json(request, items)
         query = "&".join(f"{key}={value}" for key, value in request.query.items() if key != "cursor")
-        return self._json(request, items, {"Link": self.link(f"{self.url}/api/models?{query}&cursor={further}")})
+        return self._json(request, items, {"Link": self.link(f"{self.url}/api/models?{query}&cursor={next_start}")})
 
     def _json(self, request: web.Request, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
         body = json.dumps(value).encode()

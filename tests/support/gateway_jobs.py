@@ -20,7 +20,7 @@ TOGETHER, REPLICATE = f"{FLUX}:together", f"{FLUX}:replicate"
 GENERATE = "images/generations"
 
 
-async def asked(http: aiohttp.ClientSession, method: str, url: str, **more: Any) -> tuple[int, dict[str, Any]]:
+async def asked(http: aiohttp.ClientSession, method: str, url: str, **more: Any) -> tuple[int, Any]:
     """Sends a request; returns the status and the decoded JSON body."""
     async with http.request(method, url, **more) as response:
         return response.status, await response.json()

@@ -1,4 +1,4 @@
-"""Films that cost next to nothing: half a second long, small, and each drawn once. Drawing real ones takes seconds."""
+"""Cheap videos: half a second long, small, and rendered once each. Rendering regular ones takes seconds."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ SIZE = (128, 72)
 
 @pytest.fixture
 def short_videos(beside: SandboxThread) -> Iterator[None]:
-    """Makes every video of the simulated world a small one, for one test."""
-    shelf = beside.sandbox.state.media_cache
-    real = shelf.render
-    known: dict[RenderSpec, bytes] = {}
+    """Replace every video of the sandbox by a small one for one test."""
+    media_cache = beside.sandbox.state.media_cache
+    original_render = media_cache.render
+    rendered: dict[RenderSpec, bytes] = {}
 
-    async def draw(recipe: RenderSpec) -> bytes:
-        if not recipe.is_video:
-            return await real(recipe)
+    async def render_short(spec: RenderSpec) -> bytes:
+        if not spec.is_video:
+            return await original_render(spec)
         small = {"prompt": "a red fox", "seed": 1, "width": SIZE[0], "height": SIZE[1], "seconds": 0.5, "source": None}
-        plain = msgspec.structs.replace(recipe, **small)
-        if plain not in known:
-            known[plain] = await asyncio.to_thread(render, plain)
-        return known[plain]
+        short_spec = msgspec.structs.replace(spec, **small)
+        if short_spec not in rendered:
+            rendered[short_spec] = await asyncio.to_thread(render, short_spec)
+        return rendered[short_spec]
 
-    shelf.render = draw  # type: ignore[method-assign]
+    media_cache.render = render_short  # type: ignore[method-assign]
     yield
-    del shelf.render  # what hid the class's own
+    del media_cache.render  # restores the method of the class

@@ -1,4 +1,4 @@
-"""A sandbox in a thread of its own, so that what blocks the calling thread does not block the simulated world."""
+"""A sandbox in its own thread, so that a blocked calling thread does not block the simulation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hfmedia.sync import BlockingPortal
 
 @pytest.fixture
 def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A simulated world in a hurry; this process's own environment points at it. The doors are closed at the end."""
+    """A fast simulation, to which this process's environment points; the shared client is closed at the end."""
     with BlockingPortal() as portal:
         sandbox = portal.call(Sandbox(port=0, speed=50).__aenter__)
         for name, value in sandbox.environment.items():

@@ -1,4 +1,4 @@
-"""The portal: an event loop in a thread of its own, and what comes back out of it."""
+"""BlockingPortal: an event loop in its own thread, and the results of calls into it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FOREVER = 3600
 
 @pytest.fixture
 def portal() -> Iterator[BlockingPortal]:
-    """An open one."""
+    """An open portal."""
     with BlockingPortal() as portal:
         yield portal
 
 
 async def counting(ended: list[str], to: int = 3) -> AsyncGenerator[int, None]:
-    """The numbers below ``to``, and in which thread it ended."""
+    """Yield the numbers below ``to`` and record the thread in which it ended."""
     try:
         for number in range(to):
             await asyncio.sleep(0)
@@ -37,7 +37,7 @@ async def counting(ended: list[str], to: int = 3) -> AsyncGenerator[int, None]:
 
 
 def interrupt(when: threading.Event) -> None:
-    """Ctrl-C in the main thread, once something has happened."""
+    """Press Ctrl-C in the main thread once the event is set."""
 
     def press() -> None:
         when.wait(10)
@@ -46,31 +46,31 @@ def interrupt(when: threading.Event) -> None:
     threading.Thread(target=press, daemon=True).start()
 
 
-def test_what_a_deed_returns_comes_back(portal: BlockingPortal) -> None:
-    """It is done in the other thread."""
+def test_a_call_returns_the_result(portal: BlockingPortal) -> None:
+    """The function runs in the other thread."""
 
-    async def deed() -> str:
+    async def func() -> str:
         return threading.current_thread().name
 
-    assert portal.call(deed) == "hfmedia"
+    assert portal.call(func) == "hfmedia"
 
 
-def test_what_a_deed_raises_comes_back(portal: BlockingPortal) -> None:
-    """Even when it raises before its first await, and even when it is no coroutine at all."""
+def test_a_call_raises_the_exception(portal: BlockingPortal) -> None:
+    """Even when it is raised before the first await, or when the function is not a coroutine function."""
 
-    async def deed() -> None:
+    async def func() -> None:
         raise LookupError("not here")
 
     def wrong() -> asyncio.Future[None]:
         raise TypeError("wrong arguments")
 
     with pytest.raises(LookupError, match="not here"):
-        portal.call(deed)
+        portal.call(func)
     with pytest.raises(TypeError, match="wrong arguments"):
         portal.call(wrong)
 
 
-def test_it_works_beside_a_running_loop(portal: BlockingPortal) -> None:
+def test_it_works_while_another_loop_is_running(portal: BlockingPortal) -> None:
     """As in a notebook, whose loop runs in the calling thread."""
 
     async def notebook() -> int:
@@ -79,15 +79,15 @@ def test_it_works_beside_a_running_loop(portal: BlockingPortal) -> None:
     assert asyncio.run(notebook()) == 7
 
 
-def test_a_deed_sees_the_context_of_its_caller(portal: BlockingPortal) -> None:
-    """Context variables come along."""
+def test_a_call_sees_the_context_of_its_caller(portal: BlockingPortal) -> None:
+    """Context variables are copied."""
     variable = contextvars.ContextVar("variable", default="unset")
     variable.set("set")
 
-    async def deed() -> str:
+    async def func() -> str:
         return variable.get()
 
-    assert portal.call(deed) == "set"
+    assert portal.call(func) == "set"
 
 
 def test_many_threads_may_call_at_once(portal: BlockingPortal) -> None:
@@ -104,42 +104,42 @@ def test_many_threads_may_call_at_once(portal: BlockingPortal) -> None:
     assert answers == list(range(8))
 
 
-def test_calling_from_inside_is_refused_instead_of_hanging(portal: BlockingPortal) -> None:
-    """A deed that waits for another deed of the same loop would wait for ever."""
+def test_a_call_from_inside_the_loop_is_an_error_instead_of_a_deadlock(portal: BlockingPortal) -> None:
+    """A call that waits for another call in the same loop would wait forever."""
 
-    async def deed() -> int:
+    async def func() -> int:
         return portal.call(lambda: asyncio.sleep(0, 1))
 
     with pytest.raises(RuntimeError, match="await here"):
-        portal.call(deed)
+        portal.call(func)
 
 
-def test_an_interrupt_cancels_the_deed_and_waits_until_it_has_let_go(portal: BlockingPortal) -> None:
-    """Ctrl-C in the caller: the deed ends its own way first, then KeyboardInterrupt goes on."""
-    begun, ended = threading.Event(), threading.Event()
+def test_an_interrupt_cancels_the_call_and_waits_for_its_end(portal: BlockingPortal) -> None:
+    """Ctrl-C in the caller: the function cleans up first, then KeyboardInterrupt propagates."""
+    started, ended = threading.Event(), threading.Event()
 
-    async def deed() -> None:
-        begun.set()
+    async def func() -> None:
+        started.set()
         try:
             await asyncio.sleep(FOREVER)
         finally:
             await asyncio.sleep(0.05)
             ended.set()
 
-    interrupt(begun)
+    interrupt(started)
     with pytest.raises(KeyboardInterrupt):
-        portal.call(deed)
+        portal.call(func)
     assert ended.is_set()
 
 
 def test_a_generator_yields_one_at_a_time_and_ends_in_its_own_loop(portal: BlockingPortal) -> None:
-    """In order, and to the end."""
+    """In order and completely."""
     ended: list[str] = []
     assert list(portal.events(counting(ended))) == [0, 1, 2]
     assert ended == ["hfmedia"]
 
 
-def test_leaving_a_generator_early_closes_it_over_there(portal: BlockingPortal) -> None:
+def test_leaving_a_generator_early_closes_it_in_its_loop(portal: BlockingPortal) -> None:
     """Its own clean-up has run when ``close`` returns."""
     ended: list[str] = []
     numbers = portal.events(counting(ended))
@@ -149,7 +149,7 @@ def test_leaving_a_generator_early_closes_it_over_there(portal: BlockingPortal) 
 
 
 def test_a_generator_that_is_dropped_is_closed(portal: BlockingPortal) -> None:
-    """Also where nobody says so: the garbage collector does."""
+    """By the garbage collector, without an explicit close."""
     ended: list[str] = []
     numbers = portal.events(counting(ended))
     assert next(numbers) == 0
@@ -159,7 +159,7 @@ def test_a_generator_that_is_dropped_is_closed(portal: BlockingPortal) -> None:
 
 
 def test_a_generator_dropped_inside_the_loop_is_closed_soon(portal: BlockingPortal) -> None:
-    """The garbage collector may run in the loop's own thread, where nothing may wait."""
+    """The garbage collector may run in the loop's thread, which must not block."""
     ended: list[str] = []
     held = [portal.events(counting(ended))]
     assert next(held[0]) == 0
@@ -174,8 +174,8 @@ def test_a_generator_dropped_inside_the_loop_is_closed_soon(portal: BlockingPort
     assert ended == ["hfmedia"]
 
 
-def test_a_generator_that_fails_tells_why(portal: BlockingPortal) -> None:
-    """After what it yielded before."""
+def test_a_failed_generator_raises_its_exception(portal: BlockingPortal) -> None:
+    """After the items that it yielded before."""
 
     async def failing() -> AsyncGenerator[int, None]:
         yield 1
@@ -187,23 +187,23 @@ def test_a_generator_that_fails_tells_why(portal: BlockingPortal) -> None:
         next(numbers)
 
 
-def test_closing_cancels_what_still_runs() -> None:
-    """A caller in another thread is told so, and no thread is left."""
-    portal, begun = BlockingPortal(), threading.Event()
+def test_closing_cancels_running_calls() -> None:
+    """A caller in another thread receives an error, and no thread is left."""
+    portal, started = BlockingPortal(), threading.Event()
 
-    async def deed() -> None:
-        begun.set()
+    async def func() -> None:
+        started.set()
         await asyncio.sleep(FOREVER)
 
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(portal.call, deed)
-        assert begun.wait(10)
+        waiting = pool.submit(portal.call, func)
+        assert started.wait(10)
         portal.close()
         assert isinstance(waiting.exception(10), JobCancelledError)
     assert not [thread for thread in threading.enumerate() if thread.name == "hfmedia"]
 
 
-def test_a_closed_portal_says_so() -> None:
+def test_a_closed_portal_raises_an_error() -> None:
     """Closing twice is fine; calling afterwards is an error, not a hang."""
     portal = BlockingPortal()
     numbers = portal.events(counting([]))

@@ -1,4 +1,4 @@
-"""The synchronous doors: the client's methods by the same names, over the sandbox, from every kind of program."""
+"""Synchronous functions: the client's methods by the same names, with the sandbox, from every kind of program."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ DOORS = (*MAKING, "models", "mapping", "jobs", "resume", "cancel")
 
 
 @pytest.mark.parametrize("name", DOORS)
-def test_a_door_takes_what_the_method_takes(name: str) -> None:
+def test_a_function_has_the_signature_of_the_method(name: str) -> None:
     """Same parameters, same order, same defaults, same types; only the word ``async`` is missing."""
     method = inspect.signature(getattr(hfmedia.MediaClient, name), eval_str=True)
-    door = inspect.signature(getattr(hfmedia, name), eval_str=True)
-    assert list(door.parameters.values()) == list(method.parameters.values())[1:]
+    function = inspect.signature(getattr(hfmedia, name), eval_str=True)
+    assert list(function.parameters.values()) == list(method.parameters.values())[1:]
     if name != "generate":
-        assert door.return_annotation == method.return_annotation
+        assert function.return_annotation == method.return_annotation
 
 
-def test_an_image_is_made_and_kept(town: Sandbox) -> None:
-    """The first door a newcomer opens."""
+def test_an_image_is_generated_and_stored(town: Sandbox) -> None:
+    """The first call of a new user."""
     media = hfmedia.text_to_image("a red fox", model=IMAGE, seed=7, width=256, height=256)
     assert (media.width, media.height, media.seed) == (256, 256, 7)
     assert media.path.stat().st_size == media.bytes
     assert town.submissions[media.provider] == 1
 
 
-def test_every_making_door_makes(town: Sandbox, tmp_path: Path) -> None:
-    """Image and video, from words and from a picture, to the file that was named."""
+def test_every_generating_function_generates(town: Sandbox, tmp_path: Path) -> None:
+    """Image and video, from a prompt and from an image, to the requested file."""
     picture = BytesIO()
     from PIL import Image
 
     Image.new("RGB", (64, 64), "orange").save(picture, "PNG")
-    made = [
+    media_items = [
         hfmedia.text_to_video("waves", model=VIDEO, output=tmp_path / "waves.mp4"),
         hfmedia.image_to_image(
             picture.getvalue(), "autumn", model="black-forest-labs/FLUX.1-Kontext-dev", output=tmp_path / "autumn.jpg"
@@ -57,12 +57,12 @@ def test_every_making_door_makes(town: Sandbox, tmp_path: Path) -> None:
             picture.getvalue(), "it moves", model="Wan-AI/Wan2.2-I2V-A14B", output=tmp_path / "moves.mp4"
         ),
     ]
-    assert [media.path.name for media in made] == ["waves.mp4", "autumn.jpg", "moves.mp4"]
-    assert [media.mime.partition("/")[0] for media in made] == ["video", "image", "video"]
+    assert [media.path.name for media in media_items] == ["waves.mp4", "autumn.jpg", "moves.mp4"]
+    assert [media.mime.partition("/")[0] for media in media_items] == ["video", "image", "video"]
 
 
 def test_events_arrive_and_one_client_remembers_all_jobs(town: Sandbox) -> None:
-    """The doors share one client: what one of them made, another lists."""
+    """The functions share one client: a job of one is listed by another."""
     events = list(hfmedia.generate("a fox", model=IMAGE, n=2, width=64, height=64))
     ready = [event for event in events if isinstance(event, hfmedia.MediaReady)]
     assert {event.index for event in ready} == {0, 1}
@@ -71,8 +71,8 @@ def test_events_arrive_and_one_client_remembers_all_jobs(town: Sandbox) -> None:
     assert {job.state for job in hfmedia.jobs()} == {"stored"}
 
 
-def test_a_stored_job_is_resumed_without_paying_again(town: Sandbox) -> None:
-    """Its media comes again, from where it lies at the provider."""
+def test_a_stored_job_is_resumed_at_no_extra_cost(town: Sandbox) -> None:
+    """Its media is downloaded again from the provider."""
     media = hfmedia.text_to_image("a fox", model=SLOW, width=64, height=64)
     again = hfmedia.resume(media.job_id)
     assert again.data == media.data
@@ -96,8 +96,8 @@ def test_errors_come_out_typed(town: Sandbox) -> None:
         list(hfmedia.generate("a fox", model=IMAGE, n=0))
 
 
-async def test_doors_open_beside_a_running_loop(town: Sandbox) -> None:
-    """In a notebook the cell's own loop is running already."""
+async def test_functions_work_while_a_loop_is_running(town: Sandbox) -> None:
+    """As in a notebook."""
     assert asyncio.get_running_loop().is_running()
     assert hfmedia.text_to_image("a fox", model=IMAGE, width=64, height=64).width == 64
 
@@ -118,7 +118,7 @@ def _interrupt_when_accepted(town: Sandbox) -> None:
     _thread.interrupt_main()
 
 
-def test_leaving_a_generator_cancels_what_is_under_way(town: Sandbox) -> None:
+def test_leaving_a_generator_cancels_running_jobs(town: Sandbox) -> None:
     """``break`` is enough."""
     town.fault("fal-ai", "cold", seconds=3000)
     events = hfmedia.generate("waves", model=f"{VIDEO}:fal-ai")
@@ -130,15 +130,15 @@ def test_leaving_a_generator_cancels_what_is_under_way(town: Sandbox) -> None:
 
 
 def test_a_job_is_cancelled_from_another_thread(town: Sandbox) -> None:
-    """The thread that waits for it is told by a typed error."""
+    """The thread that waits for it receives a typed error."""
     town.fault("fal-ai", "cold", seconds=3000)
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def wait() -> None:
         try:
             hfmedia.text_to_video("waves", model=f"{VIDEO}:fal-ai")
         except hfmedia.JobCancelledError as error:
-            told.append(error)
+            errors.append(error)
 
     waiting = threading.Thread(target=wait)
     waiting.start()
@@ -147,13 +147,13 @@ def test_a_job_is_cancelled_from_another_thread(town: Sandbox) -> None:
     job = hfmedia.cancel(hfmedia.jobs()[0].id)
     waiting.join(20)
     assert job.state == "cancelled"
-    assert [type(error) for error in told] == [hfmedia.JobCancelledError]
+    assert [type(error) for error in errors] == [hfmedia.JobCancelledError]
 
 
-def test_close_makes_the_doors_read_the_environment_anew(
+def test_the_environment_is_read_again_after_close(
     town: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The next door opens with what the environment says then."""
+    """The next call uses the current environment."""
     hfmedia.text_to_image("a fox", model=IMAGE, width=64, height=64)
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setenv("HFMEDIA_HOME", str(tmp_path / "another"))
@@ -179,8 +179,8 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=list(PROGRAMS))
-def test_a_program_ends_by_itself_without_a_warning(program: str, town: Sandbox) -> None:
-    """Nobody has to close anything; nothing hangs, and nothing is complained of."""
+def test_a_program_ends_without_a_warning(program: str, town: Sandbox) -> None:
+    """Without an explicit close; nothing hangs, and no warning is printed."""
     town.fault("fal-ai", "slow", times=None, step="poll", seconds=0.1)
     done = _run(f"M, V = {IMAGE!r}, {VIDEO + ':fal-ai'!r}\n{program}")
     assert (done.returncode, done.stderr) == (0, "")
@@ -188,8 +188,8 @@ def test_a_program_ends_by_itself_without_a_warning(program: str, town: Sandbox)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_forked_child_opens_doors_of_its_own(town: Sandbox) -> None:
-    """The parent's connections are the parent's: both go on working, and neither complains."""
+def test_a_forked_child_has_its_own_client(town: Sandbox) -> None:
+    """It does not use the parent's connections; both keep working without warnings."""
     done = _run(
         "import hfmedia, os, sys\n"
         f"make = lambda: hfmedia.text_to_image('a fox', model={IMAGE!r}, width=64, height=64)\n"
@@ -207,5 +207,5 @@ def test_a_forked_child_opens_doors_of_its_own(town: Sandbox) -> None:
 
 
 def _run(program: str, *more: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-W", "error", *more, "-c", program]
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, "-W", "error", *more, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -1,4 +1,4 @@
-"""Right uses of the public names: both type checkers accept every line and see these very types."""
+"""Correct uses of the public names: both type checkers accept every line and see these types."""
 
 from collections.abc import AsyncGenerator, Generator, Iterator
 from pathlib import Path
@@ -51,7 +51,7 @@ async def the_client() -> None:
     MediaClient(ledger=hfmedia.MemoryLedger(), store=hfmedia.FileStorage(Path("out")), concurrency={"fal-ai": 2})
 
 
-def the_doors() -> None:
+def the_synchronous_functions() -> None:
     assert_type(hfmedia.text_to_image("a fox", model="a/b", seed=7), Media)
     assert_type(hfmedia.text_to_video("waves", seconds=5), Media)
     assert_type(hfmedia.image_to_image("fox.png", "autumn", num_inference_steps=4), Media)
@@ -66,7 +66,7 @@ def the_doors() -> None:
     hfmedia.close()
 
 
-async def the_published_class() -> None:
+async def the_compatible_class() -> None:
     assert_type(HuggingFaceMedia.get_models(api_key="hf_x"), list[str])
     assert_type(await HuggingFaceMedia.get_mapping("a/b", "hf_x"), dict[str, dict[str, Any]])
     assert_type(HuggingFaceMedia.provider_mapping, dict[str, dict[str, Any]])
@@ -98,7 +98,7 @@ async def the_published_class() -> None:
     assert_type(await HuggingFaceMedia.create_async("a/b", messages), str)
 
 
-async def what_stands_beside_it() -> None:
+async def the_compatible_helpers() -> None:
     session = hfmedia.StreamSession(headers={"a": "b"}, timeout=5, proxy="http://localhost:1")
     async with session, session.get("https://x.example") as response:
         async for media in hfmedia.save_response_media(response, "a fox", ["1:1", "a/b"]):

@@ -1,7 +1,7 @@
-"""The index of a batch: ``index.jsonl`` in its folder, one line for each result, and the folder's own guard.
+"""Index of a batch: ``index.jsonl`` in its folder, one line per result; and the lock on that folder.
 
-A line is appended whole or not at all. The index is made again at each start, so that whatever ended the last one
-never leaves it wrong; what tells of other sheets in the same folder is kept as long as their files are there.
+A line is appended completely or not at all. Each run rebuilds the index, so that however the last run ended, it is
+correct; lines about other inputs in the same folder stay as long as their files exist.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RESULT_FIELDS = (
 
 
 def result_line(item: BatchItem, media: Media, folder: Path) -> dict[str, Any]:
-    """What the index says of a result; its path is told from the folder, so that the folder can be moved."""
+    """Return the index line of a result; its path is relative to the folder, so that the folder can be moved."""
     media_fields = media.to_dict()
     path = Path(media_fields["path"])
     with suppress(ValueError):
@@ -41,14 +41,14 @@ def result_line(item: BatchItem, media: Media, folder: Path) -> dict[str, Any]:
 
 
 def failure_line(item: BatchItem, error: HfmediaError) -> dict[str, Any]:
-    """What the index says of an output that did not come."""
+    """Return the index line of a failed output."""
     job_fields = {"job_id": error.job_id, "provider": error.provider, "model": error.model or item.options.get("model")}
     error_fields = {"error": type(error).__name__, "message": redact(error.message)}
     return {"line": item.line, "key": item.key, **job_fields, **error_fields}
 
 
 def existing_media_path(line: Mapping[str, Any], folder: Path) -> Path | None:
-    """Where an index line says that its result lies; None when it tells of none, or of none that is there."""
+    """Return the path of an index line's result, None when it has none or the file does not exist."""
     path = line.get("path")
     if not isinstance(path, str):
         return None
@@ -60,7 +60,10 @@ def existing_media_path(line: Mapping[str, Any], folder: Path) -> Path | None:
 
 
 class OutputFolder:
-    """The folder of a batch while the batch runs: locked against a second one, and known again when it is replaced."""
+    """The folder of a running batch: locked against a second batch, and checked for being replaced.
+
+    Raises InvalidRequestError when another batch has it, StorageError when it cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -72,36 +75,37 @@ class OutputFolder:
         self._lock()
 
     def ensure_present(self) -> None:
-        """StoreError when the folder is gone, or another one lies in its place."""
+        """Raise StorageError when the folder does not exist any more, or was replaced by another one."""
         try:
             folder_stat = self.path.stat()
             is_same = self._handle is None or os.path.samestat(folder_stat, os.fstat(self._handle))
         except OSError:
             is_same = False
         if not is_same:
-            message = f"the folder {self.path} is gone; nothing new is begun. Bring it back and start again: it goes on"
-            raise StorageError(message)
+            raise StorageError(
+                f"the folder {self.path} is gone, so nothing new is started; restore it and run the command again"
+            )
 
     def remove_stale_parts(self) -> None:
-        """Removes half files whose process was killed; what somebody still writes is locked, and stays."""
+        """Delete incomplete files of killed processes; a file that is still being written is locked, and stays."""
         remove_stale_parts(self.path, recursive=True)
 
     def close(self) -> None:
-        """Lets the folder go."""
+        """Release the lock."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
     def _lock(self) -> None:
-        # None: some shares have no locks; jobs are still carried by one process at a time
+        # None: some network shares have no locks; each job is still run by one process at a time
         if self._handle is not None and try_advisory_lock(self._handle) is False:
             self.close()
-            message = f"another batch works in {self.path} now; wait until it ends, or choose another folder"
+            message = f"another batch is running in {self.path}; wait until it ends, or choose another folder"
             raise InvalidRequestError(message)
 
 
 class ResultsIndex:
-    """The index, open for more lines. Everything here blocks; one thread at a time."""
+    """The index file. Every method blocks; for one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -109,7 +113,7 @@ class ResultsIndex:
         self._file: BinaryIO | None = None
 
     def read_previous(self) -> Iterator[dict[str, Any]]:
-        """What the index of an earlier start says, without lines that were torn by a power cut."""
+        """Yield the lines of an earlier run's index, without lines that a power failure truncated."""
         try:
             with self.path.open("rb") as file:
                 for line in file:
@@ -121,15 +125,15 @@ class ResultsIndex:
             raise _write_error(self.path, error) from error
 
     def start_rewrite(self) -> None:
-        """A new index, beside the old one until ``settle``."""
+        """Open a new index next to the previous one; ``commit`` replaces it."""
         try:
             self._file = (self.folder / PARTIAL_INDEX_NAME).open("wb", buffering=0)
         except OSError as error:
             raise _write_error(self.path, error) from error
 
     def commit(self) -> None:
-        """The new index takes the place of the old one."""
-        try:  # not files.atomic: the file stays open for more lines after it has its name
+        """Replace the previous index by the new one."""
+        try:  # not files.atomic: the file stays open for more lines after the rename
             if self._file is not None:
                 os.fsync(self._file.fileno())
             (self.folder / PARTIAL_INDEX_NAME).replace(self.path)
@@ -137,7 +141,7 @@ class ResultsIndex:
             raise _write_error(self.path, error) from error
 
     def append(self, *lines: Mapping[str, Any]) -> None:
-        """Some more lines, whole or not at all; StoreError when the disk will not have them."""
+        """Append lines, all of them or none; StorageError when they cannot be written."""
         if self._file is None or not lines:
             return
         data = b"".join(msgspec.json.encode(line, enc_hook=str) + b"\n" for line in lines)
@@ -153,7 +157,7 @@ class ResultsIndex:
             raise _write_error(self.path, error) from error
 
     def close(self) -> None:
-        """No more lines."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -1,6 +1,6 @@
-"""Sheets: files of requests, a line at a time, in any format, as often as asked, in constant memory.
+"""Input sources: requests read line by line, in any format, as often as needed, in constant memory.
 
-A line that cannot be read is told with its number, and the next one is read; only a file that is none is refused.
+An unreadable line is reported with its number and reading continues; only a file that is not of its format is rejected.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from msgspec import Struct
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.text import truncated_repr
 
-from .columns import canonical_column, parse_value
+from .columns import canonical_column, keyed_column, parse_value
 
 InputFormat = Literal["jsonl", "csv", "parquet", "txt"]
 INPUT_FORMATS: dict[str, InputFormat] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".txt": "txt",
 }  # fmt: skip
-MAX_LINE_BYTES = 16 * 1024 * 1024  # bytes; a line with an image inside fits, a file without line ends does not
-PARQUET_BATCH_SIZE = 256  # of a Parquet file
+MAX_LINE_BYTES = 16 * 1024 * 1024  # bytes; fits a line with an inline image, stops a file without line ends
+PARQUET_BATCH_SIZE = 256  # rows decoded at once
 BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
-SNIFF_BYTES = 1 << 16  # bytes that are looked at to tell a format or a delimiter
+SNIFF_BYTES = 1 << 16  # bytes read to detect a format or a delimiter
 
 
 class RawRow(Struct, frozen=True):
-    """One line as it was read: its cells by column, or what is wrong with it."""
+    """One line: its cells by column, or what is wrong with it."""
 
     number: int
     cells: Mapping[str, Any] | None = None
@@ -45,27 +45,30 @@ class RawRow(Struct, frozen=True):
 
 
 class InputSource(Protocol):
-    """Something that holds requests, to be read from its beginning as often as needed."""
+    """A source of requests that can be read from its start as often as needed."""
 
     name: str
     unit: str
     base_folder: Path
 
     def rows(self) -> Iterator[RawRow]:
-        """Every line that is not blank, in order."""
+        """Yield every non-blank line in order."""
         ...
 
     def fingerprint(self) -> object:
-        """What changes when the lines do."""
+        """Return a value that changes when the lines do."""
         ...
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Release the source."""
         ...
 
 
 class RowsInput:
-    """Requests that are in memory already: a sequence of mappings, each with the columns of a file's line."""
+    """Requests in memory: a sequence of mappings with the columns of a file's line.
+
+    Raises InvalidRequestError for an iterator, which can be read only once.
+    """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], *, base_folder: Path | None = None) -> None:
         if iter(rows) is rows:
@@ -74,20 +77,20 @@ class RowsInput:
         self._rows = rows
 
     def rows(self) -> Iterator[RawRow]:
-        """Each mapping, without what is None."""
+        """Yield each mapping without its None values."""
         for number, row in enumerate(self._rows, 1):
             yield _to_row(number, row)
 
     def fingerprint(self) -> object:
-        """Nobody else has them."""
+        """Return None: rows in memory are not expected to change."""
         return None
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
 
 class FileInput:
-    """A file of requests. It stays open, so that all passes read the same one whatever is put in its place."""
+    """A file of requests. It stays open, so that all passes read the same file even if its path is replaced."""
 
     def __init__(self, path: Path, file: BinaryIO, input_format: InputFormat, *, name: str, base_folder: Path) -> None:
         self.path, self.name, self.base_folder = path, name, base_folder
@@ -96,26 +99,26 @@ class FileInput:
         self._is_spooled = path == Path("-")
 
     def rows(self) -> Iterator[RawRow]:
-        """Every line that is not blank, in order; InvalidRequestError when the file is none of its format."""
+        """Yield every non-blank line in order; InvalidRequestError when the file is not of its format."""
         self._file.seek(0)
         return _READERS[self._input_format](self._file, self.name)
 
     def fingerprint(self) -> object:
-        """Its length and the time of its last change."""
+        """Return the file's size and modification time, None for spooled stdin."""
         if self._is_spooled:
             return None
         stat = os.fstat(self._file.fileno())
         return stat.st_size, stat.st_mtime_ns
 
     def close(self) -> None:
-        """Closes the file; what was piped in is forgotten."""
+        """Close the file; spooled stdin is deleted."""
         self._file.close()
 
 
 def open_input(path: str | os.PathLike[str], input_format: str | None = None) -> FileInput:
-    """The sheet at a path, or what is piped in for ``-``. Its format is ``form``, else what its suffix says.
+    """Open the file at a path, or stdin for ``-``; the format is ``input_format``, else that of the suffix.
 
-    InvalidRequestError when it cannot be opened, when nobody can tell its format, or when it is no UTF-8.
+    Raises InvalidRequestError when it cannot be opened, when its format is unknown, or when it is UTF-16.
     """
     path_text = os.fspath(path)
     if input_format is not None and input_format not in INPUT_FORMATS.values():
@@ -131,7 +134,7 @@ def open_input(path: str | os.PathLike[str], input_format: str | None = None) ->
     else:
         if resolved_format is None:
             raise InvalidRequestError(
-                f"{path_text}: what format is it? Name it {', '.join(INPUT_FORMATS)}, or say it with --format"
+                f"{path_text}: unknown format; use a suffix of {', '.join(INPUT_FORMATS)}, or --format"
             )
         file_path = Path(path_text)
         try:
@@ -140,19 +143,19 @@ def open_input(path: str | os.PathLike[str], input_format: str | None = None) ->
             reason = ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
             raise InvalidRequestError(f"{path_text} cannot be read: {reason}") from error
         if not file.seekable():
-            raise InvalidRequestError(f"{path_text} can be read only once; pipe it in, and give - for the file")
+            raise InvalidRequestError(f"{path_text} can be read only once; pipe it in and pass - as the file")
         source = FileInput(
             file_path, file, resolved_format, name=file_path.name, base_folder=file_path.absolute().parent
         )
     if file.read(2) in UTF16_BOMS:
         source.close()
-        raise InvalidRequestError(f"{source.name} is text in UTF-16; save it as UTF-8")
+        raise InvalidRequestError(f"{source.name} is encoded as UTF-16; save it as UTF-8")
     return source
 
 
 def _spool_stdin() -> BinaryIO:
-    """What is piped in, put aside, so that it can be checked whole before anything is sent."""
-    file = TemporaryFile("w+b")  # noqa: SIM115 - it lives as long as the sheet
+    """Copy stdin into a temporary file, so that all of it can be validated before anything is sent."""
+    file = TemporaryFile("w+b")  # noqa: SIM115 - stays open as long as the input source
     shutil.copyfileobj(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer), file)
     file.seek(0)
     return file
@@ -165,17 +168,15 @@ def _sniff_format(file: BinaryIO) -> InputFormat:
 
 
 def _to_row(number: int, row: Any) -> RawRow:
-    """A row of typed values; what is None, or the NaN by which tables say None, is absent."""
+    """Return a row of typed values without its None values."""
     if not isinstance(row, Mapping):
-        return RawRow(
-            number, error=f'is {truncated_repr(row)}, but must be an object such as {{"prompt": "a red fox"}}'
-        )
+        return RawRow(number, error=f'{truncated_repr(row)} is not an object such as {{"prompt": "a red fox"}}')
     cells = cast("Mapping[str, Any]", row)
     return RawRow(number, {name: value for name, value in cells.items() if value is not None})
 
 
 def _numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """Every line with its number; None for one that is longer than any request."""
+    """Yield every line with its number; None for one that is too long for a request."""
     number = 0
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -187,7 +188,7 @@ def _numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
             yield number, line.removeprefix(BOM) if number == 1 else line
 
 
-TOO_LONG_ERROR = f"is longer than {MAX_LINE_BYTES // 2**20} MiB"
+TOO_LONG_ERROR = f"longer than {MAX_LINE_BYTES // 2**20} MiB"
 
 
 def _read_jsonl(file: BinaryIO, name: str) -> Iterator[RawRow]:
@@ -198,7 +199,7 @@ def _read_jsonl(file: BinaryIO, name: str) -> Iterator[RawRow]:
             try:
                 yield _to_row(number, msgspec.json.decode(line))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                yield RawRow(number, error=f"is not JSON: {error}")
+                yield RawRow(number, error=f"not valid JSON: {error}")
 
 
 def _read_txt(file: BinaryIO, name: str) -> Iterator[RawRow]:
@@ -209,11 +210,11 @@ def _read_txt(file: BinaryIO, name: str) -> Iterator[RawRow]:
             try:
                 yield RawRow(number, {"prompt": prompt.decode()})
             except UnicodeDecodeError:
-                yield RawRow(number, error="holds bytes that are no text; write it in UTF-8")
+                yield RawRow(number, error="not valid UTF-8")
 
 
 class _LineTooLongError(Exception):
-    """A line of a CSV that nobody can have meant."""
+    """A line of a CSV file is longer than ``MAX_LINE_BYTES``."""
 
 
 def _read_csv(file: BinaryIO, name: str) -> Iterator[RawRow]:
@@ -228,7 +229,7 @@ def _read_csv(file: BinaryIO, name: str) -> Iterator[RawRow]:
     reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
-        number = reader.line_num + 1  # a record may go on over several lines; this is its first
+        number = reader.line_num + 1  # a record may span several lines; this is its first
         try:
             record = next(reader)
             if header is None and any(cell.strip() for cell in record):
@@ -238,14 +239,14 @@ def _read_csv(file: BinaryIO, name: str) -> Iterator[RawRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield RawRow(number, error=f"is not CSV: {error}")
+            yield RawRow(number, error=f"not valid CSV: {error}")
         except _LineTooLongError as error:
-            yield RawRow(error.args[0], error=f"{TOO_LONG_ERROR}; what follows was not read")
+            yield RawRow(error.args[0], error=f"{TOO_LONG_ERROR}; the lines after it were not read")
             return
 
 
 def _sniff_delimiter(head: str) -> str:
-    """What stands between the names in the header: a comma, a tab, or the semicolon of some spreadsheets."""
+    """Return the delimiter of the header: a comma, a tab, or the semicolon of some spreadsheets."""
     return max(",;\t", key=head.count)
 
 
@@ -255,16 +256,16 @@ def _parse_header(record: list[str], name: str) -> list[str]:
     if not any(canonical_column(canonical_name) for canonical_name in names):
         header_text = ", ".join(names)
         raise InvalidRequestError(
-            f"{name}: the first line must name the columns, such as prompt; it says {truncated_repr(header_text)}"
+            f"{name}: the first line must name the columns, such as prompt; it is {truncated_repr(header_text)}"
         )
     for canonical_name in canonical_names:
         if canonical_names.count(canonical_name) > 1:
-            raise InvalidRequestError(f"{name}: the column {canonical_name} is there twice")
+            raise InvalidRequestError(f"{name}: column {canonical_name} appears twice")
     return names
 
 
 def _parse_record(number: int, header: list[str], record: list[str]) -> RawRow:
-    """A record's cells by column; empty ones are absent."""
+    """Return a record's cells by column, without empty ones."""
     cells: dict[str, Any] = {}
     for position, cell in enumerate(record):
         stripped = cell.strip()
@@ -273,19 +274,19 @@ def _parse_record(number: int, header: list[str], record: list[str]) -> RawRow:
         name = header[position] if position < len(header) else ""
         if not name:
             return RawRow(
-                number, error=f"has {len(record)} cells, and the header names no column for {truncated_repr(stripped)}"
+                number, error=f"{len(record)} cells, but the header names no column for {truncated_repr(stripped)}"
             )
         if any("\udc80" <= char <= "\udcff" for char in stripped):
-            return RawRow(number, error=f"holds bytes that are no text in {name}; write it in UTF-8")
-        cells[name] = stripped if canonical_column(name) else parse_value(stripped)
-    return RawRow(number, cells) if cells else RawRow(number, error="holds nothing but delimiters")
+            return RawRow(number, error=f"{name} is not valid UTF-8")
+        cells[name] = stripped if keyed_column(name) else parse_value(stripped)
+    return RawRow(number, cells) if cells else RawRow(number, error="contains only delimiters")
 
 
 def _read_parquet(file: BinaryIO, name: str) -> Iterator[RawRow]:
     try:
         parquet, arrow = import_module("pyarrow.parquet"), import_module("pyarrow")
     except ImportError:
-        message = f"{name}: reading Parquet takes pyarrow, which is not here: pip install 'hfmedia[parquet]'"
+        message = f"{name}: reading Parquet requires pyarrow: pip install 'hfmedia[parquet]'"
         raise InvalidRequestError(message) from None
     number = 0
     try:
@@ -296,7 +297,7 @@ def _read_parquet(file: BinaryIO, name: str) -> Iterator[RawRow]:
                 yield _to_row(number, {key: value for key, value in row.items() if not _is_empty(value)})
     except (arrow.ArrowException, OSError) as error:
         position = f" after row {number}" if number else ""
-        raise InvalidRequestError(f"{name} is no Parquet that can be read{position}: {str(error)[:200]}") from error
+        raise InvalidRequestError(f"{name} is not a valid Parquet file{position}: {str(error)[:200]}") from error
 
 
 def _is_empty(value: Any) -> bool:
@@ -307,6 +308,6 @@ _READERS = {"jsonl": _read_jsonl, "csv": _read_csv, "txt": _read_txt, "parquet":
 
 
 def close_quietly(rows: Iterator[RawRow]) -> None:
-    """Ends a reading that is not at its end."""
+    """Close a generator of rows that may not be exhausted."""
     with suppress(AttributeError, ValueError):
         rows.close()  # type: ignore[attr-defined] # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue] - generators have it

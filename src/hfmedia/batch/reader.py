@@ -1,6 +1,6 @@
-"""Reading a whole sheet: first to find what is broken in it, before anything is sent, then to turn it into orders.
+"""Input reader: validates a whole input source before anything is sent, then yields its batch items.
 
-Nothing is kept of a line once the next is read, but for its marks.
+Keeps no line in memory once the next one is read; what must be remembered goes into the scratch database.
 """
 
 from __future__ import annotations
@@ -21,70 +21,71 @@ from .input_files import InputSource, close_quietly
 from .items import BatchItem, fingerprint, make_item, output_names
 from .scratch import ScratchDb, file_stamp
 
-MAX_LISTED_ERRORS = 20  # broken lines in full; the others are counted
-MAX_LISTED_COLUMNS = 50  # columns passed on that are named
+MAX_LISTED_ERRORS = 20  # invalid lines that are listed; the others are counted
+MAX_LISTED_COLUMNS = 50  # unknown columns that are named
 CHUNK_SIZE = 1 << 20
 URL_PREFIXES = ("http://", "https://", "data:")
 
 
 class LineError(Struct, frozen=True):
-    """One line that cannot be sent as it is, and why."""
+    """An invalid line, and what is wrong with it."""
 
     line: int
     message: str
 
 
 class ValidationSummary(Struct, frozen=True, kw_only=True):
-    """What a sheet holds: lines that are not blank, outputs they ask for, columns passed on to the provider as is."""
+    """Content of an input source: non-blank lines, their outputs, and columns passed to the provider unchanged."""
 
     lines: int
     outputs: int
     extra_columns: tuple[str, ...] = ()
 
     def warnings(self) -> list[str]:
-        """A sentence for each thing that may not be meant."""
+        """Return a message for each column that may be a mistake."""
         messages: list[str] = []
         for name in self.extra_columns:
             suggestion = suggest_column(name)
-            messages += (
-                [f"the column {truncated_repr(name)} is passed on to the provider as it is"]
-                if suggestion is None
-                else []
-            )
-            messages += (
-                [f"the column {truncated_repr(name)} is passed on as it is; did you mean {suggestion}?"]
-                if suggestion
-                else []
-            )
+            question = f"; did you mean {suggestion}?" if suggestion else ""
+            messages.append(f"unknown column {truncated_repr(name)} is passed to the provider unchanged{question}")
         return messages
 
 
 class InvalidInputFileError(InvalidRequestError):
-    """Lines of a batch cannot be sent as they are. ``lines`` names the first of them, ``count`` says how many."""
+    """Lines of a batch are invalid: ``errors`` lists the first of them, ``count`` is their number."""
 
     def __init__(self, name: str, unit: str, errors: tuple[LineError, ...], count: int, total: int) -> None:
         details = "".join(f"\n  {unit} {line_error.line}: {line_error.message}" for line_error in errors)
         remainder = f"\n  and {count - len(errors):,} more" if count > len(errors) else ""
         verb = "is" if count == 1 else "are"
-        super().__init__(
-            f"{count:,} of {total:,} {unit}s of {name} {verb} broken; nothing was sent{details}{remainder}"
-        )
+        super().__init__(f"{name}: {count:,} of {total:,} {unit}s {verb} invalid; nothing was sent{details}{remainder}")
         self.errors, self.count = errors, count
 
 
 class InputReader:
-    """One sheet on its way into one folder. Everything here blocks, and may be used by one thread at a time."""
+    """Reads one input source for one folder. Every method blocks; for one thread at a time."""
 
     def __init__(
-        self, source: InputSource, folder: Path, defaults: Mapping[str, Any], scratch: ScratchDb, *, namespace: str = ""
+        self,
+        source: InputSource,
+        folder: Path,
+        defaults: Mapping[str, Any],
+        scratch: ScratchDb,
+        *,
+        keyed_defaults: Mapping[str, Any] | None = None,
+        namespace: str = "",
     ) -> None:
         self.source, self.folder = source, folder
-        self._defaults, self._scratch, self._namespace = defaults, scratch, namespace
+        self._defaults, self._keyed_defaults = defaults, keyed_defaults
+        self._scratch, self._namespace = scratch, namespace
         self._real_folder = os.path.realpath(folder)
         self._fingerprint = source.fingerprint()
 
     def validate(self) -> ValidationSummary:
-        """What the sheet holds. BrokenSheetError names what is wrong; an empty sheet is an InvalidRequestError."""
+        """Validate every line and summarize them.
+
+        Raises InvalidInputFileError that lists invalid lines, InvalidRequestError for an input without any request.
+        """
         lines = outputs = error_count = 0
         errors: list[LineError] = []
         extra_columns: dict[str, None] = {}
@@ -102,7 +103,7 @@ class InputReader:
         if error_count:
             raise InvalidInputFileError(self.source.name, self.source.unit, tuple(errors), error_count, lines)
         if not lines:
-            raise InvalidRequestError(f"{self.source.name} holds no request; write one a line")
+            raise InvalidRequestError(f"{self.source.name} contains no requests; write one per line")
         default_extra = self._defaults.get("extra_body", {})
         return ValidationSummary(
             lines=lines,
@@ -111,9 +112,9 @@ class InputReader:
         )
 
     def items(self) -> Iterator[BatchItem]:
-        """Every output to be made, in order, each with its key.
+        """Yield every output in order, each with its key.
 
-        InvalidRequestError when the sheet is no longer the one that was checked.
+        Raises InvalidRequestError when the input has changed since it was validated.
         """
         self._scratch.reset_counts()
         for number, line, error in self._parsed_lines():
@@ -128,10 +129,9 @@ class InputReader:
 
     def _ensure_unchanged(self) -> None:
         if self.source.fingerprint() != self._fingerprint:
-            message = (
-                f"{self.source.name} was changed while it was read; start again, and what is new in it is done too"
+            raise InvalidRequestError(
+                f"{self.source.name} was changed while it was read; run the command again to use the new version"
             )
-            raise InvalidRequestError(message)
 
     def _parsed_lines(self) -> Iterator[tuple[int, Line | None, str | None]]:
         rows = self.source.rows()
@@ -141,7 +141,9 @@ class InputReader:
                     yield row.number, None, row.error
                     continue
                 try:
-                    line = parse_line(row.number, self._with_resolved_image(row.cells), self._defaults)
+                    line = parse_line(
+                        row.number, self._with_resolved_image(row.cells), self._defaults, self._keyed_defaults
+                    )
                 except InvalidRequestError as error:
                     yield row.number, None, error.message
                 else:
@@ -150,28 +152,28 @@ class InputReader:
             close_quietly(rows)
 
     def _with_resolved_image(self, cells: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The cells, with the path of an input image from where the sheet lies."""
+        """Return the cells, with the path of an input image relative to the input file's folder resolved."""
         for name, value in cells.items():
             if isinstance(value, str) and canonical_column(name) == "image":
                 return {**cells, name: resolve_image(value, self.source.base_folder)}
         return cells
 
     def _conflict_error(self, line: Line) -> str | None:
-        """What is wrong with a line only beside the others, or beside what is on the disk."""
+        """Return what is wrong with a line in view of the lines before it and of the disk; None when nothing is."""
         if line.key is not None and (earlier_line := self._scratch.earlier_line("key", line.key, line.number)):
-            return f"its key {truncated_repr(line.key)} is that of {self.source.unit} {earlier_line} already"
+            return f"key {truncated_repr(line.key)} is already used by {self.source.unit} {earlier_line}"
         for name in output_names(line):
             if earlier_line := self._scratch.earlier_line("output", os.path.normcase(name), line.number):
-                return f"its output {truncated_repr(name)} is that of {self.source.unit} {earlier_line} already"
+                return f"output {truncated_repr(name)} is already used by {self.source.unit} {earlier_line}"
             if not Path(os.path.realpath(self.folder / name)).is_relative_to(self._real_folder):
-                return f"its output {truncated_repr(name)} leads out of the folder, through a link"
+                return f"output {truncated_repr(name)} is outside the folder, through a link"
         image = line.options.get("image")
         if image is not None and not image.lower().startswith(URL_PREFIXES) and not Path(image).is_file():
-            return f"its image {truncated_repr(image)} is not there"
+            return f"image {truncated_repr(image)} does not exist"
         return None
 
     def _image_digest(self, line: Line) -> str | None:
-        """The digest of the bytes of an input image that is a file; InvalidRequestError when it is gone."""
+        """Return the digest of an input image file, None for a URL; InvalidRequestError when it cannot be read."""
         image: str | None = line.options.get("image")
         if image is None or image.lower().startswith(URL_PREFIXES):
             return None
@@ -182,13 +184,14 @@ class InputReader:
                 digest = _sha256(Path(image))
                 self._scratch.set_image_digest(image, stamp, digest)
         except OSError as error:
-            message = f"{self.source.name}, {self.source.unit} {line.number}: its image {truncated_repr(image)} cannot be read"
-            raise InvalidRequestError(f"{message}: {(error.strerror or str(error)).lower()}") from error
+            place = f"{self.source.name}, {self.source.unit} {line.number}"
+            reason = (error.strerror or str(error)).lower()
+            raise InvalidRequestError(f"{place}: image {truncated_repr(image)} cannot be read: {reason}") from error
         return digest
 
 
 def resolve_image(image: str, base: Path) -> str:
-    """An input image as it can be found from anywhere: a URL as it stands, a path from its base."""
+    """Return a URL unchanged, and a path relative to its base folder."""
     if not image.strip() or image.lower().lstrip().startswith(URL_PREFIXES):
         return image
     return str(base / Path(image.strip()).expanduser())

@@ -1,6 +1,6 @@
-"""Taking stock of a batch: every order of its sheet, how it stands, and the index made anew out of that.
+"""Reconciliation of a batch: the state of every item, and the index rebuilt from it.
 
-What the ledger knows goes first; what it has lost is known from the old index, as long as the file is there.
+The ledger has precedence; what it has lost is taken from the previous index, as long as the file exists.
 """
 
 from __future__ import annotations
@@ -24,31 +24,26 @@ from .stats import BatchStats
 from .status import ItemState, item_state, job_attempts
 
 T = TypeVar("T")
-CHUNK_SIZE = 64  # lines read, or looked up in the ledger, in one go
+CHUNK_SIZE = 64  # items read, or looked up in the ledger, at once
 
 
 class RunInThread(Protocol):
-    """Does something that blocks in a thread, and returns what it returned."""
+    """Callable that runs a blocking function in a thread and returns its result."""
 
     def __call__(self, func: Callable[..., T], /, *args: Any) -> Awaitable[T]: ...
 
 
 class Reconciler:
-    """What there is of a batch. ``do`` runs what blocks, one thing after the other."""
+    """Compares the input with the ledger, the folder and its index. ``run_in_thread`` runs calls one after another."""
 
     def __init__(
         self, ledger: Ledger, reader: InputReader, scratch: ScratchDb, index: ResultsIndex, run_in_thread: RunInThread
     ) -> None:
-        self._ledger, self._reader, self._scratch, self._index, self._run_in_thread = (
-            ledger,
-            reader,
-            scratch,
-            index,
-            run_in_thread,
-        )
+        self._ledger, self._reader, self._scratch = ledger, reader, scratch
+        self._index, self._run_in_thread = index, run_in_thread
 
     async def load_previous_index(self) -> None:
-        """Reads the index of an earlier start."""
+        """Read the index of an earlier run into the scratch database."""
 
         def load() -> None:
             self._scratch.clear_previous()
@@ -58,7 +53,7 @@ class Reconciler:
         await self._run_in_thread(load)
 
     async def iter_states(self) -> AsyncGenerator[tuple[BatchItem, ItemState], None]:
-        """Every order in the sheet's order, with how it stands."""
+        """Yield every item with its state, in the order of the input."""
         async with aclosing(self._item_chunks()) as chunks:
             async for items in chunks:
                 jobs = await asyncio.gather(*(job_attempts(self._ledger, item.key) for item in items))
@@ -66,9 +61,9 @@ class Reconciler:
                     yield item, state
 
     async def rebuild_index(self, stats: BatchStats, look_up: Callable[[str], Awaitable[None]]) -> None:
-        """Makes the index anew, marks what is there, and counts it with all that was paid so far.
+        """Rebuild the index, mark the outputs that are done, and count them with all costs so far.
 
-        ``ask`` is given the id of each job in doubt, so that a provider that can tell what became of it is asked.
+        ``look_up`` is called with the id of each job in doubt, so that providers with a lookup can resolve it.
         """
         await self.load_previous_index()
         await self._run_in_thread(self._index.start_rewrite)
@@ -79,7 +74,7 @@ class Reconciler:
             if state.status == "done":
                 stats.previously_done += 1
                 done.append((item, state))
-            elif state.status == "in doubt" and state.job is not None:
+            elif state.status == "in_doubt" and state.job is not None:
                 await look_up(state.job.id)
             if len(done) >= CHUNK_SIZE:
                 await self._run_in_thread(self._write_done, done)
@@ -89,14 +84,13 @@ class Reconciler:
         await self._run_in_thread(self._index.commit)
 
     async def pending(self) -> AsyncGenerator[BatchItem, None]:
-        """Every order that was not there when stock was taken, in the sheet's order."""
+        """Yield every item that was not done when the index was rebuilt, in the order of the input."""
         async with aclosing(self._item_chunks()) as chunks:
             async for items in chunks:
                 for item in await self._run_in_thread(self._not_done, items):
                     yield item
 
     async def _item_chunks(self) -> AsyncGenerator[list[BatchItem], None]:
-        """The sheet's orders, a few at a time."""
         items = self._reader.items()
         try:
             while chunk := await self._run_in_thread(_next_chunk, items):
@@ -119,7 +113,7 @@ class Reconciler:
         return states
 
     def _write_done(self, done: Sequence[tuple[BatchItem, ItemState]]) -> None:
-        """Index lines of outputs that are there."""
+        """Append the index lines of outputs that are done, and mark them."""
         lines: list[Mapping[str, Any]] = []
         for item, state in done:
             lines += [{**body, "line": item.line} for body in state.previous_lines]
@@ -128,7 +122,7 @@ class Reconciler:
         self._index.append(*lines)
 
     def _write_unmatched(self) -> None:
-        """Index lines of other sheets, or of lines that were changed since, whose files are there."""
+        """Append the index lines of other inputs, or of lines that were changed since, whose files exist."""
         for encoded in self._scratch.unmatched_previous():
             line: dict[str, Any] = msgspec.json.decode(encoded)
             if existing_media_path(line, self._index.folder):

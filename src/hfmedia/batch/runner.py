@@ -1,6 +1,6 @@
-"""A batch: a sheet of requests on its way into a folder, a few at a time, as often as it is started.
+"""Batch runner: generates the outputs of an input source into a folder, some at a time, resumable at any moment.
 
-Every output has a key of its own, so that a new start does only what is missing; a line is read when its turn comes.
+Every output has its own idempotency key, so that a new run does only what is missing; a line is read when it is due.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from hfmedia.core.costs import cost_status
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError, StorageError
 from hfmedia.engine import Event, JobFailed, MediaReady
 
+from .columns import keyed_column, parse_options
+from .estimate import BatchPlan, CostGroups, estimate_groups
 from .index import OutputFolder, ResultsIndex, failure_line, result_line
 from .input_files import InputSource
 from .items import BatchItem
@@ -27,16 +29,7 @@ from .reader import InputReader, ValidationSummary
 from .reconcile import Reconciler
 from .scratch import ScratchDb
 from .stats import MAX_CONSECUTIVE_FATAL, BatchStats
-from .status import (
-    BatchPlan,
-    CostGroups,
-    ItemStatus,
-    estimate_groups,
-    item_state,
-    job_attempts,
-    output_target,
-    with_pinned_model,
-)
+from .status import ItemStatus, item_state, job_attempts, output_target, with_pinned_model
 from .validation import (
     BatchEvent,
     InFlightItem,
@@ -47,29 +40,29 @@ from .validation import (
 )
 
 T = TypeVar("T")
-StopReason = Literal["cost", "failures", "hopeless", "stopped", "trouble"]
-MAX_CONCURRENCY = 1000  # outputs under way; beyond that the machine, not the providers, is the limit
+StopReason = Literal["cost", "failures", "repeated_auth_failures", "stopped", "fatal_error"]
+MAX_CONCURRENCY = 1000  # outputs in progress; beyond that the machine, not the providers, is the limit
 DEFAULT_CONCURRENCY = 8
-EVENT_QUEUE_SIZE = 1024  # events that wait for whoever reads them
+EVENT_QUEUE_SIZE = 1024  # events waiting for a slow consumer
 
 
 class Batch:
-    """A sheet of requests and the folder of their results.
+    """Requests of an input source, and the folder of their results.
 
     Args:
-        client: who makes them; its ledger remembers them, its ``concurrency`` bounds each provider.
-        sheet: a file (JSON Lines, CSV, Parquet, text), ``-`` for what is piped in, or a list of mappings.
-        folder: where the results and ``index.jsonl`` lie; made when it is not there.
-        form: the file's format where its suffix does not say it.
-        defaults: columns for the lines that do not say them.
-        concurrency: how many outputs are under way at once, at all providers together.
-        max_cost: USD; once the providers reported that much for the outputs of this batch, at this start or an earlier
-            one, nothing new is begun. What is under way ends, so a little more may be paid.
-        max_failures: nothing new is begun after so many failures of this start.
-        realm: results of different realms never stand for each other (a simulated world and the real one).
+        client: generates them; its ledger records them, its ``concurrency`` limits each provider.
+        source: a file (JSON Lines, CSV, Parquet, text), ``-`` for stdin, or a list of mappings.
+        folder: receives the results and ``index.jsonl``; created when it does not exist.
+        input_format: the file's format where its suffix does not say it.
+        defaults: columns for the lines that do not set them.
+        concurrency: number of outputs in progress at once, at all providers together.
+        max_cost: USD; once the providers reported that much for the outputs of this batch, in this run or an earlier
+            one, nothing new is started. What is in progress finishes, so a little more may be billed.
+        max_failures: nothing new is started after this many failures in this run.
+        namespace: results of different namespaces never count for each other (the sandbox and real providers).
 
     Raises:
-        InvalidRequestError: an argument, or a file, that cannot be used.
+        InvalidRequestError: an argument or a file cannot be used.
     """
 
     def __init__(
@@ -98,7 +91,14 @@ class Batch:
         self.fatal_error: HfmediaError | None = None
         self.summary: ValidationSummary | None = None
         self._scratch = ScratchDb()
-        self._reader = InputReader(self.source, self.folder, default_options, self._scratch, namespace=namespace)
+        self._reader = InputReader(
+            self.source,
+            self.folder,
+            default_options,
+            self._scratch,
+            keyed_defaults=parse_options(defaults or {}, name_of=keyed_column),
+            namespace=namespace,
+        )
         self._index = ResultsIndex(self.folder)
         self._reconciler = Reconciler(client.ledger, self._reader, self._scratch, self._index, self._run_in_thread)
         self._output_folder: OutputFolder | None = None
@@ -107,17 +107,17 @@ class Batch:
         self._next_lock = asyncio.Lock()
         self._safe_to_exit = asyncio.Event()
 
-    # -- looking --------------------------------------------------------------------------------------------------
+    # -- validation and plan ------------------------------------------------------------------------------------------
 
     async def check(self) -> ValidationSummary:
-        """Reads the whole sheet; BrokenSheetError names what is broken in it. Nothing is sent."""
+        """Read and validate the whole input; nothing is sent. Raises InvalidInputFileError that lists invalid lines."""
         if self.summary is None:
             self.summary = await self._run_in_thread(self._reader.validate)
             self.stats.total = self.summary.outputs
         return self.summary
 
     async def plan(self) -> BatchPlan:
-        """What ``run`` would do: counts, models, providers, costs told and estimated. Nothing is sent or written."""
+        """Return what ``run`` would do: counts, models, providers, costs reported and estimated. Sends nothing."""
         summary, groups, stats = await self.check(), CostGroups(), BatchStats(0)
         by_status: dict[str, int] = dict.fromkeys(get_args(ItemStatus), 0)
         await self._reconciler.load_previous_index()
@@ -125,7 +125,7 @@ class Batch:
             by_status[state.status] += 1
             for cost in state.costs():
                 stats.add_cost(cost)
-            if state.status == "to do":
+            if state.status == "pending":
                 groups.add(item)
         cost_groups = await estimate_groups(self.client, groups)
         return BatchPlan(
@@ -136,14 +136,14 @@ class Batch:
             reported_cost=stats.cost_line(),
         )
 
-    # -- running --------------------------------------------------------------------------------------------------
+    # -- running ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> AsyncGenerator[BatchEvent, None]:
-        """The events of every output that is missing, as they happen; each ends in MediaReady or JobFailed.
+        """Yield the events of every missing output as they happen; each output ends with MediaReady or JobFailed.
 
-        One failure never ends the rest. After the last event ``reason`` tells why outputs were not begun, None when
-        all were; ``trouble`` is what went wrong with the folder, the disk or the sheet itself. Closing the generator
-        cancels what is under way; ``stop`` lets it end.
+        One failure never ends the rest. After the last event, ``stop_reason`` says why outputs were not started, None
+        when all were; ``fatal_error`` is the error of the folder, the disk or the input file, if there was one. Closing
+        the generator cancels what is in progress; ``stop`` lets it finish.
         """
         await self.check()
         queue: asyncio.Queue[BatchEvent | None] = asyncio.Queue(EVENT_QUEUE_SIZE)
@@ -170,7 +170,7 @@ class Batch:
                 await self._run_in_thread(self._output_folder.close)
 
     def stop(self) -> None:
-        """Begins nothing new. What was not sent yet is let go of; what is under way goes on to its end."""
+        """Start nothing new. Outputs that are not sent yet are cancelled; those in progress continue to their end."""
         self.stop_reason = self.stop_reason or "stopped"
         for active in self._active:
             if active.is_unsent and active.task is not None:
@@ -178,15 +178,15 @@ class Batch:
         self._update_safe_to_exit()
 
     async def wait_until_safe_to_exit(self) -> int:
-        """Waits, after ``stop``, until no request is on its way without an answer; how many are at a provider then.
+        """Wait, after ``stop``, until every submission is answered; return the number of outputs at a provider then.
 
-        From there on this process may end in any way: the ledger knows them all, and the next start goes on.
+        From there on this process may end in any way: the ledger knows these jobs, and the next run continues them.
         """
         await self._safe_to_exit.wait()
         return len(self._active)
 
     async def aclose(self) -> None:
-        """Lets go of the sheet and of what was remembered of it."""
+        """Close the input source and the scratch database."""
         await self._run_in_thread(self.source.close)
         await self._run_in_thread(self._scratch.close)
         self._thread.shutdown(wait=False)
@@ -199,17 +199,17 @@ class Batch:
     ) -> None:
         await self.aclose()
 
-    # -- inside -----------------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------------------------
 
     async def _look_up_in_doubt(self, job_id: str) -> None:
-        """Settles a doubt where the provider can be asked, which is free; anything else leaves it as it is."""
+        """Resolve a job in doubt where the provider offers a lookup, which is free; leave any other as it is."""
         with suppress(HfmediaError):
             await self.client.resolve(job_id, "ask")
 
     async def _worker(
         self, pending: AsyncGenerator[BatchItem, None], publish: Callable[[BatchEvent], Awaitable[None]]
     ) -> None:
-        """Carries one output after the other until there is none, or no more shall be begun."""
+        """Process one output after another until none is left, or nothing new may start."""
         while (item := await self._next_item(pending)) is not None:
             active = InFlightItem(item, asyncio.current_task())
             self._active.add(active)
@@ -232,18 +232,18 @@ class Batch:
         return None if self._limit_reached() else item
 
     def _limit_reached(self) -> bool:
-        """Whether nothing new shall be begun, for whatever reason."""
+        """Whether nothing new may start, for any reason; the first reason is recorded."""
         if self.stop_reason is None:
             if self.max_cost is not None and self.stats.reported_usd >= self.max_cost:
                 self.stop_reason = "cost"
             elif self.max_failures is not None and self.stats.failed >= self.max_failures:
                 self.stop_reason = "failures"
             elif self.stats.fatal_streak >= MAX_CONSECUTIVE_FATAL:
-                self.stop_reason = "hopeless"
+                self.stop_reason = "repeated_auth_failures"
         return self.stop_reason is not None
 
     def _record_fatal_error(self, error: HfmediaError) -> None:
-        self.stop_reason, self.fatal_error = self.stop_reason or "trouble", self.fatal_error or error
+        self.stop_reason, self.fatal_error = self.stop_reason or "fatal_error", self.fatal_error or error
 
     async def _process_item(self, active: InFlightItem, publish: Callable[[BatchEvent], Awaitable[None]]) -> None:
         item, result_count = active.item, 0
@@ -277,7 +277,7 @@ class Batch:
                     yield event
         except HfmediaError:
             raise
-        except Exception as error:  # a defect of ours: the other lines go on
+        except Exception as error:  # a bug in hfmedia: the other lines continue
             raise HfmediaError(f"unexpected: {type(error).__name__}: {error}") from error
 
     async def _record_result(self, item: BatchItem, event: MediaReady, *, is_first: bool) -> None:
@@ -304,7 +304,7 @@ class Batch:
             self._record_fatal_error(write_error)
 
     async def _diagnose_storage_error(self, error: StorageError) -> StorageError:
-        """What the disk said, or that the whole folder is gone, which says it better."""
+        """Return the error of the folder when the whole folder is gone, which explains more; else the error itself."""
         try:
             if self._output_folder is not None:
                 await self._run_in_thread(self._output_folder.ensure_present)
@@ -316,7 +316,7 @@ class Batch:
         self, workers: list[asyncio.Task[None]], queue: asyncio.Queue[BatchEvent | None]
     ) -> None:
         for result in await asyncio.gather(*workers, return_exceptions=True):
-            if isinstance(result, Exception):  # a defect of ours; the ledger knows what was under way
+            if isinstance(result, Exception):  # a bug in hfmedia; the ledger knows the jobs in progress
                 unexpected_error = HfmediaError(f"unexpected: {type(result).__name__}: {result}")
                 unexpected_error.__cause__ = result
                 self._record_fatal_error(unexpected_error)
@@ -329,5 +329,5 @@ class Batch:
             self._safe_to_exit.clear()
 
     async def _run_in_thread(self, func: Callable[..., T], *args: Any) -> T:
-        """What ``work`` returns, done in the batch's own thread, where all that blocks is done in turn."""
+        """Run a blocking function in the batch's own thread, where such calls run one after another."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, func, *args)

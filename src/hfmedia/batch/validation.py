@@ -1,4 +1,4 @@
-"""What a caller asked of a batch, checked at the door; and one output while it is under way."""
+"""Validation of a batch's arguments, and one output while it is in progress."""
 
 from __future__ import annotations
 
@@ -18,13 +18,8 @@ from .columns import canonical_column, parse_options, validate_options
 from .input_files import InputSource, RowsInput, open_input
 from .items import BatchItem
 
-UNCONFIRMED_EVENTS = (
-    Started,
-    Submitting,
-    Retrying,
-    FailedOver,
-)  # after these a provider may be asked, and has not answered
-FILENAME_ERRNOS = frozenset({errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR})  # one name's trouble
+UNCONFIRMED_EVENTS = (Started, Submitting, Retrying, FailedOver)  # after these a submission may be without its answer
+FILENAME_ERRNOS = frozenset({errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR})  # about one name alone
 
 
 class BatchEvent(Struct, frozen=True):
@@ -35,7 +30,7 @@ class BatchEvent(Struct, frozen=True):
 
 
 class InFlightItem:
-    """One output under way: its task, and the last that was heard of it."""
+    """One output in progress: its task and its latest event."""
 
     def __init__(self, item: BatchItem, task: asyncio.Task[Any] | None) -> None:
         self.item, self.task = item, task
@@ -43,7 +38,7 @@ class InFlightItem:
 
     @property
     def can_detach(self) -> bool:
-        """Whether a provider has it, so that it can be left to itself and found again."""
+        """Whether a provider has accepted it, so that this process may end and the next run finds it."""
         return self.last_event is not None and not isinstance(self.last_event, UNCONFIRMED_EVENTS)
 
     @property
@@ -53,22 +48,25 @@ class InFlightItem:
 
 
 def is_filename_error(error: StorageError) -> bool:
-    """Whether another name in the same folder may do, so that the other lines can go on."""
+    """Whether only this file name failed, so that other lines can continue in the same folder."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in FILENAME_ERRNOS
 
 
 def require_in_range(name: str, value: int, minimum: int, maximum: int) -> int:
-    """The value when it is a whole number in these bounds, else InvalidRequestError."""
+    """Return a whole number between two bounds, both included; InvalidRequestError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:  # pyright: ignore[reportUnnecessaryIsInstance] - a caller's
         raise InvalidRequestError(f"{name} is {value!r}, but must be {minimum} to {maximum}")
     return value
 
 
 def validate_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults by the library's names, each checked as far as it can be without its line."""
+    """Return the defaults by the library's names, each validated as far as possible without its line.
+
+    Raises InvalidRequestError for an invalid value, and for columns that only a line can set.
+    """
     for name in defaults:
         if canonical_column(name) in ("key", "output"):
-            raise InvalidRequestError(f"{name} belongs to one line; it cannot be the default of all")
+            raise InvalidRequestError(f"{name} belongs to one line; it cannot be a default for all lines")
     options = parse_options(defaults)
     validate_output_count(options.get("n", 1))
     if "task" in options:
@@ -79,9 +77,9 @@ def validate_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_input_source(source: Any, input_format: str | None) -> InputSource:
-    """The sheet itself, a file by its path, or rows that are in memory."""
+    """Return the input source for a path, for rows in memory, or for an input source itself."""
     if isinstance(source, str | os.PathLike):
         return open_input(cast("str", source), input_format)
-    if hasattr(source, "rows") and hasattr(source, "stamp"):
+    if hasattr(source, "rows") and hasattr(source, "fingerprint"):
         return cast("InputSource", source)
     return RowsInput(cast("Iterable[Mapping[str, Any]]", source))

@@ -1,6 +1,6 @@
-"""The command ``hfmedia``: results on stdout, everything else on stderr, and an exit code that says who acts next.
+"""The command ``hfmedia``: results on stdout, everything else on stderr, and an exit code per kind of error.
 
-Nothing heavy is imported before it is known which command runs, so that ``hfmedia --help`` answers at once.
+Imports nothing heavy before the command is known, so that ``hfmedia --help`` is quick.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import os
 import sys
 from io import TextIOWrapper
 
-EXIT_INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+EXIT_INTERRUPTED = 130  # the convention of shells for a program ended by Ctrl-C
 
 
 def main() -> None:
-    """Runs the command that ``sys.argv`` spells and leaves with its exit code."""
+    """Run the command of ``sys.argv`` and exit with its exit code."""
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
-        if isinstance(stream, TextIOWrapper):  # a file name may hold bytes that are no UTF-8; it is told as it is
+        if isinstance(stream, TextIOWrapper):  # file names that are not valid UTF-8 are printed as their bytes
             stream.reconfigure(errors=errors if os.name == "posix" else "backslashreplace")
     try:
         from .app import app
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def _flush_stdout() -> None:
-    """Flushes stdout; when its reader is gone, the interpreter shall not complain of that at its end."""
+    """Flush stdout; when its reader is gone, keep the interpreter from reporting that at exit."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -1,11 +1,13 @@
-"""The commands by name, and the rule that bare text is a picture to make.
+"""The commands by name, and the rule that bare text is a prompt.
 
-``hfmedia "a red fox"`` means ``hfmedia generate "a red fox"``; a word that is nearly a command is asked about.
+``hfmedia "a red fox"`` means ``hfmedia generate "a red fox"``; a misspelled command is an error, not a prompt. Each
+command is imported when it is used, so that ``hfmedia --help`` stays quick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -14,29 +16,23 @@ from typer.main import get_command, get_group
 
 from hfmedia._version import __version__
 
-from .commands.batch import batch
-from .commands.doctor import doctor
-from .commands.generate import generate
-from .commands.models import models, providers
-from .commands.sandbox import sandbox
-from .commands.serve import serve
 from .help import CommandWithExamples, SandboxCommand
 
-DEFAULT_COMMAND = "generate"  # what text that names no command means
+DEFAULT_COMMAND = "generate"  # the command of text that names none
 SIMILARITY_CUTOFF = 0.8  # of 1; "modles" and "models" are 0.83 alike, "noodles" and "models" 0.77
 
 HELP = """
 Images and videos from every model on Hugging Face Inference Providers.
 
 \b
-Make something:
+Generate something:
   hfmedia "a red fox in the snow"
   hfmedia "a red fox" -m black-forest-labs/FLUX.1-schnell:fal-ai -n 4 -o out/
   hfmedia "waves at dusk" --task text-to-video -o waves.mp4
-Left off half-way (a crash, Ctrl-C, a time limit)? Nothing paid for is lost:
+Interrupted by a crash, Ctrl-C or a timeout? Nothing paid for is lost:
   hfmedia jobs
   hfmedia jobs resume --all
-No account yet? Add --sandbox, and a simulated world draws for you:
+No account yet? Add --sandbox to use a simulation on this machine:
   hfmedia "a red fox" --sandbox
 
 \b
@@ -45,16 +41,16 @@ Results go to stdout, everything else to stderr.
 
 \b
 Exit codes: 0 done, 1 unexpected, 2 usage, 3 credential, 4 credit, 5 model or task not
-supported, 6 refused or failed, 7 out of time, 8 in doubt, 130 interrupted.
+supported, 6 rejected or failed, 7 timed out, 8 in doubt, 130 interrupted.
 """
 
 
 def resolve_args(
     args: Sequence[str], commands: Collection[str], *, own_options: Collection[str], value_options: Collection[str]
 ) -> list[str]:
-    """The arguments with the command in front that they mean.
+    """Return the arguments with their command in front.
 
-    ``own`` are the options of ``hfmedia`` itself, ``takers`` the options of ``generate`` that are followed by a value.
+    ``own_options`` are the options of ``hfmedia`` itself, ``value_options`` those of ``generate`` that take a value.
     """
     if not args or args[0] in own_options:
         return list(args)
@@ -65,12 +61,12 @@ def resolve_args(
 
 
 def _first_argument(args: Sequence[str], value_options: Collection[str]) -> int | None:
-    """Where the first argument stands that is neither an option nor the value of one."""
+    """Return the index of the first argument that is neither an option nor the value of one."""
     index = 0
     while index < len(args):
         arg = args[index]
         if arg == "--":
-            return None  # what follows is text by the user's own word
+            return None  # the user declared what follows to be text
         if arg == "-" or not arg.startswith("-"):
             return index
         index += 2 if arg in value_options else 1
@@ -80,7 +76,7 @@ def _first_argument(args: Sequence[str], value_options: Collection[str]) -> int 
 def suggest_command(
     args: Sequence[str], commands: Collection[str], value_options: Collection[str]
 ) -> tuple[str, str] | None:
-    """The first word and the command it nearly is; None for text that nobody would mistake for one."""
+    """Return the first word and the command it resembles; None for text that does not resemble one."""
     index = _first_argument(args, value_options)
     if index is None or args[index] in commands or " " in args[index]:
         return None
@@ -91,20 +87,20 @@ def suggest_command(
 
 
 class LazyCommand(TyperCommand):
-    """A command, or a group of them, that is built when somebody names it: the first page needs its line alone."""
+    """A command or group that is imported when it is used: the main help page needs only its one line."""
 
     def __init__(self, name: str, loader: Callable[[], Any], short_help: str) -> None:
         super().__init__(name, short_help=short_help)
         self._loader = loader
 
     def load(self) -> Any:
-        """The command itself, with its options."""
+        """Import the command, with its options."""
         command = self._loader()
         command.name = self.name
         return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """The context of the command itself."""
+        """Return the context of the imported command."""
         return self.load().make_context(info_name, args, parent=parent, **extra)
 
 
@@ -120,27 +116,29 @@ def _load_jobs() -> TyperGroup:
     return get_group(jobs)
 
 
-def _load_single(command: Callable[..., None]) -> Callable[[], Any]:
+def _load_command(name: str) -> Callable[[], Any]:
     def load() -> Any:
+        module, _ = COMMANDS[name]
+        function = getattr(import_module(f".commands.{module}", __package__), name)
         wrapper = typer.Typer(rich_markup_mode="rich", add_completion=False)
-        wrapper.command(cls=SandboxCommand if command is sandbox else CommandWithExamples)(command)
+        wrapper.command(cls=SandboxCommand if name == "sandbox" else CommandWithExamples)(function)
         return get_command(wrapper)
 
     return load
 
 
-GROUPS: dict[str, tuple[Callable[[], TyperGroup], str]] = {  # with their lines on the first page
-    "keys": (_load_keys, "Make, limit and revoke the keys of the gateway."),
-    "jobs": (_load_jobs, "See what became of jobs; resume, cancel, resolve them."),
+GROUPS: dict[str, tuple[Callable[[], TyperGroup], str]] = {  # with their lines on the main help page
+    "keys": (_load_keys, "Create, limit and revoke API keys of the gateway."),
+    "jobs": (_load_jobs, "List, inspect, resume, cancel or resolve jobs."),
 }
-COMMANDS: dict[Callable[..., None], str] = {
-    generate: "Make images or videos; bare text means this.",
-    batch: "Make one for each line of a file, and go on where it stopped.",
-    models: "List the models that somebody serves now.",
-    providers: "Show who serves a model, and how you would reach it.",
-    serve: "Serve OpenAI's images and videos API in front of it all.",
-    sandbox: "Serve a simulated world to try things in.",
-    doctor: "Find out whether a job could run here.",
+COMMANDS: dict[str, tuple[str, str]] = {  # module in commands/, and the line on the main help page
+    "generate": ("generate", "Generate images or videos (the default command)."),
+    "batch": ("batch", "Run one request per line of a file; rerun to continue."),
+    "models": ("models", "List models with a live provider."),
+    "providers": ("models", "Show a model's providers and how requests reach them."),
+    "serve": ("serve", "Serve an OpenAI-compatible images and videos API."),
+    "sandbox": ("sandbox", "Run a local simulation of the Hub and every provider."),
+    "doctor": ("doctor", "Check token, network, disk and versions."),
 }
 
 
@@ -149,18 +147,16 @@ class DefaultCommandGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.rich_markup_mode = (
-            None  # this page and usage errors are plain: rich alone takes longer to load than they do
-        )
-        for function, short_help in COMMANDS.items():
-            self.add_command(LazyCommand(function.__name__, _load_single(function), short_help))
+        self.rich_markup_mode = None  # plain help page and usage errors: loading rich takes longer than all the rest
+        for name, (_, short_help) in COMMANDS.items():
+            self.add_command(LazyCommand(name, _load_command(name), short_help))
         for name, (group, short_help) in GROUPS.items():
             self.add_command(LazyCommand(name, group, short_help))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As any group, once the command is there."""
+        """Insert the default command where none is named, then parse as any group."""
         own_options = {name for option in self.get_params(ctx) for name in option.opts}
-        # options may come first; only then it matters which of them are followed by a value
+        # options may come before the command; only then it matters which of them take a value
         value_options = (
             self._value_options()
             if args and args[0] not in own_options and args[0].startswith("-")
@@ -169,14 +165,14 @@ class DefaultCommandGroup(TyperGroup):
         if args and args[0] not in own_options and (suggestion := suggest_command(args, self.commands, value_options)):
             word, command = suggestion
             ctx.fail(
-                f"did you mean `hfmedia {command}`? To make a picture of the word, write `hfmedia {DEFAULT_COMMAND} {word}`."
+                f"did you mean `hfmedia {command}`? To use {word} as a prompt, run `hfmedia {DEFAULT_COMMAND} {word}`."
             )
         return super().parse_args(
             ctx, resolve_args(args, self.commands, own_options=own_options, value_options=value_options)
         )
 
     def _value_options(self) -> frozenset[str]:
-        """The options of ``generate`` that are followed by a value."""
+        """Return the options of ``generate`` that take a value."""
         default_command = self.commands[DEFAULT_COMMAND]
         assert isinstance(default_command, LazyCommand)
         options = [option for option in default_command.load().params if not getattr(option, "is_flag", False)]
@@ -203,9 +199,9 @@ def _print_version(requested: bool) -> None:
 def hfmedia(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="The version, and nothing else.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Shows the help when nothing was asked for."""
+    """Show the help when no command is given."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

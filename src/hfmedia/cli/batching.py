@@ -1,6 +1,6 @@
-"""The deeds of ``hfmedia batch``: from the options to a batch, from its events to what is said.
+"""``hfmedia batch``: options to a batch, its events to results, messages and an exit code.
 
-However it ends, it says what is there, what is not, and how to go on.
+However it ends, it reports what is done, what is not, and how to continue.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, NoReturn
 
+from msgspec import structs
+
 from hfmedia.batch import Batch, BatchEvent, BatchPlan, CostGroup, InputSource, open_input
 from hfmedia.client import MediaClient
 from hfmedia.core.errors import (
@@ -23,23 +25,30 @@ from hfmedia.core.errors import (
     JobCancelledError,
     StorageError,
 )
+from hfmedia.core.text import format_amount
 from hfmedia.engine import FailedOver, JobFailed, MediaReady
 
 from . import EXIT_INTERRUPTED
-from .gauge import LogProgress, batch_progress
 from .generating import merge_params
-from .progress import relative_path
+from .progress import LogProgress, batch_progress, relative_path
 from .reporter import Reporter, error_to_dict
 from .runtime import InterruptHandler, command_environment, run
 
-RERUN_HINT = "run the same command again to go on"
-SANDBOX_NAMESPACE = "sandbox"  # the realm of results that a simulated world drew
+RERUN_HINT = "run the same command again to continue"
+SANDBOX_NAMESPACE = "sandbox"  # hashed into keys: separates simulated results from real ones, and must not change
 STOP_MESSAGES = {
     "cost": "stopped at --max-cost; raise it and {again}",
-    "failures": "stopped at --max-failures; when the cause is mended, {again}",
-    "hopeless": "stopped, since nothing gets through any more; when the cause is mended, {again}",
+    "failures": "stopped at --max-failures; fix the cause, then {again}",
+    "repeated_auth_failures": "stopped after repeated fatal errors; fix the cause, then {again}",
     "stopped": "interrupted; {again}",
-    "trouble": "stopped; when the cause is mended, {again}",
+    "fatal_error": "stopped; fix the cause, then {again}",
+}
+STATUS_LABELS = {
+    "done": "done",
+    "to_download": "completed, to be downloaded again",
+    "in_progress": "in progress",
+    "in_doubt": "in doubt: decide with `hfmedia jobs resolve`",
+    "pending": "to be generated",
 }
 
 
@@ -56,13 +65,13 @@ def run_batch(
     sandbox: bool,
     reporter: Reporter,
 ) -> NoReturn:
-    """Does what the file says and leaves with the exit code. ``client`` are the options of the MediaClient."""
+    """Run the requests of a file and exit; ``client_options`` are those of the MediaClient."""
 
     async def command(interrupts: InterruptHandler) -> int:
         validate_limits(limits)
         defaults = to_column_defaults(options, params)
         if not folder.strip():
-            raise InvalidRequestError("-o names no folder; say where the results shall lie")
+            raise InvalidRequestError("-o is empty; name a folder for the results")
         source = await _open_input(file, input_format)
         with closing(source):
             async with (
@@ -83,7 +92,7 @@ def run_batch(
 
 
 def to_column_defaults(options: Mapping[str, Any], params: Sequence[str]) -> dict[str, Any]:
-    """The options as defaults of a batch's columns."""
+    """Return the options as defaults for a batch's columns; a path to an image becomes absolute."""
     defaults = merge_params(options, params)
     if "extra_body" in defaults:
         defaults["extra"] = defaults.pop("extra_body")
@@ -93,7 +102,7 @@ def to_column_defaults(options: Mapping[str, Any], params: Sequence[str]) -> dic
 
 
 def validate_limits(limits: Mapping[str, Any]) -> None:
-    """InvalidRequestError for limits that limit nothing, by the names of their options."""
+    """Raise InvalidRequestError for limits that make no sense, by the names of their options."""
     max_cost = limits["max_cost"]
     if max_cost is not None and not (math.isfinite(max_cost) and max_cost > 0):
         raise InvalidRequestError(f"--max-cost is {max_cost:g}, but must be an amount in USD above 0")
@@ -103,7 +112,7 @@ def validate_limits(limits: Mapping[str, Any]) -> None:
 
 
 async def _open_input(file: str, input_format: str | None) -> InputSource:
-    """The sheet; what is piped in is waited for in a thread that an interrupt need not wait for."""
+    """Open the input; stdin is read in a daemon thread, so that an interrupt need not wait for it."""
     if file != "-":
         return await asyncio.to_thread(open_input, file, input_format)
     loop = asyncio.get_running_loop()
@@ -113,7 +122,9 @@ async def _open_input(file: str, input_format: str | None) -> InputSource:
         try:
             source = open_input(file, input_format)
         except OSError as error:
-            storage_error = StorageError(f"stdin cannot be put aside: {(error.strerror or str(error)).lower()}")
+            storage_error = StorageError(
+                f"stdin cannot be copied to a temporary file: {(error.strerror or str(error)).lower()}"
+            )
             loop.call_soon_threadsafe(_resolve_future, future, None, storage_error)
         except HfmediaError as error:
             loop.call_soon_threadsafe(_resolve_future, future, None, error)
@@ -138,9 +149,9 @@ def _resolve_future(
 async def stream_results(
     batch: Batch, *, interrupts: InterruptHandler, detach_on_interrupt: bool, reporter: Reporter
 ) -> int:
-    """Says what comes until nothing more does; the exit code is 0 only when all of it is there.
+    """Report the events of a batch until it ends; the exit code is 0 only when every output is done.
 
-    ``leaving``: an interrupt does not wait for jobs that a provider has; the next start finds them.
+    ``detach_on_interrupt``: an interrupt does not wait for jobs at a provider; the next run continues them.
     """
     progress = batch_progress(reporter, batch.stats)
     detach_tasks: list[asyncio.Task[None]] = []
@@ -150,7 +161,7 @@ async def stream_results(
         if detach_on_interrupt:
             detach_tasks.append(asyncio.create_task(_detach_and_exit(batch, progress, reporter)))
         else:
-            reporter.info("interrupted: what is under way is waited for; once more leaves at once")
+            reporter.info("interrupted: waiting for jobs in progress; interrupt again to exit immediately")
 
     interrupts.on_interrupt = on_interrupt
     try:
@@ -164,8 +175,10 @@ async def stream_results(
 
 
 async def _detach_and_exit(batch: Batch, progress: LogProgress, reporter: Reporter) -> None:
-    """Ends the process as soon as no request is without an answer. The ledger knows all the rest: to end the process
-    in order would tell the providers to cancel what is paid for already."""
+    """End the process once every submission is answered; the ledger knows the jobs.
+
+    ``os._exit``, because an orderly exit would cancel jobs at their providers that are already paid for.
+    """
     active_count = await batch.wait_until_safe_to_exit()
     progress.close()
     print_summary(batch, active_count, reporter)
@@ -174,7 +187,7 @@ async def _detach_and_exit(batch: Batch, progress: LogProgress, reporter: Report
 
 
 def print_event(batch_event: BatchEvent, batch: Batch, progress: LogProgress, reporter: Reporter) -> None:
-    """What is said of one event: results, warnings and errors, each with its line."""
+    """Print the results, warnings and errors of one event, each with its line."""
     prefix = f"{batch.source.unit} {batch_event.item.line}: "
     match batch_event.event:
         case MediaReady(media=media):
@@ -194,30 +207,30 @@ def print_event(batch_event: BatchEvent, batch: Batch, progress: LogProgress, re
 
 
 def print_summary(batch: Batch, active_count: int, reporter: Reporter) -> int:
-    """The totals, why it ended, how to go on; and the exit code."""
+    """Print the totals, why the batch stopped and how to continue; return the exit code."""
     stats = batch.stats
     if batch.fatal_error is not None:
         reporter.error(batch.fatal_error)
-    parts = [f"{stats.done:,} of {stats.total:,} there"]
-    parts += [f"{stats.previously_done:,} of them from before"] if stats.previously_done else []
-    parts += [f"{stats.failed - stats.in_doubt:,} failed"] if stats.failed > stats.in_doubt else []
-    parts += [f"{stats.in_doubt:,} in doubt"] if stats.in_doubt else []
-    parts += [f"{active_count:,} go on at their providers"] if active_count else []
-    parts += [f"cost {stats.cost_line()}"] if stats.costs or stats.unknown_costs else []
-    reporter.info(", ".join(parts))
+    existed = f" ({stats.previously_done:,} already existed)" if stats.previously_done else ""
+    counts = [f"{stats.done:,} of {stats.total:,} done{existed}"]
+    counts += [f"{stats.failed - stats.in_doubt:,} failed"] if stats.failed > stats.in_doubt else []
+    counts += [f"{stats.in_doubt:,} in doubt"] if stats.in_doubt else []
+    counts += [f"{active_count:,} still running at their providers"] if active_count else []
+    cost = f"; cost {stats.cost_line()}" if stats.costs or stats.unknown_costs else ""
+    reporter.info(", ".join(counts) + cost)
     if batch.stop_reason is not None and stats.done < stats.total:
         reporter.outcome(
             STOP_MESSAGES[batch.stop_reason].format(again=RERUN_HINT), reason=batch.stop_reason, hint=RERUN_HINT
         )
     elif stats.failed > stats.in_doubt:
-        reporter.info("to try once more what failed, run the same command again")
+        reporter.info("Run the same command again to retry the failed lines.")
     if stats.in_doubt:
-        reporter.info("what is in doubt is never sent again by itself: `hfmedia jobs --state doubt` shows it")
+        reporter.info("Jobs in doubt are never resent automatically; list them with `hfmedia jobs --state in_doubt`.")
     return exit_code(batch)
 
 
 def exit_code(batch: Batch) -> int:
-    """0 when all is there; else that of what stopped it, or of the commonest failure."""
+    """Return 0 when every output is done, else the code of what stopped the batch, or of the most frequent failure."""
     if batch.stats.done >= batch.stats.total and batch.fatal_error is None:
         return 0
     if batch.stop_reason == "stopped":
@@ -230,7 +243,7 @@ def exit_code(batch: Batch) -> int:
 
 
 def print_plan(plan: BatchPlan, reporter: Reporter) -> int:
-    """The plan on stdout, and the exit code: 0 when every line could be sent to somebody."""
+    """Print the plan on stdout; the exit code is 0 when every line has a provider."""
     if reporter.as_json:
         reporter.result(plan_to_dict(plan))
     else:
@@ -241,20 +254,18 @@ def print_plan(plan: BatchPlan, reporter: Reporter) -> int:
 
 
 def format_plan(plan: BatchPlan) -> list[str]:
-    """The plan for a person."""
-    status_labels = {"done": "there already", "fetch": "made, to be fetched again", "under way": "under way",
-              "in doubt": "in doubt: decide with `hfmedia jobs resolve`", "to do": "to be made"}  # fmt: skip
+    """Format the plan as lines of text."""
     lines = [f"{plan.lines:,} lines, {plan.outputs:,} outputs"]
-    lines += [f"  {count:,} {status_labels[name]}" for name, count in plan.by_status.items() if count]
-    lines += ["to be made:"] if plan.groups else []
+    lines += [f"  {count:,} {STATUS_LABELS[name]}" for name, count in plan.by_status.items() if count]
+    lines += ["to be generated:"] if plan.groups else []
     lines += [f"  {_format_group(group)}" for group in plan.groups]
     if plan.by_status["done"]:
-        lines.append(f"cost told so far: {plan.reported_cost}")
+        lines.append(f"cost so far: {plan.reported_cost}")
     if plan.groups:
         totals, unknown_count = plan.estimate(), plan.outputs_of_unknown_cost()
-        parts = [_format_amount(amount, unit) for unit, amount in sorted(totals.items())]
+        parts = [format_amount(amount, unit, digits=4) for unit, amount in sorted(totals.items())]
         parts += [f"{unknown_count:,} outputs of unknown cost"] if unknown_count else []
-        lines.append(f"estimate for what is to be made: {' + '.join(parts)}")
+        lines.append(f"estimated cost: {' + '.join(parts)}")
     lines.append("nothing was sent")
     return lines
 
@@ -264,25 +275,21 @@ def _format_group(group: CostGroup) -> str:
     if group.error:
         return f"{label}: {group.error}"
     if group.provider is None:
-        return f"{label}: not looked up"
-    fallbacks = f", else {', '.join(group.fallback_providers)}" if group.fallback_providers else ""
-    unit_cost = " + ".join(_format_amount(amount, unit) for unit, amount in sorted(group.unit_cost.items()))
-    price = f"about {unit_cost} each, by {group.samples} past jobs" if group.unit_cost else "cost unknown"
+        return f"{label}: too many models to look up"
+    fallbacks = f", then {', '.join(group.fallback_providers)}" if group.fallback_providers else ""
+    unit_cost = " + ".join(format_amount(amount, unit, digits=4) for unit, amount in sorted(group.unit_cost.items()))
+    jobs = f"{group.samples} past job{'' if group.samples == 1 else 's'}"
+    price = f"about {unit_cost} each, from {jobs}" if group.unit_cost else "cost unknown"
     return f"{label}: {group.provider}{fallbacks}; {price}"
 
 
-def _format_amount(amount: float, unit: str) -> str:
-    return f"${amount:.4g}" if unit == "USD" else f"{amount:.4g} {unit}"
-
-
 def plan_to_dict(plan: BatchPlan) -> dict[str, Any]:
-    """The plan for a program."""
-    groups = [{name: getattr(group, name) for name in group.__struct_fields__} for group in plan.groups]
+    """Return the plan as plain JSON data."""
     counts = {"lines": plan.lines, "outputs": plan.outputs, **plan.by_status}
     return {
         **counts,
-        "groups": groups,
+        "groups": [structs.asdict(group) for group in plan.groups],
         "estimate": plan.estimate(),
         "unknown_cost": plan.outputs_of_unknown_cost(),
-        "told": plan.reported_cost,
+        "reported_cost": plan.reported_cost,
     }

@@ -1,6 +1,6 @@
-"""What the doctor looks at: each check says how it is, and what to do where it is not well.
+"""Checks of ``hfmedia doctor``: each reports a status, and what to do about a problem.
 
-It asks only what is free, says where a credential was found and never the credential itself.
+Sends only requests that are free, and reports where a credential was found but never the credential.
 """
 
 from __future__ import annotations
@@ -32,26 +32,27 @@ from hfmedia.core.errors import (
     StorageError,
 )
 from hfmedia.core.http import HttpResponse, get
+from hfmedia.core.text import strip_control
 from hfmedia.providers import PROVIDERS
 from hfmedia.transport.proxies import proxy_rules
 
-REQUEST_TIMEOUT = 10.0  # seconds for one answer; a person is waiting
+REQUEST_TIMEOUT = 10.0  # seconds for one response; the user is waiting
 LOW_DISK_BYTES = 1_000_000_000  # bytes; a long video and its temporary twin are about a tenth of that
 LIBRARIES = ("aiohttp", "aiohttp-socks", "msgspec", "pillow", "platformdirs", "puremagic", "rich", "typer")
-EXTRAS = {"av": "sandbox videos and their inspection"}  # module: what it is for
+EXTRAS = {"av": "sandbox videos and their inspection"}  # module: its purpose
 INFERENCE_PERMISSION = "inference.serverless.write"  # the Hub's name for "make calls to Inference Providers"
 CREATE_TOKEN_HINT = (
-    "make a token with the permission to make calls to Inference Providers at "
-    "https://huggingface.co/settings/tokens and put it into HF_TOKEN; --sandbox needs none"
+    "create a token that may make calls to Inference Providers at "
+    "https://huggingface.co/settings/tokens and set HF_TOKEN to it; --sandbox needs none"
 )
 
-CheckStatus = Literal["ok", "note", "bad"]
+CheckStatus = Literal["ok", "warning", "error"]
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """One thing looked at: how it is, in words, and what to do where it is not well.
+    """The result of one check, with a hint about a problem.
 
-    ``exit_code`` is what a job that needs it would end with.
+    ``exit_code`` is that of a job which needs what the check found missing.
     """
 
     name: str
@@ -62,19 +63,19 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 def format_check(check: Check) -> str:
-    """The check for a person: its mark, its name, its words, and below what to do."""
-    label = {"ok": "ok  ", "note": "note", "bad": "BAD "}[check.status]
-    hint_line = f"\n{'':<17}-> {check.hint}" if check.hint else ""
-    return f"{label}  {check.name:<10} {check.message}{hint_line}"
+    """Format a check for a terminal: its status, name and message, and below it the hint."""
+    label = {"ok": "ok", "warning": "warn", "error": "ERROR"}[check.status]
+    hint_line = f"\n{'':<18}-> {check.hint}" if check.hint else ""
+    return strip_control(f"{label:<5}  {check.name:<10} {check.message}{hint_line}")
 
 
 async def run_checks(environ: Mapping[str, str], proxy: str | None) -> list[Check]:
-    """Every check, in the order in which a job would need them."""
+    """Run every check; return the results in the order in which a job needs them."""
     try:
         client = MediaClient(proxy=proxy, environ=environ)
-    except HfmediaError as error:  # a variable that nobody could work with: all else hangs on it
+    except HfmediaError as error:  # an invalid variable: every other check depends on it
         return [
-            Check(name="settings", status="bad", message=str(error), exit_code=error.exit_code),
+            Check(name="settings", status="error", message=str(error), exit_code=error.exit_code),
             *collect_versions(),
         ]
     async with client:
@@ -86,7 +87,7 @@ async def run_checks(environ: Mapping[str, str], proxy: str | None) -> list[Chec
 
 
 def _check_credentials(client: MediaClient) -> list[Check]:
-    """What there is to pay with, by where it was found."""
+    """Report the credentials by where they were found."""
     settings = client.settings
     provider_by_variable = {name: spec.name for spec in PROVIDERS.values() for name in spec.api_key_env_vars}
     keys = [f"{provider_by_variable.get(name, '?')} ({name})" for name in sorted(settings.keys)]
@@ -97,7 +98,7 @@ def _check_credentials(client: MediaClient) -> list[Check]:
         checks.append(
             Check(
                 name="token",
-                status="note",
+                status="warning",
                 message=_no_token_message(client),
                 hint=f"for the other providers, {CREATE_TOKEN_HINT}",
             )
@@ -105,23 +106,27 @@ def _check_credentials(client: MediaClient) -> list[Check]:
     else:
         code = MissingAuthError.exit_code
         checks.append(
-            Check(name="token", status="bad", message=_no_token_message(client), hint=CREATE_TOKEN_HINT, exit_code=code)
+            Check(
+                name="token", status="error", message=_no_token_message(client), hint=CREATE_TOKEN_HINT, exit_code=code
+            )
         )
     if keys:
-        checks.append(Check(name="keys", status="ok", message=f"{', '.join(keys)}; found, not tried: that would cost"))
+        checks.append(
+            Check(name="keys", status="ok", message=f"{', '.join(keys)}; not verified, because that would cost")
+        )
     else:
         checks.append(
-            Check(name="keys", status="note", message="no provider's own key; none is needed with an HF token")
+            Check(name="keys", status="warning", message="no provider keys; none are needed with an HF token")
         )
     return checks
 
 
 def _no_token_message(client: MediaClient) -> str:
-    return client.settings.ignored_reason or "no Hugging Face token anywhere"
+    return client.settings.ignored_reason or "no Hugging Face token found"
 
 
 async def _fetch(client: MediaClient, url: str, credential: Credential | None = None) -> HttpResponse | str:
-    """The reply, or why there is none."""
+    """Return the response, or why there is none."""
     try:
         return await client.transport.send(get(url), credential=credential, timeout=REQUEST_TIMEOUT)
     except (RequestNotSentError, ResponseLostError) as error:
@@ -137,37 +142,37 @@ async def _check_hub(client: MediaClient) -> Check:
 async def _check_router(client: MediaClient) -> Check:
     reply = await _fetch(client, f"{client.settings.router}/v1/models")
     check = _check_reachable("router", client.settings.router, reply)
-    if check.status == "bad" and client.settings.hub_token is None and client.settings.keys:
-        return structs.replace(check, status="note", exit_code=0)  # nobody will go through it
+    if check.status == "error" and client.settings.hub_token is None and client.settings.keys:
+        return structs.replace(check, status="warning", exit_code=0)  # no request would use it
     return check
 
 
 def _check_reachable(name: str, address: str, reply: HttpResponse | str) -> Check:
-    """Any answer but a failure of the server shows that the way is open."""
+    """Report reachability: any response but a server error shows that requests get through."""
     if isinstance(reply, HttpResponse) and reply.status < 500:
-        return Check(name=name, status="ok", message=f"{address} answers")
-    problem = f"answers HTTP {reply.status}" if isinstance(reply, HttpResponse) else f"cannot be reached: {reply}"
+        return Check(name=name, status="ok", message=f"{address} responds")
+    problem = f"responds with HTTP {reply.status}" if isinstance(reply, HttpResponse) else f"cannot be reached: {reply}"
     hint = "check the network, the proxy variables (HTTPS_PROXY, NO_PROXY) and https://status.huggingface.co"
-    return Check(name=name, status="bad", message=f"{address} {problem}", hint=hint, exit_code=HubError.exit_code)
+    return Check(name=name, status="error", message=f"{address} {problem}", hint=hint, exit_code=HubError.exit_code)
 
 
 async def _check_token(client: MediaClient) -> list[Check]:
-    """Whose token it is and what it may do, as the Hub says."""
+    """Report the account and the permissions of the token, as the Hub knows them."""
     if client.settings.hub_token is None:
         return []
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT):
             account = await client.catalog.whoami()
     except TimeoutError:
-        return [Check(name="account", status="note", message="the Hub did not say in time whose token it is")]
+        return [Check(name="account", status="warning", message="the Hub did not identify the token in time")]
     except AuthenticationError as error:
         return [
             Check(
-                name="account", status="bad", message=error.message, hint=CREATE_TOKEN_HINT, exit_code=error.exit_code
+                name="account", status="error", message=error.message, hint=CREATE_TOKEN_HINT, exit_code=error.exit_code
             )
         ]
     except HfmediaError as error:
-        return [Check(name="account", status="note", message=f"not known whose token it is: {error.message}")]
+        return [Check(name="account", status="warning", message=f"the token could not be identified: {error.message}")]
     account_label = f"{account.name}{', PRO' if account.is_pro else ''}" + (
         f", token {account.token_name!r}" if account.token_name else ""
     )
@@ -175,15 +180,17 @@ async def _check_token(client: MediaClient) -> list[Check]:
         message = f"{account_label}; the token may not make calls to Inference Providers"
         hint = f"give it that permission ({INFERENCE_PERMISSION}) at https://huggingface.co/settings/tokens"
         return [
-            Check(name="account", status="bad", message=message, hint=hint, exit_code=AuthenticationError.exit_code)
+            Check(name="account", status="error", message=message, hint=hint, exit_code=AuthenticationError.exit_code)
         ]
-    permission = "may make calls to Inference Providers" if account.can_call_inference else "its permission is not told"
+    permission = (
+        "; may make calls to Inference Providers" if account.can_call_inference else " (token permissions unknown)"
+    )
     billing = (
-        f"; --bill-to can name {', '.join(organization.name for organization in account.organizations)}"
+        f"; --bill-to can be {', '.join(organization.name for organization in account.organizations)}"
         if account.organizations
         else ""
     )
-    return [Check(name="account", status="ok", message=f"{account_label}; {permission}{billing}")]
+    return [Check(name="account", status="ok", message=f"{account_label}{permission}{billing}")]
 
 
 def _check_proxy(environ: Mapping[str, str], explicit: str | None, client: MediaClient) -> Check:
@@ -200,7 +207,7 @@ def _check_proxy(environ: Mapping[str, str], explicit: str | None, client: Media
 
 
 def _check_disk(home: Path) -> list[Check]:
-    """Whether media and caches can be written, and how much fits."""
+    """Report whether media and caches can be written, and the free space."""
     existing = home
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -209,28 +216,33 @@ def _check_disk(home: Path) -> list[Check]:
         return [
             Check(
                 name="home",
-                status="bad",
+                status="error",
                 message=f"{home} cannot be written",
                 hint=hint,
                 exit_code=StorageError.exit_code,
             )
         ]
     free = shutil.disk_usage(existing).free
-    message = f"{home} can be written, {free / 1e9:.1f} GB free"
+    message = f"{home} is writable, {free / 1e9:.1f} GB free"
     if free < LOW_DISK_BYTES:
         return [
-            Check(name="home", status="note", message=message, hint="make room, or set HFMEDIA_HOME to a larger disk")
+            Check(
+                name="home",
+                status="warning",
+                message=message,
+                hint="free some space, or set HFMEDIA_HOME to a folder on a larger disk",
+            )
         ]
     return [Check(name="home", status="ok", message=message)]
 
 
 def collect_versions() -> list[Check]:
-    """What runs here, for a report."""
+    """Report versions, for a bug report."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     program = f"hfmedia {__version__}, Python {platform.python_version()}, {system}"
     libraries = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
     extras = [
-        f"{name} {'here' if importlib.util.find_spec(name) else 'absent'} ({purpose})"
+        f"{name} {'installed' if importlib.util.find_spec(name) else 'not installed'} ({purpose})"
         for name, purpose in EXTRAS.items()
     ]
     sections = (("version", f"{program}, {sys.executable}"), ("libraries", libraries), ("extras", ", ".join(extras)))

@@ -1,6 +1,6 @@
-"""The deeds of ``hfmedia generate``: from what was written to a request, from its events to what is said.
+"""``hfmedia generate``: options and prompt to a request, events to results, messages and an exit code.
 
-Whatever stops it, what happened to each job is told.
+However it ends, the outcome of every job is reported.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NoReturn
 
+from hfmedia.batch.columns import validate_options
 from hfmedia.client import MediaClient
 from hfmedia.core.errors import (
     DeadlineExceededError,
@@ -21,8 +22,9 @@ from hfmedia.core.errors import (
     JobCancelledError,
 )
 from hfmedia.core.job import CancelledEntry, Job
-from hfmedia.core.request import parse_model_spec, parse_task, validate_output_count
-from hfmedia.core.sizes import parse_ratio, parse_resolution, parse_size
+from hfmedia.core.parameters import PARAMETERS_BY_NAME
+from hfmedia.core.request import validate_output_count
+from hfmedia.core.sizes import parse_size
 from hfmedia.engine import Event, FailedOver, JobFailed, MediaReady, Started
 
 from . import EXIT_INTERRUPTED
@@ -31,16 +33,8 @@ from .progress import NullProgress, RunSummary, job_progress, relative_path
 from .reporter import Reporter, stderr_is_terminal
 from .runtime import InterruptHandler, command_environment, run
 
-# What the library knows by name and has no option of its own here; anything else in --param goes to the provider.
-OPTION_NAMES = frozenset(
-    {"negative_prompt", "num_inference_steps", "guidance_scale", "seed", "width", "height", "aspect_ratio",
-     "resolution", "scheduler", "num_frames", "seconds", "fps"}
-)  # fmt: skip
-RESUMABLE_EXIT_CODES = (
-    DeadlineExceededError.exit_code,
-    InDoubtError.exit_code,
-    EXIT_INTERRUPTED,
-)  # ends that leave something to do
+# Exit codes of runs that leave a job to resume or to resolve.
+RESUMABLE_EXIT_CODES = (DeadlineExceededError.exit_code, InDoubtError.exit_code, EXIT_INTERRUPTED)
 
 
 def run_generate(
@@ -53,14 +47,15 @@ def run_generate(
     sandbox: bool,
     reporter: Reporter,
 ) -> NoReturn:
-    """Makes what the options say and leaves with the exit code. ``client`` are the options of the MediaClient."""
+    """Generate what the options describe and exit; ``client_options`` are those of the MediaClient."""
 
     async def command(interrupts: InterruptHandler) -> int:
         prompt = read_prompt(prompt_args)
         dimensions = parse_size(size) if size is not None else None
         size_options = {"width": dimensions.width, "height": dimensions.height} if dimensions else {}
         request_options = merge_params({**options, **size_options}, params)
-        validate_options(request_options)
+        validate_output_count(request_options["n"])
+        validate_options({"prompt": prompt, **{k: v for k, v in request_options.items() if k not in ("n", "output")}})
         async with (
             command_environment(sandbox, reporter) as environ,
             MediaClient(**client_options, environ=environ) as client,
@@ -69,16 +64,14 @@ def run_generate(
                 client, prompt, request_options, resumable=not sandbox, interrupts=interrupts, reporter=reporter
             )
         if sandbox and code in RESUMABLE_EXIT_CODES:
-            reporter.info(
-                "the simulation has ended, and its jobs with it: here there is nothing to resume or to resolve"
-            )
+            reporter.info("The sandbox has shut down; its jobs cannot be resumed or resolved.")
         return code
 
     run(command, reporter)
 
 
 def read_prompt(args: Sequence[str] | None) -> str | None:
-    """The prompt out of the command line, or from stdin when it is ``-``; several words need no quotes."""
+    """Return the prompt from the arguments, several words joined, or from stdin for ``-``; None without arguments."""
     if not args:
         return None
     if list(args) != ["-"]:
@@ -86,23 +79,24 @@ def read_prompt(args: Sequence[str] | None) -> str | None:
     try:
         return sys.stdin.read().strip()
     except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"the prompt on stdin is not text in UTF-8: {error.reason}") from error
+        raise InvalidRequestError(f"the prompt on stdin is not valid UTF-8: {error.reason}") from error
 
 
 def merge_params(options: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, Any]:
-    """The options with each ``key=value`` added: by name where it is known here, else for the provider's JSON."""
+    """Add ``key=value`` pairs to the options that are set: known parameters by name, others for the provider's JSON."""
     merged = {name: value for name, value in options.items() if value is not None}
     extra_body: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
+        name = key.strip()
+        if not equals or not name:
             raise InvalidRequestError(f"--param {pair!r} is not KEY=VALUE, such as -p scheduler=euler")
-        (merged if key in OPTION_NAMES else extra_body)[key.strip()] = _parse_value(text)
+        (merged if name in PARAMETERS_BY_NAME else extra_body)[name] = _parse_value(text)
     return {**merged, "extra_body": extra_body} if extra_body else merged
 
 
 def _parse_value(text: str) -> Any:
-    """JSON where it is JSON, else the text itself; NaN and Infinity are no JSON."""
+    """Parse a value as JSON where it is valid JSON, else as the text itself; NaN and Infinity are not JSON."""
 
     def reject_constant(name: str) -> Any:
         raise ValueError(name)
@@ -111,20 +105,6 @@ def _parse_value(text: str) -> Any:
         return json.loads(text, parse_constant=reject_constant)
     except (ValueError, RecursionError):
         return text
-
-
-def validate_options(options: Mapping[str, Any]) -> None:
-    """InvalidRequestError for what can be seen to be wrong before anything else is loaded, let alone sent."""
-    validate_output_count(options["n"])
-    parsers: tuple[tuple[str, Callable[[Any], object]], ...] = (
-        ("model", parse_model_spec),
-        ("task", parse_task),
-        ("aspect_ratio", parse_ratio),
-        ("resolution", parse_resolution),
-    )
-    for name, parse in parsers:
-        if isinstance(value := options.get(name), str):
-            parse(value)
 
 
 async def generate_all(
@@ -136,7 +116,7 @@ async def generate_all(
     interrupts: InterruptHandler,
     reporter: Reporter,
 ) -> int:
-    """Makes what was asked for and says it; the exit code is 0 only when all of it arrived."""
+    """Generate all outputs of a request and report them; the exit code is 0 only when all were saved."""
     return await stream_events(
         client,
         client.generate(prompt, **options),
@@ -157,10 +137,17 @@ async def stream_events(
     interrupts: InterruptHandler,
     reporter: Reporter,
 ) -> int:
-    """Says the events of n outputs until the last one ended; the exit code is 0 only when all of them arrived.
+    """Report the events of n outputs until all have ended; the exit code is 0 only when all were saved.
 
-    ``begun`` are the jobs, by output, that had begun before. An interrupt lets go of all jobs, so that they can be
-    resumed; without ``keep`` (a world that ends with this process) it cancels them.
+    Args:
+        client: runs the jobs.
+        events: their events.
+        n: the number of outputs.
+        started_jobs: jobs, by output, that were started before.
+        resumable: an interrupt detaches from the jobs, so that they can be resumed; without it (the sandbox ends with
+            this process), it cancels them.
+        interrupts: receives what an interrupt does.
+        reporter: prints results and messages.
     """
     summary, display = RunSummary(), job_progress(reporter, n, interactive=stderr_is_terminal())
     try:
@@ -183,12 +170,12 @@ async def stream_events(
 
 
 def _print_event(event: Event, n: int, display: NullProgress, reporter: Reporter, *, interrupted: bool) -> None:
-    """What is said of an event beside the progress: results, warnings, and the errors that no interrupt explains."""
+    """Print results, warnings, and errors that no interrupt explains."""
     prefix = f"{event.index + 1}/{n}: " if n > 1 else ""
     match event:
         case Started(warnings=warnings):
-            for warning_text in warnings:
-                _print_warning(reporter, warning_text)
+            for warning in warnings:
+                _print_warning(reporter, warning)
         case FailedOver(previous_provider=previous, provider=provider, reason=reason):
             _print_warning(reporter, f"{reason}; moved from {previous} to {provider}", prefix)
         case MediaReady(media=media):
@@ -202,14 +189,14 @@ def _print_event(event: Event, n: int, display: NullProgress, reporter: Reporter
 
 
 def _print_warning(reporter: Reporter, text: str, prefix: str = "") -> None:
-    if not reporter.as_json:  # there, the result itself names its warnings
+    if not reporter.as_json:  # there, the result itself has its warnings
         reporter.warning(text, prefix)
 
 
 class ActiveJobs:
-    """The jobs that have begun and not ended, and what an interrupt does with them.
+    """Jobs that have started and not ended, and what an interrupt does with them.
 
-    What a provider accepted is let go of, not cancelled: it is paid for, and the ledger knows how to go on.
+    Jobs that a provider accepted are detached, not cancelled: they are paid for, and the ledger can resume them.
     """
 
     def __init__(
@@ -223,7 +210,7 @@ class ActiveJobs:
         interrupts.on_interrupt = self.stop_all
 
     def on_event(self, event: Event) -> None:
-        """Keeps count of who is under way."""
+        """Track which jobs are in progress."""
         if isinstance(event, Started):
             self.job_ids[event.index] = event.job_id
             self._active.add(event.job_id)
@@ -233,7 +220,7 @@ class ActiveJobs:
             self._active.discard(event.job_id)
 
     def stop_all(self) -> None:
-        """Lets go of every job under way; before the first one there is only the asking to stop."""
+        """Detach from every job in progress (or cancel it); before the first job, cancel the command."""
         if not self.job_ids:
             self._cancel_command()
             return
@@ -241,16 +228,16 @@ class ActiveJobs:
             self._stopping[job_id] = asyncio.create_task(self._end_job(job_id))
 
     async def describe_outcome(self, job_id: str) -> str:
-        """What became of a job that was told to stop, in one sentence."""
+        """Describe the outcome of a stopped job in one sentence."""
         if stopping := self._stopping.get(job_id):
             await asyncio.wait({stopping})
         job = await self.client.engine.get_job(job_id)
         cancel_entry = next(
             (entry for entry in reversed(await self.client.history(job_id)) if isinstance(entry, CancelledEntry)), None
         )
-        id_note = f" ({job.route.provider}'s id for it: {job.handle.id})" if job.handle and job.route else ""
+        id_note = f" ({job.route.provider} job {job.handle.id})" if job.handle and job.route else ""
         if cancel_entry is not None and cancel_entry.provider_confirmed is None:
-            return "not sent; there is nothing to pay"
+            return "not sent; nothing is billed"
         if cancel_entry is not None and cancel_entry.provider_confirmed and job.route:
             return f"cancelled at {job.route.provider}{id_note}"
         if cancel_entry is not None:
@@ -259,19 +246,19 @@ class ActiveJobs:
 
 
 def _describe_remaining(job: Job, id_note: str) -> str:
-    """How a job stands that could not be cancelled, and what to do."""
+    """Describe the state of a job that was not cancelled, and what to do next."""
     provider = job.route.provider if job.route else "the provider"
     description = {
-        "doubt": f"in doubt: {job.error}",
-        "running": f"it goes on at {provider}{id_note}, and may still be billed",
-        "finished": f"{provider} was already done{id_note}, and it may be billed",
+        "in_doubt": f"in doubt: {job.error}",
+        "running": f"still running at {provider}{id_note}; it may be billed",
+        "completed": f"{provider} has already completed it{id_note}; it may be billed",
     }.get(job.state, job.error or job.state)
     hint = next_step(JobSnapshot(job=job))
     return f"{description}; {hint}" if hint else description
 
 
 async def _print_interrupted(active_jobs: ActiveJobs, summary: RunSummary, n: int, reporter: Reporter) -> None:
-    """One line for each job after an interrupt, in their order."""
+    """Print one line per job after an interrupt, in their order."""
     for index, job_id in sorted(active_jobs.job_ids.items()):
         error = summary.errors_by_output.get(index)
         if index in summary.media_by_output:
@@ -279,7 +266,7 @@ async def _print_interrupted(active_jobs: ActiveJobs, summary: RunSummary, n: in
         elif isinstance(error, JobCancelledError):
             outcome = await active_jobs.describe_outcome(job_id)
         else:
-            outcome = error.message if isinstance(error, HfmediaError) else "nobody knows"
+            outcome = error.message if isinstance(error, HfmediaError) else "unknown"
         reporter.outcome(
-            f"interrupted: {index + 1}/{n}, job {job_id}: {outcome}", index=index, job_id=job_id, fate=outcome
+            f"interrupted: {index + 1}/{n}, job {job_id}: {outcome}", index=index, job_id=job_id, outcome=outcome
         )

@@ -1,4 +1,4 @@
-"""Help pages: each command's options, then examples that run as they stand (the tests run them), never wrapped."""
+"""Help pages: the options of a command, then examples that run unchanged (the tests run them), never wrapped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "jobs list": (
         "hfmedia jobs",
-        "hfmedia jobs list --state doubt --state failed --since 2d",
+        "hfmedia jobs list --state in_doubt --state failed --since 2d",
         "hfmedia jobs list --all --json",
         "hfmedia jobs list --watch",
     ),
@@ -63,28 +63,28 @@ class CommandWithExamples(TyperCommand):
     """A command whose help ends with its examples."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """``--help`` takes no value, so the page shall not name one."""
+        """Return ``--help`` without a metavar, because it takes no value."""
         option = super().get_help_option(ctx)
         if option is not None:
             option.metavar = ""
         return option
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """The options, then the examples, then whatever else this page tells."""
+        """Write the options, then the examples, then any extra help."""
         super().format_help(ctx, formatter)
-        name = ctx.command_path.partition(" ")[2]  # without the program's: ``jobs show``
+        name = ctx.command_path.partition(" ")[2]  # without the program: ``jobs show``
         typer.echo("Examples:\n\n" + "".join(f"  {line}\n" for line in EXAMPLES[name]))
         self.write_extra_help()
 
     def write_extra_help(self) -> None:
-        """Nothing more, on most pages."""
+        """Write nothing more, on most pages."""
 
 
 class SandboxCommand(CommandWithExamples):
-    """The sandbox's page, which ends with the table of faults; it is read only when somebody asks for it."""
+    """The help page of ``sandbox``, which ends with the table of faults, loaded only for this page."""
 
     def write_extra_help(self) -> None:
-        """Every fault, and how to order it."""
+        """Write every fault and its syntax."""
         from hfmedia.sandbox.faults import help_text
 
         typer.echo(help_text())

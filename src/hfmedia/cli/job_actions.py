@@ -1,6 +1,6 @@
-"""The deeds of ``hfmedia jobs resume``, ``cancel``, ``resolve`` and ``prune``: what may still be done with a job.
+"""``hfmedia jobs resume``, ``cancel``, ``resolve`` and ``prune``.
 
-What was bought is never bought again here, but where a person says so.
+Nothing that may have been accepted is submitted again, unless the user decides so with ``resolve --resend``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from hfmedia.client import MediaClient
 from hfmedia.core.errors import HfmediaError, InDoubtError, InvalidRequestError, ProviderError
 from hfmedia.core.job import CancelledEntry, Job
 from hfmedia.engine import Event, JobFailed
-from hfmedia.storage.sanitize import to_plain_json as to_plain_json
+from hfmedia.storage.sanitize import to_plain_json
 
-from . import job_format
+from . import job_format, job_json
 from .generating import stream_events
 from .job_views import find_job_id, load_snapshots, open_client
 from .reporter import Reporter
 from .runtime import InterruptHandler, run
 
-RESUME_CONCURRENCY = 100  # jobs carried side by side; as many as one call may ask for
+RESUME_CONCURRENCY = 100  # jobs resumed in parallel; as many as one call may generate
 Decision = Literal["resend", "drop", "ask"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
@@ -37,11 +37,11 @@ DECISIONS: tuple[Decision, ...] = get_args(Decision)
 def resume_jobs(
     ids: Sequence[str], *, all_jobs: bool, output: str | None, proxy: str | None, reporter: Reporter
 ) -> NoReturn:
-    """Carries jobs on and leaves with the exit code that generate would have."""
+    """Resume jobs and exit with the code that generate would have."""
 
     async def command(interrupts: InterruptHandler) -> int:
         if ids and all_jobs:
-            raise InvalidRequestError("name jobs, or say --all; both together mean nothing")
+            raise InvalidRequestError("pass job IDs or --all, not both")
         async with open_client(proxy) as client:
             if ids:
                 job_ids = list(dict.fromkeys([await find_job_id(client, text) for text in ids]))
@@ -51,11 +51,10 @@ def resume_jobs(
             if not jobs:
                 await _print_nothing_to_resume(client, reporter)
                 return 0
-            unsent = sum(job.state in ("new", "ready") for job in jobs)
+            unsent = sum(job.state in ("created", "routed") for job in jobs)
             if unsent:
-                reporter.info(
-                    f"of {len(jobs)} to carry on, {unsent} not sent before {'is' if unsent == 1 else 'are'} sent now"
-                )
+                verb = "was" if unsent == 1 else "were"
+                reporter.info(f"{unsent} of {len(jobs)} jobs {verb} not sent before and will be sent now.")
             started_jobs = {index: job.id for index, job in enumerate(jobs)}
             events = resume_concurrently(client, list(started_jobs.values()), output)
             return await stream_events(
@@ -66,25 +65,25 @@ def resume_jobs(
 
 
 async def _resumable_jobs(client: MediaClient, reporter: Reporter) -> list[Job]:
-    """The jobs that can be carried on; one of which nothing can come any more is told of, and left alone."""
+    """Return the jobs that can be resumed; warn about those that cannot succeed, and skip them."""
     snapshots = await load_snapshots(client, await client.resumable_jobs())
     for snapshot in snapshots:
         if reason := job_format.unrecoverable_reason(snapshot):
-            reporter.warning(f"job {snapshot.job.id} is left alone: {reason}")
+            reporter.warning(f"job {snapshot.job.id} is skipped: {reason}")
     return [snapshot.job for snapshot in snapshots if not job_format.unrecoverable_reason(snapshot)]
 
 
 async def _print_nothing_to_resume(client: MediaClient, reporter: Reporter) -> None:
-    """There is nothing to carry on; but there may be doubts, which only a person can settle."""
-    reporter.info("nothing to carry on: no job is unfinished that nobody carries")
-    for snapshot in await load_snapshots(client, await client.jobs(states=["doubt"])):
+    """Print that nothing can be resumed, and the jobs in doubt, which need a decision of the user."""
+    reporter.info("Nothing to resume.")
+    for snapshot in await load_snapshots(client, await client.jobs(states=["in_doubt"])):
         reporter.info(f"job {snapshot.job.id} is in doubt: {job_format.next_step(snapshot)}")
 
 
 async def resume_concurrently(
     client: MediaClient, ids: Sequence[str], output: str | None
 ) -> AsyncGenerator[Event, None]:
-    """The events of several jobs as they happen, each under its place in the list."""
+    """Yield the events of several jobs as they happen, each with its position in the list as its index."""
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
     semaphore = asyncio.Semaphore(RESUME_CONCURRENCY)
 
@@ -93,7 +92,7 @@ async def resume_concurrently(
             async with semaphore, aclosing(client.resume_stream(job_id, output=output)) as events:
                 async for event in events:
                     queue.put_nowait(structs.replace(event, index=index))
-        except HfmediaError as error:  # before it began: another process carries it, say
+        except HfmediaError as error:  # before its first event, for example because another process runs it
             error.job_id = error.job_id or job_id
             queue.put_nowait(JobFailed(job_id=job_id, index=index, error=error))
         finally:
@@ -104,7 +103,7 @@ async def resume_concurrently(
         for _ in tasks:
             while (event := await queue.get()) is not None:
                 yield event
-        await asyncio.gather(*tasks)  # a defect of ours is not passed over in silence
+        await asyncio.gather(*tasks)  # raises if one failed unexpectedly
     finally:
         for task in tasks:
             task.cancel()
@@ -115,7 +114,7 @@ async def resume_concurrently(
 
 
 def cancel_jobs(ids: Sequence[str], *, proxy: str | None, reporter: Reporter) -> NoReturn:
-    """Stops jobs; exit code 0 when each has stopped or had ended, 6 where a provider may go on, 8 for a doubt."""
+    """Cancel jobs; exit with 0 when each is cancelled or had ended, 6 where one may continue, 8 for one in doubt."""
 
     async def command(interrupts: InterruptHandler) -> int:
         codes: list[int] = []
@@ -131,8 +130,8 @@ def cancel_jobs(ids: Sequence[str], *, proxy: str | None, reporter: Reporter) ->
                 outcome = {
                     "job_id": job_id,
                     "state": after.state,
-                    "reached": cancel_entry.provider_confirmed if cancel_entry else None,
-                    "words": description,
+                    "provider_confirmed": cancel_entry.provider_confirmed if cancel_entry else None,
+                    "message": description,
                 }
                 reporter.result(outcome if reporter.as_json else f"{job_id}: {description}")
         return max(codes, default=0)
@@ -141,18 +140,18 @@ def cancel_jobs(ids: Sequence[str], *, proxy: str | None, reporter: Reporter) ->
 
 
 def _describe_cancel(before: Job, after: Job, cancel_entry: CancelledEntry | None) -> tuple[int, str]:
-    """An exit code and a sentence for what came of a cancel."""
+    """Return the exit code and a description of a cancellation."""
     if before.is_terminal:
-        return 0, f"{job_format.state_label(before)} already; there is nothing to stop"
+        return 0, f"already {job_format.state_label(before)}; nothing to cancel"
     next_step = job_format.next_step(job_format.JobSnapshot(job=after))
     if cancel_entry is not None:
         return (
             ProviderError.exit_code if cancel_entry.provider_confirmed is False else 0,
             f"cancelled: {job_format.describe_cancellation(cancel_entry)}",
         )
-    if after.state == "doubt":
-        return InDoubtError.exit_code, f"in doubt, so nobody knows what to stop; {next_step}"
-    description = f"not stopped, it is {job_format.state_label(after)}"
+    if after.state == "in_doubt":
+        return InDoubtError.exit_code, f"in doubt, so it cannot be cancelled; {next_step}"
+    description = f"not cancelled: {job_format.state_label(after)}"
     return (
         0 if after.is_terminal else ProviderError.exit_code,
         f"{description}; {next_step}" if next_step else description,
@@ -163,23 +162,25 @@ def _describe_cancel(before: Job, after: Job, cancel_entry: CancelledEntry | Non
 
 
 def resolve_job(text: str, decisions: Sequence[str], *, proxy: str | None, yes: bool, reporter: Reporter) -> NoReturn:
-    """Settles a doubt as it was said, and tells what follows."""
+    """Resolve a job in doubt as decided, and print the next step."""
     decision: Decision | None = next((choice for choice in DECISIONS if [choice] == list(decisions)), None)
-    question = f"Job {text} may have been accepted already; sent again, it may be paid twice. Let it be sent again?"
+    question = f"Job {text} may have been accepted already; if it is resent, it may be billed twice. Resend it?"
 
     async def command(interrupts: InterruptHandler) -> int:
         if decision is None:
-            raise InvalidRequestError("say one of --resend, --drop and --ask; `hfmedia jobs show ID` tells more")
+            raise InvalidRequestError(
+                "choose one of --resend, --drop and --ask; `hfmedia jobs show ID` shows the details"
+            )
         async with open_client(proxy) as client:
             job = await client.resolve(await find_job_id(client, text), decision)
             (snapshot,) = await load_snapshots(client, [job])
         if reporter.as_json:
-            reporter.result(to_plain_json(job_format.job_to_dict(snapshot)))
+            reporter.result(to_plain_json(job_json.job_to_dict(snapshot)))
             return 0
         outcome = {
-            "resend": "it will be sent again",
+            "resend": "to be resent",
             "drop": "dropped",
-            "ask": f"{job_format.provider_label(job)} has it",
+            "ask": f"found at {job_format.provider_label(job)}",
         }[decision]
         next_step = job_format.next_step(snapshot)
         reporter.result(f"{job.id}: {outcome}; {next_step}" if next_step else f"{job.id}: {outcome}")
@@ -191,12 +192,12 @@ def resolve_job(text: str, decisions: Sequence[str], *, proxy: str | None, yes: 
 
 
 def confirm(question: str) -> bool:
-    """Whether the person at the terminal says yes; where there is none to ask, the command itself was the word."""
+    """Ask for confirmation on a terminal; elsewhere the command itself is the confirmation."""
     return not is_interactive() or typer.confirm(question, err=True)
 
 
 def is_interactive() -> bool:
-    """Whether somebody can be asked."""
+    """Whether a user can answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -204,7 +205,7 @@ def is_interactive() -> bool:
 
 
 def prune_jobs(before: str, *, yes: bool, reporter: Reporter) -> NoReturn:
-    """Forgets old jobs that have ended, and tells how many."""
+    """Delete old jobs that have ended from the ledger, and print their number."""
 
     async def command(interrupts: InterruptHandler) -> int:
         async with open_client() as client:
@@ -212,14 +213,11 @@ def prune_jobs(before: str, *, yes: bool, reporter: Reporter) -> NoReturn:
             pruned = await client.prune(cutoff)
         result: dict[str, Any] = {"pruned": pruned, "before": job_format.format_iso(cutoff)}
         count_text = f"{pruned} job{'' if pruned == 1 else 's'}"
-        reporter.result(
-            result
-            if reporter.as_json
-            else f"forgot {count_text} that had ended before {job_format.format_time(cutoff)}"
-        )
+        text = f"deleted {count_text} that ended before {job_format.format_time(cutoff)}"
+        reporter.result(result if reporter.as_json else text)
         return 0
 
-    question = f"Forget every job that has ended and was last touched before {before}? Media files stay."
+    question = f"Delete all ended jobs last updated before {before} from the ledger? Media files stay."
     if not yes and not confirm(question):
         raise typer.Exit(InvalidRequestError.exit_code)
     run(command, reporter)

@@ -1,7 +1,4 @@
-"""The deeds of ``hfmedia jobs list``, ``show`` and ``costs``: what the ledger knows, in words.
-
-Nothing is asked of a provider here, and nothing is sent.
-"""
+"""``hfmedia jobs list``, ``show`` and ``costs``: views of the ledger. Sends nothing to any provider."""
 
 from __future__ import annotations
 
@@ -15,20 +12,21 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from hfmedia.client import MediaClient
-from hfmedia.core.costs import COST_GROUPINGS, CostGrouping, CostSummary, summarize_costs, total_cost
+from hfmedia.core.costs import COST_GROUPINGS, CostGrouping, CostSummary, format_cost, summarize_costs, total_cost
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.job import STATES, TERMINAL_STATES, Job, LedgerEntry, State
-from hfmedia.storage.sanitize import to_plain_json as to_plain_json
+from hfmedia.core.text import strip_control, truncate
+from hfmedia.storage.sanitize import to_plain_json
 
-from . import job_format
-from .commands.models import print_table
+from . import job_format, job_json
 from .job_format import JobSnapshot
-from .reporter import Reporter, strip_control
+from .reporter import Reporter
 from .runtime import InterruptHandler, run
+from .tables import print_table
 
-WATCH_INTERVAL = 1.0  # seconds between two looks into the ledger while somebody watches
-COLUMNS = ("id", "state", "provider", "model", "prompt", "age", "cost", "tries", "next")
-LINE_BREAKS = str.maketrans("\n\t", "  ")  # what would begin another row or another column; a path may hold them
+WATCH_INTERVAL = 1.0  # seconds between two reads of the ledger with --watch
+COLUMNS = ("id", "state", "provider", "model", "prompt", "age", "cost", "attempts", "next")
+LINE_BREAKS = str.maketrans("\n\t", "  ")  # characters that separate rows and columns; a path may contain them
 MIN_PROMPT_WIDTH, MAX_PROMPT_WIDTH = 16, 60  # characters of a prompt: at least on a terminal, at most anywhere
 DataT = TypeVar("DataT")
 LABEL_WIDTH = 20  # characters of the first column of one job
@@ -36,12 +34,12 @@ LABEL_WIDTH = 20  # characters of the first column of one job
 
 @asynccontextmanager
 async def open_client(proxy: str | None = None) -> AsyncGenerator[MediaClient, None]:
-    """A client of the ledger under HFMEDIA_HOME."""
+    """Open a client whose ledger is the one under HFMEDIA_HOME."""
     async with MediaClient(proxy=proxy, environ=os.environ) as client:
         yield client
 
 
-# -- many -------------------------------------------------------------------------------------------------------------
+# -- list -------------------------------------------------------------------------------------------------------------
 
 
 def show_jobs(
@@ -53,7 +51,7 @@ def show_jobs(
     watch: bool,
     reporter: Reporter,
 ) -> NoReturn:
-    """Lists the jobs that fit, live ones first, and leaves with exit code 0."""
+    """List the matching jobs, active ones first, and exit with code 0."""
 
     async def command(interrupts: InterruptHandler) -> int:
         selected_states = job_format.parse_states(states)
@@ -84,15 +82,15 @@ def show_jobs(
                     return (await fetch())[0], False
 
                 await _watch(
-                    interrupts, fetch_all, format_wide, lambda found: _print_snapshots(changes(found), reporter)
+                    interrupts, fetch_all, format_wide, lambda snapshots: _print_snapshots(changes(snapshots), reporter)
                 )
                 return 0
             snapshots, has_more = await fetch()
             _print_snapshots(snapshots, reporter)
             if not snapshots:
-                reporter.info("no job fits" if any((states, since, *filters.values())) else "there are no jobs yet")
+                reporter.info("No matching jobs." if any((states, since, *filters.values())) else "No jobs yet.")
             if has_more:
-                reporter.info(f"these are the latest {limit}; --all shows every one")
+                reporter.info(f"Only the latest {limit} are shown; --all shows every job.")
         return 0
 
     run(command, reporter)
@@ -101,7 +99,7 @@ def show_jobs(
 async def _latest_jobs(
     client: MediaClient, states: Sequence[State] | None, query: Mapping[str, Any], limit: int | None
 ) -> list[Job]:
-    """Live jobs, then ended ones, the newest first in each; one more than the limit where there is one more."""
+    """Return active jobs, then ended ones, each newest first; one more than the limit where there are more."""
     matching: list[Job] = []
     for terminal in (False, True):
         remaining = None if limit is None else limit + 1 - len(matching)
@@ -114,7 +112,7 @@ async def _latest_jobs(
 
 
 async def load_snapshots(client: MediaClient, jobs: Sequence[Job]) -> list[JobSnapshot]:
-    """The jobs with what the ledger alone cannot tell: who carries them, and which files are gone."""
+    """Return the jobs with the processes that run them and their missing files."""
     now = client.engine.deps.clock()
     claims = await client.ledger.claims()
     missing_files = await asyncio.to_thread(_missing_files, jobs)
@@ -125,13 +123,13 @@ async def load_snapshots(client: MediaClient, jobs: Sequence[Job]) -> list[JobSn
 
 
 def _missing_files(jobs: Sequence[Job]) -> list[tuple[str, ...]]:
-    return [tuple(path for path in job_format.file_paths(job) if not Path(path).exists()) for job in jobs]
+    return [tuple(path for path in job.stored_paths() if not Path(path).exists()) for job in jobs]
 
 
 def _print_snapshots(snapshots: Sequence[JobSnapshot], reporter: Reporter) -> None:
     if reporter.as_json:
         for snapshot in snapshots:
-            reporter.result(to_plain_json(job_format.job_to_dict(snapshot)))
+            reporter.result(to_plain_json(job_json.job_to_dict(snapshot)))
     elif stdout_is_terminal():
         for line in format_wide(snapshots):
             reporter.result(line)
@@ -140,14 +138,14 @@ def _print_snapshots(snapshots: Sequence[JobSnapshot], reporter: Reporter) -> No
 
 
 def stdout_is_terminal() -> bool:
-    """Whether a person reads stdout."""
+    """Whether stdout is a terminal."""
     return sys.stdout.isatty()
 
 
 def table_row(snapshot: JobSnapshot) -> tuple[str, ...]:
-    """A job as the cells of one line."""
+    """Return a job as the cells of one table row."""
     job = snapshot.job
-    prompt = job_format.truncate(job_format.format_line(job.request.prompt), MAX_PROMPT_WIDTH)
+    prompt = truncate(job_format.format_line(job.request.prompt), MAX_PROMPT_WIDTH)
     identity = (
         job.id,
         job_format.state_label(job),
@@ -158,7 +156,7 @@ def table_row(snapshot: JobSnapshot) -> tuple[str, ...]:
     cells = (
         *identity,
         job_format.format_age(snapshot.now - job.created_at),
-        job_format.format_cost(job),
+        job_format.format_job_cost(job),
         str(job.attempts),
         job_format.list_hint(snapshot),
     )
@@ -166,7 +164,7 @@ def table_row(snapshot: JobSnapshot) -> tuple[str, ...]:
 
 
 def format_wide(snapshots: Sequence[JobSnapshot], width: int | None = None) -> list[str]:
-    """Jobs on a terminal of so many columns: a line for each, and below it what there is to do or to know."""
+    """Format jobs for a terminal of ``width`` columns: a line each, and below it what to do or to know."""
     width = width or shutil.get_terminal_size().columns
     if not snapshots:
         return []
@@ -180,19 +178,17 @@ def format_wide(snapshots: Sequence[JobSnapshot], width: int | None = None) -> l
     )
     lines: list[str] = []
     for cells in (header, *rows):
-        padded = [
-            job_format.truncate(cell, size).ljust(size) for cell, size in zip(cells[: len(widths)], widths, strict=True)
-        ]
+        padded = [truncate(cell, size).ljust(size) for cell, size in zip(cells[: len(widths)], widths, strict=True)]
         lines.append("  ".join(padded).rstrip())
         lines += [f"    {cells[-1]}"] if len(cells) > len(widths) and cells[-1] else []
     return lines
 
 
-# -- one --------------------------------------------------------------------------------------------------------------
+# -- show -------------------------------------------------------------------------------------------------------------
 
 
 def show_job(text: str, *, watch: bool, reporter: Reporter) -> NoReturn:
-    """Shows one job and leaves with exit code 0; watched, until it has ended."""
+    """Show one job and exit with code 0; with ``watch``, once it has ended."""
 
     async def command(interrupts: InterruptHandler) -> int:
         async with open_client() as client:
@@ -211,17 +207,17 @@ def show_job(text: str, *, watch: bool, reporter: Reporter) -> NoReturn:
             def print_new(latest: tuple[JobSnapshot, list[LedgerEntry]]) -> None:
                 nonlocal printed
                 for entry in latest[1][printed:]:
-                    reporter.result(job_format.entry_to_dict(entry) if reporter.as_json else _format_entry(entry))
+                    reporter.result(job_json.entry_to_dict(entry) if reporter.as_json else _format_entry(entry))
                 printed = len(latest[1])
 
-            await _watch(interrupts, fetch, lambda seen: render_job(*seen), print_new)
+            await _watch(interrupts, fetch, lambda latest: render_job(*latest), print_new)
         return 0
 
     run(command, reporter)
 
 
 async def find_job_id(client: MediaClient, text: str) -> str:
-    """The id of the one job that begins so."""
+    """Return the id of the one job with this id or prefix."""
     await client.engine.mark_orphans_in_doubt()
     prefix = text.strip().lower()
     if prefix and await client.ledger.get(prefix):
@@ -231,24 +227,17 @@ async def find_job_id(client: MediaClient, text: str) -> str:
 
 def _print_job(snapshot: JobSnapshot, entries: Sequence[LedgerEntry], reporter: Reporter) -> None:
     if reporter.as_json:
-        reporter.result(
-            to_plain_json(
-                {
-                    **job_format.job_to_dict(snapshot),
-                    **job_format.details_to_dict(snapshot.job),
-                    "events": [*map(job_format.entry_to_dict, entries)],
-                }
-            )
-        )
+        details = {**job_json.job_to_dict(snapshot), **job_json.details_to_dict(snapshot.job)}
+        reporter.result(to_plain_json({**details, "events": [*map(job_json.entry_to_dict, entries)]}))
         return
     for text in render_job(snapshot, entries):
         reporter.result(text)
 
 
 def render_job(snapshot: JobSnapshot, entries: Sequence[LedgerEntry]) -> list[str]:
-    """Everything about one job, a line for each fact; what is not known is left out, but for the cost."""
+    """Render all details of a job and its history, one line each; unknown ones are omitted, except the cost."""
     lines = [f"{name:<{LABEL_WIDTH}}{text}" for name, text in job_format.detail_rows(snapshot) if text]
-    return [*lines, "", "what happened:", *(f"  {_format_entry(entry)}" for entry in entries)]
+    return [*lines, "", "history:", *(f"  {_format_entry(entry)}" for entry in entries)]
 
 
 def _format_entry(entry: LedgerEntry) -> str:
@@ -259,12 +248,12 @@ def _format_entry(entry: LedgerEntry) -> str:
 
 
 def show_costs(by: str, filters: Mapping[str, str | None], *, since: str | None, reporter: Reporter) -> NoReturn:
-    """Adds up what providers reported and leaves with exit code 0."""
+    """Print the reported costs by group and exit with code 0."""
 
     async def command(interrupts: InterruptHandler) -> int:
-        grouping: CostGrouping | None = next((summary for summary in COST_GROUPINGS if summary == by), None)
+        grouping: CostGrouping | None = next((name for name in COST_GROUPINGS if name == by), None)
         if grouping is None:
-            raise InvalidRequestError(f"--by {by!r} is none of {', '.join(COST_GROUPINGS)}")
+            raise InvalidRequestError(f"--by {by!r} is not one of {', '.join(COST_GROUPINGS)}")
         async with open_client() as client:
             now = client.engine.deps.clock()
             created_since = None if since is None else job_format.parse_when(since, now, option="--since")
@@ -281,24 +270,17 @@ def show_costs(by: str, filters: Mapping[str, str | None], *, since: str | None,
         )
         overall = total_cost(jobs)
         if overall.jobs_without_cost:
-            reporter.info(
-                f"of {overall.jobs} jobs, {overall.jobs_without_cost} may be billed at a price that nobody told"
-            )
+            count = f"{overall.jobs_without_cost} of {overall.jobs} jobs"
+            reporter.info(f"For {count} the provider reported no price; they may still be billed.")
         if not jobs:
-            reporter.info("there are no jobs to add up")
+            reporter.info("No jobs to sum up.")
         return 0
 
     run(command, reporter)
 
 
 def _cost_row(summary: CostSummary) -> tuple[str, ...]:
-    reported = (
-        job_format.format_money(summary.reported)
-        if summary.reported
-        else "-"
-        if not summary.jobs_without_cost
-        else "unknown"
-    )
+    reported = "-" if not summary.reported and not summary.jobs_without_cost else format_cost(summary.reported)
     return strip_control(summary.name), str(summary.jobs), reported, str(summary.jobs_without_cost), str(summary.free)
 
 
@@ -321,9 +303,9 @@ async def _watch(
     render: Callable[[DataT], Sequence[str]],
     print_changes: Callable[[DataT], None],
 ) -> None:
-    """Looks again and again, until the look says that this was the last, or Ctrl-C.
+    """Fetch repeatedly until ``fetch`` reports that its data is final, or Ctrl-C.
 
-    On a terminal the picture is painted anew each time; elsewhere only what is new is said.
+    On a terminal the whole view is redrawn each time; elsewhere only changes are printed.
     """
     interrupted = asyncio.Event()
     interrupts.on_interrupt = interrupted.set
@@ -342,7 +324,7 @@ async def _watch(
 
 @contextmanager
 def _live_screen() -> Generator[Callable[[Sequence[str]], None] | None]:
-    """What paints lines over the ones before; None where stdout is no terminal that could."""
+    """Yield a function that redraws the screen; None where stdout is not a terminal that can."""
     if not stdout_is_terminal() or os.environ.get("TERM") == "dumb":
         yield None
         return

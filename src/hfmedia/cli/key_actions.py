@@ -1,6 +1,6 @@
-"""The deeds of ``hfmedia keys``: the gateway's book opened, and a key and what it used in words.
+"""``hfmedia keys``: reads and changes the gateway's database, and formats keys with their usage.
 
-Nothing here needs the gateway to run, nor what only a running gateway needs.
+Needs neither a running gateway nor the packages that only a running gateway needs.
 """
 
 from __future__ import annotations
@@ -15,30 +15,29 @@ from typing import Any, NoReturn
 from msgspec import structs
 
 from hfmedia.core.errors import InvalidRequestError
+from hfmedia.core.text import strip_control
 from hfmedia.server.db.api_keys import KEY_PREFIX, ApiKey, KeyLimits, expiry_from_days, generate_api_key
 from hfmedia.server.db.budgets import format_usd, format_utc, to_micro_usd
 from hfmedia.server.db.database import GatewayDatabase
 from hfmedia.server.db.usage import UsageReport
 from hfmedia.settings import load_settings
 
-from .commands.models import print_table
 from .job_format import format_iso, format_time
-from .reporter import Reporter, strip_control
+from .reporter import Reporter
 from .runtime import InterruptHandler, run
+from .tables import print_table
 
 DATABASE_NAME = "gateway.sqlite3"  # under HFMEDIA_HOME
-COLUMNS = ("id", "name", "state", "made", "expires", "limits")
-NO_LIMIT = "none"  # what takes a limit away
-NO_KEYS_MESSAGE = (
-    "there are no keys: the gateway serves only the machine it runs on; `hfmedia keys make NAME` makes one"
-)
+COLUMNS = ("id", "name", "state", "created", "expires", "limits")
+NO_LIMIT = "none"  # removes a limit
+NO_KEYS_MESSAGE = "No keys: the gateway serves only the machine it runs on. Create one with `hfmedia keys create NAME`."
 
 
-# -- deeds ------------------------------------------------------------------------------------------------------------
+# -- actions ----------------------------------------------------------------------------------------------------------
 
 
 def show_keys(reporter: Reporter) -> NoReturn:
-    """Lists every key and leaves."""
+    """List every key and exit."""
 
     def action(database: GatewayDatabase | None) -> None:
         keys = database.list_keys() if database else []
@@ -56,7 +55,7 @@ def show_keys(reporter: Reporter) -> NoReturn:
 def create_key(
     name: str, limits: Mapping[str, Any], *, bill_to: str | None, admin: bool, days: float | None, reporter: Reporter
 ) -> NoReturn:
-    """Makes a key, says its text once, and leaves."""
+    """Create a key, print its text once, and exit."""
 
     def action(database: GatewayDatabase) -> None:
         now, is_first = database.clock(), not database.requires_keys()
@@ -72,15 +71,15 @@ def create_key(
         )
         database.add_key(key, digest)
         reporter.result({"key": text, **key_to_dict(key)} if reporter.as_json else text)
-        reporter.info("this text is the key; it is not shown again")
+        reporter.info("This is the key; it is not shown again.")
         if is_first:
-            reporter.info("from now on the gateway asks everybody for a key")
+            reporter.info("The gateway now requires a key for every request.")
 
     _write_database(action, reporter)
 
 
 def show_key(text: str, reporter: Reporter) -> NoReturn:
-    """Shows one key, what it may and what it used, and leaves."""
+    """Show one key, its limits and its usage, and exit."""
 
     def action(database: GatewayDatabase | None) -> None:
         key = find_key(database, text)
@@ -95,7 +94,7 @@ def show_key(text: str, reporter: Reporter) -> NoReturn:
 
 
 def update_key(text: str, limits: Mapping[str, Any], reporter: Reporter) -> NoReturn:
-    """Changes the limits that are named, says how the key stands, and leaves."""
+    """Change the given limits, print the key, and exit."""
 
     def action(database: GatewayDatabase | None) -> None:
         key = find_key(database, text)
@@ -108,7 +107,7 @@ def update_key(text: str, limits: Mapping[str, Any], reporter: Reporter) -> NoRe
 
 
 def revoke_key(text: str, reporter: Reporter) -> NoReturn:
-    """Revokes a key, says how it stands, and leaves."""
+    """Revoke a key, print it, and exit."""
 
     def action(database: GatewayDatabase | None) -> None:
         key = find_key(database, text)
@@ -119,7 +118,7 @@ def revoke_key(text: str, reporter: Reporter) -> NoReturn:
 
 
 def _read_database(action: Callable[[GatewayDatabase | None], None], reporter: Reporter) -> NoReturn:
-    """Runs a deed on the book; where there is none, on None: looking makes no file."""
+    """Run an action on the database, or on None where there is none: reading creates no file."""
 
     async def command(interrupts: InterruptHandler) -> int:
         path = _home_folder() / DATABASE_NAME
@@ -134,7 +133,7 @@ def _read_database(action: Callable[[GatewayDatabase | None], None], reporter: R
 
 
 def _write_database(action: Callable[[GatewayDatabase], None], reporter: Reporter) -> NoReturn:
-    """Runs a deed on the book, which is made where there is none."""
+    """Run an action on the database, which is created if it does not exist."""
 
     async def command(interrupts: InterruptHandler) -> int:
         with closing(GatewayDatabase(_home_folder() / DATABASE_NAME)) as database:
@@ -145,7 +144,7 @@ def _write_database(action: Callable[[GatewayDatabase], None], reporter: Reporte
 
 
 def _home_folder() -> Path:
-    """HFMEDIA_HOME as every command reads it. No credential is looked at: a damaged one must not keep a key alive."""
+    """Return HFMEDIA_HOME. Ignores credentials: an invalid one must not keep anyone from revoking a key."""
     ignored_prefixes = ("HF_", "HFMEDIA_")
     environ = {
         name: text
@@ -155,22 +154,22 @@ def _home_folder() -> Path:
     return load_settings(environ, token="unused").home
 
 
-# -- what was asked for -----------------------------------------------------------------------------------------------
+# -- parsing ----------------------------------------------------------------------------------------------------------
 
 
 def find_key(database: GatewayDatabase | None, text: str) -> ApiKey:
-    """The key of that name or id. InvalidRequestError when there is none; the text of a key is never repeated."""
+    """Return the key with this name or id; InvalidRequestError, which never repeats the text of a key, for none."""
     key = database.find_key(text.strip()) if database else None
     if key is None:
         label = "with that text" if KEY_PREFIX in text else repr(text[:80])
-        raise InvalidRequestError(f"there is no key {label}; `hfmedia keys` lists them")
+        raise InvalidRequestError(f"there is no key {label}; `hfmedia keys` lists all keys")
     return key
 
 
 def parse_limits(
     models: Sequence[str] | None, rate: str | None, images: str | None, videos: str | None, usd: str | None
 ) -> dict[str, Any]:
-    """The limits that were named on the command line, as they were written."""
+    """Return the limits that were given on the command line, unparsed."""
     limits = {
         "models": models or None,
         "requests_per_minute": rate,
@@ -182,7 +181,7 @@ def parse_limits(
 
 
 def merge_limits(current: KeyLimits, updates: Mapping[str, Any]) -> KeyLimits:
-    """The limits with those changed that were named; InvalidRequestError for what is no number."""
+    """Return the limits with the given changes; InvalidRequestError for a value that is not a number."""
     changes: dict[str, Any] = {}
     for name, text in updates.items():
         if name == "models":
@@ -205,38 +204,38 @@ def _parse_limit(name: str, text: str) -> float:
         ) from None
 
 
-# -- in words ---------------------------------------------------------------------------------------------------------
+# -- formatting -------------------------------------------------------------------------------------------------------
 
 
 def key_state(key: ApiKey) -> str:
-    """How a key stands: active, expired or revoked."""
+    """Return the state of a key: active, expired or revoked."""
     return "revoked" if key.revoked_at is not None else "active" if key.is_active(time.time()) else "expired"
 
 
 def key_row(key: ApiKey) -> tuple[str, ...]:
-    """A key as the cells of one line."""
+    """Return a key as the cells of one table row."""
     expires = "-" if key.expires_at is None else format_time(key.expires_at)
     name = strip_control(key.name) + (" (admin)" if key.admin else "")
     return key.id, name, key_state(key), format_time(key.created_at), expires, format_limits(key.limits)
 
 
 def format_limits(limits: KeyLimits) -> str:
-    """What a key may, in words."""
+    """Format the limits of a key."""
     counts = (
-        (limits.requests_per_minute, "requests a minute"),
-        (limits.images_per_day, "images a day"),
-        (limits.videos_per_day, "videos a day"),
+        (limits.requests_per_minute, "requests per minute"),
+        (limits.images_per_day, "images per day"),
+        (limits.videos_per_day, "videos per day"),
     )
     parts = [f"{count} {unit}" for count, unit in counts if count is not None]
     if limits.usd_per_month is not None:
-        parts.append(f"{format_usd(to_micro_usd(limits.usd_per_month, round_down=True))} a month")
+        parts.append(f"{format_usd(to_micro_usd(limits.usd_per_month, round_down=True))} per month")
     if limits.models:
         parts.append(f"only {' '.join(limits.models)}")
     return ", ".join(parts) or "no limits"
 
 
 def format_usage(key: ApiKey, usage: UsageReport) -> list[tuple[str, str]]:
-    """What counts against the limits, in words; what nobody told the price of is said to be so."""
+    """Format the usage that counts against the limits; unknown costs are labelled as such."""
     limits, monthly_limit = key.limits, key.limits.usd_per_month
 
     def format_count(count: int, limit: int | None, unit: str) -> str:
@@ -247,20 +246,21 @@ def format_usage(key: ApiKey, usage: UsageReport) -> list[tuple[str, str]]:
 
     today = f"{format_count(usage.images_today, limits.images_per_day, 'images')}, "
     today += format_count(usage.videos_today, limits.videos_per_day, "videos")
-    unpriced = f"{usage.unpriced_generations_month} order{'' if usage.unpriced_generations_month == 1 else 's'}"
+    plural = "" if usage.unpriced_generations_month == 1 else "s"
+    unpriced = f"{usage.unpriced_generations_month} generation{plural}"
     total = usd(usage.usd_month) if monthly_limit is None else f"{usd(usage.usd_month)} of {usd(monthly_limit)}"
     return [
         ("today", f"{today}; resets at {format_utc(usage.day_resets_at)}"),
         ("this month", f"{usage.images_month} images, {usage.videos_month} videos"),
         ("money", f"{total} this month; resets at {format_utc(usage.month_resets_at)}"),
-        ("  charged", f"{usd(usage.charged_usd_month)} at prices that are known"),
-        ("  unknown", f"{usd(usage.estimated_usd_month)} counted for {unpriced} of which nobody told the price"),
-        ("  reserved", f"{usd(usage.reserved_usd_now)} set aside for what is not over"),
+        ("  charged", f"{usd(usage.charged_usd_month)} at known prices"),
+        ("  unknown", f"{usd(usage.estimated_usd_month)} estimated for {unpriced} of unknown cost"),
+        ("  reserved", f"{usd(usage.reserved_usd_now)} reserved for unfinished generations"),
     ]
 
 
 def key_to_dict(key: ApiKey) -> dict[str, Any]:
-    """A key as plain JSON data, without its text."""
+    """Return a key as plain JSON data, without its text."""
     limits = {name: getattr(key.limits, name) for name in key.limits.__struct_fields__}
     timestamps = {
         name: None if (timestamp := getattr(key, name)) is None else format_iso(timestamp)
@@ -279,17 +279,17 @@ def _detail_rows(key: ApiKey) -> list[tuple[str, str]]:
         ("key", key.id),
         ("name", strip_control(key.name)),
         ("state", key_state(key)),
-        ("made", format_time(key.created_at)),
+        ("created", format_time(key.created_at)),
     ]
     rows += [("expires", format_time(key.expires_at))] if key.expires_at is not None else []
     rows += [("revoked", format_time(key.revoked_at))] if key.revoked_at is not None else []
     rows += [("billed to", key.bill_to)] if key.bill_to else []
-    rows += [("admin", "sees everybody's jobs")] if key.admin else []
+    rows += [("admin", "can see all jobs")] if key.admin else []
     return [*rows, ("limits", format_limits(key.limits))]
 
 
 def _usage_to_dict(usage: UsageReport | None) -> dict[str, Any] | None:
     if usage is None:
         return None
-    resets = {"day_resets": format_iso(usage.day_resets_at), "month_resets": format_iso(usage.month_resets_at)}
+    resets = {name: format_iso(getattr(usage, name)) for name in ("day_resets_at", "month_resets_at")}
     return {**structs.asdict(usage), **resets}

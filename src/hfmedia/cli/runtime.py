@@ -1,6 +1,6 @@
-"""How every command runs: one event loop, one way to end it, one exit code.
+"""Runtime of commands: one event loop, one interrupt handler, one exit code.
 
-The first Ctrl-C (or SIGTERM) is gentle, the second is at once. A traceback is shown only with HFMEDIA_DEBUG=1.
+The first Ctrl-C (or SIGTERM) ends a command gracefully, the second immediately. HFMEDIA_DEBUG=1 shows tracebacks.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class InterruptHandler:
-    """What an interrupt does. ``gently`` is called by the first one; the second leaves without another word."""
+    """Handles interrupts: the first one calls ``on_interrupt``, the second one ends the process immediately."""
 
     def __init__(self) -> None:
         self.interrupted = False
         self.on_interrupt: Callable[[], object] = lambda: None
 
     def __call__(self) -> None:
-        """An interrupt has come."""
+        """Handle one interrupt."""
         if not self.interrupted:
             self.interrupted = True
             self.on_interrupt()
             return
-        message = "left at once: what a provider has accepted goes on there, and may be billed\n"
+        message = "Interrupted. Jobs already accepted continue at the provider and may be billed.\n"
         sys.stderr.write((SHOW_CURSOR + "\n" if sys.stderr.isatty() else "") + message)
         sys.stderr.flush()
         os._exit(EXIT_INTERRUPTED)
 
     def install(self) -> None:
-        """Hears the signals from now on, for as long as the loop runs."""
+        """Handle SIGINT and SIGTERM while the event loop runs."""
         loop = asyncio.get_running_loop()
 
         def on_signal(number: int, frame: object) -> None:
@@ -55,7 +55,7 @@ class InterruptHandler:
         for number in SIGNALS:
             try:
                 loop.add_signal_handler(number, self)
-            except NotImplementedError:  # Windows: its loop has no signals, but its process does
+            except NotImplementedError:  # Windows: signals of the process, not of its loop
                 signal.signal(number, on_signal)
 
 
@@ -63,7 +63,7 @@ AsyncCommand = Callable[[InterruptHandler], Coroutine[Any, Any, int]]
 
 
 def run(command: AsyncCommand, reporter: Reporter) -> NoReturn:
-    """Runs the work to its end and leaves with the exit code that it, or its error, says."""
+    """Run a command and exit with its exit code, or that of its error."""
     _configure_logging()
     try:
         with asyncio.Runner() as runner:
@@ -71,14 +71,12 @@ def run(command: AsyncCommand, reporter: Reporter) -> NoReturn:
     except HfmediaError as error:
         code = _report_failure(error, reporter)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        code = _report_failure(
-            JobCancelledError("interrupted before anything was sent; there is nothing to pay"), reporter
-        )
+        code = _report_failure(JobCancelledError("interrupted before anything was sent; nothing is billed"), reporter)
     except BrokenPipeError:
-        code = 0  # the reader of our results has seen enough
+        code = 0  # the reader of the results is gone
     except Exception as error:
         message = (
-            f"unexpected: {type(error).__name__}: {error}. Run it again with HFMEDIA_DEBUG=1 and report what it says"
+            f"unexpected: {type(error).__name__}: {error}. Run it again with HFMEDIA_DEBUG=1 and report the traceback"
         )
         unexpected_error = HfmediaError(message)
         unexpected_error.__cause__ = error
@@ -95,7 +93,7 @@ async def _run_with_signals(command: AsyncCommand) -> int:
 
 
 def _configure_logging() -> None:
-    """What libraries log is for whoever debugs; without a handler Python would print it between our lines."""
+    """Show the log of libraries only when debugging; without any handler Python would print it between our lines."""
     if _is_debugging():
         logging.basicConfig(level=logging.DEBUG)
     elif not logging.getLogger().handlers:
@@ -115,9 +113,9 @@ def _report_failure(error: HfmediaError, reporter: Reporter) -> int:
 
 @asynccontextmanager
 async def command_environment(sandbox: bool, reporter: Reporter) -> AsyncGenerator[Mapping[str, str], None]:
-    """The environment a command works in: the process's own, or that of a simulated world made for it alone.
+    """Yield the environment of a command: that of the process, or of a sandbox started for this command alone.
 
-    In the simulation nothing of the real environment is read: a real key can never buy anything there.
+    With the sandbox nothing of the real environment is used, so real credentials are never sent.
     """
     if not sandbox:
         yield os.environ
@@ -129,6 +127,6 @@ async def command_environment(sandbox: bool, reporter: Reporter) -> AsyncGenerat
         try:
             simulation = await stack.enter_async_context(Sandbox(port=0))
         except ValueError as error:
-            raise InvalidRequestError(f"HFMEDIA_SANDBOX_FAULTS cannot be ordered: {error}") from error
-        reporter.info("sandbox: a simulation on this machine; its pictures are drawn here, and nothing is paid.")
+            raise InvalidRequestError(f"HFMEDIA_SANDBOX_FAULTS is not valid: {error}") from error
+        reporter.info("sandbox: simulated on this machine; nothing is billed.")
         yield {**simulation.environment, "HFMEDIA_HOME": home}

@@ -1,6 +1,6 @@
-"""The published class and what stands beside it, by the names that its callers know.
+"""g4f-compatible provider API: HuggingFaceMedia and the classes and functions that its callers use.
 
-It adds nothing of its own: what it promises is kept, and everything behind it is MediaClient's.
+Its names and behavior are frozen; it is an adapter onto MediaClient.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The bases of a published provider: how callers that know many providers run one, and ask for its models.
+"""Base classes of a g4f-compatible provider: the interface through which callers run it and list its models.
 
-A provider is a class that is never instantiated; all of it are class methods and class attributes.
+A provider is a class that is never instantiated; it consists of class methods and class attributes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Chunk = Reasoning | ProviderInfo | ImageResponse | VideoResponse
 
 
 class AsyncGeneratorProvider(ABC):
-    """A provider that yields its results as they come.
+    """A provider that yields its results as they arrive.
 
-    The one thing to implement is ``create_async_generator``; the other ways to run it follow from that.
+    Subclasses implement ``create_async_generator``; the other ways to run it are derived from that.
     """
 
     label: ClassVar[str] = ""
@@ -33,16 +33,16 @@ class AsyncGeneratorProvider(ABC):
     @classmethod
     @abstractmethod
     def create_async_generator(cls, model: str, messages: Messages, **kwargs: Any) -> AsyncGenerator[Chunk, None]:
-        """The results, and what is told on the way, as they come."""
+        """Yield progress and results as they arrive."""
 
     @classmethod
     def async_create_function(cls, *args: Any, **kwargs: Any) -> AsyncGenerator[Chunk, None]:
-        """The same as ``create_async_generator``, by the name that retrying callers use."""
+        """Alias of ``create_async_generator``, used by retrying callers."""
         return cls.create_async_generator(*args, **kwargs)
 
     @classmethod
     def create_completion(cls, model: str, messages: Messages, **kwargs: Any) -> Generator[Chunk, None, None]:
-        """The same for callers without ``async``, also beside a running loop; closing it cancels the work."""
+        """Run ``create_async_generator`` synchronously, even while an event loop is running; closing it cancels the jobs."""
         from hfmedia.sync import BlockingPortal
 
         with BlockingPortal() as portal:
@@ -50,28 +50,28 @@ class AsyncGeneratorProvider(ABC):
 
     @classmethod
     def create_function(cls, *args: Any, **kwargs: Any) -> Generator[Chunk, None, None]:
-        """The same as ``create_completion``, by the name that retrying callers use."""
+        """Alias of ``create_completion``, used by retrying callers."""
         return cls.create_completion(*args, **kwargs)
 
     @classmethod
     async def create_async(cls, model: str, messages: Messages, **kwargs: Any) -> str:
-        """All results as one text: Markdown and HTML, without what was told on the way."""
+        """Return all results as one text, Markdown and HTML, without progress."""
         chunks = cls.create_async_generator(model, messages, **kwargs)
         return "".join([str(chunk) async for chunk in chunks if not isinstance(chunk, Reasoning)])
 
     @classmethod
     def get_dict(cls) -> dict[str, str | None]:
-        """Name, address and label, for a list of providers."""
+        """Return name, URL and label, for a list of providers."""
         return {"name": cls.__name__, "url": cls.url, "label": cls.label}
 
     @classmethod
     def get_parent(cls) -> str:
-        """The provider whose credential this one uses."""
+        """Return the provider whose credential this one uses."""
         return cls.parent or cls.__name__
 
 
 class ProviderModelMixin:
-    """Models by name. The lists are replaced, never changed in place, so that a subclass fills its own."""
+    """Models by name. The lists are replaced, never modified in place, so that each subclass has its own."""
 
     default_model: ClassVar[str | None] = None
     models: ClassVar[list[str]] = []
@@ -81,11 +81,11 @@ class ProviderModelMixin:
 
     @classmethod
     def get_models(cls, **kwargs: Any) -> list[str]:
-        """The names of the models; the default model alone where none are known."""
+        """Return the names of the models; only the default model if none are known."""
         return list(cls.models) or ([cls.default_model] if cls.default_model else [])
 
     @classmethod
     def get_model(cls, model: str | None, **kwargs: Any) -> str:
-        """The model's own name: behind an alias, and the default where none is given. Empty where there is none."""
+        """Resolve aliases and the default model; empty if there is none."""
         name = model or cls.default_model or ""
         return cls.model_aliases.get(name, name)

@@ -1,6 +1,6 @@
-"""HuggingFaceMedia, as published: images and videos for callers that run many providers by one interface.
+"""HuggingFaceMedia: images and videos for callers that run many providers through the g4f interface.
 
-Its names, arguments, yields and errors are kept; what happens behind them is MediaClient's.
+Its names, arguments, results and errors are frozen; it is an adapter onto MediaClient.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from hfmedia.aio import with_heartbeat
 from hfmedia.client import MediaClient
 from hfmedia.core.errors import HfmediaError, MissingAuthError, ModelNotSupportedError, RequestRejectedError
 from hfmedia.core.hub_models import HubModel
@@ -24,18 +25,19 @@ from hfmedia.storage import Media
 from .base import AsyncGeneratorProvider, Chunk, ProviderModelMixin
 from .messages import Messages, last_prompt
 from .parameters import DEFAULT_RESOLUTION, to_options, with_defaults
-from .reasoning import to_reasoning, with_heartbeat
+from .reasoning import to_reasoning
 from .responses import ImageResponse, ProviderInfo, Reasoning, VideoResponse
 
 UNSET: Mapping[str, Any] = MappingProxyType({})
+HEARTBEAT_INTERVAL = 1.0  # seconds without an event until a chat shows progress, so that its connection stays open
 
 
 class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
     """Images and videos from every model on Hugging Face Inference Providers.
 
     Attributes:
-        provider_mapping: by model, what ``get_mapping`` found.
-        task_mapping: by model, the task of its first live provider; filled by ``get_models``, like the lists.
+        provider_mapping: results of ``get_mapping``, by model.
+        task_mapping: task of the first live provider, by model; filled by ``get_models``, like the lists.
         models: ``org/name`` and ``org/name:provider``, videos first.
         image_models, video_models: ``org/name``.
     """
@@ -55,13 +57,13 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
 
     @classmethod
     def get_models(cls, **kwargs: Any) -> list[str]:
-        """``org/name`` and ``org/name:provider`` of every live model, videos first; asked once, then remembered.
+        """List ``org/name`` and ``org/name:provider`` of every live model, videos first; cached after the first call.
 
-        ``api_key`` and ``proxy`` are heeded. It blocks while the Hub is asked for the first time, also inside a running
-        loop: there, ``await asyncio.to_thread(HuggingFaceMedia.get_models)``.
+        ``api_key`` and ``proxy`` are used. The first call blocks until the Hub responds, also inside a running event
+        loop: use ``await asyncio.to_thread(HuggingFaceMedia.get_models)`` there.
 
         Raises:
-            HubError: the Hub did not answer as it should.
+            HubError: the Hub is unreachable or sent an unexpected response.
         """
         if not cls.models:
             from hfmedia.sync import BlockingPortal
@@ -72,11 +74,11 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
 
     @classmethod
     async def get_mapping(cls, model: str, api_key: str | None = None) -> dict[str, dict[str, Any]]:
-        """By provider what the Hub says of it (``status``, ``task``, ``providerId``, …), live ones; asked once.
+        """Return the live mappings by provider (``status``, ``task``, ``providerId``, …); cached after the first call.
 
         Raises:
             ModelNotFoundError: the Hub does not know the model.
-            HubError: the Hub did not answer as it should.
+            HubError: the Hub is unreachable or sent an unexpected response.
         """
         name = parse_model_spec(model).model
         if name in cls.provider_mapping:
@@ -101,26 +103,26 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
         resolution: str | None = DEFAULT_RESOLUTION,
         **kwargs: Any,
     ) -> AsyncGenerator[Chunk, None]:
-        """Reasoning while it works, then for each result, as it finishes, its ProviderInfo and its response.
+        """Yield Reasoning while jobs run, then for each completed result its ProviderInfo and its response.
 
         Args:
-            model: ``org/name`` or ``org/name:provider``; the first of ``get_models`` where it is empty.
+            model: ``org/name`` or ``org/name:provider``; default: the first of ``get_models``.
             messages: the last user message is the prompt, unless ``prompt`` is given.
-            api_key: an HF token, or a provider's own key; absent, it is found as MediaClient finds it.
-            extra_data: goes into the provider's own JSON as it stands (also by its newer name, ``extra_body``).
+            api_key: a Hugging Face token, or a provider's own key; default: discovered by MediaClient.
+            extra_data: passed through to the provider's own JSON (``extra_body`` is the newer name).
             timeout: seconds for each result, 0 for no limit.
-            n: how many, made side by side with different seeds. A failed one never costs the others.
-            aspect_ratio: 1:1 for images and 16:9 for videos where neither it nor a side in pixels is given.
-            resolution: the default is for videos alone.
-            kwargs: ``seed``, ``negative_prompt``, ``num_inference_steps``, ``guidance_scale``, … as MediaClient takes
-                them; whatever is unknown goes into the provider's own JSON.
+            n: number of results, generated concurrently with different seeds. A failed one does not affect the others.
+            aspect_ratio: default: 1:1 for images and 16:9 for videos, unless width or height is given.
+            resolution: the default applies only to videos.
+            kwargs: ``seed``, ``negative_prompt``, ``num_inference_steps``, ``guidance_scale``, … as in MediaClient;
+                unknown ones are passed through to the provider's own JSON.
 
         Raises:
-            MissingAuthError: there is no credential; nothing was sent.
-            InvalidRequestError: bad input; nothing was sent.
+            MissingAuthError: no credential is available; nothing was sent.
+            InvalidRequestError: the input is invalid; nothing was sent.
             ModelNotFoundError: the Hub does not know the model.
-            ModelNotSupportedError: nobody serves it, or not for these tasks; or who serves it answered 404.
-            HfmediaError: none of the results came; this is what the last of them failed with.
+            ModelNotSupportedError: no live provider serves it for these tasks, or the provider responded with 404.
+            HfmediaError: all results failed; this is the error of the last one.
         """
         prompt_text = last_prompt(messages, prompt)
         options = to_options(
@@ -136,7 +138,7 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
                 async for chunk in chunks:
                     yield chunk
 
-    # -- inside ---------------------------------------------------------------------------------------------------
+    # -- internals ------------------------------------------------------------------------------------------------
 
     @classmethod
     async def _generate(
@@ -145,8 +147,9 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
         outputs_by_job: dict[str, int] = {}
         errors: list[HfmediaError] = []
         started_at = time.monotonic()
-        async with aclosing(with_heartbeat(client.generate(prompt, task=task, n=n, **options))) as events:
-            async for event in events:
+        events = client.generate(prompt, task=task, n=n, **options)
+        async with aclosing(events), aclosing(with_heartbeat(events, HEARTBEAT_INTERVAL)) as events_and_pauses:
+            async for event in events_and_pauses:
                 if event is None:
                     yield Reasoning(label="Generating", status=f"{time.monotonic() - started_at:.2f}s")
                     continue
@@ -173,11 +176,11 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
         prompt: str,
         options: VideoGenerationOptions,
     ) -> ModelSpec:
-        """The model and provider to ask; whatever can be found wrong without asking the Hub is found here."""
+        """Return the requested or the default model. Invalid input is rejected here, before the Hub is queried."""
         if client.settings.token is None and not client.settings.keys:
-            reason = client.settings.ignored_reason or "there is no Hugging Face token here"
+            reason = client.settings.ignored_reason or "no Hugging Face token"
             raise MissingAuthError(
-                f"{reason}; give one as api_key, or set HF_TOKEN. Make one at https://huggingface.co/settings/tokens"
+                f"{reason}; pass one as api_key or set HF_TOKEN. Create one at https://huggingface.co/settings/tokens"
             )
         model_text = cls.get_model(model)
         prepared = await client.planner.prepare(prompt, cls.tasks[0], None, {**options, "model": model_text})
@@ -185,12 +188,12 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
             return prepared.model_spec
         model_names = await asyncio.to_thread(cls.get_models, api_key=api_key, proxy=proxy)
         if not model_names:
-            raise ModelNotSupportedError("the Hub lists no live model for images or videos; name one")
+            raise ModelNotSupportedError("the Hub lists no live model for images or videos; specify one")
         return parse_model_spec(model_names[0])
 
     @classmethod
     async def _fetch_mapping(cls, client: MediaClient, name: str) -> dict[str, dict[str, Any]]:
-        """The live providers as the Hub tells them now; remembered unless there are none, which will not last."""
+        """Fetch the live mappings; cached unless there are none, which is temporary."""
         live_mapping = _live_mapping(await client.mapping(name), cls.tasks)
         if live_mapping:
             cls.provider_mapping = {**cls.provider_mapping, name: live_mapping}
@@ -208,7 +211,7 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
             model.id: [mapping for mapping in model.live_mappings() if mapping.task in cls.tasks]
             for model in hub_models
         }
-        tasks_by_model = {name: offers[0].task for name, offers in live_mappings.items() if offers}
+        tasks_by_model = {name: mappings[0].task for name, mappings in live_mappings.items() if mappings}
         ordered = sorted(tasks_by_model, key=lambda name: not tasks_by_model[name].endswith("video"))
         cls.task_mapping = tasks_by_model
         cls.image_models = [name for name in ordered if tasks_by_model[name].endswith("image")]
@@ -230,9 +233,9 @@ def _client(api_key: str | None = None, proxy: str | None = None, timeout: float
 
 
 def _live_mapping(model: HubModel, tasks: list[str]) -> dict[str, dict[str, Any]]:
-    """The live providers by name, with the Hub's own words; where one has several tasks, one of ours goes first."""
+    """Return the live mappings by provider, in the Hub's format; of several tasks, a supported one wins."""
     mapping_by_provider: dict[str, dict[str, Any]] = {}
-    for mapping in sorted(model.live_mappings(), key=lambda offer: offer.task not in tasks):
+    for mapping in sorted(model.live_mappings(), key=lambda item: item.task not in tasks):
         mapping_by_provider.setdefault(mapping.provider, _to_legacy_mapping(mapping))
     return {mapping.provider: mapping_by_provider[mapping.provider] for mapping in model.live_mappings()}
 
@@ -250,22 +253,22 @@ def _to_legacy_mapping(mapping: ProviderMapping) -> dict[str, Any]:
 
 
 def _infer_task(model_spec: ModelSpec, live_mapping: dict[str, dict[str, Any]], tasks: list[str]) -> Task:
-    """What the model does; where nobody serves it, any task will do: routing says why, and who is on the way.
+    """Return the model's task; without a live provider any task, since routing then reports the reason.
 
-    ModelNotSupportedError when those who serve it do something else.
+    Raises ModelNotSupportedError when its providers support only other tasks.
     """
     live_tasks = [mapping["task"] for name, mapping in live_mapping.items() if model_spec.provider in (None, name)]
     supported = [task for task in live_tasks if task in tasks]
     if live_tasks and not supported:
         raise ModelNotSupportedError(
-            f"{model_spec} does {' and '.join(sorted(set(live_tasks)))}, and this class {' and '.join(tasks)}",
+            f"{model_spec} supports {' and '.join(sorted(set(live_tasks)))}, this class only {' and '.join(tasks)}",
             model=model_spec.model,
         )
     return parse_task(supported[0] if supported else tasks[0])
 
 
 def _to_legacy_error(error: HfmediaError) -> HfmediaError:
-    """The error as callers know it: a 404 of a provider means that it does not have the model."""
+    """Convert an error to the one that callers expect: a provider's 404 means that it does not have the model."""
     if not isinstance(error, RequestRejectedError) or error.status != 404:
         return error
     legacy_error = ModelNotSupportedError(
@@ -282,7 +285,7 @@ def _to_legacy_error(error: HfmediaError) -> HfmediaError:
 
 
 async def _to_response(client: MediaClient, media: Media, output_index: int) -> ImageResponse | VideoResponse:
-    """The response for a file: the provider's own URL where it gave one, else the path; the rest as options."""
+    """Build the response for a file: the provider's own URL if there is one, else the path; details as options."""
     job = await client.ledger.get(media.job_id)
     url = job.outputs[output_index].url if job is not None and output_index < len(job.outputs) else None
     options = {

@@ -1,4 +1,4 @@
-"""Messages as a chat writes them, and the prompt in them: the last thing that the user said."""
+"""Chat messages, and the prompt in them: the text of the last user message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Messages = list[dict[str, Any]]
 
 
 def last_prompt(messages: Sequence[Mapping[str, Any]] | None, prompt: str | None = None) -> str:
-    """``prompt`` if there is one, else the text of the last user message; empty where the user said nothing."""
+    """Return ``prompt`` if there is one, else the text of the last user message; empty if there is none."""
     if prompt:
         return prompt
     for message in reversed(messages or ()):
@@ -19,7 +19,7 @@ def last_prompt(messages: Sequence[Mapping[str, Any]] | None, prompt: str | None
 
 
 def message_text(content: Any) -> str:
-    """The text of a message: itself, or the text parts of structured content, one a line."""
+    """Return the text of a message: the content itself, or the text parts of structured content, one per line."""
     if isinstance(content, str):
         return content
     if isinstance(content, Mapping):

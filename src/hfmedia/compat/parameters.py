@@ -1,6 +1,6 @@
-"""What a caller of the published class asks for, in the words of MediaClient.
+"""Arguments of the g4f-compatible API, converted to the options of MediaClient.
 
-The rule: what hfmedia understands is told to each provider in its own words; what it does not goes there as it stands.
+Parameters that hfmedia knows are adapted to each provider; unknown ones are passed through unchanged.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from hfmedia.core.request import Task
 from hfmedia.core.text import truncated_repr
 from hfmedia.options import VideoGenerationOptions
 
-DEFAULT_RESOLUTION = (
-    "480p"  # the published default, for videos alone: an image has no resolution unless somebody asks for one
-)
+DEFAULT_RESOLUTION = "480p"  # the API's default, only for videos: an image has none unless it is requested
 DEFAULT_ASPECT_RATIOS = {"image": "1:1", "video": "16:9"}
 
-# Keyword arguments by which chat front-ends speak to any provider; they are about chats and mean nothing to a picture.
+# Keyword arguments that chat front ends send to every provider; they concern chats and mean nothing for media.
 IGNORED_CHAT_ARGS = frozenset({
     "api_base", "base_url", "cache", "conversation", "cookies", "frequency_penalty", "headers", "history_disabled",
     "ignore_stream", "ignored", "impersonate", "max_retries", "max_tokens", "media", "presence_penalty", "raw",
@@ -27,7 +25,7 @@ IGNORED_CHAT_ARGS = frozenset({
     "tool_choice", "tools", "top_k", "top_p", "user", "web_search",
 })  # fmt: skip
 
-# Understood inside ``extra_data`` too: n outputs need n seeds, and each provider is told a size in its own words.
+# Also recognized inside ``extra_data``: n outputs need n seeds, and sizes are adapted to each provider.
 COMMON_ARGS = ("seed", "width", "height")
 
 
@@ -40,9 +38,9 @@ def to_options(
     aspect_ratio: str | None,
     resolution: str | None,
 ) -> VideoGenerationOptions:
-    """Options for MediaClient.generate from the published arguments; ``given`` are the unknown keyword arguments.
+    """Convert the arguments to options of MediaClient.generate; ``kwargs`` are the further keyword arguments.
 
-    ``extra_body`` is the newer name of ``extra_data``; where both name something, ``extra_data`` wins.
+    ``extra_body`` is the newer name of ``extra_data``; where both contain a parameter, ``extra_data`` wins.
     """
     arguments = {name: value for name, value in kwargs.items() if value is not None and name not in IGNORED_CHAT_ARGS}
     extra = {
@@ -58,7 +56,7 @@ def to_options(
 
 
 def with_defaults(options: VideoGenerationOptions, task: Task) -> VideoGenerationOptions:
-    """The options with the published defaults of a task, where nothing else was asked for that says the same."""
+    """Add the API's defaults of a task, unless another option already determines the same."""
     output_kind, extra_body = task.rpartition("-")[2], options.get("extra_body") or {}
     has_pixels = options.get("width") is not None or options.get("height") is not None
     has_default_resolution = options.get("resolution") in (None, DEFAULT_RESOLUTION)
@@ -80,5 +78,5 @@ def _require_dict(name: str, value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidRequestError(f"{name} is {truncated_repr(value)}, but must be a dict with the names of parameters")
+        raise InvalidRequestError(f"{name} is {truncated_repr(value)}, but must be a dict of parameters by name")
     return dict(cast("Mapping[str, Any]", value))

@@ -1,12 +1,11 @@
-"""Events in words: what a job tells becomes the Reasoning that a chat shows while it waits.
+"""Job events as Reasoning, the progress text that a chat shows while it waits.
 
-A table, one line for each kind of event; what has no line is not told.
+One table row per event type; events without a row are not shown.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from hfmedia.engine import (
@@ -26,9 +25,6 @@ from hfmedia.engine import (
 from .responses import Reasoning
 
 MEGABYTE = 1_000_000
-HEARTBEAT_INTERVAL = (
-    1.0  # seconds of silence after which a chat is told that the work goes on, so that nothing cuts its connection
-)
 
 
 def _format_started(event: Started) -> str | None:
@@ -36,7 +32,7 @@ def _format_started(event: Started) -> str | None:
 
 
 def _format_submitting(event: Submitting) -> str:
-    return f"asking {event.provider}" + (f", attempt {event.attempt}" if event.attempt > 1 else "")
+    return f"submitting to {event.provider}" + (f", attempt {event.attempt}" if event.attempt > 1 else "")
 
 
 def _format_queued(event: Queued) -> str:
@@ -50,11 +46,11 @@ def _format_running(event: Running) -> str:
 
 
 def _format_retrying(event: Retrying) -> str:
-    return f"in {event.delay:.1f} s, because {event.reason}"
+    return f"in {event.delay:.1f} s: {event.reason}"
 
 
 def _format_failed_over(event: FailedOver) -> str:
-    return f"from {event.previous_provider} to {event.provider}, because {event.reason}"
+    return f"from {event.previous_provider} to {event.provider}: {event.reason}"
 
 
 def _format_downloading(event: Downloading) -> str:
@@ -69,7 +65,7 @@ FORMATTERS: dict[type[Event], tuple[str, Callable[[Any], str | None]]] = {
     Queued: ("Queued", _format_queued),
     Running: ("Running", _format_running),
     Retrying: ("Retrying", _format_retrying),
-    FailedOver: ("Moved", _format_failed_over),
+    FailedOver: ("Failover", _format_failed_over),
     Downloading: ("Downloading", _format_downloading),
     MediaReady: ("Finished", lambda event: f"{event.media.timings.get('total', 0):.2f}s"),
     JobFailed: ("Failed", lambda event: str(event.error)),
@@ -77,34 +73,9 @@ FORMATTERS: dict[type[Event], tuple[str, Callable[[Any], str | None]]] = {
 
 
 def to_reasoning(event: Event, n: int) -> Reasoning | None:
-    """An event in words, with which of the ``n`` it is about where there are several; None for nothing to tell."""
+    """Format an event, with the number of its output where there are several; None if there is nothing to show."""
     label, format_status = FORMATTERS.get(type(event), ("", lambda _: None))
     status = format_status(event)
     if status is None:
         return None
     return Reasoning(label=label, status=f"{event.index + 1}/{n}: {status}" if n > 1 else status)
-
-
-async def with_heartbeat(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event | None, None]:
-    """The events, and None after each second in which nothing was heard. Closing it stops the events."""
-    next_event: asyncio.Task[Event | None] | None = None
-    try:
-        while True:
-            next_event = next_event or asyncio.create_task(_next_or_none(events))
-            done, _ = await asyncio.wait({next_event}, timeout=HEARTBEAT_INTERVAL)
-            if not done:
-                yield None
-                continue
-            event, next_event = next_event.result(), None
-            if event is None:
-                return
-            yield event
-    finally:
-        if next_event is not None:
-            next_event.cancel()
-            await asyncio.gather(next_event, return_exceptions=True)
-        await events.aclose()
-
-
-async def _next_or_none(events: AsyncGenerator[Event, None]) -> Event | None:
-    return await anext(events, None)

@@ -1,7 +1,7 @@
-"""What the published class yields: where it is, who made it, and the pictures or videos themselves.
+"""Items that the g4f-compatible API yields: progress, the provider, and the images or videos.
 
-``str`` of each is what a chat shows: Markdown for images, HTML for videos, nothing for what only programs read. Prompts
-and addresses come from strangers, so nothing in them can leave its place.
+``str`` of each is what a chat shows: Markdown for images, HTML for videos, nothing for items meant for programs.
+Prompts and URLs are untrusted and therefore escaped.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-IMAGES_START = "<!-- generated images start -->"  # by these a chat cuts pictures out of its history
+IMAGES_START = "<!-- generated images start -->"  # markers by which a chat removes images from its history
 IMAGES_END = "<!-- generated images end -->"
 URL_PATTERN = re.compile(r"https?://|data:(?:image|video)/", re.I)
 DRIVE_PATTERN = re.compile(r"[A-Za-z]:[\\/]")
-URL_SAFE_CHARS = (
-    "%/:?#@!$&*+,;=~|"  # stay as they are in an address, which is quoted already; the rest could end a link
-)
+URL_SAFE_CHARS = "%/:?#@!$&*+,;=~|"  # unchanged in a URL, which is quoted already; other characters could end a link
 
 
 class Reasoning:
-    """How the work stands, for people: a ``label`` (Queued, Downloading, …) and a ``status``, a few words."""
+    """Progress for people: a ``label`` (Queued, Downloading, …) and a short ``status``."""
 
     def __init__(
         self,
@@ -55,7 +53,7 @@ class Reasoning:
         return hash(tuple(vars(self).values()))
 
     def get_dict(self) -> dict[str, str | None]:
-        """The same for JSON: label and status where there is a label, else what there is."""
+        """Return the fields for JSON: label and status if there is a label, else all that are set."""
         if self.label is not None:
             return {"label": self.label, "status": self.status}
         fields = {"token": self.token, "status": self.status, "is_thinking": self.is_thinking}
@@ -63,7 +61,7 @@ class Reasoning:
 
 
 class ProviderInfo:
-    """Who made the result that follows: ``name``, ``label``, ``url``, ``model``, ``provider``. Hidden from a chat."""
+    """Provider of the result that follows: ``name``, ``label``, ``url``, ``model``, ``provider``. Hidden in chats."""
 
     name: str
     label: str
@@ -84,14 +82,14 @@ class ProviderInfo:
         return vars(self) == vars(other) if isinstance(other, ProviderInfo) else NotImplemented
 
     def get_dict(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """Return the fields for JSON."""
         return {name: value for name, value in vars(self).items() if not name.startswith("__")}
 
 
 class MediaResponse:
-    """One result: its address or addresses, the prompt as ``alt``, and in ``options`` what is known of it.
+    """One result: its URL or URLs, the prompt as ``alt``, and details in ``options``.
 
-    An address is the provider's URL, which expires, or a path on this machine; ``options["path"]`` is always here.
+    A URL is the provider's, which expires, or a local path; ``options["path"]`` is always the local path.
     """
 
     def __init__(
@@ -105,16 +103,16 @@ class MediaResponse:
         return f"{type(self).__name__}({self.urls!r}, {self.alt!r})"
 
     def get(self, key: str) -> Any:
-        """One of the options, None where it is not known."""
+        """Return one of the options; None if it is unknown."""
         return self.options.get(key)
 
     def get_list(self) -> list[str]:
-        """The addresses, as a list even of one."""
+        """Return the URLs, as a list even if there is only one."""
         return [self.urls] if isinstance(self.urls, str) else list(self.urls)
 
 
 class ImageResponse(MediaResponse):
-    """One or more images; ``str`` is Markdown, each picture a link to itself."""
+    """One or more images; ``str`` is Markdown, each image linked to itself."""
 
     def __str__(self) -> str:
         urls = self.get_list()
@@ -139,7 +137,7 @@ class VideoResponse(MediaResponse):
 
 
 def safe_url(url: str) -> str:
-    """A URL or a path as it may stand in Markdown or in an attribute: quoted, and with no scheme that runs anything."""
+    """Quote a URL or a path for Markdown or an HTML attribute; any other scheme is quoted as part of a path."""
     if URL_PATTERN.match(url):
         return quote(url, safe=URL_SAFE_CHARS, errors="replace")
     drive = DRIVE_PATTERN.match(url)
@@ -148,5 +146,5 @@ def safe_url(url: str) -> str:
 
 
 def _alt_text(text: str) -> str:
-    """A prompt as the words of a Markdown image: on one line, without tags, brackets or code."""
+    """Escape a prompt for the alternative text of a Markdown image: one line, no tags, brackets or code."""
     return re.sub(r"([\\\[\]`])", r"\\\1", escape(" ".join(text.split()), quote=False))

@@ -1,6 +1,6 @@
-"""save_response_media: a reply that is media becomes a file in the store, and a response that shows it.
+"""save_response_media: store an HTTP response, bytes or base64 text as a media file.
 
-The bytes decide what it is, as for everything that hfmedia keeps: an error page does not become a picture.
+The content decides the type, as for everything that hfmedia stores: an error page is never stored as an image.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from hfmedia.storage import FileStorage
 from .responses import ImageResponse, VideoResponse
 
 VIDEO_HINTS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))  # MP4 and QuickTime, WebM and Matroska
-IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # the same box opens these images
+IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # images that start with the same box
 
 
 class ResponseMedia(Struct, frozen=True, kw_only=True):
-    """Media as it was handed in: its bytes, or a stream of them and where it comes from."""
+    """Media as the caller passed it: bytes, or a stream with its metadata."""
 
     data: bytes | None = None
     stream: AsyncIterator[bytes] | None = None
@@ -46,14 +46,14 @@ async def save_response_media(
     transcript: str | None = None,
     content_type: str | None = None,
 ) -> AsyncGenerator[ImageResponse | VideoResponse, None]:
-    """Keeps an image or a video in the store and yields its response: its path, and in ``options`` what it is.
+    """Store an image or a video and yield its response: its path, and details in ``options``.
 
-    ``response`` is a reply open for reading (of StreamSession, of aiohttp), bytes, base64 text, a ``data:`` URI, or a
-    dict with ``data`` and ``mimeType``. ``tags`` go into the name of the file, ``transcript`` into the options.
+    ``response`` is an open HTTP response (StreamSession's or aiohttp's), bytes, base64 text, a ``data:`` URI, or a dict
+    with ``data`` and ``mimeType``. ``tags`` become part of the file name, ``transcript`` part of the options.
 
     Raises:
-        DownloadError: it is no image and no video, an error, or it broke off; nothing was kept.
-        StoreError: it could not be written.
+        DownloadError: it is neither an image nor a video, an error response, or interrupted; nothing was stored.
+        StorageError: it could not be written.
     """
     response_media = _open_response(response, content_type)
     first_chunk = response_media.data if response_media.stream is None else await anext(response_media.stream, b"")
@@ -87,8 +87,8 @@ async def save_response_media(
     yield response_type(str(stored_file.path), prompt, options)
 
 
-class _StoredReply:
-    """A reply as the store reads it: a success, and all of it."""
+class _CompleteResponse:
+    """The media as a successful response, in the form that the storage reads."""
 
     status = 200
 
@@ -100,7 +100,7 @@ class _StoredReply:
 
 
 def _single_use_fetch(response_media: ResponseMedia, first_chunk: bytes) -> Any:
-    """What is given, as a download; it can be read only once, so a broken one is not tried again."""
+    """Wrap the media as a download; it can be read only once, so an interrupted one is not retried."""
     fetched_urls: list[str] = []
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -112,15 +112,17 @@ def _single_use_fetch(response_media: ResponseMedia, first_chunk: bytes) -> Any:
     @asynccontextmanager
     async def fetch(url: str, *, headers: Mapping[str, str]) -> AsyncGenerator[ResponseStream, None]:
         if fetched_urls:
-            raise _permanent_error("the reply broke off")
+            raise _permanent_error("the response was interrupted")
         fetched_urls.append(url)
-        yield _StoredReply(url, {"content-length": response_media.length} if response_media.length else {}, chunks())
+        yield _CompleteResponse(
+            url, {"content-length": response_media.length} if response_media.length else {}, chunks()
+        )
 
     return fetch
 
 
 def _open_response(response: Any, content_type: str | None) -> ResponseMedia:
-    """Whatever was handed in, in one form."""
+    """Convert every accepted form to one."""
     if isinstance(response, Mapping):
         payload = cast("Mapping[str, Any]", response)
         return _open_response(payload.get("data"), payload.get("mimeType") or content_type)
@@ -132,11 +134,15 @@ def _open_response(response: Any, content_type: str | None) -> ResponseMedia:
     if isinstance(response, bytes | bytearray):
         return ResponseMedia(data=bytes(response), mime=content_type)
     if not hasattr(response, "headers") or not hasattr(response, "status"):
-        raise InvalidRequestError(f"media is a reply, bytes or base64 text, not {type(response).__name__}")
+        raise InvalidRequestError(
+            f"response must be an HTTP response, bytes or base64 text, not {type(response).__name__}"
+        )
     if response.status != 200:
-        raise _permanent_error(f"the reply is no media, but HTTP {response.status}", response.status)
+        raise _permanent_error(f"the response is not media but HTTP {response.status}", response.status)
     headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
-    is_encoded = "content-encoding" in headers  # its length is that of the packed body, and what is read is unpacked
+    is_encoded = (
+        "content-encoding" in headers
+    )  # Content-Length is that of the compressed body, but the stream is decompressed
     return ResponseMedia(
         stream=_iter_body(response),
         mime=headers.get("content-type", content_type or "").partition(";")[0].strip().lower() or None,
@@ -152,7 +158,7 @@ async def _iter_body(response: Any) -> AsyncIterator[bytes]:
         async for chunk in response.content.iter_any():
             yield chunk
     except (aiohttp.ClientError, OSError) as error:
-        raise _permanent_error(f"the reply broke off ({type(error).__name__})") from None
+        raise _permanent_error(f"the response was interrupted ({type(error).__name__})") from None
 
 
 def _decode_base64(text: str) -> bytes:
@@ -163,7 +169,7 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _sniff_kind(mime: str | None, first_chunk: bytes) -> Literal["image", "video"]:
-    """What the first bytes look like; the claimed type decides only where they are silent."""
+    """Sniff the kind of media from its first bytes; the declared type decides only if they are inconclusive."""
     if first_chunk[4:8] == b"ftyp" and first_chunk[8:12] in IMAGE_BRANDS:
         return "image"
     looks_like_video = any(

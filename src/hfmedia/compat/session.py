@@ -1,6 +1,6 @@
-"""StreamSession: HTTP for callers who fetch something themselves, in the shape they know from other providers.
+"""StreamSession: HTTP for callers that fetch something themselves, with the interface of g4f's session.
 
-A thin layer over aiohttp, which hfmedia itself does not use: it has no rule about private addresses and credentials.
+A thin layer over aiohttp. hfmedia itself does not use it, since it has no rules for private addresses and credentials.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from hfmedia.transport.proxies import Proxy, parse_proxy
 
 
 class StreamResponse(aiohttp.ClientResponse):
-    """A reply that can be read line by line or piece by piece."""
+    """A response that can be read by line or by chunk."""
 
     async def iter_lines(self) -> AsyncIterator[bytes]:
-        """The body's lines, without their ends."""
+        """Yield the lines of the body, without line breaks."""
         async for line in self.content:
             yield line.rstrip(b"\r\n")
 
     async def iter_content(self) -> AsyncIterator[bytes]:
-        """The body as it arrives."""
+        """Yield the body as it arrives."""
         async for chunk in self.content.iter_any():
             yield chunk
 
     async def json(self, *, content_type: str | None = None, **kwargs: Any) -> Any:
-        """The body as JSON, whatever type it claims."""
+        """Decode the body as JSON, whatever its declared type."""
         return await super().json(content_type=content_type, **kwargs)
 
 
@@ -42,8 +42,8 @@ class StreamSession:
         connector: aiohttp's own, instead of the proxy.
         proxy: ``http://``, ``https://``, ``socks5://`` … URL.
         proxies: a proxy by scheme; the one for ``https`` or ``all`` is used.
-        impersonate: accepted for callers that have it, without effect.
-        more: as aiohttp.ClientSession takes it.
+        impersonate: accepted for compatibility, without effect.
+        kwargs: passed to aiohttp.ClientSession.
     """
 
     def __init__(
@@ -57,9 +57,7 @@ class StreamSession:
         **kwargs: Any,
     ) -> None:
         chosen_proxy = proxy or (proxies or {}).get("https") or (proxies or {}).get("all")
-        self._proxy = (
-            parse_proxy(chosen_proxy, source="the proxy given") if chosen_proxy and connector is None else None
-        )
+        self._proxy = parse_proxy(chosen_proxy, source="the proxy") if chosen_proxy and connector is None else None
         self._options = {
             **kwargs,
             "headers": dict(headers or {}),
@@ -78,46 +76,46 @@ class StreamSession:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is open."""
+        """True if no connection is open."""
         return self._session is None or self._session.closed
 
     async def close(self) -> None:
-        """Ends every connection."""
+        """Close all connections."""
         if self._session is not None:
             await self._session.close()
 
     def request(self, method: str, url: str, **options: Any) -> Any:
-        """A request: to be awaited, or entered with ``async with``; either gives a StreamResponse."""
-        if self._session is None:  # made here, since aiohttp wants a running loop
+        """Send a request; await it or use it with ``async with`` to get a StreamResponse."""
+        if self._session is None:  # created here, since aiohttp requires a running event loop
             self._session = aiohttp.ClientSession(response_class=StreamResponse, **self._session_options())
         return self._session.request(method, url, **options)
 
     def get(self, url: str, **options: Any) -> Any:
-        """A GET; see ``request``."""
+        """Send a GET request; see ``request``."""
         return self.request("GET", url, **options)
 
     def post(self, url: str, **options: Any) -> Any:
-        """A POST; see ``request``."""
+        """Send a POST request; see ``request``."""
         return self.request("POST", url, **options)
 
     def put(self, url: str, **options: Any) -> Any:
-        """A PUT; see ``request``."""
+        """Send a PUT request; see ``request``."""
         return self.request("PUT", url, **options)
 
     def patch(self, url: str, **options: Any) -> Any:
-        """A PATCH; see ``request``."""
+        """Send a PATCH request; see ``request``."""
         return self.request("PATCH", url, **options)
 
     def delete(self, url: str, **options: Any) -> Any:
-        """A DELETE; see ``request``."""
+        """Send a DELETE request; see ``request``."""
         return self.request("DELETE", url, **options)
 
     def head(self, url: str, **options: Any) -> Any:
-        """A HEAD, whose redirects are not followed; see ``request``."""
+        """Send a HEAD request without following redirects; see ``request``."""
         return self.request("HEAD", url, **{"allow_redirects": False, **options})
 
     def options(self, url: str, **options: Any) -> Any:
-        """An OPTIONS; see ``request``."""
+        """Send an OPTIONS request; see ``request``."""
         return self.request("OPTIONS", url, **options)
 
     def _session_options(self) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from msgspec import Struct, field, structs
 from .errors import InvalidRequestError
 from .parameters import MAX_SEED as MAX_SEED
 from .parameters import PARAMETERS, GenerationParameters, Parameter
-from .sizes import AspectRatio, SizeSpec, parse_ratio, parse_resolution, truncated_repr, validate_side
+from .sizes import AspectRatio, SizeSpec, parse_ratio, parse_resolution, validate_side
+from .text import truncated_repr
 
 Task = Literal["text-to-image", "text-to-video", "image-to-image", "image-to-video"]
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import Struct
 
 from .errors import InvalidRequestError
-from .text import truncated_repr as truncated_repr
+from .text import truncated_repr
 
 MAX_SIDE = 16_384  # pixels; no provider generates a larger side, and Pillow rejects much larger images
 SIDE_MULTIPLE = 16  # pixels; latent models work on blocks of 8 or 16, codecs on blocks of 16

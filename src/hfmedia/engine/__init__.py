@@ -1,9 +1,12 @@
-"""The engine: carries a job from its wish to its file, and tells what happens on the way."""
+"""The engine: runs a job from its request to its file, and emits events on the way."""
 
 from __future__ import annotations
 
-from .dependencies import EngineDependencies, Timeouts
+from hfmedia.core.timeouts import Timeouts
+
+from .dependencies import EngineDependencies
 from .engine import Engine
+from .event_stream import EventStream
 from .events import (
     Accepted,
     Downloading,
@@ -24,6 +27,7 @@ __all__ = [
     "Engine",
     "EngineDependencies",
     "Event",
+    "EventStream",
     "FailedOver",
     "JobFailed",
     "MediaReady",

@@ -1,7 +1,4 @@
-"""What the engine is given: the parts that touch the world, the memory of providers, and the limits of patience.
-
-The engine itself owns none of them, so a test hands in its own.
-"""
+"""Everything the engine reaches the outside world through, injected so that tests can replace each part."""
 
 from __future__ import annotations
 
@@ -18,20 +15,19 @@ from hfmedia.core.credentials import Credential
 from hfmedia.core.ports import HttpSender, MediaFetcher, MediaStorage
 from hfmedia.core.protocol import Cost, Route
 from hfmedia.core.provider import Provider
-from hfmedia.core.timeouts import Timeouts as Timeouts
 from hfmedia.ids import new_id
 from hfmedia.ledger import Ledger
 
 
 class HealthTracker(Protocol):
-    """Remembers which providers failed, so that the next job does not knock there first."""
+    """Tracks failing providers so that new jobs try healthy ones first."""
 
     def cool_down(self, provider: str, seconds: float) -> None:
-        """Leave this provider alone for so many seconds."""
+        """Skip this provider for that many seconds."""
         ...
 
     def mark_healthy(self, provider: str) -> None:
-        """It works again."""
+        """End the cooldown of this provider."""
         ...
 
 
@@ -48,11 +44,16 @@ async def _no_estimate(route: Route) -> float | None:
 
 
 class EngineDependencies(Struct, frozen=True, kw_only=True):
-    """Everything the engine reaches the world through.
+    """The parts that the engine uses but does not own.
 
-    ``clock`` gives unix seconds, ``dice`` a number in [0, 1), ``new_id`` a fresh job id that sorts by age. ``slot``
-    holds a place at a provider while a job runs there. ``observe`` hears how long a finished job took and its cost;
-    ``expect`` tells how many seconds such jobs take from being sent, None where nobody knows.
+    Attributes:
+        clock: returns unix seconds.
+        random_float: returns a number in [0, 1).
+        new_id: returns a new job id that sorts by age.
+        slot: a context manager that holds a concurrency slot at a provider while a job runs there.
+        record_stats: receives the duration (in seconds) and the cost of each completed job.
+        expected_duration: returns how many seconds such jobs take from submission, None when unknown.
+        router_headers: sent to the router only.
     """
 
     sender: HttpSender

@@ -1,44 +1,57 @@
-"""The engine: several jobs side by side, their events as one stream, and what may be done with a job later.
+"""The engine: runs several jobs concurrently, merges their events, and resumes, cancels or resolves jobs later.
 
-It owns the tasks that carry jobs; everything they touch is in the World it was given.
+It owns the tasks that run jobs; everything outside is reached through its EngineDependencies.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import structs
 
-from hfmedia.core import job as life
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError
+from hfmedia.core.idempotency import attempt_key, output_key
+from hfmedia.core.job import (
+    CancelledEntry,
+    CreatedEntry,
+    InDoubtEntry,
+    InvalidTransitionError,
+    Job,
+    ResolvedEntry,
+    State,
+    strip_inline_media,
+)
 from hfmedia.core.ports import OutputTarget
 from hfmedia.core.protocol import Output, Route
 from hfmedia.core.request import GenerationRequest, validate_output_count, with_seed
+from hfmedia.core.seeds import seeds_for
+from hfmedia.core.timeouts import Timeouts
 from hfmedia.ledger import IdempotencyKeyInUseError
+from hfmedia.storage.filenames import indexed_path
 
-from .dependencies import EngineDependencies, Timeouts
+from .dependencies import EngineDependencies
+from .event_stream import EventStream
 from .events import Event, JobFailed, MediaReady, Started
+from .job_context import JobContext
 from .lookup import look_up_submission
-from .runner import JobRunner
-from .several import numbered_path, seeds_for
+from .runner import INTERRUPTED_MESSAGE, JobRunner
 from .storing import StoredOutputs
 
 MAX_KEY_ATTEMPTS = 1000  # under one idempotency key; beyond that something else is wrong
-MAX_RETAINED = 16  # jobs whose inline media waits in memory for another try; each may be tens of MB
-SUBMITTING_STATES: tuple[life.State, ...] = ("submitting",)
-ATTACH_POLL_INTERVAL = 0.5  # seconds between two looks at a job that another process carries
+MAX_RETAINED = 16  # jobs whose inline media stays in memory for another attempt to store it; each may be tens of MB
+SUBMITTING_STATES: tuple[State, ...] = ("submitting",)
+ATTACH_POLL_INTERVAL = 0.5  # seconds between two reads of a job that another process runs
 
-EventQueue = asyncio.Queue[Event | None]
-Replan = Callable[[life.Job], Awaitable[Sequence[Route]]]
+Replan = Callable[[Job], Awaitable[Sequence[Route]]]
 JobFunc = Callable[[JobRunner], Awaitable[StoredOutputs]]
 
 
 class Engine:
-    """Carries jobs. One engine serves a whole client; it is used from one event loop."""
+    """Runs the jobs of one client, from one event loop."""
 
     def __init__(self, deps: EngineDependencies) -> None:
         self.deps = deps
@@ -46,9 +59,9 @@ class Engine:
         self._runners: dict[str, JobRunner] = {}
         self._retained: OrderedDict[str, tuple[Output, ...]] = OrderedDict()
 
-    # -- making ---------------------------------------------------------------------------------------------------
+    # -- generating -------------------------------------------------------------------------------------------------
 
-    async def generate(
+    def generate(
         self,
         request: GenerationRequest,
         routes: Sequence[Route],
@@ -59,31 +72,24 @@ class Engine:
         warnings: Sequence[str] = (),
         idempotency_key: str | None = None,
         requested_model: str | None = None,
-    ) -> AsyncGenerator[Event, None]:
-        """The events of n jobs side by side, as they happen, each ending in MediaReady or JobFailed.
+    ) -> EventStream:
+        """Stream the events of n concurrent jobs as they happen, each ending in MediaReady or JobFailed.
 
-        With a seed, the outputs get seed, seed+1, …; without one, several outputs get seeds drawn at random, so that
-        no two are the same picture. With an idempotency ``key``, a job that has it already is joined instead. Closing
-        the generator cancels what is still under way.
+        With a seed, the outputs get seed, seed+1, …; without one, several outputs get distinct random seeds. With an
+        idempotency key, a job that already has it is attached to instead. Closing the stream cancels what still runs.
         """
-        requests = [
-            with_seed(request, seed) for seed in seeds_for(request, validate_output_count(n), self.deps.random_float)
-        ]
         limits = timeouts or Timeouts()
-        events: EventQueue = asyncio.Queue()
-        emit = events.put_nowait
-        tasks: list[asyncio.Task[None]] = []
-        try:
-            for index, output_request in enumerate(requests):
-                output_target = structs.replace(target, file=numbered_path(target, index, n))
-                output_key = idempotency_key if idempotency_key is None or n == 1 else f"{idempotency_key}#{index}"
+
+        async def start(events: EventStream) -> None:
+            seeds = seeds_for(request.seed, validate_output_count(n), self.deps.random_float)
+            for index, seed in enumerate(seeds):
+                output_request = with_seed(request, seed)
+                output_target = structs.replace(target, file=indexed_path(target.file, index, n))
+                key = idempotency_key if idempotency_key is None or n == 1 else output_key(idempotency_key, index)
                 job, is_new = await self._create_or_find(
-                    output_request, index, output_target, output_key, requested_model, seeded=request.seed is not None
+                    output_request, index, output_target, key, requested_model, seeded=request.seed is not None
                 )
-                output_target = structs.replace(
-                    output_target, job_id=job.id, created_at=job.created_at
-                )  # the same name if it is resumed
-                emit(
+                events.emit(
                     Started(
                         job_id=job.id,
                         index=index,
@@ -92,21 +98,23 @@ class Engine:
                         warnings=tuple(warnings),
                     )
                 )
-                current_job = job if is_new else None
+                # the creation time is part of the file name: a resumed job gets the same one
+                output_target = structs.replace(output_target, job_id=job.id, created_at=job.created_at)
                 runner = JobRunner(
-                    self.deps, job.id, index, emit=emit, target=output_target, timeouts=limits, current_job=current_job
+                    self.deps,
+                    job.id,
+                    index,
+                    emit=events.emit,
+                    target=output_target,
+                    timeouts=limits,
+                    current_job=job if is_new else None,
                 )
                 if is_new or (job.state == "created" and await self.deps.ledger.claim(job.id)):
-                    tasks.append(self._start(runner, _starter(output_request, routes), events, owned=True))
+                    self._start(runner, _starter(output_request, routes), events, owned=True)
                 else:
-                    tasks.append(self._start(runner, self._attach(job.id, output_request, routes), events, owned=False))
-            for _ in tasks:
-                while (event := await events.get()) is not None:
-                    yield event
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+                    self._start(runner, self._attach(job.id, output_request, routes), events, owned=False)
+
+        return EventStream(start)
 
     async def _create_or_find(
         self,
@@ -117,10 +125,13 @@ class Engine:
         requested_model: str | None,
         *,
         seeded: bool,
-    ) -> tuple[life.Job, bool]:
-        """A new job for a wish, carried by us, or the one that has its key already; and whether it is new."""
-        stored_request = life.strip_inline_media(request)
-        entry = life.CreatedEntry(
+    ) -> tuple[Job, bool]:
+        """Create and claim a job, or find the one that has its key; the flag is True for a new job.
+
+        Raises InvalidRequestError when the key belongs to a different request.
+        """
+        stored_request = strip_inline_media(request)
+        entry = CreatedEntry(
             job_id=self.deps.new_id(),
             timestamp=self.deps.clock(),
             request=stored_request,
@@ -130,19 +141,19 @@ class Engine:
             output_file=str(target.file.absolute()) if target.file else None,
         )
         for attempt in range(1, MAX_KEY_ATTEMPTS):
-            attempt_key = f"{idempotency_key}~{attempt}" if idempotency_key and attempt > 1 else idempotency_key
+            key = attempt_key(idempotency_key, attempt) if idempotency_key else idempotency_key
             try:
-                return await self.deps.ledger.append(structs.replace(entry, idempotency_key=attempt_key)), True
+                return await self.deps.ledger.append(structs.replace(entry, idempotency_key=key)), True
             except IdempotencyKeyInUseError as conflict:
                 job = await self.get_job(conflict.job_id)
-            if job.state not in ("failed", "cancelled"):  # those were told, and may be tried anew
+            if job.state not in ("failed", "cancelled"):  # those were reported, and may be tried again
                 break
         else:
             raise InvalidRequestError(
                 f"the idempotency key {idempotency_key!r} has failed {MAX_KEY_ATTEMPTS} times; use a new key"
             )
         previous, current = job.request, stored_request
-        if not seeded:  # a seed that was drawn at random says nothing of what was asked for
+        if not seeded:  # a random seed is not part of the caller's request
             previous, current = with_seed(previous, None), with_seed(current, None)
         if previous != current:
             raise InvalidRequestError(
@@ -152,9 +163,9 @@ class Engine:
         return job, False
 
     def _attach(self, job_id: str, request: GenerationRequest, routes: Sequence[Route]) -> JobFunc:
-        """What joins a job that exists: waits for whoever carries it, or carries it on when nobody does.
+        """Return a function that waits for the process that runs an existing job, or runs it when none does.
 
-        One that was never sent is sent as this wish, which still has the input image that no ledger keeps.
+        A job that was never sent is sent with this request, whose input image the ledger does not keep.
         """
 
         async def attach(runner: JobRunner) -> StoredOutputs:
@@ -177,40 +188,38 @@ class Engine:
 
         return attach
 
-    # -- later ----------------------------------------------------------------------------------------------------
+    # -- later ------------------------------------------------------------------------------------------------------
 
-    async def resume(
+    def resume(
         self, job_id: str, *, target: OutputTarget, timeouts: Timeouts | None = None, replan: Replan | None = None
-    ) -> AsyncGenerator[Event, None]:
-        """The events of one job that was let go of, from where it stands. What was bought is not bought again.
+    ) -> EventStream:
+        """Stream the events of an interrupted job, continued from its state; nothing is submitted twice.
 
-        ``replan`` gives the routes for a job that was never sent. InvalidRequestError when the job is being carried,
-        here or by another process that lives.
+        ``replan`` returns the routes for a job that was never sent. Raises InvalidRequestError, on the first step, when
+        the job is already running here or in another live process.
         """
-        job = await self.get_job(job_id)
-        if job_id in self._running or not await self.deps.ledger.claim(job_id):
-            raise InvalidRequestError(f"job {job_id} is being carried already", job_id=job_id)
-        events: EventQueue = asyncio.Queue()
-        output_target = structs.replace(target, job_id=job_id, name_hint=job.request.prompt or job.request.task)
-        limits = timeouts or Timeouts()
-        runner = JobRunner(self.deps, job_id, job.index, emit=events.put_nowait, target=output_target, timeouts=limits)
 
-        async def run(runner: JobRunner) -> StoredOutputs:
-            unsent = job.state in ("created", "routed")
-            return await self._resume_job(runner, await replan(job) if unsent and replan else ())
+        async def start(events: EventStream) -> None:
+            job = await self.get_job(job_id)
+            if job_id in self._running or not await self.deps.ledger.claim(job_id):
+                raise InvalidRequestError(f"job {job_id} is already running", job_id=job_id)
+            output_target = structs.replace(target, job_id=job_id, name_hint=job.request.prompt or job.request.task)
+            limits = timeouts or Timeouts()
+            runner = JobRunner(self.deps, job_id, job.index, emit=events.emit, target=output_target, timeouts=limits)
 
-        task = self._start(runner, run, events, owned=True)
-        try:
-            while (event := await events.get()) is not None:
-                yield event
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            async def run(runner: JobRunner) -> StoredOutputs:
+                unsent = job.state in ("created", "routed")
+                return await self._resume_job(runner, await replan(job) if unsent and replan else ())
 
-    async def cancel(self, job_id: str) -> life.Job:
-        """The job after it was told to stop: here if it is carried here, and at the provider where that is possible.
+            self._start(runner, run, events, owned=True)
 
-        A job that the provider finished already stays as it is: paid for, and there to be fetched.
+        return EventStream(start)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Stop a job here, and at the provider where possible; return it afterwards.
+
+        A job that the provider completed keeps its state: it is billed and can be downloaded. Raises
+        InvalidRequestError when another process runs the job.
         """
         job = await self.get_job(job_id)
         task = self._running.get(job_id)
@@ -218,24 +227,24 @@ class Engine:
             task.cancel()
             await asyncio.wait({task})
         elif not job.is_terminal and not await self.deps.ledger.claim(job_id):
-            raise InvalidRequestError(f"job {job_id} is carried by another process; stop that one", job_id=job_id)
+            raise InvalidRequestError(f"job {job_id} is running in another process; stop it there", job_id=job_id)
         elif job.state == "running" and job.route and job.handle:
             target = OutputTarget(folder=Path())
             runner = JobRunner(self.deps, job_id, job.index, emit=_discard_event, target=target, timeouts=Timeouts())
             confirmed, message = await runner.cancel_remote(job.route, job.handle)
-            await self._record(life.CancelledEntry, job_id, provider_confirmed=confirmed, message=message)
+            await runner.context.record(CancelledEntry, provider_confirmed=confirmed, message=message)
         elif job.state in ("created", "routed"):
-            await self._record(life.CancelledEntry, job_id, provider_confirmed=None, message="nothing was sent")
+            await self._context(job).record(CancelledEntry, provider_confirmed=None, message="nothing was sent")
         job = await self.get_job(job_id)
-        if not job.is_terminal:  # one in doubt, or done at the provider: it stays, and whoever wants it may carry it on
+        if not job.is_terminal:  # in doubt, or completed at the provider: it keeps its state and can be resumed
             await self.deps.ledger.release(job_id)
         return job
 
-    async def detach(self, job_id: str, *, keep_unsent: bool = False) -> life.Job:
-        """The job after it was let go of here: what the provider accepted goes on there, and can be resumed.
+    async def detach(self, job_id: str, *, keep_unsent: bool = False) -> Job:
+        """Stop running a job here while the provider continues it; ``resume`` fetches the result later.
 
-        A job that was not sent yet is cancelled, or with ``keep_unsent`` left to be sent when it is resumed; one on its
-        way out is awaited until it is known what became of it.
+        A job that was not sent yet is cancelled, or with ``keep_unsent`` left to be sent when it is resumed. A
+        submission in flight is awaited until its outcome is known.
         """
         task, runner = self._running.get(job_id), self._runners.get(job_id)
         if task is not None and runner is not None:
@@ -245,88 +254,94 @@ class Engine:
         return await self.get_job(job_id)
 
     async def mark_orphans_in_doubt(self) -> None:
-        """Marks as in doubt each job whose process ended while its request was on its way."""
+        """Mark each job as in doubt whose process ended while its request was in flight."""
         async for job in self.deps.ledger.iter_jobs(states=SUBMITTING_STATES):
             if job.id in self._running or not await self.deps.ledger.claim(job.id):
                 continue
             try:
                 if (await self.get_job(job.id)).state == "submitting":
-                    message = "the process ended while the request was on its way"
-                    await self._record(life.InDoubtEntry, job.id, message=message)
+                    await self._context(job).record(InDoubtEntry, message=INTERRUPTED_MESSAGE)
             finally:
                 await self.deps.ledger.release(job.id)
 
-    async def resolve(self, job_id: str, decision: str) -> life.Job:
-        """The job after a doubt was settled: ``resend``, ``drop``, or ``ask`` the provider where it can be asked.
+    async def resolve(self, job_id: str, decision: str) -> Job:
+        """Resolve a job in doubt: ``resend``, ``drop``, or ``ask`` the provider where it can look up its jobs.
 
-        InvalidRequestError when the job is not in doubt, or the provider cannot be asked or does not know it.
+        Raises InvalidRequestError when the job is not in doubt, or the provider cannot tell.
         """
         await self.mark_orphans_in_doubt()
         job = await self.get_job(job_id)
         if job.state != "in_doubt":
-            raise InvalidRequestError(f"job {job_id} is {job.state}, not in doubt", job_id=job_id)
+            raise InvalidRequestError(
+                f"job {job_id} is not in doubt (its state is {job.state}); there is nothing to resolve", job_id=job_id
+            )
         if decision not in ("ask", "resend", "drop"):
-            raise InvalidRequestError(f"a doubt is settled by resend, drop or ask, not {decision!r}", job_id=job_id)
+            raise InvalidRequestError(
+                f"a job in doubt is resolved by resend, drop or ask, not {decision!r}", job_id=job_id
+            )
+        context = self._context(job)
         try:
             if decision == "ask":
-                for entry in await look_up_submission(self.deps, job):
-                    await self.deps.ledger.append(entry)
+                await context.record_all(await look_up_submission(context, job))
             else:
-                await self._record(life.ResolvedEntry, job_id, decision=decision)
-        except life.InvalidTransitionError as error:
-            raise InvalidRequestError(f"job {job_id} was settled by somebody else meanwhile", job_id=job_id) from error
+                await context.record(ResolvedEntry, decision=decision)
+        except InvalidTransitionError as error:
+            message = f"job {job_id} was resolved by another process meanwhile"
+            raise InvalidRequestError(message, job_id=job_id) from error
         return await self.get_job(job_id)
 
-    async def get_job(self, job_id: str) -> life.Job:
-        """The job of that id; InvalidRequestError when the ledger knows none."""
+    async def get_job(self, job_id: str) -> Job:
+        """Return a job; raises InvalidRequestError when the ledger does not know it."""
         job = await self.deps.ledger.get(job_id)
         if job is None:
             raise InvalidRequestError(f"there is no job {job_id!r} in the ledger", job_id=job_id)
         return job
 
     async def aclose(self) -> None:
-        """Cancels what is still carried, and waits until it has let go."""
+        """Cancel the running jobs and wait for them."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # -- inside ---------------------------------------------------------------------------------------------------
+    # -- internals --------------------------------------------------------------------------------------------------
 
-    def _start(self, runner: JobRunner, run: JobFunc, events: EventQueue, *, owned: bool) -> asyncio.Task[None]:
-        """The task that does this work and ends its events with None; ``mine``: it carries the job it tells of."""
-        task = asyncio.create_task(self._run(runner, run, events, owned), name=f"hfmedia job {runner.job_id}")
-        if owned:
-            self._running[runner.job_id] = task
-            self._runners[runner.job_id] = runner
+    def _context(self, job: Job) -> JobContext:
+        """Return a context for recording an entry of a job that does not run here."""
+        return JobContext(self.deps, job.id, job.index, emit=_discard_event, timeouts=Timeouts())
+
+    def _start(self, runner: JobRunner, func: JobFunc, events: EventStream, *, owned: bool) -> None:
+        """Start the task of a job; ``owned`` means that this engine holds the claim on it."""
+        task = events.run(self._run(runner, func, events, owned), name=f"hfmedia job {runner.job_id}")
+        if not owned:
+            return
+        self._running[runner.job_id] = task
+        self._runners[runner.job_id] = runner
 
         def on_done(_: asyncio.Task[None]) -> None:
-            if owned:
-                self._running.pop(runner.job_id, None)
-                self._runners.pop(runner.job_id, None)
-            events.put_nowait(None)
+            self._running.pop(runner.job_id, None)
+            self._runners.pop(runner.job_id, None)
 
         task.add_done_callback(on_done)
-        return task
 
-    async def _run(self, runner: JobRunner, run: JobFunc, events: EventQueue, owned: bool) -> None:
+    async def _run(self, runner: JobRunner, func: JobFunc, events: EventStream, owned: bool) -> None:
         event_fields: dict[str, Any] = {"job_id": runner.job_id, "index": runner.index}
         try:
-            stored = await run(runner)
+            stored = await func(runner)
             self._retained.pop(runner.job_id, None)
             for media, url in stored:
-                events.put_nowait(MediaReady(**event_fields, media=media, url=url))
+                events.emit(MediaReady(**event_fields, media=media, url=url))
         except HfmediaError as error:
             self._retain_inline(runner)
-            events.put_nowait(JobFailed(**event_fields, error=error))
+            events.emit(JobFailed(**event_fields, error=error))
         except asyncio.CancelledError:
             self._retain_inline(runner)
-            events.put_nowait(JobFailed(**event_fields, error=await self._cancelled_error(runner.job_id)))
+            events.emit(JobFailed(**event_fields, error=await self._cancelled_error(runner.job_id)))
             raise
-        except Exception as error:  # a defect of ours: the other jobs go on, and this one keeps its id
+        except Exception as error:  # a defect of hfmedia: the other jobs continue, and this one keeps its id
             wrapped = HfmediaError(f"unexpected: {type(error).__name__}: {error}", job_id=runner.job_id)
             wrapped.__cause__ = error
-            events.put_nowait(JobFailed(**event_fields, error=wrapped))
+            events.emit(JobFailed(**event_fields, error=wrapped))
         finally:
             if owned and not runner.context.is_terminal:
                 await self.deps.ledger.release(runner.job_id)
@@ -340,7 +355,7 @@ class Engine:
         return await runner.resume(job, routes=routes, outputs=self._retained.get(runner.job_id, ()))
 
     def _retain_inline(self, runner: JobRunner) -> None:
-        """Keeps inline media that could not be stored (a full disk, say), so that resuming need not pay again."""
+        """Keep inline media that could not be stored (on a full disk, say), so that resuming need not pay again."""
         if runner.unsaved_outputs:
             self._retained[runner.job_id] = runner.unsaved_outputs
             while len(self._retained) > MAX_RETAINED:
@@ -350,17 +365,18 @@ class Engine:
         job = await self.get_job(job_id)
         provider = job.route.provider if job.route else None
         if job.state == "running":
-            message = f"job {job_id} was let go of; it goes on at {provider} and can be resumed without paying again"
+            message = (
+                f"job {job_id} was detached; it keeps running at {provider} and can be resumed without paying again"
+            )
             return JobCancelledError(message, provider=provider, model=job.request.model, job_id=job_id)
-        completed_reason = "the provider was already done, and it may be billed; resuming fetches it"
-        files = ", ".join(file["path"] for file in (job.media or {}).get("files", ()))
-        stored_reason = f"the provider was already done; its media is kept ({files})"
-        reason = {"completed": completed_reason, "stored": stored_reason}.get(job.state, job.error or "nothing was sent")
+        if job.state == "completed":
+            reason = "the provider had already completed it and may bill it; resuming it downloads the result"
+        elif job.state == "stored":
+            reason = f"the provider had already completed it; its media is stored ({', '.join(job.stored_paths())})"
+        else:
+            reason = job.error or "nothing was sent"
         message = f"job {job_id} was cancelled: {reason}"
         return JobCancelledError(message, provider=provider, model=job.request.model, job_id=job_id)
-
-    async def _record(self, entry_type: type[life.LedgerEntry], job_id: str, /, **fields: Any) -> life.Job:
-        return await self.deps.ledger.append(entry_type(job_id=job_id, timestamp=self.deps.clock(), **fields))
 
 
 def _starter(request: GenerationRequest, routes: Sequence[Route]) -> JobFunc:

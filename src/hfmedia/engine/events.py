@@ -1,6 +1,6 @@
-"""Events: what a job tells while it is carried. They are told, not stored; the ledger keeps facts instead.
+"""Progress events of running jobs. They are published, not stored; the ledger keeps entries instead.
 
-Each names its job and which of the outputs it is (``index``, from 0).
+Each event names its job and the index of its output, counted from 0.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from hfmedia.storage import Media
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One thing that happened to one job."""
+    """Base class of all events of one job."""
 
     job_id: str
     index: int = 0
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """The job exists. ``seed`` is the one that will be asked for, None where the provider chooses."""
+    """The job exists. ``seed`` is the requested one, None when the provider chooses."""
 
     model: str
     seed: int | None = None
@@ -27,28 +27,31 @@ class Started(Event, frozen=True, kw_only=True):
 
 
 class Submitting(Event, frozen=True, kw_only=True):
-    """The request goes out to this provider now."""
+    """The request is being sent to this provider; ``attempt`` counts from 1."""
 
     provider: str
     attempt: int = 1
 
 
 class Accepted(Event, frozen=True, kw_only=True):
-    """The provider took the job; from here on it may be billed. ``provider_job`` is the provider's own id for it."""
+    """The provider accepted the job and may bill it from now on. ``provider_job_id`` is the provider's own id."""
 
     provider: str
     provider_job_id: str
 
 
 class Queued(Event, frozen=True, kw_only=True):
-    """The job waits at the provider. ``position`` counts as that provider does, None where it does not tell."""
+    """The job waits at the provider. ``position`` counts as that provider does, None when not reported."""
 
     provider: str
     position: int | None = None
 
 
 class Running(Event, frozen=True, kw_only=True):
-    """The provider works. ``fraction`` is 0 to 1, ``eta`` in seconds, ``message`` a line of its log: where it tells."""
+    """The provider is working. ``fraction`` is 0 to 1, ``eta`` in seconds, ``message`` a log line.
+
+    Each is None when the provider does not report it.
+    """
 
     provider: str
     fraction: float | None = None
@@ -57,7 +60,7 @@ class Running(Event, frozen=True, kw_only=True):
 
 
 class Retrying(Event, frozen=True, kw_only=True):
-    """Something free or certainly not accepted is tried again in ``after`` seconds."""
+    """A step that is free, or was certainly not accepted, is retried in ``delay`` seconds."""
 
     provider: str
     reason: str
@@ -65,7 +68,7 @@ class Retrying(Event, frozen=True, kw_only=True):
 
 
 class FailedOver(Event, frozen=True, kw_only=True):
-    """The job moves to another provider, since the previous one certainly did not accept it.
+    """The job moves to another provider, because the previous one certainly did not accept it.
 
     ``summary`` is ``reason`` without the provider's text, which may quote the request.
     """
@@ -77,7 +80,7 @@ class FailedOver(Event, frozen=True, kw_only=True):
 
 
 class Downloading(Event, frozen=True, kw_only=True):
-    """The media is on its way here; ``total`` is None where the server does not tell. Both in bytes."""
+    """The media is being downloaded; sizes in bytes, ``total`` is None when the server does not report it."""
 
     provider: str
     received: int
@@ -85,10 +88,10 @@ class Downloading(Event, frozen=True, kw_only=True):
 
 
 class MediaReady(Event, frozen=True, kw_only=True):
-    """One output lies whole on the disk.
+    """One output is completely on disk.
 
-    ``url`` is where the provider still has it, None for inline media. It may be signed and expires, so it is told here
-    and written nowhere.
+    ``url`` is the provider's copy, None for inline media. It may be signed and expires, so it is only in this event and
+    never stored.
     """
 
     media: Media
@@ -96,6 +99,6 @@ class MediaReady(Event, frozen=True, kw_only=True):
 
 
 class JobFailed(Event, frozen=True, kw_only=True):
-    """This output will not come (or not now: see ``error``). The others go on."""
+    """This output failed, or cannot be delivered now: see ``error``. The other outputs continue."""
 
     error: HfmediaError

@@ -1,6 +1,6 @@
-"""Input images: whatever a user has in hand becomes an InputImage, checked before anything is sent.
+"""Input images: paths, URLs, bytes and Pillow images become InputImages, checked before anything is sent.
 
-A URL stays a URL: the provider fetches it, unless it takes only bytes.
+A URL stays a URL, which the provider downloads, unless the provider accepts only bytes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from hfmedia.core.errors import InvalidRequestError, RequestNotSentError, Respon
 from hfmedia.core.ports import MediaFetcher
 from hfmedia.core.request import InputImage
 
-MAX_INPUT_BYTES = 64 * 1024 * 1024  # bytes; no provider takes more, and a mistaken path can be a disk image
+MAX_INPUT_BYTES = 64 * 1024 * 1024  # bytes; no provider accepts more, and a mistaken path may be a disk image
 
 
 async def load_input_image(source: Any) -> InputImage:
-    """An InputImage from a path, a URL (``http``, ``https``, ``data``), bytes, an open file or a Pillow image.
+    """Load an InputImage from a path, a URL (``http``, ``https``, ``data``), bytes, an open file or a Pillow image.
 
-    InvalidRequestError says why not: missing, unreadable, empty, too large, not an image.
+    Raises InvalidRequestError when it is missing, unreadable, empty, too large or not an image.
     """
     if isinstance(source, InputImage):
         return source
@@ -36,21 +36,23 @@ async def load_input_image(source: Any) -> InputImage:
 
 
 async def download_image(image: InputImage, fetch: MediaFetcher) -> InputImage:
-    """The same image as bytes, for a provider that takes no URL. Fetched without credentials, from public hosts."""
+    """Return the image as bytes, for a provider that accepts no URL; downloaded without credentials."""
     if image.url is None or image.data is not None:
         return image
     host = urlsplit(image.url).hostname
     try:
         async with fetch(image.url, headers={}) as response:
             if not 200 <= response.status < 300:
-                raise InvalidRequestError(f"the input image could not be fetched from {host}: HTTP {response.status}")
+                raise InvalidRequestError(
+                    f"the input image could not be downloaded from {host}: HTTP {response.status}"
+                )
             data = bytearray()
             async for chunk in response.chunks():
                 data += chunk
                 if len(data) > MAX_INPUT_BYTES:
                     raise InvalidRequestError(f"the input image at {host} is larger than {MAX_INPUT_BYTES:,} bytes")
     except (RequestNotSentError, ResponseLostError) as error:
-        raise InvalidRequestError(f"the input image could not be fetched from {host}: {error}") from error
+        raise InvalidRequestError(f"the input image could not be downloaded from {host}: {error}") from error
     return await asyncio.to_thread(_probe, bytes(data), f"the input image from {host}", None)
 
 
@@ -65,13 +67,15 @@ def _load_local(source: Any) -> InputImage:
     if hasattr(source, "read"):
         data = source.read(MAX_INPUT_BYTES + 1)
         if not isinstance(data, bytes):
-            raise InvalidRequestError("the input image's file is open as text; open it with mode 'rb'")
+            raise InvalidRequestError("the input image's file is open in text mode; open it with mode 'rb'")
         return _probe(data, "the input image's file", None)
     if hasattr(source, "save") and hasattr(source, "mode"):
         buffer = BytesIO()
         source.save(buffer, format="PNG")
         return _probe(buffer.getvalue(), "the input image", None)
-    raise InvalidRequestError(f"an input image is a path, a URL, bytes or a Pillow image, not {type(source).__name__}")
+    raise InvalidRequestError(
+        f"an input image must be a path, a URL, bytes or a Pillow image, not {type(source).__name__}"
+    )
 
 
 def _from_file(path: Path) -> bytes:
@@ -83,7 +87,7 @@ def _from_file(path: Path) -> bytes:
         reason = (error.strerror or str(error)).lower()
         raise InvalidRequestError(f"the input image {path} cannot be read: {reason}") from error
     except ValueError as error:  # a null character in the path
-        raise InvalidRequestError(f"the input image's path is no path: {error}") from error
+        raise InvalidRequestError(f"the input image's path is not valid: {error}") from error
 
 
 def _from_data_uri(uri: str) -> bytes:
@@ -92,7 +96,7 @@ def _from_data_uri(uri: str) -> bytes:
 
     head, comma, text = uri.partition(",")
     if not comma:
-        raise InvalidRequestError("the input image's data: URI has no comma, so no data")
+        raise InvalidRequestError("the input image's data: URI has no comma before its data")
     if not head.lower().endswith(";base64"):
         return unquote_to_bytes(text)
     try:
@@ -102,7 +106,7 @@ def _from_data_uri(uri: str) -> bytes:
 
 
 def _probe(data: bytes, label: str, name: str | None) -> InputImage:
-    """The bytes as an InputImage once Pillow has read their head."""
+    """Build an InputImage from bytes whose header Pillow can read."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
@@ -116,8 +120,8 @@ def _probe(data: bytes, label: str, name: str | None) -> InputImage:
                 mime = picture.get_format_mimetype() or "application/octet-stream"
                 width, height = picture.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InvalidRequestError(f"{label} is not an image that can be read; use a PNG, JPEG or WebP") from error
+        raise InvalidRequestError(f"{label} is not a readable image; use PNG, JPEG or WebP") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InvalidRequestError(f"{label} claims more pixels than any provider takes") from error
+        raise InvalidRequestError(f"{label} has more pixels than any provider accepts") from error
     digest = hashlib.sha256(data).hexdigest()
     return InputImage(data=data, mime=mime, width=width, height=height, name=name, sha256=digest)

@@ -1,6 +1,6 @@
-"""Carrying one job: buy, watch, keep. Each step writes to the ledger before the next one begins.
+"""Running one job: submit, poll, store. Each step is recorded in the ledger before the next one starts.
 
-What an answer means is decided in core.verdict; here it is done.
+core.failure_policy decides what a response means; this module acts on it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from hfmedia.core import job as life
+from hfmedia.aio import run_uncancelled
 from hfmedia.core.error_messages import describe_failure
 from hfmedia.core.errors import (
     GenerationFailedError,
@@ -22,28 +22,31 @@ from hfmedia.core.errors import (
     ResponseLostError,
     ResultExpiredError,
 )
+from hfmedia.core.job import CancelledEntry, FailedEntry, InDoubtEntry, Job, StoredEntry
 from hfmedia.core.ports import OutputTarget
 from hfmedia.core.protocol import Cancel, CancelResult, Completed, Failure, JobHandle, Output, Pending, Route
 from hfmedia.core.request import GenerationRequest
+from hfmedia.core.timeouts import Timeouts
 from hfmedia.storage import Media
 
-from .dependencies import EngineDependencies, Timeouts
+from .dependencies import EngineDependencies
 from .events import Downloading, Event
-from .job_context import JobContext, min_timeout, run_uncancelled
+from .job_context import JobContext, min_timeout
 from .poller import Poller
 from .storing import StoredOutputs, store_outputs
 from .submit import Submitter
 
-CANCEL_TIMEOUT = 5.0  # seconds for telling a provider to stop; beyond that the caller's own wish comes first
+CANCEL_TIMEOUT = 5.0  # seconds to ask a provider to stop; beyond that the caller's own cancellation comes first
 IN_DOUBT_HINT = (
-    "Look at the provider's own dashboard, then decide: `hfmedia jobs resolve {job} --resend` or `--drop`. It is never "
-    "sent again by itself"
+    "Check the provider's dashboard, then run `hfmedia jobs resolve {job} --resend` or `--drop`. hfmedia never resends "
+    "it automatically"
 )
+INTERRUPTED_MESSAGE = "the process ended while the request was in flight"
 PROGRESS_INTERVAL = 0.1  # seconds between two progress events of a download: a terminal shows no more
 
 
 class JobRunner:
-    """Carries one job. ``tell`` hears its events; ``place`` is where its file shall lie."""
+    """Runs one job. ``emit`` receives its events; ``target`` is its output path."""
 
     def __init__(
         self,
@@ -54,17 +57,17 @@ class JobRunner:
         emit: Callable[[Event], None],
         target: OutputTarget,
         timeouts: Timeouts,
-        current_job: life.Job | None = None,
+        current_job: Job | None = None,
     ) -> None:
         self.context = JobContext(deps, job_id, index, emit=emit, timeouts=timeouts, current_job=current_job)
         self.job_id, self.index, self.target = job_id, index, target
-        self.unsaved_outputs: tuple[Output, ...] = ()  # media that came inside a reply and is not stored yet
-        self.detached = False  # let go of here, while the provider goes on
-        self.keep_unsent = False  # let go of so that it is sent later, if it was not sent yet
+        self.unsaved_outputs: tuple[Output, ...] = ()  # inline media of a response that is not stored yet
+        self.detached = False  # stop here while the provider keeps running the job
+        self.keep_unsent = False  # with detached: leave an unsent job to be sent when it is resumed
         self._last_progress_at = 0.0
 
     async def run(self, request: GenerationRequest, routes: Sequence[Route]) -> StoredOutputs:
-        """From a wish to its files. Raises a typed error, with the job's id, when that cannot be."""
+        """Run a job that was not sent yet to completion; raises an HfmediaError with the job's id."""
         submitter = Submitter(self.context)
         try:
             route, result = await submitter.submit_with_failover(request, routes)
@@ -80,18 +83,16 @@ class JobRunner:
             await self.context.release_slot()
 
     async def resume(
-        self, job: life.Job, *, routes: Sequence[Route] = (), outputs: tuple[Output, ...] = ()
+        self, job: Job, *, routes: Sequence[Route] = (), outputs: tuple[Output, ...] = ()
     ) -> StoredOutputs:
-        """From where the ledger says the job stands. What may have been bought is never bought again.
+        """Continue from the state in the ledger. A submission that may have been accepted is never repeated.
 
-        ``routes`` are for a job that was never sent; ``outputs`` holds inline media that waits for a place.
+        ``routes`` are for a job that was never sent; ``outputs`` is inline media that could not be stored before.
         """
         if job.state in ("created", "routed"):
             return await self.run(_sendable_request(job), routes)
-        if job.state == "submitting":  # whoever sent it is gone, and took the answer along
-            job = await self.context.record(
-                life.InDoubtEntry, message="the process ended while the request was on its way"
-            )
+        if job.state == "submitting":  # the process that sent it died before it had the response
+            job = await self.context.record(InDoubtEntry, message=INTERRUPTED_MESSAGE)
         if job.state == "stored" and (stored := _stored_media(job)):
             return stored
         try:
@@ -111,102 +112,96 @@ class JobRunner:
             await self.context.release_slot()
             outputs = result.outputs
         else:
-            outputs = await Poller(self.context).poll_until_done(
-                route, result, (await self.context.current_job()).submitted_at
-            )
+            submitted_at = (await self.context.current_job()).submitted_at
+            outputs = await Poller(self.context).poll_until_done(route, result, submitted_at)
         return await self._store(route, await self.context.current_job(), outputs)
 
-    async def _store(self, route: Route, job: life.Job, outputs: tuple[Output, ...]) -> StoredOutputs:
+    async def _store(self, route: Route, job: Job, outputs: tuple[Output, ...]) -> StoredOutputs:
+        context = self.context
+
         def on_progress(received: int, total: int | None) -> None:
             now = asyncio.get_running_loop().time()
             if now - self._last_progress_at >= PROGRESS_INTERVAL or received == total:
                 self._last_progress_at = now
-                self.context.emit(Downloading, provider=route.provider, received=received, total=total)
+                context.emit(Downloading, provider=route.provider, received=received, total=total)
 
         try:
-            async with asyncio.timeout(min_timeout(self.context.timeouts.download or None, self.context.remaining())):
-                stored, sidecars = await store_outputs(self.context.deps, job, route, outputs, self.target, on_progress)
+            async with asyncio.timeout(min_timeout(context.timeouts.download or None, context.remaining())):
+                stored, sidecars = await store_outputs(context, job, route, outputs, self.target, on_progress)
         except TimeoutError:
-            raise await self.context.deadline_error(
-                "while its media was on the way here", not_submitted=False
-            ) from None
+            raise await context.deadline_error("while its media was downloading", accepted=True) from None
         except HfmediaError as error:
             self.unsaved_outputs = tuple(outputs) if any(_is_inline(output) for output in outputs) else ()
-            error.job_id, error.provider, error.model = self.context.job_id, route.provider, route.model
-            if (
-                isinstance(error, ResultExpiredError) and job.state != "stored"
-            ):  # that one was done, whatever became of it
-                await self.context.record(life.FailedEntry, kind="expired", message=error.message, status=error.status)
+            error.job_id, error.provider, error.model = context.job_id, route.provider, route.model
+            if isinstance(error, ResultExpiredError) and job.state != "stored":  # a stored job stays stored
+                await context.record(FailedEntry, kind="expired", message=error.message, status=error.status)
             raise
-        await self.context.record(life.StoredEntry, media={"files": sidecars})
+        await context.record(StoredEntry, media={"files": sidecars})
         return stored
 
     async def _on_cancelled(self, completed: Completed | None = None) -> None:
-        """The job was cancelled here: tell the provider where it can be told, and write down what it said."""
+        """Stop a job whose task was cancelled: cancel it at the provider where possible, and record the outcome."""
         job = await self.context.load()
         if job.state in ("created", "routed") and not self.keep_unsent:
-            await self.context.record(life.CancelledEntry, provider_confirmed=None, message="nothing was sent")
+            await self.context.record(CancelledEntry, provider_confirmed=None, message="nothing was sent")
         elif job.state == "running" and job.route and job.handle and not self.detached:
             confirmed, message = await self.cancel_remote(job.route, job.handle)
-            await self.context.record(life.CancelledEntry, provider_confirmed=confirmed, message=message)
+            await self.context.record(CancelledEntry, provider_confirmed=confirmed, message=message)
         elif job.state == "completed" and job.route and completed and any(map(_is_inline, completed.outputs)):
-            with suppress(HfmediaError):  # paid for and in our hands: it needs no more than a file
+            with suppress(HfmediaError):  # paid for and in memory: only the file is missing
                 await self._store(job.route, job, completed.outputs)
-        # any other job stays as it is: running where it is let go of, or finished, paid for, and still to be fetched
+        # any other job keeps its state: running when detached, or completed with its download pending
 
     async def cancel_remote(self, route: Route, handle: JobHandle) -> tuple[bool, str]:
-        """Whether the provider agreed to stop, and its words. Bounded; never raises for trouble on the way."""
-        provider = self.context.deps.get_provider(route.provider)
-        if not provider.can_cancel:
-            return False, f"{route.provider} has no way to cancel; it may still be billed"
-        operation = Cancel(handle)
+        """Ask the provider to stop the job; return whether it confirmed, and a message.
+
+        Takes at most CANCEL_TIMEOUT seconds; transport errors are in the message.
+        """
+        if not self.context.get_provider(route.provider).can_cancel:
+            return False, f"{route.provider} cannot cancel jobs; it may still be billed"
         try:
-            http_request = self.context.with_router_headers(provider.encode(operation, route), route)
-            response_coroutine = self.context.deps.sender.send(
-                http_request, credential=self.context.deps.credential_for(route), timeout=CANCEL_TIMEOUT
-            )
-            result = provider.decode(operation, route, await response_coroutine)
+            result = await self.context.exchange(Cancel(handle), route, timeout=CANCEL_TIMEOUT)
         except (RequestNotSentError, ResponseLostError) as error:
-            return False, f"{route.provider} could not be told to stop ({error}); it may still be billed"
+            return False, f"the cancel request to {route.provider} failed ({error}); it may still be billed"
         if isinstance(result, CancelResult):
             return result.confirmed, result.message or "cancelled"
-        message = describe_failure(result, route) if isinstance(result, Failure) else "the job goes on there"
-        return False, f"{message}; it may still be billed"
+        if isinstance(result, Failure):
+            return False, f"{describe_failure(result, route)}; it may still be billed"
+        return False, f"the job keeps running at {route.provider}; it may still be billed"
 
     async def _record_unsent_failure(self, error: HfmediaError) -> None:
-        """The end of a job that no provider ever had, where nobody has written it down yet."""
+        """Record the failure of a job that no provider accepted, unless an entry says so already."""
         if (await self.context.load()).state in ("created", "routed"):
-            await self.context.record(life.FailedEntry, kind="rejected", message=error.message, status=error.status)
+            await self.context.record(FailedEntry, kind="rejected", message=error.message, status=error.status)
 
 
-def _sendable_request(job: life.Job) -> GenerationRequest:
-    """The request of a job that was never sent; InvalidRequestError when its input image was not kept."""
+def _sendable_request(job: Job) -> GenerationRequest:
+    """Return the request of a job that was never sent; raises InvalidRequestError when its input image is gone."""
     image = job.request.image
     if image is not None and image.url is None:
         raise InvalidRequestError(
-            f"job {job.id} was never sent, and its input image is not kept in the ledger; ask for it again",
+            f"job {job.id} was never sent, and the ledger does not keep its input image; submit the request again",
             job_id=job.id,
         )
     return job.request
 
 
-def _stored_media(job: life.Job) -> StoredOutputs:
-    """The media of a stored job, when every file of it is where it was put."""
-    stored = [Media.from_dict(sidecar) for sidecar in (job.media or {}).get("files", ())]
+def _stored_media(job: Job) -> StoredOutputs:
+    """Return the media of a stored job when all of its files still exist."""
+    stored = [Media.from_dict(sidecar) for sidecar in job.stored_files()]
     return tuple((media, None) for media in stored) if all(media.path.exists() for media in stored) else ()
 
 
-def _terminal_error(job: life.Job) -> HfmediaError:
-    """Why a job cannot be carried on."""
+def _terminal_error(job: Job) -> HfmediaError:
+    """Build the error for a job that cannot be resumed."""
     provider = job.route.provider if job.route else None
     details: dict[str, Any] = {"provider": provider, "model": job.request.model, "job_id": job.id}
     if job.state == "in_doubt":
-        return InDoubtError(
-            f"job {job.id} is in doubt: {job.error}. {IN_DOUBT_HINT.replace('{job}', job.id)}", **details
-        )
+        hint = IN_DOUBT_HINT.replace("{job}", job.id)
+        return InDoubtError(f"job {job.id} is in doubt: {job.error}. {hint}", **details)
     if job.state == "cancelled":
         return JobCancelledError(f"job {job.id} was cancelled: {job.error}", **details)
-    return GenerationFailedError(f"job {job.id} is over: {job.error or job.state}", **details)
+    return GenerationFailedError(f"job {job.id} failed: {job.error or job.state}", **details)
 
 
 def _is_inline(output: Output) -> bool:

@@ -1,4 +1,4 @@
-"""Keeping what a provider made: each output becomes a file, and each file a Media that tells where it came from."""
+"""Storing: each output of a completed job becomes a file with a sidecar that describes its origin."""
 
 from __future__ import annotations
 
@@ -13,56 +13,59 @@ from hfmedia.core.protocol import Output, Route
 from hfmedia.core.request import GenerationRequest
 from hfmedia.storage import Media
 
-from .dependencies import EngineDependencies
+from .job_context import JobContext
 
-StoredOutputs = tuple[tuple[Media, str | None], ...]
+StoredOutputs = tuple[tuple[Media, str | None], ...]  # each with the provider's URL, None for inline media
 ProgressCallback = Callable[[int, int | None], None]
 SUFFIXES = {"image/jpeg": (".jpg", ".jpeg"), "video/quicktime": (".mov", ".qt"), "image/tiff": (".tif", ".tiff")}
 
 
 async def store_outputs(
-    deps: EngineDependencies,
+    context: JobContext,
     job: Job,
     route: Route,
     outputs: tuple[Output, ...],
     target: OutputTarget,
     on_progress: ProgressCallback,
 ) -> tuple[StoredOutputs, list[dict[str, Any]]]:
-    """Every output as a file with its facts beside it, its URL, and the facts; nearly always one, none is an error."""
+    """Store every output, nearly always one; return the media with their URLs, and their sidecars.
+
+    Raises InvalidResponseError when there is no output and DownloadError for inline media that is gone.
+    """
     if not outputs:
-        raise InvalidResponseError(f"{route.provider} says it is done, but names no output", job_id=job.id)
+        raise InvalidResponseError(f"{route.provider} reported completion without any output", job_id=job.id)
     stored: list[tuple[Media, str | None]] = []
     sidecars: list[dict[str, Any]] = []
     for output in outputs:
         if output.url is None and output.data is None:
             reason = "its file was removed since" if job.state == "stored" else "could not be stored then"
-            message = f"the media of job {job.id} came inside {route.provider}'s answer and {reason}"
-            raise DownloadError(f"{message}; it can only be made again", job_id=job.id)
-        media, sidecar = await _store_one(deps, job, route, output, target, on_progress)
+            message = f"the media of job {job.id} was part of {route.provider}'s response and {reason}"
+            raise DownloadError(f"{message}; it can only be generated again", job_id=job.id)
+        media, sidecar = await _store_one(context, job, route, output, target, on_progress)
         stored.append((media, None if (output.url or "").startswith("data:") else output.url))
         sidecars.append(sidecar)
     return tuple(stored), sidecars
 
 
 async def _store_one(
-    deps: EngineDependencies,
+    context: JobContext,
     job: Job,
     route: Route,
     output: Output,
     target: OutputTarget,
     on_progress: ProgressCallback,
 ) -> tuple[Media, dict[str, Any]]:
-    """One output as a file, and its facts, which lie beside it."""
+    """Store one output; return its media and sidecar."""
     stored: list[tuple[Media, dict[str, Any]]] = []
 
     def build_sidecar(file: StoredFile) -> dict[str, Any]:
-        media = _media(job, route, output, file, target, deps.clock())
+        media = _media(job, route, output, file, target, context.now())
         stored.append((media, media.to_dict()))
         return stored[0][1]
 
-    await deps.storage.save(
-        output, target, output_kind=job.request.output_kind, fetch=deps.fetch, progress=on_progress, build_sidecar=build_sidecar
-    )  # fmt: skip
+    await context.save(
+        output, target, output_kind=job.request.output_kind, on_progress=on_progress, build_sidecar=build_sidecar
+    )
     return stored[0]
 
 
@@ -94,17 +97,17 @@ def _media(job: Job, route: Route, output: Output, file: StoredFile, target: Out
 
 
 def _mismatch_warnings(request: GenerationRequest, output: Output, file: StoredFile, target: OutputTarget) -> list[str]:
-    """What came that is not what was asked for, in words."""
+    """Describe each way in which the file differs from the request."""
     warnings: list[str] = []
     if request.width and request.height and file.width and file.height:
         requested_size, actual_size = f"{request.width}x{request.height}", f"{file.width}x{file.height}"
-        warnings += [f"asked for {requested_size}, got {actual_size}"] if requested_size != actual_size else []
+        warnings += [f"requested {requested_size}, got {actual_size}"] if requested_size != actual_size else []
     if target.file is not None:
         expected_suffixes = SUFFIXES.get(file.mime, ("." + file.mime.rpartition("/")[2],))
         if target.file.suffix and target.file.suffix.lower() not in expected_suffixes:
-            warnings.append(f"the file is named {target.file.suffix}, but its bytes are {file.mime}")
+            warnings.append(f"the file name ends in {target.file.suffix}, but the content is {file.mime}")
         if file.path.name != target.file.name:
-            warnings.append(f"{target.file.name} was there already; this one is {file.path.name}")
+            warnings.append(f"{target.file.name} already existed; saved as {file.path.name}")
     if output.nsfw:
         warnings.append("the provider marked this result as unsafe; it may be blacked out")
     return warnings

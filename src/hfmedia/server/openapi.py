@@ -1,6 +1,6 @@
-"""/docs: the description of every route, for people, from files on this machine alone.
+"""/docs: the documentation of every route, without files from other hosts.
 
-Swagger UI's files come with the package fastapi-offline; it styles itself inline, so this page alone allows that.
+Swagger UI's files come with the package fastapi-offline. It uses inline styles, so only this page allows them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAGE = """<!doctype html>
 <link rel="stylesheet" href="docs/static/swagger-ui.css">
 <div id="api"></div>
 <script src="docs/static/swagger-ui-bundle.js"></script>
-<script src="docs/static/begin.js"></script>
+<script src="docs/static/init.js"></script>
 </html>
 """
 INIT_SCRIPT = """SwaggerUIBundle({url: "openapi.json", dom_id: "#api", deepLinking: true, tryItOutEnabled: true});
@@ -38,7 +38,7 @@ INIT_SCRIPT = """SwaggerUIBundle({url: "openapi.json", dom_id: "#api", deepLinki
 
 
 def patch_openapi(app: FastAPI) -> None:
-    """Takes out of the app's document the answer to invalid parameters that FastAPI adds and this app never gives."""
+    """Remove FastAPI's response for invalid parameters, which this app never sends, from the OpenAPI document."""
     original_openapi = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -58,19 +58,19 @@ def patch_openapi(app: FastAPI) -> None:
 
 @router.get("/docs")
 async def docs_page() -> Response:
-    """The page; its addresses are relative, so that it works under a path prefix."""
+    """Return the page; its URLs are relative, so that it works under a path prefix."""
     headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "x-content-type-options": "nosniff"}
     return Response(PAGE, headers=headers, media_type="text/html")
 
 
 @router.get("/docs/static/{name}", responses=error_responses(404))
 async def docs_file(name: str) -> Response:
-    """One of the page's files."""
-    if name == "begin.js":
+    """Return a file of the page."""
+    if name == "init.js":
         return Response(INIT_SCRIPT, media_type="text/javascript")
     module_spec = find_spec("fastapi_offline")
     folder = Path(module_spec.origin).parent / "static" if module_spec and module_spec.origin else None
     if name not in FILES or folder is None or not (folder / name).is_file():
-        raise ApiError(404, f"there is no {name[:80]!r}", code="not_found")
+        raise ApiError(404, f"{name[:80]!r} not found", code="not_found")
     headers = {"cache-control": "public, max-age=86400", "x-content-type-options": "nosniff"}
     return FileResponse(folder / name, media_type=FILES[name], headers=headers)

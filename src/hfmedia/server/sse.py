@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TypeVar
 
 from starlette.responses import StreamingResponse
+
+from hfmedia.aio import with_heartbeat
 
 T = TypeVar("T")
 KEEPALIVE_INTERVAL = 10.0  # seconds without an event before a comment is sent; proxies close a stream after 30
@@ -27,23 +28,6 @@ def event_stream(chunks: AsyncIterator[bytes], headers: Mapping[str, str] | None
     return StreamingResponse(chunks, media_type="text/event-stream", headers={**base_headers, **(headers or {})})
 
 
-async def with_keepalive(source: AsyncIterator[T]) -> AsyncGenerator[T | None, None]:
+def with_keepalive(source: AsyncIterator[T]) -> AsyncGenerator[T | None, None]:
     """Yield the items of a source as they arrive, and None after each ``KEEPALIVE_INTERVAL`` without one."""
-    pending: asyncio.Future[T] | None = None
-    try:
-        while True:
-            pending = pending or asyncio.ensure_future(anext(source))
-            done, _ = await asyncio.wait({pending}, timeout=KEEPALIVE_INTERVAL)
-            if not done:
-                yield None
-                continue
-            try:
-                value = pending.result()
-            except StopAsyncIteration:
-                return
-            pending = None
-            yield value
-    finally:
-        if pending:
-            pending.cancel()
-            await asyncio.gather(pending, return_exceptions=True)
+    return with_heartbeat(source, KEEPALIVE_INTERVAL)

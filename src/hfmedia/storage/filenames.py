@@ -49,6 +49,13 @@ def numbered(name: str, number: int) -> str:
     return name if number < 2 else f"{path.stem}-{number}{path.suffix}"
 
 
+def indexed_path(path: Path | None, index: int, n: int) -> Path | None:
+    """Return the path of one of n outputs: ``fox.png`` becomes ``fox-1.png``, ``fox-2.png``, …"""
+    if path is None or n == 1:
+        return path
+    return path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
+
+
 def sidecar_path(path: Path) -> Path:
     """Return the path of a file's sidecar: ``fox.png.json`` next to ``fox.png``."""
     return path.with_name(path.name + ".json")

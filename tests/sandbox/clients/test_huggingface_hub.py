@@ -1,6 +1,6 @@
-"""The Hub's official client finds nothing strange in the sandbox: each provider and task it knows runs to its end.
+"""The Hub's official client works with the sandbox for every provider and task that it supports.
 
-It is the one oracle here that knows nothing of hfmedia.
+It is the only oracle here that is independent of hfmedia.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SQUARE = {"width": 256, "height": 192}
 
 
 @pytest.mark.parametrize(
-    ("provider", "model", "provider_request", "size"),
+    ("provider", "model", "options", "size"),
     [
         ("fal-ai", FLUX, SQUARE, (256, 192)),
         ("fal-ai", "nerijs/pixel-art-xl", SQUARE, (256, 192)),
@@ -38,12 +38,12 @@ SQUARE = {"width": 256, "height": 192}
         ("hf-inference", FLUX, SQUARE, (256, 192)),
     ],
 )
-async def test_a_picture_through_each_provider(
-    sandbox: Sandbox, client: Client, provider: str, model: str, provider_request: dict[str, Any], size: tuple[int, int]
+async def test_text_to_image_with_each_provider(
+    sandbox: Sandbox, client: Client, provider: str, model: str, options: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    """In the size asked for, paid once, and no credential shown to the CDN."""
-    native = {name: provider_request[name] for name in ("width", "height") if name in provider_request}
-    extra = {name: provider_request[name] for name in provider_request if name not in native} or None
+    """In the requested size, billed once, and without a credential sent to the CDN."""
+    native = {name: options[name] for name in ("width", "height") if name in options}
+    extra = {name: options[name] for name in options if name not in native} or None
     make = client(provider).text_to_image
     image = await asyncio.to_thread(make, "a red fox", model=model, seed=7, extra_body=extra, **native)
     assert isinstance(image, Image.Image)
@@ -55,8 +55,8 @@ async def test_a_picture_through_each_provider(
 @pytest.mark.parametrize(
     ("provider", "model"), [(name, T2V) for name in ("fal-ai", "together", "novita", "wavespeed", "replicate")]
 )
-async def test_a_video_through_each_provider(sandbox: Sandbox, client: Client, provider: str, model: str) -> None:
-    """An mp4 from every provider that makes videos from text, paid once."""
+async def test_text_to_video_with_each_provider(sandbox: Sandbox, client: Client, provider: str, model: str) -> None:
+    """An mp4 from every provider that generates videos from text, billed once."""
     video = await asyncio.to_thread(client(provider).text_to_video, "waves", model=model, seed=3)
     assert video[4:8] == b"ftyp"
     assert dict(sandbox.submissions) == {provider: 1}
@@ -70,10 +70,10 @@ async def test_a_video_through_each_provider(sandbox: Sandbox, client: Client, p
         ("fal-ai", "Qwen/Qwen-Image-Edit"),
     ],
 )
-async def test_a_picture_from_a_picture(
+async def test_image_to_image_with_each_provider(
     sandbox: Sandbox, client: Client, photo: bytes, provider: str, model: str
 ) -> None:
-    """Left stays unlike right, as in the picture that was sent."""
+    """Left and right still differ, as in the input image."""
     make = client(provider).image_to_image
     image = await asyncio.to_thread(make, photo, prompt="at night", model=model)
     grey = image.convert("L")
@@ -85,23 +85,23 @@ async def test_a_picture_from_a_picture(
     assert dict(sandbox.submissions) == {provider: 1}
 
 
-async def test_hf_inference_takes_a_bare_picture_as_the_body(sandbox: Sandbox, client: Client, photo: bytes) -> None:
-    """Without parameters the official client sends the bytes themselves, and the size stays."""
+async def test_hf_inference_accepts_a_raw_image_as_the_body(sandbox: Sandbox, client: Client, photo: bytes) -> None:
+    """Without parameters the official client sends the raw bytes, and the size is kept."""
     image = await asyncio.to_thread(client("hf-inference").image_to_image, photo, model=KONTEXT)
     assert image.size == (320, 240)
     assert sandbox.requests[-1].body == photo
 
 
 @pytest.mark.parametrize("provider", ["fal-ai", "together", "wavespeed"])
-async def test_a_video_from_a_picture(sandbox: Sandbox, client: Client, photo: bytes, provider: str) -> None:
-    """An mp4 for each provider that makes them."""
+async def test_image_to_video_with_each_provider(sandbox: Sandbox, client: Client, photo: bytes, provider: str) -> None:
+    """An mp4 from each provider that supports it."""
     video = await asyncio.to_thread(client(provider).image_to_video, photo, model=I2V, prompt="it moves")
     assert video[4:8] == b"ftyp"
     assert dict(sandbox.submissions) == {provider: 1}
 
 
-async def test_its_asynchronous_client_works_too(sandbox: Sandbox, client: Client) -> None:
-    """On a loop of its own, since it asks the Hub for the mapping without giving way to others."""
+async def test_the_async_client_works_too(sandbox: Sandbox, client: Client) -> None:
+    """On its own event loop, since it blocks while fetching the mapping from the Hub."""
     client("together")
 
     async def make() -> Image.Image:
@@ -113,7 +113,7 @@ async def test_its_asynchronous_client_works_too(sandbox: Sandbox, client: Clien
 
 
 @pytest.mark.parametrize(
-    ("provider", "kind", "status", "words"),
+    ("provider", "kind", "status", "message"),
     [
         ("together", "credit", 402, "credits"),
         ("fal-ai", "credit;by=provider", 403, "Exhausted balance"),
@@ -122,28 +122,29 @@ async def test_its_asynchronous_client_works_too(sandbox: Sandbox, client: Clien
         ("replicate", "rate-limit", 429, "rate limit resets"),
     ],
 )
-async def test_it_reads_the_errors(
-    sandbox: Sandbox, client: Client, provider: str, kind: str, status: int, words: str
+async def test_it_parses_the_errors(
+    sandbox: Sandbox, client: Client, provider: str, kind: str, status: int, message: str
 ) -> None:
-    """With the status and the words that the real ones use."""
+    """With the status and the message of the real services."""
     name, _, detail = kind.partition(";")
-    sandbox.fault(provider, name, **dict([detail.split("=")] if detail else []))
+    options: dict[str, Any] = dict([detail.split("=")] if detail else [])
+    sandbox.fault(provider, name, **options)
     with pytest.raises(HfHubHTTPError) as caught:
         await asyncio.to_thread(client(provider).text_to_image, "a fox", model=FLUX)
     assert caught.value.response.status_code == status
-    assert words in caught.value.response.text
+    assert message in caught.value.response.text
     assert sandbox.submissions.total() == 0
 
 
-async def test_a_refused_token_is_an_error_of_the_hubs_client(sandbox: Sandbox, client: Client) -> None:
-    """Another hf_ token opens nothing."""
+async def test_a_rejected_token_is_an_error_of_the_hub_client(sandbox: Sandbox, client: Client) -> None:
+    """Another hf_ token is not valid."""
     with pytest.raises(HfHubHTTPError) as caught:
         await asyncio.to_thread(client("together", api_key="hf_another").text_to_image, "a fox", model=FLUX)
     assert caught.value.response.status_code == 401
 
 
-async def test_its_hub_client_lists_pages_and_reads_mappings(sandbox: Sandbox, client: Client) -> None:
-    """List, one model, and who the token belongs to, through HfApi."""
+async def test_hf_api_lists_models_and_parses_mappings(sandbox: Sandbox, client: Client) -> None:
+    """The list, one model and whoami, through HfApi."""
     client("together")
     api = HfApi(endpoint=sandbox.url, token=sandbox.token)
 
@@ -151,14 +152,14 @@ async def test_its_hub_client_lists_pages_and_reads_mappings(sandbox: Sandbox, c
         listed = list(api.list_models(pipeline_tag="text-to-image", inference_provider="all", limit=12))
         return listed, api.model_info(FLUX, expand=["inferenceProviderMapping"]), api.whoami()
 
-    listed, one, who = await asyncio.to_thread(read)
-    assert len({model.id for model in listed}) == 12
-    assert {entry.provider for entry in one.inference_provider_mapping} >= {"fal-ai", "nscale", "zai-org"}
-    assert who["name"] == "sandbox"
+    listed, model, account = await asyncio.to_thread(read)
+    assert len({item.id for item in listed}) == 12
+    assert {entry.provider for entry in model.inference_provider_mapping} >= {"fal-ai", "nscale", "zai-org"}
+    assert account["name"] == "sandbox"
 
 
-async def test_pictures_of_the_official_client_are_the_same_each_time(sandbox: Sandbox, client: Client) -> None:
-    """Prompt and seed decide, whoever asks."""
+async def test_images_of_the_official_client_are_deterministic(sandbox: Sandbox, client: Client) -> None:
+    """Prompt and seed determine the image."""
 
     def make() -> bytes:
         image = client("together").text_to_image("a fox", model=FLUX, seed=5, width=128, height=96)

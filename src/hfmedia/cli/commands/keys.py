@@ -1,7 +1,6 @@
-"""``hfmedia keys``: who may use the gateway, how much of it, and what they used.
+"""``hfmedia keys``: the options of its commands. The work is done in key_actions.py.
 
-A bare noun lists. The text of a new key goes to stdout once and is kept nowhere. It needs no running gateway, and a
-running one obeys at the next request.
+Needs no running gateway; a running one applies changes from its next request on.
 """
 
 from __future__ import annotations
@@ -13,25 +12,25 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ..help import CommandWithExamples
-from .jobs import DefaultSubcommandGroup
+from ..options import AS_JSON
+from .jobs import DEFAULT_SUBCOMMAND, DefaultSubcommandGroup
 
-DEFAULT_SUBCOMMAND = "list"  # what the noun alone means
 HELP = """
-Who may use the gateway (`hfmedia serve`), and how much of it: list (what the noun alone means), make,
-show, limit, revoke.
+Create, limit and revoke API keys of the gateway (`hfmedia serve`). `hfmedia keys` alone lists them.
 
 \b
-A key is known by its name or its id. Its text is shown once, when it is made.
-  KEY=$(hfmedia keys make web --images-per-day 100 --usd-per-month 20)
-  hfmedia keys show web           its limits, and what it used of them
+A key is identified by its name or its ID. Its text is shown once, when it is created.
+  KEY=$(hfmedia keys create web --images-per-day 100 --usd-per-month 20)
+  hfmedia keys show web           its limits and its usage
 """
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "list": ("hfmedia keys", "hfmedia keys list --json"),
-    "make": (
-        "KEY=$(hfmedia keys make web)",
-        'hfmedia keys make web --models "black-forest-labs/*" --images-per-day 100 --usd-per-month 20',
-        "hfmedia keys make guest --requests-per-minute 10 --expires 7 --json",
+    "create": (
+        "KEY=$(hfmedia keys create web)",
+        'hfmedia keys create web --models "black-forest-labs/*" --images-per-day 100 --usd-per-month 20',
+        "hfmedia keys create guest --requests-per-minute 10 --expires 7 --json",
     ),
+    "make": ("KEY=$(hfmedia keys make web)",),
     "show": ("hfmedia keys show web",),
     "limit": ("hfmedia keys limit web --images-per-day 200 --usd-per-month none",),
     "revoke": ("hfmedia keys revoke web",),
@@ -39,23 +38,23 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
 
 
 class KeysGroup(DefaultSubcommandGroup):
-    """The noun ``keys``; alone, or followed by options, it means its list."""
+    """The group ``keys``, whose default command lists the keys."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As any group, once the command is there."""
+        """Insert the default command where none is named, then parse as any group."""
         own_options = {name for option in self.get_params(ctx) for name in option.opts}
         if not args or (args[0].startswith("-") and args[0] not in own_options):
             args = [DEFAULT_SUBCOMMAND, *args]
         elif args[0] not in self.commands and args[0] not in own_options:
-            ctx.fail(f"`hfmedia keys` has no such command; there are {', '.join(self.commands)}")
+            ctx.fail(f"`hfmedia keys {args[0]}` is not a command; choose one of {', '.join(self.commands)}.")
         return TyperGroup.parse_args(self, ctx, args)
 
 
 class KeyCommandWithExamples(CommandWithExamples):
-    """A command's page, with the examples of this noun."""
+    """A command whose help page ends with the examples of this group."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """The options, then the examples."""
+        """Write the options, then the examples."""
         TyperCommand.format_help(self, ctx, formatter)
         typer.echo("Examples:\n\n" + "".join(f"  {line}\n" for line in EXAMPLES[self.name or ""]))
 
@@ -69,41 +68,41 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-KEY = Annotated[str, typer.Argument(metavar="NAME|ID", help="A key's name or its id.")]
-AS_JSON = Annotated[bool, typer.Option("--json", metavar="", help="One JSON object a line.")]
+KEY = Annotated[str, typer.Argument(metavar="NAME|ID", help="Name or ID of a key.")]
 MODELS = Annotated[
     list[str] | None,
     typer.Option("-m", "--models", metavar="PATTERN", help="Only models such as org/name or org/*. May be repeated."),
 ]
-REQUESTS_PER_MINUTE = Annotated[str | None, typer.Option(metavar="N", help="At most so many requests a minute.")]
-IMAGES_PER_DAY = Annotated[str | None, typer.Option(metavar="N", help="At most so many images a day (UTC).")]
-VIDEOS_PER_DAY = Annotated[str | None, typer.Option(metavar="N", help="At most so many videos a day (UTC).")]
-USD_PER_MONTH = Annotated[str | None, typer.Option(metavar="X", help="At most so many USD a month (UTC).")]
+REQUESTS_PER_MINUTE = Annotated[str | None, typer.Option(metavar="N", help="Maximum requests per minute.")]
+IMAGES_PER_DAY = Annotated[str | None, typer.Option(metavar="N", help="Maximum images per day (UTC).")]
+VIDEOS_PER_DAY = Annotated[str | None, typer.Option(metavar="N", help="Maximum videos per day (UTC).")]
+USD_PER_MONTH = Annotated[str | None, typer.Option(metavar="X", help="Maximum USD per month (UTC).")]
 
 
-@app.command("list", cls=KeyCommandWithExamples, short_help="Every key, its state and its limits.")
+@app.command("list", cls=KeyCommandWithExamples, short_help="List every key with its state and limits.")
 def list_keys(as_json: AS_JSON = False) -> None:
-    """List every key that was made, the oldest first: id, name, state, made, expires, limits."""
+    """List every key, oldest first: ID, name, state, created, expires, limits."""
     from ..key_actions import show_keys
     from ..reporter import Reporter
 
     show_keys(Reporter(as_json=as_json))
 
 
-@app.command(cls=KeyCommandWithExamples, short_help="Make a key; its text is shown once.")
-def make(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What you call it.")],
+@app.command("make", cls=KeyCommandWithExamples, short_help="Same as create.")
+@app.command(cls=KeyCommandWithExamples, short_help="Create a key; its text is shown once.")
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of your choice.")],
     models: MODELS = None,
     requests_per_minute: REQUESTS_PER_MINUTE = None,
     images_per_day: IMAGES_PER_DAY = None,
     videos_per_day: VIDEOS_PER_DAY = None,
     usd_per_month: USD_PER_MONTH = None,
-    bill_to: Annotated[str | None, typer.Option(metavar="ORG", help="The organisation to bill.")] = None,
-    admin: Annotated[bool, typer.Option("--admin", metavar="", help="May see everybody's jobs.")] = False,
-    expires: Annotated[float | None, typer.Option(metavar="DAYS", help="Stops to work after so many days.")] = None,
+    bill_to: Annotated[str | None, typer.Option(metavar="ORG", help="Organization to bill.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", metavar="", help="May see all jobs.")] = False,
+    expires: Annotated[float | None, typer.Option(metavar="DAYS", help="Expires after DAYS days.")] = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Make a key. Its text, alone on stdout, is shown this once; only a digest of it is kept."""
+    """Create a key. Its text is printed on stdout once; only a digest of it is stored."""
     from ..key_actions import create_key, parse_limits
     from ..reporter import Reporter
 
@@ -111,9 +110,9 @@ def make(
     create_key(name, limits, bill_to=bill_to, admin=admin, days=expires, reporter=Reporter(as_json=as_json))
 
 
-@app.command(cls=KeyCommandWithExamples, short_help="One key: its limits, and what it used.")
+@app.command(cls=KeyCommandWithExamples, short_help="Show one key with its limits and usage.")
 def show(key: KEY, as_json: AS_JSON = False) -> None:
-    """Show one key: its limits, and what counts against them today and this month (UTC)."""
+    """Show one key: its limits, and the usage that counts against them today and this month (UTC)."""
     from ..key_actions import show_key
     from ..reporter import Reporter
 
@@ -130,7 +129,7 @@ def limit(
     usd_per_month: USD_PER_MONTH = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Change the limits that are named, and leave the others; `none` takes one away."""
+    """Change the given limits and keep the others; `none` removes a limit."""
     from ..key_actions import parse_limits, update_key
     from ..reporter import Reporter
 
@@ -138,9 +137,9 @@ def limit(
     update_key(key, limits, Reporter(as_json=as_json))
 
 
-@app.command(cls=KeyCommandWithExamples, short_help="Revoke a key, for good.")
+@app.command(cls=KeyCommandWithExamples, short_help="Revoke a key permanently.")
 def revoke(key: KEY, as_json: AS_JSON = False) -> None:
-    """Revoke a key, for good: the gateway refuses it from the next request on. What it began goes on."""
+    """Revoke a key permanently: the gateway rejects it from the next request on. Its running jobs continue."""
     from ..key_actions import revoke_key
     from ..reporter import Reporter
 

@@ -1,15 +1,13 @@
-"""``hfmedia models`` and ``hfmedia providers``: what can be asked for, and who would make it.
-
-On a terminal an aligned table with a heading; piped, the same columns with tabs and no heading.
-"""
+"""``hfmedia models`` and ``hfmedia providers``: live models, and the providers of one model."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ..options import AS_JSON, PROXY, SANDBOX
 
 if TYPE_CHECKING:
     from hfmedia.client import MediaClient
@@ -18,24 +16,18 @@ if TYPE_CHECKING:
 
     from ..reporter import Reporter
 
-SANDBOX = Annotated[bool, typer.Option("--sandbox", metavar="", help="Ask a simulated world: no account, no cost.")]
-AS_JSON = Annotated[bool, typer.Option("--json", metavar="", help="One JSON object a line.")]
-PROXY = Annotated[
-    str | None, typer.Option(metavar="URL", help="http://… or socks5://…; absent: as in the environment.")
-]
-
 
 def models(
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="Only text-to-image, text-to-video, image-to-image …")
     ] = None,
-    provider: Annotated[str | None, typer.Option(metavar="NAME", help="Only what this provider serves.")] = None,
-    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only ids with this text in them.")] = None,
+    provider: Annotated[str | None, typer.Option(metavar="NAME", help="Only models of this provider.")] = None,
+    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only models whose ID contains this text.")] = None,
     proxy: PROXY = None,
     sandbox: SANDBOX = False,
     as_json: AS_JSON = False,
 ) -> None:
-    """List the models that somebody serves now: model, tasks, providers."""
+    """List models with a live provider: model, tasks, providers."""
     from ..reporter import Reporter
     from ..runtime import InterruptHandler, command_environment, run
 
@@ -43,6 +35,8 @@ def models(
 
     async def command(interrupts: InterruptHandler) -> int:
         from hfmedia.client import MediaClient
+
+        from ..tables import print_table
 
         async with (
             command_environment(sandbox, reporter) as environ,
@@ -57,19 +51,19 @@ def models(
             print_table(reporter, ("model", "tasks", "providers"), [_model_row(model) for model in matching])
         _print_warnings(reporter, warnings)
         if not matching:
-            reporter.info("no live model fits; leave out --search, --provider or --task to see more")
+            reporter.info("No live model matches; omit --search, --provider or --task to see more.")
         return 0
 
     run(command, reporter)
 
 
 def providers(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of the Hub: org/name.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model on the Hub: org/name.")],
     proxy: PROXY = None,
     sandbox: SANDBOX = False,
     as_json: AS_JSON = False,
 ) -> None:
-    """Show who serves a model: provider, task, status, its own id, and how you would reach it."""
+    """Show a model's providers: provider, task, status, its own model ID, and how requests reach it."""
     from ..reporter import Reporter
     from ..runtime import InterruptHandler, command_environment, run
 
@@ -77,6 +71,8 @@ def providers(
 
     async def command(interrupts: InterruptHandler) -> int:
         from hfmedia.client import MediaClient
+
+        from ..tables import print_table
 
         async with (
             command_environment(sandbox, reporter) as environ,
@@ -89,11 +85,11 @@ def providers(
             for row in rows:
                 reporter.result(row)
         else:
-            columns = ("provider", "task", "status", "id", "reached")
+            columns = ("provider", "task", "status", "id", "route")
             print_table(reporter, columns, [tuple(row[name] for name in columns) for row in rows])
         _print_warnings(reporter, warnings)
         if not rows:
-            reporter.info(f"nobody serves {hub_model.id}; `hfmedia models` lists what is served")
+            reporter.info(f"No provider serves {hub_model.id}; `hfmedia models` lists models with a live provider.")
         return 0
 
     run(command, reporter)
@@ -102,18 +98,6 @@ def providers(
 def _print_warnings(reporter: Reporter, warnings: Iterable[str]) -> None:
     for warning in warnings:
         reporter.warning(warning)
-
-
-def print_table(reporter: Reporter, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows of text on stdout."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            reporter.result("\t".join(row))
-        return
-    lines = [[name.upper() for name in heading], *rows] if rows else []
-    widths = [max(len(row[column]) for row in lines) for column in range(len(heading))] if lines else []
-    for row in lines:
-        reporter.result("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _model_row(model: HubModel) -> tuple[str, str, str]:
@@ -141,19 +125,19 @@ def _mapping_to_dict(model: HubModel, mapping: ProviderMapping, client: MediaCli
         "task": mapping.task,
         "status": mapping.status,
         "id": mapping.provider_id,
-        "reached": _how_reached(model, mapping, client),
+        "route": _describe_route(model, mapping, client),
     }
 
 
-def _how_reached(model: HubModel, mapping: ProviderMapping, client: MediaClient) -> str:
-    """How a job would get there: by which way and with which credential; or why it would not."""
+def _describe_route(model: HubModel, mapping: ProviderMapping, client: MediaClient) -> str:
+    """Describe how requests reach a provider and with which credential, or why they cannot."""
     from hfmedia.core.errors import HfmediaError, MissingAuthError
     from hfmedia.core.request import TASKS, ModelSpec
     from hfmedia.routing import plan_routes
 
     task: Task | None = next((task for task in TASKS if task == mapping.task), None)
     if task is None:
-        return "not a task for images or videos"
+        return "not an image or video task"
     if not mapping.is_live:
         return f"not live ({mapping.status})"
     model_spec = ModelSpec(model.id, provider=mapping.provider)
@@ -164,6 +148,6 @@ def _how_reached(model: HubModel, mapping: ProviderMapping, client: MediaClient)
     except HfmediaError as error:
         return error.message
     if not route_plan.routes:
-        return "no way there"
+        return "no route"
     route = route_plan.routes[0]
     return f"{'through the router' if route.via == 'router' else 'directly'} with {route.credential}"

@@ -1,6 +1,6 @@
 """``hfmedia sandbox``: the simulated Hub, router, providers and CDN, served on this machine until Ctrl-C.
 
-On stdout only ``export`` lines, so that a shell can take them as they are; stdout is closed once they are said.
+Prints only ``export`` lines on stdout, which a shell can evaluate, and then closes stdout.
 """
 
 from __future__ import annotations
@@ -14,16 +14,23 @@ import typer
 
 
 def sandbox(
-    host: Annotated[str, typer.Option(metavar="HOST", help="The address to serve at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0 takes a free one.")] = 0,
-    speed: Annotated[float, typer.Option(metavar="X", help="How many times faster its time passes.")] = 1.0,
+    host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="The port to listen on; 0 selects a free one.")
+    ] = 0,
+    speed: Annotated[float, typer.Option(metavar="X", help="Speed of its clock, as a multiple of real time.")] = 1.0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORDER", help="PROVIDER:KIND[:TIMES][;detail=value…]; may be repeated. See below."),
+        typer.Option(
+            metavar="FAULT",
+            help="A fault to simulate: PROVIDER:KIND[:TIMES][;detail=value…]. May be repeated. See below.",
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar="", help="Only the export lines and errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", metavar="", help="Print only the export lines and errors.")
+    ] = False,
 ) -> None:
-    """Serve a simulated Hub, router and all providers on this machine: no account, no cost, nothing leaves it."""
+    """Run a local simulation of the Hub, the router and every provider: no account, no cost, no outside traffic."""
     import asyncio
 
     from hfmedia.core.errors import InvalidRequestError
@@ -42,15 +49,13 @@ def sandbox(
         try:
             await simulation.__aenter__()
         except ValueError as error:
-            raise InvalidRequestError(f"{error}; `hfmedia sandbox --help` shows what can be ordered") from error
+            raise InvalidRequestError(f"{error}; see `hfmedia sandbox --help` for valid faults") from error
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise InvalidRequestError(f"cannot serve at {host}:{port}: {reason}; choose another --port") from error
+            raise InvalidRequestError(f"cannot listen on {host}:{port}: {reason}; choose another --port") from error
         try:
-            reporter.info(
-                f"sandbox: a simulation at {simulation.url}; its pictures are drawn here, and nothing is paid."
-            )
-            reporter.info(f"Stop it with Ctrl-C or `kill {os.getpid()}`. Point any client at it with:")
+            reporter.info(f"sandbox: simulated on this machine at {simulation.url}; nothing is billed.")
+            reporter.info(f"Stop it with Ctrl-C or `kill {os.getpid()}`. To use it, set:")
             for name, value in simulation.environment.items():
                 reporter.result(f"export {name}={shlex.quote(value)}")
             _close_stdout()
@@ -63,7 +68,7 @@ def sandbox(
 
 
 def _close_stdout() -> None:
-    """Tells a pipe that everything was said, so that ``eval "$(hfmedia sandbox &)"`` goes on while this one serves."""
+    """Close a piped stdout, so that ``eval "$(hfmedia sandbox &)"`` returns while the sandbox keeps running."""
     if sys.stdout.isatty():
         return
     sys.stdout.flush()

@@ -1,6 +1,6 @@
-"""``hfmedia serve``: the gateway, OpenAI's images and videos API in front of everything that the library can do.
+"""``hfmedia serve``: the gateway, an OpenAI-compatible images and videos API.
 
-On stdout its address alone, once it is ready; Ctrl-C or SIGTERM lets go of its jobs, and the next start takes them up.
+Prints its address on stdout once it is ready. Ctrl-C or SIGTERM detaches from its jobs; the next start resumes them.
 """
 
 from __future__ import annotations
@@ -16,35 +16,38 @@ if TYPE_CHECKING:
     from hfmedia.server.config import Config
 
     from ..reporter import Reporter
+    from ..runtime import InterruptHandler
 
 REQUIRED_MODULES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "fastapi_offline")
-SHUTDOWN_GRACE_PERIOD = (
-    70  # seconds that requests may still take when the gateway is told to stop: it waits as long for providers
-)
-KEEPALIVE_TIMEOUT = 75  # seconds; longer than the proxies in front keep theirs
-BACKLOG = 2048  # connections that may wait to be accepted
+SHUTDOWN_GRACE_PERIOD = 70  # seconds for open requests after a stop signal; it waits as long for providers
+KEEPALIVE_TIMEOUT = 75  # seconds; longer than that of the usual reverse proxies
+BACKLOG = 2048  # connections waiting to be accepted
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(metavar="HOST", help="The address to listen at.")] = None,
-    port: Annotated[int | None, typer.Option(metavar="PORT", min=0, max=65535, help="0 takes a free one.")] = None,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with options.")] = None,
-    public_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Its address as callers see it, behind a proxy.")
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="The address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=0, max=65535, help="The port to listen on; 0 selects a free one.")
     ] = None,
-    root_path: Annotated[str | None, typer.Option(metavar="PATH", help="A path prefix the proxy leaves.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML configuration file.")] = None,
+    public_url: Annotated[str | None, typer.Option(metavar="URL", help="Public URL, when behind a proxy.")] = None,
+    root_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Path prefix that the proxy does not strip.")
+    ] = None,
     trust_proxy: Annotated[
         list[str] | None,
-        typer.Option(metavar="ADDR", help="An address or network whose X-Forwarded-* count; may be repeated."),
+        typer.Option(
+            metavar="ADDR", help="Address or network whose X-Forwarded-* headers are trusted. May be repeated."
+        ),
     ] = None,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", metavar="", help="Serve a simulated world: no account, no cost.")
+        bool, typer.Option("--sandbox", metavar="", help="Serve the local simulation: no account, no cost.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar="", help="Write no line of each request.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", metavar="", help="Don't log requests.")] = False,
 ) -> None:
-    """Serve OpenAI's images and videos API, with the models on Hugging Face Inference Providers behind it."""
+    """Serve an OpenAI-compatible images and videos API for the models on Hugging Face Inference Providers."""
     from ..reporter import Reporter
-    from ..runtime import InterruptHandler, command_environment, run
+    from ..runtime import command_environment, run
 
     reporter = Reporter()
     flags = {"host": host, "port": port, "public_url": public_url, "root_path": root_path}
@@ -65,14 +68,20 @@ def _load_config(path: Path | None, flags: Mapping[str, Any]) -> Config:
 
     for name in REQUIRED_MODULES:
         if find_spec(name) is None:
-            raise InvalidRequestError(f'the gateway needs {name}, which comes with `pip install "hfmedia[server]"`')
+            raise InvalidRequestError(f'the gateway requires {name}: pip install "hfmedia[server]"')
     from hfmedia.server.config import load_config
 
     return load_config(path, **flags)
 
 
 async def _serve(
-    config: Config, environ: Mapping[str, str], *, sandbox: bool, quiet: bool, interrupts: Any, reporter: Reporter
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    sandbox: bool,
+    quiet: bool,
+    interrupts: InterruptHandler,
+    reporter: Reporter,
 ) -> int:
     import uvicorn
 
@@ -104,13 +113,13 @@ async def _serve(
     )
 
     class Server(uvicorn.Server):
-        """Leaves signals to the command, and says when it is ready."""
+        """Leaves signals to the command, and prints its address when it is ready."""
 
         def install_signal_handlers(self) -> None:
-            """The command hears them."""
+            """Do nothing: the command handles signals."""
 
         async def startup(self, sockets: Any = None) -> None:
-            """Serves; then says where."""
+            """Start serving, then print the address."""
             await super().startup(sockets)
             if self.started:
                 _print_ready(
@@ -120,19 +129,19 @@ async def _serve(
     server = Server(settings)
 
     def shut_down() -> None:
-        reporter.info("stopping: jobs go on at their providers, and the next start takes them up")
+        reporter.info("stopping: jobs continue at their providers, and the next start resumes them")
         gateway.begin_shutdown()
         server.should_exit = True
 
     interrupts.on_interrupt = shut_down
     await server._serve([listener])  # pyright: ignore[reportPrivateUsage] - ``serve`` would take the signals away
     if not server.started:
-        raise HfmediaError("the gateway could not start; the lines above say why")
+        raise HfmediaError("the gateway could not start; the log above says why")
     return 0
 
 
 def _check_access(gateway: Any) -> bool:
-    """Whether callers need keys; InvalidRequestError or MissingAuthError when it cannot be served like this."""
+    """Return whether callers need keys; InvalidRequestError or MissingAuthError when serving would not be safe."""
     from hfmedia.core.errors import InvalidRequestError
     from hfmedia.core.request import ModelSpec
     from hfmedia.routing import require_credential
@@ -141,8 +150,8 @@ def _check_access(gateway: Any) -> bool:
     requires_keys = bool(gateway.database.requires_keys())
     if requires_api_keys(gateway.config.host) and not requires_keys and not gateway.config.allow_caller_tokens:
         raise InvalidRequestError(
-            f"listening at {gateway.config.host} would let everybody in who can reach it, and there are no keys: make "
-            "one with `hfmedia keys make NAME`, or listen at 127.0.0.1"
+            f"listening on {gateway.config.host} would let anyone who can reach it generate, and there are no keys: "
+            "create one with `hfmedia keys create NAME`, or listen on 127.0.0.1"
         )
     if not gateway.config.allow_caller_tokens:
         require_credential(ModelSpec(""), gateway.client.settings)
@@ -150,15 +159,14 @@ def _check_access(gateway: Any) -> bool:
 
 
 def _bind_socket(config: Config) -> Any:
-    """The socket that it listens at; InvalidRequestError when it cannot be had."""
+    """Return the listening socket; InvalidRequestError when the address cannot be used."""
     import socket
 
     from hfmedia.core.errors import InvalidRequestError
 
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(
-        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
-    )  # named, or asyncio leaves Nagle's delay on
+    # The protocol is explicit because asyncio disables Nagle's algorithm only then.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((config.host.strip("[]"), config.port))
@@ -166,7 +174,7 @@ def _bind_socket(config: Config) -> Any:
         listener.close()
         reason = (error.strerror or str(error)).lower()
         raise InvalidRequestError(
-            f"cannot listen at {config.host}:{config.port}: {reason}; choose another --port or --host"
+            f"cannot listen on {config.host}:{config.port}: {reason}; choose another --port or --host"
         ) from None
     return listener
 
@@ -179,16 +187,16 @@ def _format_address(address: tuple[Any, ...]) -> str:
 def _print_ready(
     address: str, public_url: str | None, *, requires_keys: bool, sandbox: bool, reporter: Reporter
 ) -> None:
-    access = "callers need a gateway key" if requires_keys else "no keys were made, so it serves this machine alone"
-    access = f"its callers know it as {public_url}; {access}" if public_url else access
-    reporter.info(f"gateway: {address}/v1 for OpenAI clients, {address}/docs describes it; {access}.")
+    access = "requests require an API key" if requires_keys else "there are no API keys, so it serves only this machine"
+    access = f"public URL {public_url}; {access}" if public_url else access
+    reporter.info(f"gateway: {address}/v1 for OpenAI clients, documentation at {address}/docs; {access}.")
     if sandbox:
-        reporter.info("Everything it makes is a simulation.")
+        reporter.info("All results are simulated.")
     reporter.result(address)
 
 
 def _configure_logging(quiet: bool) -> None:
-    """Its log goes to stderr, one JSON object a line."""
+    """Log to stderr, one JSON object per line."""
     import logging
 
     from hfmedia.server.observability.logs import JsonFormatter

@@ -1,6 +1,6 @@
-"""/sdapi/v1: as much of the Stable Diffusion web UI's API as SillyTavern and LibreChat's tool ask for.
+"""/sdapi/v1: the part of the Stable Diffusion web UI's API that SillyTavern and LibreChat use.
 
-It keeps nothing: options are answered and forgotten, the model is that of each request.
+It is stateless: options are accepted and ignored, and each request names its own model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from msgspec import Meta, Struct, field, structs
 from pydantic import BaseModel
@@ -20,13 +20,14 @@ from hfmedia.core.errors import HfmediaError
 from hfmedia.core.request import MAX_OUTPUTS, InputImage, Task
 from hfmedia.engine.input_images import load_input_image
 
-from ..auth.authentication import can_use_model, require_caller
 from ..auth.caller import Caller
+from ..auth.policy import can_use_model
 from ..config import Config
 from ..db.generations import GenerationSpec
-from ..dependencies import get_gateway
+from ..dependencies import CallerDep, GatewayDep
 from ..errors import CREATE_ERRORS, READ_ERRORS, ApiError, error_responses, to_api_error
-from ..http.headers import idempotency_key
+from ..gateway import Gateway
+from ..http.headers import NO_RETRY_HEADERS, idempotency_key
 from ..http.request_body import read_body
 from .fields import (
     EMPTY,
@@ -44,13 +45,11 @@ from .openai.image_responses import failure_item
 from .openai.parsing import normalize_names, resolve_model
 
 router = APIRouter(tags=["sdapi"], prefix="/sdapi/v1")
-CallerDep = Annotated[Caller, Depends(require_caller)]
-NO_RETRY_HEADERS = {"x-should-retry": "false"}
 FREE_FORM_SCHEMA: dict[str, Any] = {"type": "object", "additionalProperties": True}
 # The web UI's names of generation parameters; strength has its meaning there too: 0 keeps the input image.
 WEB_UI_NAMES = {"steps": "num_inference_steps", "cfg_scale": "guidance_scale", "denoising_strength": "strength"}
 IGNORED_FIELDS = ("sampler_name", "scheduler")  # the web UI's own names, which no provider knows
-# What those clients ask for to fill their menus, and what there is here: one way, for the provider decides.
+# Lists for the menus of those clients, with one entry where the provider decides.
 STATIC_LISTS: dict[str, Any] = {
     "samplers": [{"name": "automatic", "aliases": [], "options": {}}],
     "schedulers": [{"name": "automatic", "label": "Automatic"}],
@@ -82,7 +81,7 @@ class Txt2ImgRequest(Struct, frozen=True, kw_only=True):
 
 
 class Txt2ImgResponse(BaseModel):
-    """The images in base64; ``info`` is JSON inside a text, as those clients read it."""
+    """The images in base64; ``info`` is JSON as text, as those clients read it."""
 
     images: list[str]
     parameters: dict[str, Any]
@@ -103,9 +102,9 @@ ANY_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"application
     responses={200: {"model": Txt2ImgResponse}, **error_responses(*CREATE_ERRORS)},
     openapi_extra=REQUEST_BODY,
 )
-async def txt2img(request: Request, caller: CallerDep) -> Response:
-    """Make images out of a prompt."""
-    return await _create_images(request, caller, from_image=False)
+async def txt2img(request: Request, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Generate images from a prompt."""
+    return await _create_images(request, gateway, caller, from_image=False)
 
 
 @router.post(
@@ -113,15 +112,14 @@ async def txt2img(request: Request, caller: CallerDep) -> Response:
     responses={200: {"model": Txt2ImgResponse}, **error_responses(*CREATE_ERRORS)},
     openapi_extra=REQUEST_BODY,
 )
-async def img2img(request: Request, caller: CallerDep) -> Response:
-    """Make images out of the first of ``init_images`` and a prompt."""
-    return await _create_images(request, caller, from_image=True)
+async def img2img(request: Request, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Generate images from a prompt and the first of ``init_images``."""
+    return await _create_images(request, gateway, caller, from_image=True)
 
 
 @router.get("/sd-models", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
-async def sd_models(request: Request, caller: CallerDep) -> JSONResponse:
-    """The models that make images out of a prompt."""
-    gateway = get_gateway(request)
+async def sd_models(caller: CallerDep, gateway: GatewayDep) -> JSONResponse:
+    """List the models that generate images from a prompt."""
     models = await gateway.client.catalog.models("text-to-image")
     names = [*gateway.config.aliases, *(model.id for model in models if can_use_model(caller, model.id))]
     rows = [{"title": name, "model_name": name, "hash": None, "sha256": None, "filename": name} for name in names]
@@ -129,9 +127,9 @@ async def sd_models(request: Request, caller: CallerDep) -> JSONResponse:
 
 
 @router.get("/options", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
-async def get_options(request: Request, caller: CallerDep) -> JSONResponse:
-    """The options: the default model, and nothing that could be changed."""
-    return JSONResponse({"sd_model_checkpoint": await get_gateway(request).client.default_model("text-to-image")})
+async def get_options(caller: CallerDep, gateway: GatewayDep) -> JSONResponse:
+    """Return the options: the default model; none can be changed."""
+    return JSONResponse({"sd_model_checkpoint": await gateway.client.default_model("text-to-image")})
 
 
 @router.post(
@@ -139,38 +137,35 @@ async def get_options(request: Request, caller: CallerDep) -> JSONResponse:
     responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS, 413, 415)},
     openapi_extra=request_body(FREE_FORM_SCHEMA),
 )
-async def set_options(request: Request, caller: CallerDep) -> JSONResponse:
-    """Taken and forgotten: name the model in each request, as ``override_settings.sd_model_checkpoint``."""
-    await read_body(request, get_gateway(request).config)
+async def set_options(request: Request, caller: CallerDep, gateway: GatewayDep) -> JSONResponse:
+    """Accept and ignore options: name the model in each request, as ``override_settings.sd_model_checkpoint``."""
+    await read_body(request, gateway.config)
     return JSONResponse(None)
 
 
 @router.get("/progress", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
-async def progress(request: Request, caller: CallerDep) -> JSONResponse:
-    """How far it is: not known here as one number."""
-    active_count = get_gateway(request).runner.active_count(caller.id)
+async def progress(caller: CallerDep, gateway: GatewayDep) -> JSONResponse:
+    """Return the overall progress: always 0 (not supported)."""
+    active_count = gateway.runner.active_count(caller.id)
     state = {"skipped": False, "interrupted": False, "job": "", "job_count": active_count, "job_no": 0}
     return JSONResponse({"progress": 0.0, "eta_relative": 0.0, "state": state, "current_image": None, "textinfo": None})
 
 
 @router.post("/interrupt", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
-async def interrupt(request: Request, caller: CallerDep) -> JSONResponse:
-    """Taken and ignored: which job is meant is not said. Cancel one at /v1/jobs/{id}/cancel."""
+async def interrupt(caller: CallerDep) -> JSONResponse:
+    """Accept and ignore an interrupt, which names no job. Cancel a job at /v1/jobs/{id}/cancel."""
     return JSONResponse({})
 
 
 @router.get("/{menu}", responses={**ANY_RESPONSES, **error_responses(*READ_ERRORS)})
-async def get_static_list(request: Request, caller: CallerDep, menu: str) -> JSONResponse:
-    """What fills the menus of those clients."""
+async def get_static_list(caller: CallerDep, menu: str) -> JSONResponse:
+    """Return a list for a menu of those clients."""
     if menu not in STATIC_LISTS:
-        api_error = invalid_field(None, f"there is no /sdapi/v1/{menu[:80]} here")
-        api_error.status, api_error.code = 404, "not_found"
-        raise api_error
+        raise ApiError(404, f"/sdapi/v1/{menu[:80]} not found", code="not_found")
     return JSONResponse(STATIC_LISTS[menu])
 
 
-async def _create_images(request: Request, caller: Caller, *, from_image: bool) -> Response:
-    gateway = get_gateway(request)
+async def _create_images(request: Request, gateway: Gateway, caller: Caller, *, from_image: bool) -> Response:
     body = await read_body(request, gateway.config)
     spec, source, warnings = parse_txt2img(body.fields, gateway.config, from_image=from_image)
     if source is not None:

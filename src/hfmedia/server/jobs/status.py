@@ -151,6 +151,8 @@ _CHANGES: dict[type[Event], Callable[[JobStatus, Any], dict[str, Any]]] = {
         "progress": 1.0,
         "position": None,
         "message": None,
+        "received": None,  # the ledger implies none either, once the job no longer runs
+        "total": None,
         "error": None,
     },
 }

@@ -1,1 +1,1 @@
-"""Files that are given out: names nobody can guess, answers with ranges, other formats, and their end."""
+"""Media files over HTTP: signed URLs, range requests, renditions in other formats, and their removal."""

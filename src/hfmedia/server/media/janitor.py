@@ -1,6 +1,6 @@
-"""The janitor: removes files that are older than the operator keeps them, and those whose owner deleted them.
+"""The janitor: removes files that are older than the retention period, and those that their owners deleted.
 
-It touches nothing but files of jobs that this gateway ordered and that have ended; what would not go it tries again.
+It removes only files of this gateway's own jobs that have ended. A file that cannot be removed is retried later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from hfmedia.core.errors import HfmediaError
 from hfmedia.core.job import Job
-from hfmedia.server.db.generations import Generation, parse_job_key
+from hfmedia.server.db.generations import Generation, output_index
 from hfmedia.storage import Media
 from hfmedia.storage.filenames import sidecar_path
 
@@ -27,16 +27,15 @@ from .signed_urls import stored_media
 if TYPE_CHECKING:
     from hfmedia.server.gateway import Gateway
 
-INITIAL_DELAY = 60.0  # seconds after the start, which has better things to do
+INITIAL_DELAY = 60.0  # seconds after the start, so that sweeping does not slow it
 SWEEP_INTERVAL = 3600.0  # seconds between two sweeps
-UNDELETE_GRACE_PERIOD = 3600.0  # seconds in which an owner may change their mind about what they deleted
+UNDELETE_GRACE_PERIOD = 3600.0  # seconds for which a deleted job can be restored
 SECONDS_PER_DAY = 86_400.0
-PAGE_SIZE = 200  # orders read at once
 log = logging.getLogger("hfmedia.server")
 
 
 class SweepResult(Struct, frozen=True, kw_only=True):
-    """What a sweep did: outputs and inputs whose files it removed, orders forgotten, and files that would not go."""
+    """Counts of a sweep: outputs and inputs whose files were removed, purged generations, and failed removals."""
 
     outputs: int = 0
     inputs: int = 0
@@ -45,12 +44,15 @@ class SweepResult(Struct, frozen=True, kw_only=True):
 
 
 async def sweep(gateway: Gateway, now: float) -> SweepResult:
-    """Removes what is too old at this time (unix seconds), or was deleted an hour ago; StoreError: the book."""
+    """Remove what exceeds the retention period at this time (unix seconds), or was deleted an hour ago.
+
+    Raises StorageError if the database fails.
+    """
     retention_days = gateway.config.media_retention_days
     cutoff = now - retention_days * SECONDS_PER_DAY if retention_days else 0.0
     outputs = errors = 0
-    needed_inputs: set[str] = set()  # digests of input images
-    purge_before = cutoff  # no order from here on is forgotten, nor one whose file would not go
+    needed_inputs: set[str] = set()  # digests of input images that are still needed
+    purge_before = cutoff  # a generation stays from here on, and as long as one of its files cannot be removed
     finished: set[str] = set()
     async for generation in _iter_generations(gateway):
         is_expired = generation.created_at < cutoff
@@ -76,14 +78,14 @@ async def sweep(gateway: Gateway, now: float) -> SweepResult:
     inputs = await asyncio.to_thread(_remove_inputs, gateway.input_store.folder, needed_inputs, now)
     purged = await asyncio.to_thread(gateway.database.purge, purge_before) if retention_days else []
     for generation in purged:
-        if generation.id not in finished:  # it was over only just now
+        if generation.id not in finished:  # it ended during the sweep
             for job in (await _jobs_by_output(gateway, generation)).values():
                 outputs += (await asyncio.to_thread(_remove_output, gateway, job))[0]
     return SweepResult(outputs=outputs, inputs=inputs, generations=len(purged), errors=errors)
 
 
 class Janitor:
-    """Sweeps from time to time, until it is closed."""
+    """Sweeps periodically until closed."""
 
     def __init__(
         self, gateway: Gateway, *, initial_delay: float = INITIAL_DELAY, interval: float = SWEEP_INTERVAL
@@ -92,11 +94,11 @@ class Janitor:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins, on the running event loop."""
+        """Start on the running event loop."""
         self._task = asyncio.create_task(self._run(), name="janitor")
 
     async def close(self) -> None:
-        """Sweeps no more; twice is fine."""
+        """Stop; idempotent."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -108,10 +110,10 @@ class Janitor:
             try:
                 result = await sweep(self._gateway, self._gateway.database.clock())
                 if result != SweepResult():
-                    log.info("swept: %d outputs, %d inputs, %d orders; %d files would not go",
+                    log.info("removed %d outputs, %d inputs and %d generations; %d files could not be removed",
                              result.outputs, result.inputs, result.generations, result.errors)  # fmt: skip
-            except (HfmediaError, OSError) as error:  # a full disk, say; the next sweep does it
-                log.warning("the janitor could not sweep: %s", error)
+            except (HfmediaError, OSError) as error:  # a full disk, for example; the next sweep tries again
+                log.warning("the janitor could not finish: %s", error)
             await asyncio.sleep(self._interval)
 
 
@@ -119,37 +121,30 @@ class Janitor:
 
 
 async def _iter_generations(gateway: Gateway) -> AsyncIterator[Generation]:
-    """Every order, the oldest first, read a page at a time."""
-    after: str | None = None
-    while True:
-        page = await asyncio.to_thread(
-            gateway.database.generations, None, after=after, limit=PAGE_SIZE, newest_first=False
-        )  # fmt: skip
+    """Iterate over all generations, oldest first, one page at a time."""
+    pages = gateway.database.iter_generations(None, newest_first=False)
+    while page := await asyncio.to_thread(next, pages, None):
         for generation in page:
             yield generation
-        if len(page) < PAGE_SIZE:
-            return
-        after = page[-1].id
 
 
 async def _jobs_by_output(gateway: Gateway, generation: Generation) -> dict[int, Job]:
-    """The jobs of an order, by output."""
-    jobs_by_ref = {parse_job_key(job.idempotency_key): job for job in await gateway.runner.jobs_of(generation)}
-    return {job_ref[1]: job for job_ref, job in jobs_by_ref.items() if job_ref is not None}
+    """Return the jobs of a generation by output index."""
+    return {output_index(job): job for job in await gateway.runner.jobs_of(generation)}
 
 
 async def _was_restored(gateway: Gateway, generation: Generation, index: int) -> bool:
-    """Whether its owner has changed their mind since the order was read."""
+    """Return True if the output was restored since the generation was read."""
     current = await asyncio.to_thread(gateway.database.generation, generation.id)
     return current is not None and index not in current.deleted_outputs
 
 
 def _remove_output(gateway: Gateway, job: Job) -> tuple[int, int]:
-    """Removes the files of a job and all that was made of them: 1 if any was there, and how many would not go."""
+    """Remove the files of a job and their renditions. Returns 1 if any existed, and the number of failed removals."""
     removed = failed = 0
     try:
         files = stored_media(job)
-    except (ValueError, KeyError, TypeError):  # facts that nobody can read name no file that may be touched
+    except (ValueError, KeyError, TypeError):  # unreadable data names no file that is safe to remove
         return 0, 0
     for media in files:
         try:
@@ -162,7 +157,7 @@ def _remove_output(gateway: Gateway, job: Job) -> tuple[int, int]:
 
 
 def _remove_media(media: Media) -> bool:
-    """Removes a file and its facts, unless the name belongs to something else by now; whether it was there."""
+    """Remove a file and its sidecar, unless the name now belongs to another file. Returns True if it existed."""
     sidecars = [
         path
         for path in (sidecar_path(media.path), media.path.with_name(f"{media.path.name}.hfmedia.json"))
@@ -179,7 +174,7 @@ def _remove_media(media: Media) -> bool:
 
 
 def _read_sidecar(path: Path) -> tuple[str, str] | None:
-    """The job and the digest that facts beside a file tell of."""
+    """Return job ID and digest in a sidecar; None if it is missing or unreadable."""
     try:
         sidecar = json.loads(path.read_bytes())
         return str(sidecar["job_id"]), str(sidecar["sha256"])
@@ -193,7 +188,7 @@ def _digest(path: Path) -> str:
 
 
 def _remove_inputs(folder: Path, needed: set[str], now: float) -> int:
-    """Removes the input images that no order needs, except very fresh ones, whose order is being written perhaps."""
+    """Remove input images that no generation needs, except recent ones, whose generation may not be recorded yet."""
     removed = 0
     for path in folder.glob("*") if folder.is_dir() else ():
         with suppress(OSError):

@@ -1,6 +1,7 @@
-"""Renditions: files in other formats, and small pictures of them; made once, whole or absent, originals untouched.
+"""Renditions: files converted to other formats, and thumbnails. Each is rendered once and written atomically.
 
-A re-encoded file loses a provider's signed mark of provenance; what Pillow carries over (EXIF, XMP, colours) it keeps.
+A converted file loses a provider's signed provenance mark; EXIF, XMP and color profiles are kept where the format
+allows.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 2**26  # 8,192 x 8,192: 256 MB once it is decoded
-CONCURRENCY = 2  # made side by side: each needs memory for all its pixels
-DEFAULT_QUALITY = 95  # quality where nobody asked for one; beyond it files grow and nobody sees why
-BACKGROUND = (255, 255, 255)  # behind what is transparent, where a format knows no transparency
-COMMON_MODES = frozenset({"L", "RGB", "RGBA"})  # modes that every format here can be made of
+CONCURRENCY = 2  # concurrent conversions: each needs memory for all pixels
+DEFAULT_QUALITY = 95  # used unless requested; beyond it files grow without a visible difference
+BACKGROUND = (255, 255, 255)  # for transparent pixels in formats without transparency
+COMMON_MODES = frozenset({"L", "RGB", "RGBA"})  # modes that every format here can encode
 
 
 class Rendition(Struct, frozen=True, kw_only=True):
-    """A file that was made of another one."""
+    """A file converted from another one."""
 
     path: Path
     mime: str
@@ -41,7 +42,7 @@ class Rendition(Struct, frozen=True, kw_only=True):
 
 
 class Renditions:
-    """A folder of renditions, named by the digest of what they were made of."""
+    """A folder of renditions, named by the digests of their originals."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,34 +50,34 @@ class Renditions:
         self._semaphore = asyncio.Semaphore(CONCURRENCY)
 
     async def image(self, media: Media, *, format: ImageFormat, quality: int | None = None) -> Rendition:  # noqa: A002
-        """The picture in another format; ``quality`` is 0 to 100. Asked for as what it is, it is the file itself.
+        """Return the image in another format (``quality``: 0 to 100); the file itself if it already has that format.
 
-        Refusal 404 (``rendition_unavailable``) for what is no picture, too large or unreadable, 410 when its file is
-        gone; StoreError when the disk refuses it.
+        Raises ApiError 404 (``rendition_unavailable``) for a file that is not an image, too large or unreadable, 410 if
+        it was removed; StorageError if the disk fails.
         """
         if media.mime == f"image/{format}" and quality is None:
             return Rendition(path=media.path, mime=media.mime, bytes=media.bytes)
         return await self.get(media, variant_name(format, quality))
 
     async def thumbnail(self, media: Media) -> Rendition:
-        """A small picture of it: at most 512 pixels a side; of a video, its first picture.
+        """Return a thumbnail of at most 512 pixels a side; of a video, of its first frame.
 
-        Refusal 404 (``thumbnail_unavailable``) when there is none.
+        Raises ApiError 404 (``thumbnail_unavailable``) if it cannot be rendered.
         """
         return await self.get(media, THUMBNAIL)
 
     async def get(self, media: Media, variant: str) -> Rendition:
-        """A variant by its name. Whoever asks for what is being made waits for that."""
+        """Return a variant by name; concurrent calls for the same variant share one conversion."""
         spec = parse_variant(variant)
         if spec is None:
-            raise ApiError(404, f"there is no variant {variant!r}", code="rendition_unavailable")
+            raise ApiError(404, f"unknown variant {variant!r}", code="rendition_unavailable")
         target = self.folder / f"{media.sha256}.{variant}{spec.suffix}"
         if existing := await asyncio.to_thread(_existing, target, spec):
             return existing
         return await self._in_flight.do(target.name, lambda: self._render_limited(media, spec, target))
 
     def remove(self, sha256: str) -> None:
-        """Removes all that was made of the file with this digest; blocking."""
+        """Remove all renditions of the file with this digest; blocking."""
         for path in self.folder.glob(f"{sha256}.*"):
             path.unlink(missing_ok=True)
 
@@ -91,22 +92,22 @@ class Renditions:
 def _existing(path: Path, spec: VariantSpec) -> Rendition | None:
     try:
         return Rendition(path=path, mime=spec.mime, bytes=path.stat().st_size)
-    except OSError:  # if it is more than that, making it will say so
+    except OSError:  # any other error shows when it is rendered
         return None
 
 
 def _render(media: Media, spec: VariantSpec, target: Path) -> Rendition:
     make_error = _thumbnail_error if spec == THUMBNAIL_SPEC else _rendition_error
     if not media.path.is_file():
-        raise ApiError(410, "the file is no longer there", code="gone")
+        raise ApiError(410, "the file was removed", code="gone")
     if media.kind == "video" and spec != THUMBNAIL_SPEC:
-        raise make_error("a video is given out as it is")
+        raise make_error("videos are not converted")
     image = _first_frame(media.path, make_error) if media.kind == "video" else _open_image(media.path, spec, make_error)
     return _write_atomic(partial(_save, image, spec, make_error), spec, target)
 
 
 def _open_image(path: Path, spec: VariantSpec, make_error: Callable[[str], ApiError]) -> Image:
-    """The picture in a file, decoded; a moving one stands still."""
+    """Return the decoded image of a file; the first frame of an animation."""
     from PIL import Image as Pillow
     from PIL import ImageOps
 
@@ -119,11 +120,11 @@ def _open_image(path: Path, spec: VariantSpec, make_error: Callable[[str], ApiEr
             image.draft("RGB", (spec.max_side, spec.max_side))
             return ImageOps.exif_transpose(image)
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
-        raise make_error(f"the picture cannot be read: {type(error).__name__}") from error
+        raise make_error(f"the image cannot be read: {type(error).__name__}") from error
 
 
 def _first_frame(path: Path, make_error: Callable[[str], ApiError]) -> Image:
-    """The first picture of a video."""
+    """Return the first frame of a video."""
     try:
         import av
         from av.error import FFmpegError
@@ -138,18 +139,18 @@ def _first_frame(path: Path, make_error: Callable[[str], ApiError]) -> Image:
                 return image
     except (OSError, ValueError, IndexError, MemoryError, FFmpegError) as error:
         raise make_error(f"the video cannot be read: {type(error).__name__}") from error
-    raise make_error("the video has no picture")
+    raise make_error("the video has no frames")
 
 
 def _check_pixels(width: int, height: int, make_error: Callable[[str], ApiError]) -> None:
     if width * height > MAX_PIXELS:
-        raise make_error(f"{width}x{height} are more pixels than are re-encoded here")
+        raise make_error(f"{width}x{height} exceeds the limit of {MAX_PIXELS:,} pixels")
 
 
 def _save(image: Image, spec: VariantSpec, make_error: Callable[[str], ApiError], file: IO[bytes]) -> None:
     info: dict[str, Any] = {str(name): value for name, value in image.info.items()}
     if info.get("exif"):
-        info["exif"] = image.getexif()  # each format has its own way of writing it
+        info["exif"] = image.getexif()  # each format encodes it differently
     if image.mode not in COMMON_MODES:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if spec.max_side is not None:
@@ -160,7 +161,7 @@ def _save(image: Image, spec: VariantSpec, make_error: Callable[[str], ApiError]
     try:
         image.save(file, format=spec.format.upper(), **_encoder_options(spec, info))
     except ValueError as error:  # a side longer than the format allows
-        raise make_error(f"it cannot be written as {spec.format}: {error}") from error
+        raise make_error(f"the image cannot be written as {spec.format}: {error}") from error
 
 
 def _flatten(image: Image) -> Image:
@@ -172,14 +173,14 @@ def _flatten(image: Image) -> Image:
 
 
 def _encoder_options(spec: VariantSpec, info: dict[str, Any]) -> dict[str, Any]:
-    """What the encoder is told, metadata included, as far as the format takes it."""
+    """Return the encoder's options, with the metadata that the format supports."""
     metadata = {name: info[name] for name in ("exif", "icc_profile", "xmp") if info.get(name)}
     if spec.format == "gif":
         return {}
     if spec.format == "png":
         return {**metadata, "compress_level": 4, **_text_chunks(metadata.pop("xmp", None))}
     quality = DEFAULT_QUALITY if spec.quality is None else spec.quality
-    if spec.format == "jpeg":  # 0 would mean "as the encoder likes", and beyond one segment XMP cannot be written
+    if spec.format == "jpeg":  # 0 would mean the encoder's default; XMP must fit into one segment
         xmp = metadata.get("xmp")
         if xmp and len(xmp) > 65_000:
             del metadata["xmp"]
@@ -198,7 +199,7 @@ def _text_chunks(xmp: bytes | str | None) -> dict[str, Any]:
 
 
 def _write_atomic(save: Callable[[IO[bytes]], None], spec: VariantSpec, target: Path) -> Rendition:
-    """The rendition at its place, whole; StoreError when the disk refuses it."""
+    """Write a rendition atomically; raise StorageError if the disk fails."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with atomic_writer(target, suffix=".part") as file:
@@ -210,8 +211,8 @@ def _write_atomic(save: Callable[[IO[bytes]], None], spec: VariantSpec, target: 
 
 
 def _rendition_error(reason: str) -> ApiError:
-    return ApiError(404, f"it cannot be had in another format: {reason}", code="rendition_unavailable", retry=False)
+    return ApiError(404, f"conversion failed: {reason}", code="rendition_unavailable", retry=False)
 
 
 def _thumbnail_error(reason: str) -> ApiError:
-    return ApiError(404, f"there is no thumbnail: {reason}", code="thumbnail_unavailable", retry=False)
+    return ApiError(404, f"no thumbnail: {reason}", code="thumbnail_unavailable", retry=False)

@@ -1,6 +1,6 @@
-"""GET /media/…: a file of a job, to whoever knows its name. No key: the name is one, and browsers send none with <img>.
+"""GET /media/…: files of jobs by signed name. No API key: browsers send none with <img>, and the signature suffices.
 
-Nothing is served but what the ledger names as the file of a job that came through this gateway.
+Only files that the ledger records for a job of this gateway are served.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from hfmedia.server.db.generations import parse_job_key
-from hfmedia.server.dependencies import get_gateway
+from hfmedia.server.dependencies import GatewayDep
 from hfmedia.server.errors import ApiError, error_responses
 from hfmedia.storage import Media
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from hfmedia.server.gateway import Gateway
 
 router = APIRouter(tags=["files"])
-MAX_AGE_SECONDS = 24 * 3600  # seconds; the bytes behind a name never change, but their owner may delete them
+MAX_AGE_SECONDS = 24 * 3600  # seconds; the content of a name never changes, but its owner can delete it
 SAFETY_HEADERS = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox; default-src 'none'"}
 RANGE_PATTERN = re.compile(r"bytes=\s*(?P<first>\d{0,19})\s*-\s*(?P<last>\d{0,19})\s*", re.IGNORECASE)
 BINARY_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
 PARTIAL_RESPONSE: dict[str, Any] = {
-    "description": "A range of it.",
+    "description": "A range of the file.",
     "content": {"image/*": BINARY_SCHEMA, "video/*": BINARY_SCHEMA},
 }
 FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {"image/*": BINARY_SCHEMA, "video/*": BINARY_SCHEMA}},
     206: PARTIAL_RESPONSE,
-    304: {"description": "It is what you have."},
+    304: {"description": "Not modified."},
     **error_responses(400, 404, 410, 416, 500, 507),
 }
 
@@ -50,14 +50,14 @@ FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.get("/media/{name}", response_class=Response, responses=FILE_RESPONSES)
 async def get_file(
     request: Request,
-    name: Annotated[str, PathParam(max_length=255, description="As an answer gave it.")],
-    download: Annotated[bool, Query(description="Whether a browser shall save it instead of showing it.")] = False,
+    gateway: GatewayDep,
+    name: Annotated[str, PathParam(max_length=255, description="The signed name from a response.")],
+    download: Annotated[bool, Query(description="Whether browsers save the file instead of showing it.")] = False,
 ) -> Response:
-    """A file, as it came from its provider, or a variant of it."""
-    gateway = get_gateway(request)
+    """Get a file as the provider sent it, or a variant of it."""
     signed_name = gateway.url_signer.verify(name)
     if signed_name is None:
-        raise ApiError(404, "there is no such file", code="not_found")
+        raise ApiError(404, "file not found", code="not_found")
     media = await _find_media(gateway, signed_name)
     return await file_response(request, gateway, media, signed_name.variant, download=download)
 
@@ -65,9 +65,9 @@ async def get_file(
 async def file_response(
     request: Request, gateway: Gateway, media: Media, variant: str = ORIGINAL, *, download: bool = False
 ) -> Response:
-    """The answer that carries a variant of a file: whole, in part, or only that it has not changed.
+    """Return a response with a variant of a file: whole, a range of it, or not modified.
 
-    Refusal 410 when the file is gone, 416 for a range beyond its end, and what making the variant raises.
+    Raises ApiError 410 if the file was removed, 416 for a range beyond its end, and what rendering the variant raises.
     """
     path, mime = media.path, media.mime
     if variant != ORIGINAL:
@@ -93,7 +93,7 @@ async def file_response(
 
 
 def content_disposition(name: Path, *, as_attachment: bool) -> str:
-    """The header that names a file, plainly for every browser and in full for those that read UTF-8."""
+    """Return the header that names a file, in ASCII for every browser and in full for those that read UTF-8."""
     ascii_name = "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in name.name)
     disposition_type = "attachment" if as_attachment else "inline"
     utf8_name = quote(name.name.encode("utf-8", "replace"), safe="")
@@ -101,14 +101,18 @@ def content_disposition(name: Path, *, as_attachment: bool) -> str:
 
 
 def gone_error() -> ApiError:
-    """What is said of a file that was there once."""
+    """Return the error response for a file that was removed."""
     return ApiError(
         410, "the file was removed", code="gone", retry=False, headers={"cache-control": "no-store", **SAFETY_HEADERS}
     )
 
 
 class _RangeFileResponse(FileResponse):
-    """A file. ``in_part``: the range asked for is one, and is there; otherwise the whole file is sent."""
+    """A file response that sends the whole file unless ``use_range``.
+
+    Starlette would reject malformed ranges with 400 and send several ranges as multipart; RFC 9110 (14.2) allows to
+    ignore both, which more clients understand. Starlette's 416 is plain text, so that is decided here as well.
+    """
 
     def __init__(
         self,
@@ -123,13 +127,13 @@ class _RangeFileResponse(FileResponse):
         self._use_range = use_range
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        dropped = {b"if-range"} if self._use_range else {b"if-range", b"range"}  # both were judged already
+        dropped = {b"if-range"} if self._use_range else {b"if-range", b"range"}  # both are already decided
         headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
         await super().__call__({**scope, "headers": headers}, receive, send)
 
 
 def _use_range(request: Request, etag: str, size: int) -> bool:
-    """Whether one range was asked for that the file has; what is no single range may be ignored (RFC 9110, 14.2)."""
+    """Return True for a single range that the file has; raise ApiError 416 for one beyond its end."""
     match = RANGE_PATTERN.fullmatch(request.headers.get("range", ""))
     if match is None or not (match["first"] or match["last"]):
         return False
@@ -145,11 +149,11 @@ def _use_range(request: Request, etag: str, size: int) -> bool:
 
 
 async def _find_media(gateway: Gateway, signed_name: SignedName) -> Media:
-    """The file that a link names. Refusal 404 when it never was, 410 when it was removed."""
+    """Return the file of a signed name; raise ApiError 404 if it never existed, 410 if it was removed."""
     job = await gateway.client.ledger.get(signed_name.job_id)
     job_ref = parse_job_key(job.idempotency_key) if job else None
     if job is None or job_ref is None:
-        raise ApiError(404, "there is no such file", code="not_found")
+        raise ApiError(404, "file not found", code="not_found")
     generation = await asyncio.to_thread(gateway.database.generation, job_ref[0])
     if generation is None or job_ref[1] in generation.deleted_outputs:
         raise gone_error()

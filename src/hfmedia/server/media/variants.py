@@ -1,6 +1,6 @@
-"""Variants of a file: itself, its thumbnail, or itself in another format; pure.
+"""Variants of a file: the original, its thumbnail, or another format; pure.
 
-A variant's name is short and stands in URLs: ``o``, ``t``, ``png``, ``webp-80``.
+A variant has a short name that is part of URLs: ``o``, ``t``, ``png``, ``webp-80``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hfmedia.storage.probe.sniff import FORMATS
 ORIGINAL, THUMBNAIL = "o", "t"
 ImageFormat = Literal["png", "jpeg", "webp", "gif"]
 IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
-LOSSY_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "webp")  # those that have a quality
+LOSSY_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "webp")  # formats with a quality setting
 SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
 BY_NAME: dict[str, ImageFormat] = {name: name for name in IMAGE_FORMATS}
 FORMAT_ALIASES: dict[str, ImageFormat] = {"jpg": "jpeg"}
@@ -24,7 +24,7 @@ NAME_PATTERN = re.compile(r"([a-z]+)(?:-(\d{1,3}))?")
 
 
 class VariantSpec(Struct, frozen=True):
-    """How a variant is made. ``quality`` is 0 to 100 where the format has one; ``side``: pixels at most."""
+    """How to render a variant. ``quality`` is 0 to 100 for formats that have one; ``max_side`` is in pixels."""
 
     format: ImageFormat
     quality: int | None = None
@@ -32,12 +32,12 @@ class VariantSpec(Struct, frozen=True):
 
     @property
     def mime(self) -> str:
-        """The media type of what it makes."""
+        """MIME type of the rendered file."""
         return f"image/{self.format}"
 
     @property
     def suffix(self) -> str:
-        """How the names of its files end."""
+        """File name suffix of the rendered file."""
         return SUFFIXES[self.format]
 
 
@@ -50,8 +50,8 @@ def parse_image_format(text: str) -> ImageFormat | None:
     return BY_NAME.get(name) or FORMAT_ALIASES.get(name)
 
 
-def variant_name(format: ImageFormat, quality: int | None = None) -> str:  # noqa: A002 - OpenAI's word
-    """The name of a variant: ``webp-80``; ValueError for a quality that is none."""
+def variant_name(format: ImageFormat, quality: int | None = None) -> str:  # noqa: A002 - OpenAI's name
+    """Return the name of a variant, such as ``webp-80``; raise ValueError for an invalid quality."""
     if quality is None or format not in LOSSY_FORMATS:
         return format
     if not 0 <= quality <= 100:
@@ -60,7 +60,7 @@ def variant_name(format: ImageFormat, quality: int | None = None) -> str:  # noq
 
 
 def parse_variant(variant: str) -> VariantSpec | None:
-    """How the variant of that name is made; None for the file itself and for a name that is unknown."""
+    """Return how to render a variant; None for the original and for an unknown name."""
     if variant == THUMBNAIL:
         return THUMBNAIL_SPEC
     match = NAME_PATTERN.fullmatch(variant)
@@ -74,11 +74,11 @@ def parse_variant(variant: str) -> VariantSpec | None:
 
 
 def suffix_for(media: Media, variant: str) -> str:
-    """How the name of a variant ends: ``.png``; ValueError for a variant that is unknown."""
+    """Return the suffix of a variant's file name, such as ``.png``; raise ValueError for an unknown variant."""
     if variant == ORIGINAL:
         media_format = FORMATS.get(media.mime)
         return media_format.suffix if media_format else ".bin"
     spec = parse_variant(variant)
     if spec is None:
-        raise ValueError(f"there is no variant {variant!r}")
+        raise ValueError(f"unknown variant {variant!r}")
     return spec.suffix

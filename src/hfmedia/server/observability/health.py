@@ -1,11 +1,11 @@
-"""/healthz and /readyz: whether it lives, and whether a job could run now. Neither asks a provider anything."""
+"""/healthz and /readyz: liveness, and readiness to run jobs. Neither sends requests to providers."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -13,15 +13,16 @@ from hfmedia._version import __version__
 from hfmedia.core.errors import HfmediaError
 from hfmedia.core.request import ModelSpec
 from hfmedia.routing import require_credential
-from hfmedia.server.dependencies import get_gateway
+from hfmedia.server.dependencies import GatewayDep
 from hfmedia.server.gateway import Gateway
 
-router = APIRouter(tags=["watching"])
-MIN_FREE_BYTES = 256 * 1024 * 1024  # bytes free on the disk; a video or two, and the ledger
+router = APIRouter(tags=["observability"])
+MIB = 1024 * 1024
+MIN_FREE_BYTES = 256 * MIB  # bytes free on the disk, for a video or two and the ledger
 
 
 class HealthView(BaseModel):
-    """It lives. ``sandbox``: everything it makes is a simulation; ``keys``: whether callers need one."""
+    """Liveness. ``sandbox``: all outputs are simulated; ``keys``: whether requests require an API key."""
 
     status: str
     version: str
@@ -30,40 +31,37 @@ class HealthView(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether a job could run now, and if not, why."""
+    """Readiness to run jobs, and the reasons if not ready."""
 
     ready: bool
     reasons: list[str]
 
 
 @router.get("/healthz")
-async def healthz(request: Request) -> HealthView:
-    """Whether it lives."""
-    gateway = get_gateway(request)
+async def healthz(gateway: GatewayDep) -> HealthView:
+    """Report that the gateway is running."""
     return HealthView(status="ok", version=__version__, sandbox=gateway.sandbox, keys=gateway.database.requires_keys())
 
 
 @router.get("/readyz", responses={200: {"model": Readiness}, 503: {"model": Readiness}})
-async def readyz(request: Request) -> JSONResponse:
-    """Whether a job could run now: a ledger that can be written, room on the disk, a credential."""
-    reasons = await readiness_problems(get_gateway(request))
+async def readyz(gateway: GatewayDep) -> JSONResponse:
+    """Report whether a job could run: a writable ledger, free disk space, a credential."""
+    reasons = await readiness_problems(gateway)
     return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
 
 async def readiness_problems(gateway: Gateway) -> list[str]:
-    """Why no job could run now; empty when one could."""
+    """Return the reasons why no job could run; empty if one could."""
     reasons: list[str] = []
     if gateway.runner.is_shutting_down:
-        reasons.append("the gateway is stopping")
+        reasons.append("the gateway is shutting down")
     home = gateway.client.settings.home
     try:
         await gateway.client.ledger.claim("readyz")
         await gateway.client.ledger.release("readyz")
         free_bytes = (await asyncio.to_thread(shutil.disk_usage, home)).free
         if free_bytes < MIN_FREE_BYTES:
-            reasons.append(
-                f"the disk has {free_bytes // (1024 * 1024)} MiB left, and {MIN_FREE_BYTES // (1024 * 1024)} are needed"
-            )
+            reasons.append(f"the disk has {free_bytes // MIB} MiB free, but needs {MIN_FREE_BYTES // MIB} MiB")
     except (HfmediaError, OSError) as error:
         reasons.append(f"the ledger cannot be written: {error}")
     if not gateway.config.allow_caller_tokens:

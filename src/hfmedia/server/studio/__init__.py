@@ -1,7 +1,7 @@
-"""The studio: the web page at /, and its files under /studio/. Static, read once, from this package alone.
+"""The studio: the web page at /, and its files under /studio/. Static files of this package, read once.
 
-The page uses the public API and nothing else. Whatever it shows from people and providers is text: the policy below
-lets no script, style or address run but its own.
+The page uses only the public API. Prompts and provider messages are shown as text; the content security policy allows
+no scripts, styles or URLs but the page's own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
-    "cache-control": "no-cache",  # kept by the browser, and asked about each time: a new version shows at once
+    "cache-control": "no-cache",  # cached but revalidated each time, so that a new version shows at once
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
@@ -41,7 +41,7 @@ HEADERS = {
 
 
 class PageFile(Struct, frozen=True):
-    """A file of the page: its bytes, the same packed, what they are, and their digest."""
+    """A file of the page: content, compressed content, MIME type and ETag."""
 
     data: bytes
     gzipped: bytes
@@ -51,14 +51,14 @@ class PageFile(Struct, frozen=True):
 
 @cache
 def page_files() -> dict[str, PageFile]:
-    """Every file of the page by its name; nothing else is ever served from here."""
+    """Return every file of the page by name; nothing else is served."""
     paths = [path for path in sorted(PAGE_FOLDER.iterdir()) if path.suffix in MIMES]
     return {path.name: _page_file(path.read_bytes(), MIMES[path.suffix]) for path in paths}
 
 
 @lru_cache(maxsize=8)
 def with_base_path(prefix: str) -> PageFile:
-    """The page as it is under a path prefix: its addresses hold also where its own lacks the slash at its end."""
+    """Return the page for a path prefix: its URLs work even if the page's own URL has no trailing slash."""
     page = page_files()[INDEX]
     return _page_file(page.data.replace(b'="studio/', f'="{prefix}/studio/'.encode()), page.mime) if prefix else page
 
@@ -70,22 +70,22 @@ def _page_file(data: bytes, mime: str) -> PageFile:
 @router.head("/")
 @router.get("/")
 async def studio_page(request: Request) -> Response:
-    """The page."""
+    """Return the page."""
     return _file_response(request, with_base_path(quote(request.scope.get("root_path", "").rstrip("/"), safe="/~")))
 
 
 @router.head("/studio/{file:path}")
 @router.get("/studio/{file:path}")
 async def studio_file(request: Request, file: str) -> Response:
-    """One of the page's files."""
+    """Return a file of the page."""
     page_file = page_files().get(file)
-    if page_file is None or file == INDEX:  # its addresses are relative to /
-        raise ApiError(404, f"there is nothing at {request.url.path[:200]}", code="not_found")
+    if page_file is None or file == INDEX:  # its URLs are relative to /
+        raise ApiError(404, f"{request.url.path[:200]} not found", code="not_found")
     return _file_response(request, page_file)
 
 
 def _file_response(request: Request, file: PageFile) -> Response:
-    """A file as an answer: in full, packed where the browser unpacks, or only that it has not changed."""
+    """Return a file: whole, compressed if the browser accepts gzip, or not modified."""
     known_etags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     headers = {**HEADERS, "etag": f"W/{file.etag}"}
     if file.etag in known_etags or "*" in known_etags:

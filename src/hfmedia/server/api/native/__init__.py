@@ -1,1 +1,1 @@
-"""Our own API: jobs as they are, for the web page and for whoever wants to see more than OpenAI's shapes hold."""
+"""The native API: jobs with everything that the gateway knows of them; used by the studio."""

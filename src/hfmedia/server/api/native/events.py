@@ -1,7 +1,6 @@
 """Server-sent events of jobs: one stream for a job, and one for all jobs of a caller.
 
-Each event carries the whole job as it stands, so that nobody needs to have heard the ones before. A slow reader gets
-the latest only.
+Each event carries the whole job, so that no earlier event is needed. A slow reader receives only the latest state.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from hfmedia.server.jobs.errors import JobNotFoundError
 
 from .serializers import JobView, load_job_view, serialize_job
 
-MIN_EVENT_INTERVAL = 0.1  # seconds at least between two events of the stream of all jobs: a page draws no faster
+MIN_EVENT_INTERVAL = 0.1  # seconds between two rounds of events in the stream of all jobs; a page renders no faster
 EVENT_NAMES = {
     "waiting": "queued",
     "submitting": "queued",
@@ -34,23 +33,21 @@ EVENT_NAMES = {
 
 
 def event_name(job_status: JobStatus, *, deleted: bool = False) -> str:
-    """What an event is called: queued, position, running, downloading, done or deleted."""
+    """Return the name of an event: queued, position, running, downloading, done or deleted."""
     if deleted:
         return "deleted"
-    return (
-        "position"
-        if job_status.stage == "queued" and job_status.position is not None
-        else EVENT_NAMES[job_status.stage]
-    )
+    if job_status.stage == "queued" and job_status.position is not None:
+        return "position"
+    return EVENT_NAMES[job_status.stage]
 
 
 def to_sse(name: str, view: JobView) -> bytes:
-    """One event as it is written."""
+    """Return an event as bytes of the stream."""
     return sse.format_event(name, view.model_dump_json().encode())
 
 
 async def job_event_stream(gateway: Gateway, caller: Caller, job_id: str, request: Request) -> AsyncIterator[bytes]:
-    """The events of one job, the first at once, the last when it has ended."""
+    """Yield the events of one job: the first immediately, the last when it has ended."""
     async with aclosing(sse.with_keepalive(gateway.runner.subscribe(job_id))) as updates:
         async for job_status in updates:
             if not is_still_authorized(gateway, caller):
@@ -60,13 +57,13 @@ async def job_event_stream(gateway: Gateway, caller: Caller, job_id: str, reques
                 continue
             try:
                 generation, job = await gateway.service.get_owned(caller, job_id)
-            except JobNotFoundError:  # deleted meanwhile
+            except JobNotFoundError:  # deleted in the meantime
                 return
             yield to_sse(event_name(job_status), serialize_job(job, job_status, generation, gateway, request))
 
 
 async def caller_event_stream(gateway: Gateway, caller: Caller, request: Request) -> AsyncIterator[bytes]:
-    """The events of all jobs of a caller (of everybody's for an admin), for as long as somebody listens."""
+    """Yield the events of all jobs of a caller (for an administrator: of all callers) until the client disconnects."""
     changed: dict[str, None] = {}  # the jobs that changed, oldest first
     wakeup = asyncio.Event()
 
@@ -99,7 +96,7 @@ async def caller_event_stream(gateway: Gateway, caller: Caller, request: Request
 
 
 async def _wait_any(*events: asyncio.Event) -> bool:
-    """Whether one of these rings before it has been quiet for long."""
+    """Return True once one of the events is set; False after ``KEEPALIVE_INTERVAL`` without one."""
     waiters = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         done, _ = await asyncio.wait(waiters, timeout=sse.KEEPALIVE_INTERVAL, return_when=asyncio.FIRST_COMPLETED)

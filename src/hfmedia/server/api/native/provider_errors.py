@@ -1,4 +1,4 @@
-"""Why providers rest: the last thing that each of them refused or failed with, as far as this process heard it."""
+"""The last error of each provider in this process: why it is in cooldown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hfmedia.server.db.generations import Generation
 
 
 class ProviderErrorRecord(Struct, frozen=True):
-    """What a provider said, when (unix seconds), and to whose key."""
+    """An error of a provider: its message, its time (unix seconds), and the key whose job it failed."""
 
     message: str
     summary: str
@@ -24,14 +24,14 @@ class ProviderErrorRecord(Struct, frozen=True):
 
 
 class ProviderErrorLog:
-    """The last trouble of each provider."""
+    """Remembers the last error of each provider."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._last: dict[str, ProviderErrorRecord] = {}
 
     def on_event(self, generation: Generation, event: Event) -> None:
-        """One more event."""
+        """Record the error of a failover or a failed job."""
         if isinstance(event, FailedOver):
             self._last[event.previous_provider] = ProviderErrorRecord(
                 redact(event.reason), redact(event.summary), self._clock(), generation.caller_id
@@ -45,7 +45,7 @@ class ProviderErrorLog:
             )
 
     def latest(self, provider: str, caller: Caller) -> ProviderErrorRecord | None:
-        """The last trouble of a provider; None when there was none. What it said to another key stays between them."""
+        """Return a provider's last error, or None. Callers with another key get it without the provider's own text."""
         last = self._last.get(provider)
         if last is None or caller.admin or caller.id == last.caller_id:
             return last

@@ -1,4 +1,4 @@
-"""The shapes of our own API for its OpenAPI document."""
+"""Schemas of the native API for its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JSON_TEXT_SCHEMA = {**TEXT_SCHEMA, "description": "A JSON object: passed through
 
 
 class JobList(BaseModel):
-    """Jobs, newest first; the next page comes ``after`` the ``last_id``."""
+    """A page of jobs, newest first; pass ``last_id`` as ``after`` for the next one."""
 
     object: Literal["list"] = "list"
     data: list[JobView]
@@ -25,7 +25,7 @@ class JobList(BaseModel):
 
 
 class DeletedJob(BaseModel):
-    """A job that is no longer shown."""
+    """A deleted job."""
 
     id: str
     object: Literal["job.deleted"]
@@ -33,7 +33,7 @@ class DeletedJob(BaseModel):
 
 
 class PreviewView(BaseModel):
-    """What one provider would be told; ``refusal`` says why it would not be asked at all."""
+    """What one provider would receive; ``rejection`` says why nothing can be sent to it."""
 
     provider: str
     model: str
@@ -43,14 +43,14 @@ class PreviewView(BaseModel):
 
 
 class PreviewList(BaseModel):
-    """What each provider would be told, in the order in which they would be asked."""
+    """What each provider would receive, in the order of failover."""
 
     object: Literal["list"]
     data: list[PreviewView]
 
 
 class ResolveRequest(BaseModel):
-    """How to settle a doubt."""
+    """How to resolve a job in doubt."""
 
     decision: Literal["ask", "resend", "drop"]
 

@@ -1,4 +1,4 @@
-"""How a job looks from outside: what the ledger knows, what is known beyond it, and what may be done next."""
+"""Jobs as the native API returns them: ledger state, live status, and the actions that are allowed."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from hfmedia.server.media.signed_urls import stored_media
 from hfmedia.storage import Media
 
 HINTS: dict[str, str] = {
-    "in_doubt": "Look at the provider's own dashboard. If it has the job, drop it here; if not, send it again.",
-    "failed": "Read what the provider said, change the request, and make it again.",
-    "cancelled": "Make it again if you want it after all.",
-    "dropped": "Nothing more happens here. The provider may have made it, and may bill it.",
+    "in_doubt": "Check the provider's own dashboard. If it has the job, drop it here; if not, resend it.",
+    "failed": "Read the provider's message, change the request, and submit it again.",
+    "cancelled": "Submit it again to retry.",
+    "dropped": "It is not resent. The provider may have run it, and may bill it.",
 }
 
 
 class MediaView(BaseModel):
-    """One file: where it is, and what its bytes are."""
+    """One file: its URL and properties."""
 
     url: str
     thumbnail_url: str
@@ -39,7 +39,7 @@ class MediaView(BaseModel):
 
 
 class ErrorView(BaseModel):
-    """Why there is no media, and what to do next. ``dropped``: its doubt was settled so by its owner."""
+    """Why a job has no media, and what to do next. ``dropped``: it was in doubt, and its owner gave it up."""
 
     kind: Literal["in_doubt", "failed", "cancelled", "dropped"]
     message: str
@@ -47,12 +47,12 @@ class ErrorView(BaseModel):
 
 
 class JobView(BaseModel):
-    """A job. ``state`` is that of the ledger, ``status`` the same in OpenAI's words, ``stage`` where it is right now.
+    """A job. ``state`` is the ledger's, ``status`` the same in OpenAI's words, ``stage`` the current step.
 
-    ``choice`` is the model as it was asked for, behind a colon the provider or policy where one was named.
-    Times are unix seconds, and ``updated_at`` never goes back; ``progress`` is 0 to 1; ``received`` and ``total`` are
-    bytes of the download. ``asked`` is what was asked for beside prompt, image and model, ``parameters`` what of it
-    went to the provider, dropped and rounded as ``warnings`` tell.
+    ``generation`` is the ID that all outputs of one request share; ``requested_model`` the model as requested, with the
+    provider or policy after a colon. Times are unix seconds; ``updated_at`` never decreases. ``progress`` is 0 to 1;
+    ``received`` and ``total`` are bytes of the download. ``requested_parameters`` are those of the request,
+    ``parameters`` those sent to the provider; ``warnings`` say what was dropped or rounded.
     """
 
     id: str
@@ -89,7 +89,7 @@ class JobView(BaseModel):
 
 
 def serialize_media(media: Media, gateway: Gateway, request: Request) -> MediaView:
-    """A file as it is given out."""
+    """Return a file with its URLs."""
     return MediaView(
         url=gateway.url_signer.url_for(request, media),
         thumbnail_url=gateway.url_signer.url_for(request, media, variant="t"),
@@ -105,7 +105,7 @@ def serialize_media(media: Media, gateway: Gateway, request: Request) -> MediaVi
 def serialize_job(
     job: Job, job_status: JobStatus, generation: Generation, gateway: Gateway, request: Request
 ) -> JobView:
-    """A job as it is told."""
+    """Return a job as the native API returns it."""
     submitted = job.provider_request or job.request
     index = output_index(job)
     in_doubt, is_final = job.state == "in_doubt", job.is_terminal or job.state == "in_doubt"
@@ -161,5 +161,5 @@ def _request_warnings(generation: Generation) -> list[str]:
 
 
 async def load_job_view(job: Job, generation: Generation, gateway: Gateway, request: Request) -> JobView:
-    """A job as it stands now."""
+    """Return the current state of a job."""
     return serialize_job(job, gateway.runner.status_of(job), generation, gateway, request)

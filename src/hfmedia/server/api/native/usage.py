@@ -1,35 +1,31 @@
-"""/v1/usage and /v1/providers: what was made and what it cost, and how the providers are."""
+"""/v1/usage and /v1/providers: outputs and costs of a caller, and the state of the providers."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from hfmedia.core.costs import CostAccumulator
 from hfmedia.providers import PROVIDERS
-from hfmedia.server.auth.authentication import require_caller
 from hfmedia.server.auth.caller import Caller
 from hfmedia.server.db.generations import parse_job_key
-from hfmedia.server.dependencies import get_gateway
+from hfmedia.server.dependencies import CallerDep, GatewayDep
 from hfmedia.server.errors import READ_ERRORS, error_responses
 from hfmedia.server.gateway import Gateway
 
 router = APIRouter(tags=["usage"])
-CallerDep = Annotated[Caller, Depends(require_caller)]
-PAGE_SIZE = 200  # orders read at once
-NOT_STARTED_SECONDS = (
-    86_400.0  # seconds that an order's last job may come after the order: it is not carried on for longer
-)
+NOT_STARTED_SECONDS = 86_400.0  # seconds after its generation at which a job can still be created
 
 
 class CostsView(BaseModel):
-    """What jobs cost as providers reported it, by unit (``USD``, …); ``unknown`` counts those that may be billed and of
-    which nobody told the price.
+    """Costs of jobs as providers reported them, by unit (``USD``, …).
+
+    ``jobs_without_cost`` counts jobs that may be billed and whose provider reported no cost.
     """
 
     jobs: int
@@ -40,7 +36,7 @@ class CostsView(BaseModel):
 
 
 class LimitsView(BaseModel):
-    """What a key may; None is no limit."""
+    """Limits of a key; null means unlimited."""
 
     models: list[str]
     requests_per_minute: int | None
@@ -50,8 +46,8 @@ class LimitsView(BaseModel):
 
 
 class UsageView(BaseModel):
-    """What was made. ``usd_month`` is what counts towards the limit: reported, or else estimated; in USD, with what is
-    set aside for jobs under way. Times are unix seconds.
+    """Usage of a caller. ``usd_month`` is what counts toward the limit, in USD: reported or else estimated costs, and
+    the reservations of active jobs. Times are unix seconds.
     """
 
     object: Literal["usage"] = "usage"
@@ -69,7 +65,7 @@ class UsageView(BaseModel):
 
 
 class ProviderView(BaseModel):
-    """How a provider is: ``resting`` is the seconds for which it is asked last, ``reason`` its last trouble here."""
+    """A provider. During ``cooldown_seconds`` it is tried last; ``last_error`` is its last error in this process."""
 
     name: str
     tasks: list[str]
@@ -80,16 +76,16 @@ class ProviderView(BaseModel):
 
 
 class ProviderList(BaseModel):
-    """The providers that the gateway knows by name."""
+    """The providers that the gateway supports."""
 
     object: Literal["list"] = "list"
     data: list[ProviderView]
 
 
 @router.get("/v1/usage", responses=error_responses(*READ_ERRORS))
-async def get_usage(request: Request, caller: CallerDep) -> UsageView:
-    """What you made and spent, today and this month (UTC)."""
-    gateway, now = get_gateway(request), time.time()
+async def get_usage(request: Request, caller: CallerDep, gateway: GatewayDep) -> UsageView:
+    """Get your outputs and costs of today and this month (UTC)."""
+    now = time.time()
     usage = gateway.database.usage(caller.id, now)
     today, month = await _costs_by_period(gateway, caller, now)
     return UsageView(
@@ -114,9 +110,8 @@ async def get_usage(request: Request, caller: CallerDep) -> UsageView:
 
 
 @router.get("/v1/providers", responses=error_responses(*READ_ERRORS))
-async def list_providers(request: Request, caller: CallerDep) -> ProviderList:
-    """The providers, which of them are resting, and why."""
-    gateway = get_gateway(request)
+async def list_providers(caller: CallerDep, gateway: GatewayDep) -> ProviderList:
+    """List the providers, with their cooldown and last error."""
     views: list[ProviderView] = []
     for name, known_provider in PROVIDERS.items():
         last_error = gateway.provider_errors.latest(name, caller)
@@ -134,7 +129,7 @@ async def list_providers(request: Request, caller: CallerDep) -> ProviderList:
 
 
 async def _costs_by_period(gateway: Gateway, caller: Caller, now: float) -> tuple[CostAccumulator, CostAccumulator]:
-    """What the caller's jobs cost, of today and of this month; everybody's for an admin."""
+    """Return the costs of the caller's jobs (for an administrator: of all jobs), of today and of this month."""
     day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     midnight, month_start = day.timestamp(), day.replace(day=1).timestamp()
     generation_ids = (
@@ -151,13 +146,11 @@ async def _costs_by_period(gateway: Gateway, caller: Caller, now: float) -> tupl
 
 
 def _generation_ids_since(gateway: Gateway, caller_id: str, since: float) -> set[str]:
-    """The ids of a key's orders that may have jobs from that time on."""
+    """Return the IDs of a key's generations that may have jobs created since then."""
     generation_ids: set[str] = set()
-    cursor: str | None = None
-    while generations := gateway.database.generations(caller_id, after=cursor, limit=PAGE_SIZE):
-        generation_ids |= {generation.id for generation in generations}
-        cursor = generations[-1].id
-        if generations[-1].created_at < since - NOT_STARTED_SECONDS:
+    for page in gateway.database.iter_generations(caller_id):
+        generation_ids |= {generation.id for generation in page}
+        if page[-1].created_at < since - NOT_STARTED_SECONDS:
             break
     return generation_ids
 

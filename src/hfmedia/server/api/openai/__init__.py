@@ -1,1 +1,1 @@
-"""OpenAI's API: images, videos and models, as its SDKs and the front-ends that people run call it."""
+"""OpenAI-compatible API: images, videos and models, as OpenAI's SDKs and common front-ends call it."""

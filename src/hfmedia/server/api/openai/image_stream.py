@@ -1,4 +1,4 @@
-"""Images as a stream of events, exactly as OpenAI's SDKs read it."""
+"""Images as a stream of events, in the format that OpenAI's SDKs read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from hfmedia.server import sse
 from hfmedia.server.auth.caller import Caller
 from hfmedia.server.errors import to_api_error
 from hfmedia.server.gateway import Gateway
+from hfmedia.server.http.headers import NO_RETRY_HEADERS
 from hfmedia.server.jobs import ActiveGeneration, OutputResult
 
 from .image_requests import ImageRequest
 from .image_responses import image_item
-
-NO_RETRY_HEADERS = {"x-should-retry": "false"}
 
 
 def stream_images(
@@ -33,7 +32,7 @@ def stream_images(
     *,
     edits: bool,
 ) -> StreamingResponse:
-    """The answer: each image as it is finished. Whoever hangs up stops nothing."""
+    """Return a streaming response with each image as it completes. Jobs continue when the client disconnects."""
     kind = "image_edit" if edits else "image_generation"
     chunks = _chunks(request, gateway, caller, structs.replace(image_request, response_format="b64_json"), active, kind)
     return sse.event_stream(chunks, NO_RETRY_HEADERS)
@@ -73,5 +72,5 @@ async def _result_event(
 
 
 def format_image_event(name: str, payload: dict[str, Any]) -> bytes:
-    """One event as it goes out; its type stands in its data, too."""
+    """Return an event as bytes of the stream; its data repeats its type."""
     return sse.format_event(name, msgspec.json.encode({"type": name, **payload}))

@@ -1,24 +1,23 @@
-"""/v1/images: OpenAI's images API. The jobs are the gateway's own, so a client that hangs up loses nothing."""
+"""/v1/images: OpenAI's images API. Jobs continue when the client disconnects."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from msgspec import structs
 
 from hfmedia.core.errors import HfmediaError
 from hfmedia.core.request import InputImage
 from hfmedia.engine.input_images import load_input_image
-from hfmedia.server.auth.authentication import require_caller
 from hfmedia.server.auth.caller import Caller
-from hfmedia.server.dependencies import get_gateway
+from hfmedia.server.dependencies import CallerDep, GatewayDep
 from hfmedia.server.errors import CREATE_ERRORS, error_responses, to_api_error
 from hfmedia.server.gateway import Gateway
-from hfmedia.server.http.headers import idempotency_key
+from hfmedia.server.http.headers import NO_RETRY_HEADERS, idempotency_key
 from hfmedia.server.http.request_body import read_body
 from hfmedia.server.jobs import ActiveGeneration, OutputResult
 
@@ -29,8 +28,6 @@ from .image_stream import stream_images
 from .parsing import invalid_field, with_provider
 
 router = APIRouter(tags=["images"])
-CallerDep = Annotated[Caller, Depends(require_caller)]
-NO_RETRY_HEADERS = {"x-should-retry": "false"}
 
 
 @router.post(
@@ -38,41 +35,38 @@ NO_RETRY_HEADERS = {"x-should-retry": "false"}
     responses={**IMAGES_RESPONSES, **error_responses(*CREATE_ERRORS)},
     openapi_extra=GENERATION_BODY,
 )
-async def generate_images(request: Request, caller: CallerDep) -> Response:
-    """Make n images out of a prompt."""
-    return await _create_images(request, caller, edits=False)
+async def generate_images(request: Request, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Generate n images from a prompt."""
+    return await _create_images(request, gateway, caller, edits=False)
 
 
 @router.post(
     "/v1/images/edits", responses={**IMAGES_RESPONSES, **error_responses(*CREATE_ERRORS)}, openapi_extra=EDIT_BODY
 )
-async def edit_images(request: Request, caller: CallerDep) -> Response:
-    """Make n images out of an image and a prompt."""
-    return await _create_images(request, caller, edits=True)
+async def edit_images(request: Request, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Generate n images from an image and a prompt."""
+    return await _create_images(request, gateway, caller, edits=True)
 
 
 @router.options("/v1/images/generations", include_in_schema=False)
 @router.options("/v1/images/edits", include_in_schema=False)
 async def options() -> Response:
-    """Whether there is such a route: SillyTavern asks."""
+    """Confirm that the route exists: SillyTavern checks."""
     return Response(status_code=204, headers={"allow": "OPTIONS, POST"})
 
 
-async def _create_images(request: Request, caller: Caller, *, edits: bool) -> Response:
-    gateway = get_gateway(request)
+async def _create_images(request: Request, gateway: Gateway, caller: Caller, *, edits: bool) -> Response:
     body = await read_body(request, gateway.config)
     uploads = body.uploads("image") if edits else []
     upload_counts = {name: len(uploads_of_field) for name, uploads_of_field in body.files.items()}
     image_request = parse_image_request(body.fields, gateway.config, edits=edits, files=upload_counts)
     source: Any = uploads[0].data if uploads else (image_request.references[0] if image_request.references else None)
-    input_image_ = await _load_image(source) if edits else None
-    spec = structs.replace(image_request.spec, image=input_image_)
+    image = await _load_image(source) if edits else None
+    spec = structs.replace(image_request.spec, image=image)
     if image_request.provider:
         client = gateway.account_clients.for_caller(caller)
-        assert spec.task is not None
-        spec = structs.replace(
-            spec, model=with_provider(spec.model or await client.default_model(spec.task), image_request.provider)
-        )
+        model = spec.model or await client.default_model(spec.default_task)
+        spec = structs.replace(spec, model=with_provider(model, image_request.provider))
     response_context = {"warnings": list(image_request.warnings)}
     key = idempotency_key(request)
     generation = gateway.service.new_generation(

@@ -1,4 +1,4 @@
-"""/v1/models: every model with a live provider, its tasks and providers; and, of one, what each provider takes."""
+"""/v1/models: every model with a live provider; for a single one also the capabilities of each provider."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from msgspec import structs
 from pydantic import BaseModel, ConfigDict
@@ -16,31 +16,30 @@ from hfmedia.core.errors import HfmediaError, InvalidRequestError, ModelNotFound
 from hfmedia.core.hub_models import HubModel
 from hfmedia.core.request import TASKS, Task, parse_model_spec
 from hfmedia.providers import PROVIDERS, get_provider
-from hfmedia.server.auth.authentication import can_use_model, require_caller
 from hfmedia.server.auth.caller import Caller
+from hfmedia.server.auth.policy import can_use_model
 from hfmedia.server.config import Config
-from hfmedia.server.dependencies import get_gateway
+from hfmedia.server.dependencies import CallerDep, GatewayDep
 from hfmedia.server.errors import READ_ERRORS, ApiError, error_responses
 from hfmedia.server.gateway import Gateway
 
 router = APIRouter(tags=["models"])
-CallerDep = Annotated[Caller, Depends(require_caller)]
-# The best known of OpenAI's names; others of their kind stand for the same (gpt-image-*, dall-e-*, sora-*).
+# The best known of OpenAI's names; every gpt-image-*, dall-e-* and sora-* is an alias too.
 DEFAULT_ALIASES = {"image": ("gpt-image-1", "gpt-image-2", "dall-e-2", "dall-e-3"), "video": ("sora-2", "sora-2-pro")}
-EPOCH = 0  # ``created``: the Hub's list does not tell, and OpenAI's shape demands a number
+EPOCH = 0  # ``created``: the Hub's list has no dates, and OpenAI's format requires a number
 
 
 class ServingProvider(BaseModel):
-    """A provider that serves a model for a task now."""
+    """A provider that currently serves a model for a task."""
 
     provider: str
     task: str
 
 
 class ModelObject(BaseModel):
-    """A model. ``alias_of`` says what a name of the configuration stands for; by task where that differs.
+    """A model. ``alias_of`` is the model behind an alias, by task if it depends on the task.
 
-    ``capabilities`` (of one model alone) tells by task and provider which parameters it takes, and how it takes sizes.
+    ``capabilities``, only of a single model: parameters, sizes and input images that each provider accepts, by task.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -55,7 +54,7 @@ class ModelObject(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All models that the key may use."""
+    """The models that the key allows."""
 
     object: Literal["list"] = "list"
     data: list[ModelObject]
@@ -63,34 +62,28 @@ class ModelList(BaseModel):
 
 @router.get("/v1/models", responses={200: {"model": ModelList}, **error_responses(*READ_ERRORS)})
 async def list_models(
-    request: Request,
     caller: CallerDep,
-    task: Annotated[Task | None, Query(description="Only what does this task.")] = None,
-    search: Annotated[str | None, Query(max_length=200, description="Only ids that contain this.")] = None,
+    gateway: GatewayDep,
+    task: Annotated[Task | None, Query(description="Only models for this task.")] = None,
+    search: Annotated[str | None, Query(max_length=200, description="Only IDs that contain this text.")] = None,
 ) -> JSONResponse:
-    """Every model with a live provider that you may use, in the Hub's order; aliases around them."""
-    gateway = get_gateway(request)
+    """List every model with a live provider that your key allows, in the Hub's order, and the aliases."""
     client = _client(gateway, caller)
     models = await client.catalog.models(task, search=search)
     listed = [_model_object(model, task) for model in models if can_use_model(caller, model.id)]
     if task or search:
         return JSONResponse({"object": "list", "data": listed})
-    configured, builtin = (
-        _configured_aliases(gateway.config, caller),
-        await _builtin_aliases(gateway.config, caller, client),
-    )
+    configured = _configured_aliases(gateway.config, caller)
+    builtin = await _builtin_aliases(gateway.config, caller, client)
     return JSONResponse({"object": "list", "data": [*configured, *listed, *builtin]})
 
 
 @router.get("/v1/models/{model_id:path}", responses={200: {"model": ModelObject}, **error_responses(*READ_ERRORS)})
-async def get_model(request: Request, caller: CallerDep, model_id: str) -> JSONResponse:
-    """One model: who serves it for what, and what each of them takes. ``org/name:provider`` narrows to that one."""
-    gateway = get_gateway(request)
+async def get_model(caller: CallerDep, gateway: GatewayDep, model_id: str) -> JSONResponse:
+    """Get a model with the capabilities of its providers; ``org/name:provider`` selects one provider."""
     client = _client(gateway, caller)
     aliases = _configured_aliases(gateway.config, caller)
-    if any(
-        model_id in names for names in DEFAULT_ALIASES.values()
-    ):  # only then: who the usual ones are, the Hub is asked for
+    if any(model_id in names for names in DEFAULT_ALIASES.values()):  # only these need the Hub's default models
         aliases += await _builtin_aliases(gateway.config, caller, client)
     for view in aliases:
         if view["id"] == model_id:
@@ -100,16 +93,15 @@ async def get_model(request: Request, caller: CallerDep, model_id: str) -> JSONR
     except InvalidRequestError as error:
         raise _model_not_found(error.message) from None
     if not can_use_model(caller, model_spec.model):
-        raise _model_not_found(f"there is no model {model_spec.model!r} that this key may use")
+        raise _model_not_found(f"model {model_spec.model!r} not found among those that this key allows")
     try:
         model = await client.catalog.model(model_spec.model)
     except ModelNotFoundError as error:
-        raise _model_not_found(
-            error.message + await _suggestion(client, caller, model_spec.model, error.message)
-        ) from None
+        suggestion = await _suggestion(client, caller, model_spec.model, error.message)
+        raise _model_not_found(error.message + suggestion) from None
     view = _model_object(model, None, only=model_spec.provider)
     if model_spec.provider and not view["providers"]:
-        raise _model_not_found(f"{model_spec.provider} does not serve {model_spec.model} now")
+        raise _model_not_found(f"{model_spec.provider} does not currently serve {model_spec.model}")
     capabilities: dict[str, dict[str, Any]] = {}
     for served in view["providers"]:
         capabilities.setdefault(served["task"], {})[served["provider"]] = _capabilities(
@@ -145,7 +137,7 @@ def _model_not_found(message: str) -> ApiError:
 
 
 async def _suggestion(client: MediaClient, caller: Caller, model: str, message: str) -> str:
-    """Whom the caller may have meant, unless that was told already; a Hub that does not answer knows nobody."""
+    """Return a suggestion of similar models, unless the message has one; empty if the Hub does not respond."""
     if "Did you mean" in message:
         return ""
     try:
@@ -157,7 +149,7 @@ async def _suggestion(client: MediaClient, caller: Caller, model: str, message: 
 
 
 def _configured_aliases(config: Config, caller: Caller) -> list[dict[str, Any]]:
-    """The configured names of what the caller may use."""
+    """Return the configured aliases of models that the caller's key allows."""
     aliases: list[dict[str, Any]] = []
     for name, target in config.aliases.items():
         if isinstance(target, str):
@@ -169,12 +161,12 @@ def _configured_aliases(config: Config, caller: Caller) -> list[dict[str, Any]]:
 
 
 async def _builtin_aliases(config: Config, caller: Caller, client: MediaClient) -> list[dict[str, Any]]:
-    """The names that stand for a default model by themselves, where the caller may use it."""
+    """Return the built-in aliases of default models that the caller's key allows."""
     if not config.builtin_aliases:
         return []
     defaults: dict[str, str] = {}
     for task in TASKS:
-        with suppress(HfmediaError):  # nobody serves the task now, or the Hub does not tell
+        with suppress(HfmediaError):  # no live provider for the task, or no response from the Hub
             model = await client.default_model(task)
             if can_use_model(caller, model):
                 defaults[task] = model
@@ -193,7 +185,7 @@ def _alias_object(name: str, target: str | dict[str, str], tasks: list[str]) -> 
 
 
 def _capabilities(name: str, task: str) -> dict[str, Any] | None:
-    """What a provider takes for a task; None where hfmedia does not know how it does that."""
+    """Return what a provider accepts for a task; None if hfmedia does not support that combination."""
     known_provider = PROVIDERS.get(name) or get_provider(name)
     capabilities = {
         str(supported_task): task_capabilities for supported_task, task_capabilities in known_provider.tasks.items()

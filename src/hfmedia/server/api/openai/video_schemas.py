@@ -1,6 +1,6 @@
-"""A video as OpenAI's videos API tells it, put together out of order and job; and what its requests hold. Pure.
+"""Schemas of the videos API, and the serialization of a job as a video; pure.
 
-All of OpenAI's members are there, null where nothing is known; ours stand beside them.
+A video has all of OpenAI's members, null if unknown, and additional ones.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from .video_requests import BODY_FIELDS, VideoRequest
 VIDEO_ID_PREFIX = "video_"
 VideoStatus = Literal["queued", "in_progress", "completed", "failed"]
 SECONDS_PER_DAY = 86_400
-UNSPECIFIED = "auto"  # size and seconds that nobody asked for; a client may count on a text
-MAX_INCOMPLETE_PROGRESS = 99  # percent, until the file lies here whole
+UNSPECIFIED = "auto"  # size and seconds that the request did not set; clients expect text
+MAX_INCOMPLETE_PROGRESS = 99  # percent, until the file is stored
 
 
 class VideoError(BaseModel):
-    """Why there is no video."""
+    """The error of a failed video."""
 
     code: str
     message: str
 
 
 class Video(BaseModel):
-    """A video, or one on its way. Times are unix seconds; ``progress`` is 0 to 100.
+    """A video, completed or not. Times are unix seconds; ``progress`` is 0 to 100.
 
-    After ``error`` stand our own members; ``url`` is there once it is completed.
+    The members after ``error`` are not of OpenAI's API; ``url`` is set once the video is completed.
     """
 
     id: str
@@ -84,7 +84,7 @@ class VideoList(BaseModel):
 
 
 class VideoDeleted(BaseModel):
-    """A video that was deleted."""
+    """A deleted video."""
 
     id: str
     object: Literal["video.deleted"] = "video.deleted"
@@ -92,7 +92,7 @@ class VideoDeleted(BaseModel):
 
 
 def public_video_id(job_id: str) -> str:
-    """A video's id."""
+    """Return the ID of a job's video."""
     return f"{VIDEO_ID_PREFIX}{job_id}"
 
 
@@ -106,7 +106,7 @@ def serialize_video(
     urls: tuple[str, str] | None,
     error_code: str,
 ) -> Video:
-    """A job as a video. ``links`` are the addresses of file and thumbnail; ``kind`` is the code of a failure."""
+    """Return a job as a video. ``urls`` are those of file and thumbnail; ``error_code`` is the code of a failure."""
     context = generation.response_context
     status: VideoStatus = "failed" if job_status.status == "cancelled" else job_status.status
     submitted = job.provider_request or job.request
@@ -146,21 +146,21 @@ def _progress(status: VideoStatus, job_status: JobStatus) -> int:
 
 
 def _size(context: dict[str, Any], media: Media | None) -> str:
-    """As asked for; the real one once that is known."""
+    """Return the actual size once it is known, until then the requested one."""
     if media is not None and media.width and media.height:
         return f"{media.width}x{media.height}"
     return context.get("size") or UNSPECIFIED
 
 
 def _error(job: Job, job_status: JobStatus, error_code: str) -> VideoError:
-    message = redact(job_status.error or job.error or "it failed, and nobody said why")
+    message = redact(job_status.error or job.error or "the job failed without a reported reason")
     if job.state == "in_doubt":
         return VideoError(
             code="in_doubt", message=f"{message.split('. Look at')[0]}. {IN_DOUBT_HINT.format(job=job.id)}"
         )
     if job_status.status == "cancelled":
-        billing_note = "; what was accepted may still be billed" if billable_attempts(job) else ""
-        return VideoError(code="cancelled", message=f"it was cancelled{billing_note}: {message}")
+        billing_note = "; it may still be billed" if billable_attempts(job) else ""
+        return VideoError(code="cancelled", message=f"the job was cancelled{billing_note}: {message}")
     return VideoError(code=error_code or "failed", message=message)
 
 

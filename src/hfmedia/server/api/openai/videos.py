@@ -1,13 +1,13 @@
-"""/v1/videos: OpenAI's videos API. A video is a job of ours, so it goes on whoever hangs up, and is found again later.
+"""/v1/videos: OpenAI's videos API. A video is a job: it continues when the client disconnects.
 
-Everything told of a video comes from its order, its job in the ledger, and what is known while that is carried.
+A video combines a generation, its job in the ledger, and the job's live status.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from msgspec import structs
 from pydantic import BaseModel
 
@@ -15,13 +15,13 @@ from hfmedia.core.errors import HfmediaError
 from hfmedia.core.job import FailedEntry, Job
 from hfmedia.core.request import InputImage, parse_model_spec
 from hfmedia.engine.input_images import load_input_image
-from hfmedia.server.auth.authentication import require_caller, require_model_access
 from hfmedia.server.auth.caller import Caller
+from hfmedia.server.auth.policy import require_model_access
 from hfmedia.server.db.generations import Generation
-from hfmedia.server.dependencies import get_gateway
+from hfmedia.server.dependencies import CallerDep, GatewayDep
 from hfmedia.server.errors import CREATE_ERRORS, READ_ERRORS, ApiError, error_responses, to_api_error
 from hfmedia.server.gateway import Gateway
-from hfmedia.server.http.headers import idempotency_key
+from hfmedia.server.http.headers import NO_RETRY_HEADERS, idempotency_key
 from hfmedia.server.http.request_body import read_body
 from hfmedia.server.jobs.errors import JobNotFoundError
 from hfmedia.server.jobs.status import job_status_of
@@ -34,29 +34,22 @@ from .video_requests import VideoRequest, parse_remix, parse_video_request
 from .video_schemas import CREATE_BODY, REMIX_BODY, VIDEO_ID_PREFIX, Video, VideoDeleted, VideoList, serialize_video
 
 router = APIRouter(tags=["videos"])
-CallerDep = Annotated[Caller, Depends(require_caller)]
-VideoId = Annotated[str, Path(description="The id of a video.", max_length=80)]
-POLL_INTERVAL_MS, SANDBOX_POLL_INTERVAL_MS = (
-    2000,
-    1000,
-)  # milliseconds between two looks; the simulated world is quicker
-PAGE_SIZE = 100  # orders read at once
-NO_RETRY_HEADERS = {"x-should-retry": "false"}
+VideoId = Annotated[str, Path(description="Video ID.", max_length=80)]
+POLL_INTERVAL_MS, SANDBOX_POLL_INTERVAL_MS = 2000, 1000  # milliseconds between two polls; the sandbox is faster
 ERROR_CODES = {
     "content_policy": "moderation_blocked",
     "rejected": "provider_refused",
     "time": "out_of_time",
     "expired": "expired",
 }
-UNSUPPORTED = "{}: the models on Hugging Face's providers cannot do that; POST /v1/videos makes a new video"
+UNSUPPORTED = "{} is not supported by the providers on Hugging Face; POST /v1/videos creates a new video"
 
 
 @router.post(
     "/v1/videos", responses={200: {"model": Video}, **error_responses(*CREATE_ERRORS, 410)}, openapi_extra=CREATE_BODY
 )
-async def create_video(request: Request, caller: CallerDep) -> Response:
-    """Begin to make a video, out of a prompt, or of a prompt and an image; the answer comes at once."""
-    gateway = get_gateway(request)
+async def create_video(request: Request, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Create a video from a prompt, optionally with an image; returns immediately."""
     body = await read_body(request, gateway.config)
     uploads = [upload for name in ("input_reference", "image") for upload in body.uploads(name)]
     video_request = parse_video_request(body.fields, gateway.config, uploaded=bool(uploads))
@@ -64,7 +57,7 @@ async def create_video(request: Request, caller: CallerDep) -> Response:
     if extra_images > 0:
         video_request = structs.replace(
             video_request,
-            warnings=(*video_request.warnings, f"{extra_images} more images came; only the first is used"),
+            warnings=(*video_request.warnings, f"{extra_images + 1} images were sent; only the first one is used"),
         )
     source: Any = uploads[0].data if uploads else video_request.reference
     image = await _load_image(source) if source is not None else None
@@ -73,14 +66,13 @@ async def create_video(request: Request, caller: CallerDep) -> Response:
         "seconds": video_request.seconds,
         "warnings": list(video_request.warnings),
     }
-    return await _start_video(request, caller, video_request, image, response_context)
+    return await _start_video(request, gateway, caller, video_request, image, response_context)
 
 
 @router.post("/v1/videos/{video_id}/remix", responses={200: {"model": Video}, **error_responses(*CREATE_ERRORS, 410)},
              openapi_extra=REMIX_BODY)  # fmt: skip
-async def remix_video(request: Request, caller: CallerDep, video_id: VideoId) -> Response:
-    """Make a video again with another prompt: same model, size, length and image."""
-    gateway = get_gateway(request)
+async def remix_video(request: Request, caller: CallerDep, gateway: GatewayDep, video_id: VideoId) -> Response:
+    """Create a video from an earlier one with another prompt: same model, size, length and image."""
     body = await read_body(request, gateway.config)
     original, _ = await _get_owned(gateway, caller, video_id)
     spec, warnings = parse_remix(original.spec, body.fields)
@@ -90,19 +82,19 @@ async def remix_video(request: Request, caller: CallerDep, video_id: VideoId) ->
         "warnings": list(warnings),
         "remixed_from": video_id,
     }
-    return await _start_video(request, caller, VideoRequest(spec=spec), original.spec.image, response_context)
+    return await _start_video(request, gateway, caller, VideoRequest(spec=spec), original.spec.image, response_context)
 
 
 @router.get("/v1/videos", responses={200: {"model": VideoList}, **error_responses(*READ_ERRORS)})
 async def list_videos(
     request: Request,
     caller: CallerDep,
-    after: Annotated[str | None, Query(max_length=80, description="The last id of the page before.")] = None,
+    gateway: GatewayDep,
+    after: Annotated[str | None, Query(max_length=80, description="The last_id of the previous page.")] = None,
     limit: Annotated[int, Query(ge=0, le=100)] = 20,
     order: Annotated[Literal["asc", "desc"], Query(description="By age.")] = "desc",
 ) -> Response:
-    """Your videos, the newest first unless asked otherwise."""
-    gateway = get_gateway(request)
+    """List your videos, by default newest first."""
     cursor: str | None = None
     if after is not None:
         cursor = (await _get_owned(gateway, caller, after, include_deleted=True))[0].id
@@ -113,9 +105,8 @@ async def list_videos(
 
 
 @router.get("/v1/videos/{video_id}", responses={200: {"model": Video}, **error_responses(*READ_ERRORS)})
-async def get_video(request: Request, caller: CallerDep, video_id: VideoId) -> Response:
-    """How a video stands; ``openai-poll-after-ms`` tells when to look again."""
-    gateway = get_gateway(request)
+async def get_video(request: Request, caller: CallerDep, gateway: GatewayDep, video_id: VideoId) -> Response:
+    """Get a video; ``openai-poll-after-ms`` says when to poll again."""
     generation, job = await _get_owned(gateway, caller, video_id)
     return _video_response(gateway, await _load_video(request, gateway, generation, job))
 
@@ -123,18 +114,18 @@ async def get_video(request: Request, caller: CallerDep, video_id: VideoId) -> R
 @router.head("/v1/videos/{video_id}/content", include_in_schema=False)
 @router.get("/v1/videos/{video_id}/content", response_class=Response, responses={
     200: {"description": "The file.", "content": {"video/*": {}, "image/webp": {}}}, 206: PARTIAL_RESPONSE,
-    304: {"description": "It is what you have."}, **error_responses(*READ_ERRORS, 410, 416, 507)})  # fmt: skip
+    304: {"description": "Not modified."}, **error_responses(*READ_ERRORS, 410, 416, 507)})  # fmt: skip
 async def get_content(
     request: Request,
     caller: CallerDep,
+    gateway: GatewayDep,
     video_id: VideoId,
     variant: Annotated[Literal["video", "thumbnail", "spritesheet"], Query()] = "video",
 ) -> Response:
-    """The video itself, whole or a range of it; or a picture of it."""
-    gateway = get_gateway(request)
+    """Download the video, or a range of it, or its thumbnail."""
     generation, job = await _get_owned(gateway, caller, video_id)
     if variant == "spritesheet":
-        raise ApiError(400, "there are no sprite sheets here; variant is video or thumbnail", code="not_supported",
+        raise ApiError(400, "sprite sheets are not supported; variant must be video or thumbnail", code="not_supported",
                       param="variant", retry=False)  # fmt: skip
     if job.state != "stored":
         raise await _not_ready_error(request, gateway, generation, job)
@@ -147,9 +138,8 @@ async def get_content(
 @router.delete(
     "/v1/videos/{video_id}", responses={200: {"model": VideoDeleted}, **error_responses(*READ_ERRORS, 409, 502)}
 )
-async def delete_video(request: Request, caller: CallerDep, video_id: VideoId) -> Response:
-    """Delete a video; one under way is cancelled first. Its file goes within two hours."""
-    gateway = get_gateway(request)
+async def delete_video(caller: CallerDep, gateway: GatewayDep, video_id: VideoId) -> Response:
+    """Delete a video, canceling it first if it is active. Its file is removed within two hours."""
     _, job = await _get_owned(gateway, caller, video_id)
     await gateway.service.delete(caller, job.id)
     return _json_response(VideoDeleted(id=video_id))
@@ -158,9 +148,8 @@ async def delete_video(request: Request, caller: CallerDep, video_id: VideoId) -
 @router.post(
     "/v1/videos/{video_id}/cancel", responses={200: {"model": Video}, **error_responses(*READ_ERRORS, 409, 502)}
 )
-async def cancel_video(request: Request, caller: CallerDep, video_id: VideoId) -> Response:
-    """Tell a video to stop, at its provider too where that is possible; what was accepted may still be billed."""
-    gateway = get_gateway(request)
+async def cancel_video(request: Request, caller: CallerDep, gateway: GatewayDep, video_id: VideoId) -> Response:
+    """Cancel a video, at its provider too if that is possible; an accepted job may still be billed."""
     generation, job = await _get_owned(gateway, caller, video_id)
     if not job.is_terminal and job.state != "in_doubt":
         job = await gateway.service.cancel(generation, job.id)
@@ -170,25 +159,25 @@ async def cancel_video(request: Request, caller: CallerDep, video_id: VideoId) -
 @router.post("/v1/videos/edits", responses=error_responses(*READ_ERRORS))
 async def edit_video(caller: CallerDep) -> Response:
     """Not supported."""
-    raise _unsupported("editing a video")
+    raise _unsupported("Editing a video")
 
 
 @router.post("/v1/videos/extensions", responses=error_responses(*READ_ERRORS))
 async def extend_video(caller: CallerDep) -> Response:
     """Not supported."""
-    raise _unsupported("extending a video")
+    raise _unsupported("Extending a video")
 
 
 @router.post("/v1/videos/characters", responses=error_responses(*READ_ERRORS))
 async def create_character(caller: CallerDep) -> Response:
     """Not supported."""
-    raise _unsupported("keeping a character")
+    raise _unsupported("Storing a character")
 
 
 @router.get("/v1/videos/characters/{character_id}", responses=error_responses(*READ_ERRORS))
 async def get_character(caller: CallerDep, character_id: str) -> Response:
     """Not supported."""
-    raise _unsupported("keeping a character")
+    raise _unsupported("Storing a character")
 
 
 # -- inside -----------------------------------------------------------------------------------------------------------
@@ -196,13 +185,13 @@ async def get_character(caller: CallerDep, character_id: str) -> Response:
 
 async def _start_video(
     request: Request,
+    gateway: Gateway,
     caller: Caller,
     video_request: VideoRequest,
     image: InputImage | None,
     response_context: dict[str, Any],
 ) -> Response:
-    """The answer for a video that was begun, or for the earlier one with the same idempotency key."""
-    gateway = get_gateway(request)
+    """Create a video, or find the earlier one with the same idempotency key, and return it."""
     key = idempotency_key(request)
     try:
         model = await _resolve_named_model(gateway, caller, video_request)
@@ -216,18 +205,17 @@ async def _start_video(
         raise to_api_error(error, uses_caller_token=caller.hf_token is not None) from error
     request.state.job_ids = active.job_ids
     jobs = await gateway.runner.jobs_of(active.generation)
-    if not jobs:  # an earlier order with this key, whose job somebody forgot
+    if not jobs:  # an earlier generation with this idempotency key, whose job was deleted from the ledger
         raise gone_error()
     return _video_response(gateway, await _load_video(request, gateway, active.generation, jobs[0]), NO_RETRY_HEADERS)
 
 
 async def _resolve_named_model(gateway: Gateway, caller: Caller, video_request: VideoRequest) -> str:
-    """The model to ask for, named: what a key may use is told by name."""
+    """Return the model by name: what a key can use depends on it."""
     if video_request.spec.model is not None:
         return with_provider(video_request.spec.model, video_request.provider)
     client = gateway.account_clients.for_caller(caller)
-    task = video_request.spec.task or "text-to-video"
-    return with_provider(await client.default_model(task), video_request.provider)
+    return with_provider(await client.default_model(video_request.spec.default_task), video_request.provider)
 
 
 async def _load_image(source: Any) -> InputImage:
@@ -240,8 +228,11 @@ async def _load_image(source: Any) -> InputImage:
 async def _get_owned(
     gateway: Gateway, caller: Caller, video_id: str, *, include_deleted: bool = False
 ) -> tuple[Generation, Job]:
-    """The order and the job of a video; Refusal 404 unless it is the caller's. ``deleted``: it may be deleted."""
-    not_found = ApiError(404, f"there is no video {video_id[:80]!r}", code="video_not_found")
+    """Return generation and job of a video; raise ApiError 404 unless it is the caller's.
+
+    ``include_deleted``: also if it was deleted.
+    """
+    not_found = ApiError(404, f"video {video_id[:80]!r} not found", code="video_not_found")
     if not video_id.startswith(VIDEO_ID_PREFIX):
         raise not_found
     job_id = video_id.removeprefix(VIDEO_ID_PREFIX)
@@ -258,26 +249,24 @@ async def _get_owned(
 async def _list_page(
     gateway: Gateway, caller: Caller, cursor: str | None, count: int, *, newest_first: bool
 ) -> list[tuple[Generation, Job]]:
-    """So many videos of a caller after an order; those deleted, and those that never became a job, are left out."""
-    page: list[tuple[Generation, Job]] = []
-    while True:
-        generations = gateway.database.generations(
-            caller.id, kind="video", api="videos", after=cursor, limit=PAGE_SIZE, newest_first=newest_first
-        )
-        for generation in generations:
+    """Return up to ``count`` videos of a caller after a generation; without deleted ones and those without a job."""
+    videos: list[tuple[Generation, Job]] = []
+    pages = gateway.database.iter_generations(
+        caller.id, kind="video", api="videos", after=cursor, newest_first=newest_first
+    )
+    for page in pages:
+        for generation in page:
             if 0 not in generation.deleted_outputs and (jobs := await gateway.runner.jobs_of(generation)):
-                page.append((generation, jobs[0]))
-                if len(page) >= count:
-                    return page
-        if len(generations) < PAGE_SIZE:
-            return page
-        cursor = generations[-1].id
+                videos.append((generation, jobs[0]))
+                if len(videos) >= count:
+                    return videos
+    return videos
 
 
 async def _load_video(request: Request, gateway: Gateway, generation: Generation, job: Job) -> Video:
-    """A video as it stands now."""
+    """Return the current state of a video."""
     job_status = gateway.runner.status_of(job)
-    if job_status.is_final and not job.is_terminal:  # it ended between two looks
+    if job_status.is_final and not job.is_terminal:  # it ended between the two reads
         job = await gateway.client.ledger.get(job.id) or job
     if job.is_terminal or job.state == "in_doubt":
         job_status = structs.replace(job_status_of(job), warnings=job_status.warnings)
@@ -298,7 +287,7 @@ async def _load_video(request: Request, gateway: Gateway, generation: Generation
 
 
 async def _failure_code(gateway: Gateway, job: Job) -> str:
-    """The code of a failure, out of the fact that ended the job."""
+    """Return the code of a failure, from the entry that ended the job."""
     entries = await gateway.client.ledger.entries(job.id)
     kind = next((entry.kind for entry in reversed(entries) if isinstance(entry, FailedEntry)), "")
     return ERROR_CODES.get(kind, "provider_failed" if kind else "dropped")
@@ -307,9 +296,9 @@ async def _failure_code(gateway: Gateway, job: Job) -> str:
 async def _not_ready_error(request: Request, gateway: Gateway, generation: Generation, job: Job) -> ApiError:
     video = await _load_video(request, gateway, generation, job)
     if video.error is not None:
-        message = f"there is no video: {video.error.message}"
+        message = f"the video failed: {video.error.message}"
         return ApiError(404, message, code="video_failed", retry=False, extra={"job_id": job.id})
-    message = f"the video is not ready: it is {video.status}, at {video.progress} percent; look again in a moment"
+    message = f"the video is not ready ({video.status}, {video.progress} percent); retry in a moment"
     return ApiError(404, message, code="video_not_ready", retry=False, extra={"job_id": job.id})
 
 
@@ -318,7 +307,7 @@ def _unsupported(feature: str) -> ApiError:
 
 
 def _video_response(gateway: Gateway, video: Video, headers: dict[str, str] | None = None) -> Response:
-    """A video as an answer, with the time to look again unless it has ended."""
+    """Return a video as a response, with the time to poll again unless it has ended."""
     all_headers = dict(headers or {})
     if video.status in ("queued", "in_progress"):
         all_headers["openai-poll-after-ms"] = str(SANDBOX_POLL_INTERVAL_MS if gateway.sandbox else POLL_INTERVAL_MS)
