@@ -207,7 +207,7 @@ def test_novitas_failed_task_is_over() -> None:
 
 
 def test_hf_inference_says_how_long_a_model_loads() -> None:
-    """Its 503 while loading is a busy provider with a time to come back; any other 503 is a server in trouble."""
+    """Its 503 while loading is rate limiting with a retry delay; any other 503 is a server error."""
     said = {"error": "Model acme/kite is currently loading", "estimated_time": 20.0}
     answer = expect_failure("hf-inference", "text-to-image", reply(said, 503))
     assert (answer.kind, answer.retry_after) == ("rate_limited", 20)
@@ -224,7 +224,7 @@ def test_hf_inference_may_answer_in_json(body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("mime", ["text/html", "text/plain"])
 def test_hf_inferences_page_is_no_picture(mime: str) -> None:
-    """Bytes told as text are not handed on as an image."""
+    """Bytes with a text content type are not returned as an image."""
     said = HttpResponse(status=200, headers={"content-type": mime}, body=b"<html>")
     assert expect_failure("hf-inference", "text-to-image", said).kind == "invalid_response"
 
