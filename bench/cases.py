@@ -108,7 +108,7 @@ def all_cases(quick: bool) -> dict[str, Case]:
     thousand = driver_commands("video", "bench/video", job_count, job_count, "a kite", HFMEDIA, FLOOR)
     images = driver_commands("image", "bench/image", 100, 100, "a kite", HFMEDIA, FLOOR, HUGGINGFACE_HUB)
     images |= driver_commands("image", "bench/image", 20, 20, "a kite", G4F)  # sequential, so fewer jobs
-    films = driver_commands("video", "bench/film", 16, 16, "a kite", HFMEDIA, FLOOR, HUGGINGFACE_HUB, FAL_CLIENT)
+    large_videos = driver_commands("video", "bench/film", 16, 16, "a kite", HFMEDIA, FLOOR, HUGGINGFACE_HUB, FAL_CLIENT)
     inline = driver_commands("image", "bench/inline", 1, 1, "a kite", HFMEDIA, FLOOR, HUGGINGFACE_HUB)
     staggered = driver_commands(
         "video", "bench/video", 20, 20, "a kite for {x} s", HFMEDIA, FLOOR, HUGGINGFACE_HUB, FAL_CLIENT
@@ -126,7 +126,8 @@ def all_cases(quick: bool) -> dict[str, Case]:
             ("videos", "100 parallel videos", videos, 3, fewer_peer_rounds),
             ("images", "100 parallel images", images, 5, g4f_rounds),
             ("thousand", f"{job_count} parallel videos", thousand, 2, {FLOOR: 1}),
-            ("films", "16 videos of 50 MB", films, 3, fewer_peer_rounds), ("inline", "20 MB of base64", inline, 5,
+            ("films", "16 videos of 50 MB", large_videos, 3, fewer_peer_rounds), ("inline", "20 MB of base64", inline,
+                5,
                 {HUGGINGFACE_HUB: 3}),
         )
     }  # fmt: skip
@@ -200,7 +201,8 @@ def all_cases(quick: bool) -> dict[str, Case]:
         ),
         "films": Case(
             "16 parallel videos of 50 MB: memory above idle", "peak resident memory minus that before the first call",
-            "MB", "above", films, "24 MB", lambda medians: medians[HFMEDIA] <= 24, no_queue, 3, fewer_peer_rounds,
+            "MB", "above", large_videos, "24 MB", lambda medians: medians[HFMEDIA] <= 24, no_queue, 3,
+            fewer_peer_rounds,
         ),
         "inline": Case(
             "one image of 20 MB base64: memory above idle", "as above", "MB", "above", inline, "50 MB",

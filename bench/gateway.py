@@ -81,7 +81,7 @@ def running_gateway(gateway_name: str) -> Iterator[tuple[subprocess.Popen[bytes]
 
 
 def is_alive(url: str) -> bool:
-    """Whether somebody answers there, and says that all is well."""
+    """Return True when the URL responds with a success status."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)

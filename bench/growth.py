@@ -31,7 +31,7 @@ from hfmedia.core.protocol import JobHandle, Output, Route
 from hfmedia.core.request import GenerationRequest
 from hfmedia.ledger import SqliteLedger
 from hfmedia.ledger.serialization import encode_entry, job_columns
-from hfmedia.ledger.writer import INSERT_COLUMNS, INSERT_ENTRY, INSERT_JOB
+from hfmedia.ledger.writer import INSERT_ENTRY, INSERT_JOB
 
 REQUEST = GenerationRequest(
     task="text-to-image", model="bench/image", prompt="a red kite over the harbor, early light", seed=7
@@ -65,7 +65,7 @@ def insert_past_jobs(path: Path, first: int, jobs: int) -> None:
     """Insert past jobs, as the ledger itself would write them, in one transaction."""
     entries = [structs.replace(entry, job_id="past") for entry in job_entries("past")]
     rows = [(encode_entry(entry).kind, encode_entry(entry).body) for entry in entries]
-    columns, key_column = job_columns(replay(entries)), next(name for name in INSERT_COLUMNS if name.endswith("key"))
+    columns = job_columns(replay(entries))
     connection = sqlite3.connect(path)
     names = [f"past{number:08}" for number in range(first, first + jobs)]
     connection.executemany(
@@ -76,7 +76,7 @@ def insert_past_jobs(path: Path, first: int, jobs: int) -> None:
     connection.executemany(
         INSERT_JOB,
         (
-            {**columns, "seq": seq, "id": name, key_column: name, "body": columns["body"].replace("past", name)}
+            {**columns, "seq": seq, "id": name, "idempotency_key": name, "body": columns["body"].replace("past", name)}
             for seq, name in zip(seqs, names, strict=True)
         ),
     )

@@ -33,7 +33,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # set by a shell's "&", a
 
 # Files and folders whose tests are marked; `make test-fast` leaves them out. Single tests use @pytest.mark.slow.
 CRASH = ("crash/",)
-SLOW: tuple[str, ...] = ()
+SLOW = (
+    # start a process of the command or of the gateway in nearly every test
+    "cli/test_batch.py", "cli/test_examples.py", "cli/test_interrupt.py", "cli/test_jobs_processes.py",
+    "cli/test_sandbox_command.py", "cli/test_terminal.py", "client/test_detach.py", "ledger/test_failures.py",
+    "ledger/test_processes.py", "server/test_openai_node.py", "server/test_readme.py", "server/test_restart.py",
+    "server/test_serve.py", "server/test_serve_stop.py", "test_concurrency.py", "test_docs.py", "test_typing.py",
+    "test_wheel.py",
+    # render videos, or wait for them
+    "sandbox/clients/test_art.py", "server/test_openai_videos.py", "server/test_renditions.py", "server/test_videos.py",
+    # run every combination, or hundreds of generated cases
+    "batch/test_with_sandbox.py", "cli/test_jobs.py", "ledger/test_state_machine.py",
+    "providers/test_arbitrary_responses.py", "server/test_images_stream.py", "server/test_jobs_api.py",
+    "server/test_openai_python.py", "server/test_openapi.py", "test_bad_input.py", "test_counters.py",
+    "test_fault_matrix.py", "test_provider_task_matrix.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

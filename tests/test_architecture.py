@@ -45,6 +45,7 @@ NEIGHBORS: dict[tuple[str, str], str] = {
     ("batch", "client"): "a batch is many calls of a client",
     ("sync", "client"): "the synchronous functions share one asynchronous client",
     ("compat", "client"): "the compatible class is a client under another interface",
+    ("compat", "planning"): "a request is validated before its model is chosen",
     ("compat", "sync"): "its synchronous methods use the same portal",
     ("", "client"): "the root lists the public names",
     ("", "compat"): "the root lists the public names",
@@ -122,6 +123,19 @@ def called(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
+def imported_name(path: str, node: ast.Call) -> tuple[str, str]:
+    """The module that a call of ``import_module`` imports; with the name ``*`` for any module of that package."""
+    target = node.args[0] if node.args else None
+    if isinstance(target, ast.JoinedStr):  # f".commands.{name}"
+        prefix = target.values[0]
+        if isinstance(prefix, ast.Constant) and str(prefix.value).endswith("."):
+            level = len(str(prefix.value)) - len(str(prefix.value).lstrip("."))
+            statement = ast.ImportFrom(module=str(prefix.value).strip("."), names=[], level=level)
+            return absolute(path, statement), "*"
+    known = isinstance(target, ast.Constant) and isinstance(target.value, str)
+    return (str(target.value) if known else "?"), ""  # type: ignore[union-attr]
+
+
 def imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
     """All imports of a module, at any depth: line, module, name (empty for the module itself)."""
     for node in ast.walk(tree):
@@ -130,9 +144,7 @@ def imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
         elif isinstance(node, ast.ImportFrom):
             yield from ((node.lineno, absolute(path, node), alias.name) for alias in node.names)
         elif isinstance(node, ast.Call) and called(node) in ("import_module", "__import__"):
-            target = node.args[0] if node.args else None
-            known = isinstance(target, ast.Constant) and isinstance(target.value, str)
-            yield node.lineno, str(target.value) if known else "?", ""  # type: ignore[union-attr]
+            yield node.lineno, *imported_name(path, node)
 
 
 def parts_imported(path: str, tree: ast.Module, parts: set[str]) -> Iterator[tuple[int, str]]:
@@ -199,11 +211,12 @@ def import_graph(root: Path) -> dict[str, set[str]]:
     trees = {name.removesuffix(".__init__"): value for name, value in trees.items()}
     graph: dict[str, set[str]] = {}
     for importer, (path, tree) in trees.items():
-        targets = {
-            candidate
-            for _, module, name in imports(path, tree)
-            for candidate in (f"{module}.{name}" if f"{module}.{name}" in trees else module,)
-        }
+        targets: set[str] = set()
+        for _, module, name in imports(path, tree):
+            if name == "*":
+                targets |= {other for other in trees if other.startswith(f"{module}.")}
+            else:
+                targets.add(f"{module}.{name}" if f"{module}.{name}" in trees else module)
         graph[importer] = targets & trees.keys() - {importer}
     return graph
 
@@ -479,6 +492,8 @@ EXAMPLES: list[tuple[str, str, str, str | None]] = [
     ("imports", "core/a.py", "if TYPE_CHECKING:\n    from hfmedia.storage import Media", "imports storage"),
     ("imports", "core/a.py", "importlib.import_module('hfmedia.storage')", "imports storage"),
     ("imports", "core/a.py", "importlib.import_module(name)", "imports a module whose name is computed"),
+    ("imports", "cli/a.py", "import_module(f'.commands.{name}', __package__)", None),
+    ("imports", "core/a.py", "import_module(f'..engine.{name}', __package__)", "core/a.py:2 imports engine, which is"),
     ("imports", "providers/a.py", "from ..transport import X", "imports transport, which is on the same level"),
     ("imports", "ledger/a.py", "from hfmedia import storage", "imports storage, which is on the same level as ledger"),
     ("imports", "storage/a.py", "from hfmedia.transport import Transport", "on the same level as"),
@@ -510,6 +525,8 @@ EXAMPLES: list[tuple[str, str, str, str | None]] = [
     ("import cycles", "cli/a.py", "from . import b\nfrom .fine import x", None),
     ("import cycles", "cli/fine.py", "from .a import x", None),
     ("import cycles", "cli/a.py", "from hfmedia.engine.a import x", None),
+    ("import cycles", "cli/fine.py", "import_module(f'.commands.{name}', __package__)", None),
+    ("import cycles", "cli/fine.py", "import_module(f'..cli.{name}', __package__)", "cli.c -> hfmedia.cli.fine"),
     ("import cycles", "cli/fine.py", "def f():\n    from .c import x", "hfmedia.cli.c -> hfmedia.cli.fine"),
     ("class names", "cli/a.py", "class _Valid: 'x'", None),
     ("class names", "compat/a.py", "class Valid: 'x'", None),

@@ -49,16 +49,16 @@ def world_apart() -> Iterator[dict[str, str]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            told = [process.stdout.readline() for _ in range(5)]
-            yield dict(re.findall(r"export (\w+)='([^']*)'", "".join(told)))
+            lines = [process.stdout.readline() for _ in range(5)]
+            yield dict(re.findall(r"export (\w+)='([^']*)'", "".join(lines)))
         finally:
             process.terminate()
 
 
 @pytest.fixture
 def apart(tmp_path: Path) -> Iterator[dict[str, str]]:
-    with world_apart() as told:
-        yield {**os.environ, **told, "HFMEDIA_HOME": str(tmp_path / "home")}
+    with world_apart() as exported:
+        yield {**os.environ, **exported, "HFMEDIA_HOME": str(tmp_path / "home")}
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json")
 
 
-async def told(client: MediaClient, **more: Any) -> list[Event]:
+async def collect_events(client: MediaClient, **more: Any) -> list[Event]:
     """All events of a call."""
     return [event async for event in client.generate("a fox", **{"model": SCHNELL, **SMALL, **more})]
 
@@ -144,7 +144,7 @@ async def test_two_hundred_jobs_at_once_are_two_hundred_files(apart: dict[str, s
 async def test_a_hundred_outputs_of_one_call_have_seeds_of_their_own(apart: dict[str, str], tmp_path: Path) -> None:
     """seed, seed+1, …: each a file, each its own picture."""
     async with MediaClient(environ=apart, store=tmp_path / "out") as client:
-        made = ready(await told(client, model=f"{SCHNELL}:nscale", n=100, seed=1000))
+        made = ready(await collect_events(client, model=f"{SCHNELL}:nscale", n=100, seed=1000))
     assert sorted(media.seed or 0 for media in made) == list(range(1000, 1100))
     assert sorted(media.index for media in made) == list(range(100))
     assert len({media.sha256 for media in made}) == len(files(tmp_path / "out")) == 100
@@ -157,7 +157,7 @@ async def test_three_of_four_arrive_when_one_finds_no_credit(world: Sandbox, env
     """Only that provider is asked: three results and one error, not an exception that loses them."""
     world.fault("fal-ai", "credit")
     async with MediaClient(environ=environ) as client:
-        events = await told(client, model=f"{SCHNELL}:fal-ai", n=4)
+        events = await collect_events(client, model=f"{SCHNELL}:fal-ai", n=4)
     assert len(ready(events)) == 3
     (error,) = errors(events)
     assert isinstance(error, InsufficientCreditError)
@@ -174,7 +174,7 @@ async def test_four_of_four_arrive_when_another_provider_has_credit(world: Sandb
     """The one that was refused goes to the next provider in the mapping."""
     world.fault("fal-ai", "credit")
     async with MediaClient(environ=environ) as client:
-        events = await told(client, n=4)
+        events = await collect_events(client, n=4)
     assert Counter(media.provider for media in ready(events)) == {"fal-ai": 3, "replicate": 1}
     assert [event.previous_provider for event in events if isinstance(event, FailedOver)] == ["fal-ai"]
     assert dict(world.submissions) == {"fal-ai": 3, "replicate": 1}
@@ -185,7 +185,7 @@ async def test_a_failure_of_one_leaves_the_others_alone(world: Sandbox, environ:
     for kind in ("disconnect", "forbidden", "fail"):
         world.fault("wavespeed", kind, step="submit")
     async with MediaClient(environ=environ) as client:
-        events = await told(client, model=f"{SCHNELL}:wavespeed", n=4)
+        events = await collect_events(client, model=f"{SCHNELL}:wavespeed", n=4)
     assert len(ready(events)) == 1
     assert {type(error).__name__ for error in errors(events)} == {
         "InDoubtError",
@@ -196,7 +196,7 @@ async def test_a_failure_of_one_leaves_the_others_alone(world: Sandbox, environ:
 
 
 async def test_results_arrive_as_each_one_finishes(world: Sandbox, environ: dict[str, str]) -> None:
-    """The last one takes as long as the others are not told."""
+    """The events of the others do not wait for the last one."""
     world.fault("wavespeed", "cold", seconds=STUCK)
     arrived = 0
     async with asyncio.timeout(30), MediaClient(environ=environ) as client:
@@ -293,7 +293,7 @@ async def test_a_deadline_in_front_of_a_closed_door_buys_nothing(world: Sandbox,
     world.fault("fal-ai", "rate-limit", step="submit", retry_after=60, times=None)
     async with MediaClient(environ=environ, timeout=Timeouts(total=2)) as client:
         began = time.monotonic()
-        (error,) = errors(await told(client, model=f"{SCHNELL}:fal-ai"))
+        (error,) = errors(await collect_events(client, model=f"{SCHNELL}:fal-ai"))
     assert error.exit_code in (6, 7)
     assert time.monotonic() - began < 10
     assert not world.submissions
@@ -303,15 +303,15 @@ async def test_a_deadline_in_front_of_a_closed_door_buys_nothing(world: Sandbox,
 
 
 @pytest.mark.parametrize("decision", ["resend", "drop"])
-async def test_a_doubt_is_settled_by_one(
+async def test_a_job_in_doubt_is_resolved_by_one_caller(
     world: Sandbox, environ: dict[str, str], decision: Literal["resend", "drop"]
 ) -> None:
     """Two clients with the same ledger decide at once: the slower ones hear so, whether they read before or after."""
     world.fault("fal-ai", "disconnect", step="submit")
     async with MediaClient(environ=environ) as one, MediaClient(environ=environ) as other:
-        (failed,) = [event for event in await told(one, n=1) if isinstance(event, JobFailed)]
-        deeds = (client.resolve(failed.job_id, decision) for client in (one, other) * 3)
-        settled = await asyncio.gather(*deeds, return_exceptions=True)
+        (failed,) = [event for event in await collect_events(one, n=1) if isinstance(event, JobFailed)]
+        calls = (client.resolve(failed.job_id, decision) for client in (one, other) * 3)
+        settled = await asyncio.gather(*calls, return_exceptions=True)
         losers = [result for result in settled if isinstance(result, BaseException)]
         assert len(losers) == 5
         for error in losers:
@@ -324,7 +324,7 @@ async def test_a_doubt_is_settled_by_one(
 
 
 def at_once(world: Sandbox, provider: str) -> int:
-    """The most jobs that a provider had at the same time, as its own books tell: nobody had to look just then."""
+    """Return the most jobs that a provider had at the same time, by its own records."""
     lives = [
         (job.accepted_at, job.accepted_at + job.queue_seconds + job.run_seconds)
         for job in world.jobs.values()
@@ -343,7 +343,8 @@ async def test_no_more_jobs_run_at_a_provider_than_allowed(
     world.fault("*", "cold", seconds=10, times=None)  # a fifth of a second at this speed
     async with MediaClient(environ=environ, concurrency={"wavespeed": 2}) as client:
         everything = asyncio.gather(
-            told(client, model=f"{SCHNELL}:wavespeed", n=8), told(client, model=f"{SCHNELL}:zai-org", n=4)
+            collect_events(client, model=f"{SCHNELL}:wavespeed", n=8),
+            collect_events(client, model=f"{SCHNELL}:zai-org", n=4),
         )
         await accepted_by(world, 6)
         finish_waiting_jobs(world.state)
@@ -357,7 +358,7 @@ async def test_a_place_at_a_provider_is_given_back_after_a_failure(world: Sandbo
     for kind in ("unauthorized", "disconnect", "fail", "html"):
         world.fault("wavespeed", kind, step="submit")
     async with MediaClient(environ=environ, concurrency=1) as client:
-        events = await asyncio.wait_for(told(client, model=f"{SCHNELL}:wavespeed", n=5), 20)
+        events = await asyncio.wait_for(collect_events(client, model=f"{SCHNELL}:wavespeed", n=5), 20)
     assert (len(ready(events)), len(errors(events))) == (1, 4)
 
 
@@ -382,7 +383,9 @@ async def test_closing_a_client_cancels_what_is_under_way(world: Sandbox, enviro
     """Leaving the block ends its jobs, at the provider too."""
     world.fault("fal-ai", "cold", seconds=4000, times=None)
     async with MediaClient(environ=environ) as client:
-        tasks = [asyncio.create_task(told(client, model=f"{FILM}:fal-ai", task="text-to-video")) for _ in range(3)]
+        tasks = [
+            asyncio.create_task(collect_events(client, model=f"{FILM}:fal-ai", task="text-to-video")) for _ in range(3)
+        ]
         await accepted_by(world, 3)
         await asyncio.sleep(0.1)  # the answers are on their way
     ends = await asyncio.wait_for(asyncio.gather(*tasks), 5)

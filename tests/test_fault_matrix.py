@@ -40,7 +40,7 @@ from hfmedia.storage import Media
 from tests.support.waiting_jobs import finish_waiting_jobs
 
 SPEED = 200  # times the demo's pace: a replicate hold lasts 0.3 s
-PATIENCE = Timeouts(total=60)  # whatever ends by itself has ended by then, on any machine
+TIMEOUTS = Timeouts(total=60)  # anything that ends without help has ended by then, on any machine
 HANGS = 4.0  # seconds until a caller gives up what never ends; a machine that stalls meanwhile is back before
 COLD = 100_000  # seconds at speed 1 until a cold job starts: never, unless it is thawed
 BOUND = 90.0  # seconds that no call here may last, however slow the machine
@@ -102,11 +102,11 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "CANCEL_TIMEOUT", 0.4)
 
 
-def patience(kind: str, limit: str = "submit") -> Timeouts:
+def timeouts_for(kind: str, limit: str = "submit") -> Timeouts:
     """How long is waited where this fault strikes: briefly for what never ends, at the step that never ends."""
     if kind == "hang":
-        return Timeouts(total=PATIENCE.total, **{limit: HANGS})
-    return Timeouts(total=15) if kind == "loading" else PATIENCE  # hf-inference asks for 20 s: more than there are
+        return Timeouts(total=TIMEOUTS.total, **{limit: HANGS})
+    return Timeouts(total=15) if kind == "loading" else TIMEOUTS  # hf-inference asks for 20 s: more than there are
 
 
 def picture() -> bytes:
@@ -119,7 +119,7 @@ def client_of(world: Sandbox, environ: dict[str, str], errand: Errand, via: str 
     """A client with a memory of its own, and one way alone to the provider."""
     environ = {name: value for name, value in environ.items() if via == "router" or name != "HF_TOKEN"}
     keys = {errand.provider: world.keys[errand.provider]} if via == "direct" else {}
-    return MediaClient(environ=environ, provider_keys=keys, **{"timeout": PATIENCE, "ledger": None, **more})
+    return MediaClient(environ=environ, provider_keys=keys, **{"timeout": TIMEOUTS, "ledger": None, **more})
 
 
 @asynccontextmanager
@@ -138,7 +138,7 @@ async def ends_of(clients: Sequence[MediaClient], errands: Sequence[Errand]) -> 
 
 
 async def resumed_ends(clients: Sequence[MediaClient], ends: Sequence[tuple[str, str | None]]) -> set[str]:
-    """What comes of resuming all that were let go of."""
+    """Return the outcomes of resuming all detached jobs."""
     again = (resumed(client, job, end) for client, (end, job) in zip(clients, ends, strict=True))
     return set(await asyncio.gather(*again))
 
@@ -173,9 +173,9 @@ def no_rests(environ: Mapping[str, str]) -> list[str]:
     return [str(path) for path in Path(environ["HFMEDIA_HOME"]).rglob("*.part*")]
 
 
-# -- buying -------------------------------------------------------------------------------------------------------
+# -- submitting -----------------------------------------------------------------------------------------------------
 
-# What comes of a fault that strikes one submission, where nobody else is asked: the rule first, then who differs.
+# The outcome of a fault at one submission without failover: the rule first, then the providers that differ.
 Rule = tuple[str, dict[str, str]]
 ROUTED_RETRY = "ok"  # the router bills no 5xx, so it is asked once more
 INLINE = {"hf-inference": "DownloadError"}  # its answer is the picture itself, and half of it is no picture
@@ -183,7 +183,7 @@ SUBMIT: dict[str, Rule] = {
     "status": (ROUTED_RETRY, {"direct": "ProviderServerError"}),
     "server": (ROUTED_RETRY, {"direct": "ProviderServerError"}),
     "gateway": (ROUTED_RETRY, {"direct": "InDoubtError"}),
-    "loading": (ROUTED_RETRY, {"direct": "ProviderServerError", "hf-inference": "ProviderBusyError"}),  # which says 20 s
+    "loading": (ROUTED_RETRY, {"direct": "ProviderServerError", "hf-inference": "ProviderBusyError"}),  # 20 s
     "credit": ("InsufficientCreditError", {}),
     "unauthorized": ("AuthenticationError", {}),
     "forbidden": ("PermissionDeniedError", {}),
@@ -191,9 +191,10 @@ SUBMIT: dict[str, Rule] = {
     "no-route": ("RequestRejectedError", {}),
     "moderated": ("ContentPolicyError", {}),
     "nsfw": ("ContentPolicyError", {"fal-ai": "ok", "wavespeed": "ok"}),  # they black it out and say so
-    "fail": ("GenerationFailedError", {"nscale": "ok", "hf-inference": "ok", "acme-images": "ok", "fal-ai at once": "ok",
-                             "together at once": "ok", "nscale direct": "ProviderServerError",
-                             "fal-ai at once direct": "ProviderServerError", "together at once direct": "ProviderServerError"}),
+    "fail": ("GenerationFailedError", {
+        "nscale": "ok", "hf-inference": "ok", "acme-images": "ok", "fal-ai at once": "ok", "together at once": "ok",
+        **dict.fromkeys(("nscale direct", "fal-ai at once direct", "together at once direct"), "ProviderServerError"),
+    }),
     "cold": ("ok", {}),
     "unknown-status": ("InvalidResponseError", {"replicate": "ok", "novita": "ok", "fal-ai at once": "ok",
                                                 "together at once": "ok"}),  # the output is there, or no status was
@@ -223,26 +224,26 @@ def expected(rule: Rule, errand: Errand, via: str) -> str:
 
 def test_the_tables_name_every_fault_there_is() -> None:
     """A kind or a step that is added to the sandbox must be added here."""
-    struck = {(step, kind.name) for kind in faults.FAULT_KINDS.values() for step in kind.steps}
-    told = {("submit", kind) for kind in SUBMIT} | {("poll", kind) for kind in POLL} | {("cdn", kind) for kind in CDN}
-    told |= {("result", kind) for kind in RESULT} | {("cancel", kind) for kind in CANCEL} | {("hub", k) for k in HUB}
-    assert told == struck
+    possible = {(step, kind.name) for kind in faults.FAULT_KINDS.values() for step in kind.steps}
+    covered = (
+        {("submit", kind) for kind in SUBMIT} | {("poll", kind) for kind in POLL} | {("cdn", kind) for kind in CDN}
+    )
+    covered |= {("result", kind) for kind in RESULT} | {("cancel", kind) for kind in CANCEL} | {("hub", k) for k in HUB}
+    assert covered == possible
 
 
-SAME_EITHER_WAY = set(
-    [
-        "truncated-json",
-        "html",
-        "empty",
-        "null",
-        "huge",
-        "gzip-bomb",
-        "wrong-content-type",
-        "slow",
-        "cold",
-        "unknown-status",
-    ]
-)
+SAME_EITHER_WAY = {
+    "truncated-json",
+    "html",
+    "empty",
+    "null",
+    "huge",
+    "gzip-bomb",
+    "wrong-content-type",
+    "slow",
+    "cold",
+    "unknown-status",
+}
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ async def test_a_fault_while_buying_ends_as_the_table_says_and_never_buys_twice(
         able = [one for one in able if via == "router" or one.provider not in ROUTED_ONLY]
         for errand in able:
             world.fault(errand.provider, kind, step="submit", **DETAILS.get(kind, {}))
-        async with clients_of(world, environ, able, via, timeout=patience(kind)) as clients:
+        async with clients_of(world, environ, able, via, timeout=timeouts_for(kind)) as clients:
             ends = await ends_of(clients, able)
             for errand, client, (end, job_id) in zip(able, clients, ends, strict=True):
                 name = f"{errand.provider} ({errand.task}, {number})"
@@ -274,7 +275,7 @@ async def test_a_fault_while_buying_ends_as_the_table_says_and_never_buys_twice(
 
 
 def check_money(world: Sandbox, provider: str, kind: str, end: str) -> None:
-    """At most one accepted, but for a provider that told its own failure by a 5xx, which nobody bills."""
+    """At most one accepted, except where a provider reports its own failure by a 5xx, which is not billed."""
     refused = 1 if kind == "fail" and end == "ok" else 0
     assert world.submissions[provider] - refused <= 1
     assert world.submissions[provider] >= (end == "ok")
@@ -335,7 +336,7 @@ HALT = {"moderated": "ContentPolicyError", "disconnect": "InDoubtError", "reset"
         "unauthorized": "AuthenticationError"}  # fmt: skip
 
 
-async def told(client: MediaClient, model: str = SCHNELL, **more: Any) -> list[Event]:
+async def collect_events(client: MediaClient, model: str = SCHNELL, **more: Any) -> list[Event]:
     return [event async for event in client.generate("a fox", model=model, width=256, height=256, **more)]
 
 
@@ -345,8 +346,8 @@ async def test_a_refusal_moves_on_to_the_next_provider_and_the_result_says_so(
 ) -> None:
     """The first says no, the second draws; who was asked before, and why, stands on the result."""
     world.fault("fal-ai", kind, step="submit", times=None)
-    async with MediaClient(environ=environ, timeout=patience(kind)) as client:
-        events = await told(client)
+    async with MediaClient(environ=environ, timeout=timeouts_for(kind)) as client:
+        events = await collect_events(client)
         (media,) = [event.media for event in events if isinstance(event, MediaReady)]
         (moved,) = [event for event in events if isinstance(event, FailedOver)]
         assert (await client.jobs())[0].state == "stored"
@@ -360,10 +361,10 @@ async def test_a_refusal_moves_on_to_the_next_provider_and_the_result_says_so(
 async def test_when_all_refuse_the_error_is_the_last_and_names_them_all(
     world: Sandbox, environ: dict[str, str]
 ) -> None:
-    """Nobody is left out, nobody asked twice."""
+    """Every provider is tried, and none twice."""
     world.fault("*", "credit", step="submit", times=None)
     async with MediaClient(environ=environ) as client:
-        (failed,) = [event for event in await told(client) if isinstance(event, JobFailed)]
+        (failed,) = [event for event in await collect_events(client) if isinstance(event, JobFailed)]
     assert failed.error.exit_code == 4
     for name in ("fal-ai", "replicate", "together", "nscale", "wavespeed", "zai-org", "hf-inference", "acme-images"):
         assert name in str(failed.error)
@@ -377,8 +378,8 @@ async def test_what_may_have_been_accepted_or_was_refused_on_purpose_goes_nowher
 ) -> None:
     """Seven other providers are live, and none of them hears of it."""
     world.fault("fal-ai", kind, step="submit", times=None)
-    async with MediaClient(environ=environ, timeout=patience(kind)) as client:
-        (failed,) = [event for event in await told(client) if isinstance(event, JobFailed)]
+    async with MediaClient(environ=environ, timeout=timeouts_for(kind)) as client:
+        (failed,) = [event for event in await collect_events(client) if isinstance(event, JobFailed)]
         assert type(failed.error).__name__ == HALT[kind]
         if isinstance(failed.error, InDoubtError):
             with pytest.raises(InDoubtError):
@@ -391,7 +392,7 @@ async def test_a_doubt_of_a_direct_gateway_goes_nowhere_else(world: Sandbox, env
     """A 502 of a provider's own front says nothing of what stands behind it."""
     world.fault("fal-ai", "gateway", step="submit", accepted=True)
     async with MediaClient(environ=environ, provider_keys={"fal-ai": world.keys["fal-ai"]}) as client:
-        (failed,) = [event for event in await told(client) if isinstance(event, JobFailed)]
+        (failed,) = [event for event in await collect_events(client) if isinstance(event, JobFailed)]
     assert isinstance(failed.error, InDoubtError)
     assert [seen.provider for seen in world.requests if seen.kind == "submit"] == ["fal-ai"]
 
@@ -399,7 +400,7 @@ async def test_a_doubt_of_a_direct_gateway_goes_nowhere_else(world: Sandbox, env
 async def test_another_credential_is_tried_when_the_first_is_refused(world: Sandbox, environ: dict[str, str]) -> None:
     """A provider's own key is wrong; the router's token is not."""
     async with MediaClient(environ=environ, provider_keys={"fal-ai": "wrong-key"}) as client:
-        (media,) = [event.media for event in await told(client) if isinstance(event, MediaReady)]
+        (media,) = [event.media for event in await collect_events(client) if isinstance(event, MediaReady)]
         with pytest.raises(AuthenticationError):
             world.fault("*", "unauthorized", step="submit", times=None)
             await client.text_to_image("a fox", model=SCHNELL)
@@ -411,11 +412,11 @@ async def test_another_credential_is_tried_when_the_first_is_refused(world: Sand
 async def test_a_provider_that_cannot_be_reached_is_not_asked_and_the_next_one_is(
     world: Sandbox, environ: dict[str, str]
 ) -> None:
-    """Where nobody listens nothing was sent, so nothing can have been bought there."""
+    """Where no server listens nothing was sent, so nothing can have been accepted there."""
     nowhere = {"https://fal.run": "http://127.0.0.1:9", "https://queue.fal.run": "http://127.0.0.1:9"}
     keys = {"fal-ai": world.keys["fal-ai"]}
     async with MediaClient(environ=environ, provider_keys=keys, base_urls=nowhere) as client:
-        (media,) = [event.media for event in await told(client) if isinstance(event, MediaReady)]
+        (media,) = [event.media for event in await collect_events(client) if isinstance(event, MediaReady)]
         end, _ = await outcome(client, Errand("image-to-image", "black-forest-labs/FLUX.1-Kontext-dev", "replicate"))
     assert (media.provider, end) == ("fal-ai" if asked(world, "fal-ai") else "replicate", "ok")
     assert "could not be reached" in media.attempts[0]
@@ -459,7 +460,7 @@ OVER = frozenset({"ContentPolicyError", "ResultExpiredError", "GenerationFailedE
 
 
 async def resumed(client: MediaClient, job_id: str | None, end: str) -> str:
-    """What resuming a job that was let go of brings: its medium, or why it is over."""
+    """Return the outcome of resuming a detached job: ``ok``, or the error's class."""
     if end == "ok":
         return "ok"
     try:
@@ -473,11 +474,11 @@ async def resumed(client: MediaClient, job_id: str | None, end: str) -> str:
 async def test_a_fault_while_watching_loses_nothing_that_was_bought(
     world: Sandbox, environ: dict[str, str], kind: str
 ) -> None:
-    """It is asked again, or let go of and resumed later; only the provider's own word ends a job. One submission."""
+    """It is polled again, or detached and resumed later; only the provider's answer ends a job. One submission."""
     for errand in QUEUED:
         world.fault(errand.provider, "cold", seconds=COLD)  # so that every one of them is polled
         world.fault(errand.provider, kind, step="poll", **DETAILS.get(kind, {}))
-    async with clients_of(world, environ, QUEUED, timeout=patience(kind, "run")) as clients:
+    async with clients_of(world, environ, QUEUED, timeout=timeouts_for(kind, "run")) as clients:
         thawing = asyncio.create_task(thawed_once_all_have_struck(world))
         try:
             ends = await ends_of(clients, QUEUED)
@@ -486,17 +487,17 @@ async def test_a_fault_while_watching_loses_nothing_that_was_bought(
         seen = {errand.provider: end for errand, (end, _) in zip(QUEUED, ends, strict=True)}
         assert seen == {errand.provider: expected(POLL[kind], errand, "router") for errand in QUEUED}
         assert not world.state.faults.pending  # every one has struck
-        finish_waiting_jobs(world.state)  # those that were let go of before anybody looked
+        finish_waiting_jobs(world.state)  # those that were detached before their first poll
         later = await resumed_ends(clients, ends)
     assert later == ({"GenerationFailedError"} if set(seen.values()) & OVER else {"ok"})
     assert world.submissions == Counter(errand.provider for errand in QUEUED)
 
 
 @pytest.mark.parametrize("kind", ["unknown-status", "html", "server", "rate-limit", "disconnect"])
-async def test_trouble_in_watching_that_does_not_end_lets_go_of_the_job_and_it_can_be_resumed(
+async def test_polling_errors_that_persist_detach_the_job_and_it_can_be_resumed(
     world: Sandbox, environ: dict[str, str], kind: str
 ) -> None:
-    """Patience ends, the job does not."""
+    """The retries end, the job does not."""
     for errand in QUEUED:
         world.fault(errand.provider, "cold", seconds=COLD)
     world.fault("*", kind, step="poll", times=None, **DETAILS.get(kind, {}))
@@ -519,7 +520,7 @@ async def test_a_fault_at_fals_result_ends_as_the_table_says(
     """The one provider with an address of its own for the result."""
     world.fault("fal-ai", kind, step="result", **DETAILS.get(kind, {}))
     errand = QUEUED[0]
-    async with client_of(world, environ, errand, "direct", timeout=patience(kind, "run")) as client:
+    async with client_of(world, environ, errand, "direct", timeout=timeouts_for(kind, "run")) as client:
         end, job_id = await outcome(client, errand)
         assert end == RESULT[kind]
         assert await resumed(client, job_id, end) == ("GenerationFailedError" if end in OVER else "ok")
@@ -535,7 +536,7 @@ CANCEL = tuple(kind.name for kind in faults.FAULT_KINDS.values() if "cancel" in 
 async def test_a_fault_while_cancelling_neither_hangs_nor_breaks_the_cancel(
     world: Sandbox, environ: dict[str, str], kind: str
 ) -> None:
-    """The caller's own wish comes first: the job is cancelled here, and the ledger says what the provider answered."""
+    """The caller's decision comes first: the job is cancelled here, and the ledger says what the provider answered."""
     for errand in QUEUED[:2]:
         world.fault(errand.provider, "cold", seconds=2000)
         world.fault(errand.provider, kind, step="cancel", **DETAILS.get(kind, {}))
@@ -591,7 +592,7 @@ async def test_a_fault_of_the_cdn_ends_as_the_table_says_and_costs_nothing_more(
     details = {"cdn-slow": {"rate": 2_000_000}, **DETAILS}.get(kind, {})
     for errand in QUEUED:
         world.fault(errand.provider, kind, step="cdn", **details)
-    async with clients_of(world, environ, QUEUED, timeout=patience(kind, "download")) as clients:
+    async with clients_of(world, environ, QUEUED, timeout=timeouts_for(kind, "download")) as clients:
         ends = await ends_of(clients, QUEUED)
         seen = {errand.provider: end for errand, (end, _) in zip(QUEUED, ends, strict=True)}
         assert seen == {errand.provider: CDN[kind] for errand in QUEUED}
@@ -647,7 +648,7 @@ async def test_a_file_that_changes_under_its_address_comes_whole(world: Sandbox,
 
 
 async def test_a_redirect_into_a_private_network_is_never_followed(world: Sandbox, environ: dict[str, str]) -> None:
-    """Not to the machine's own metadata, and not to this very host on a port that nobody trusts."""
+    """Neither from the machine's metadata service, nor from this very host on a port that is not trusted."""
     contacted: list[bytes] = []
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -683,7 +684,7 @@ async def test_redirects_within_the_cdn_are_followed_but_not_in_circles(
 
 @pytest.mark.parametrize("status", [403, 404, 410])
 async def test_a_result_that_has_expired_says_so(world: Sandbox, environ: dict[str, str], status: int) -> None:
-    """Nobody has it any more, and no patience brings it back."""
+    """No server has it any more, and no retry brings it back."""
     world.fault("replicate", "expired", status=status)
     async with MediaClient(environ=environ) as client:
         with pytest.raises(ResultExpiredError):
@@ -703,7 +704,7 @@ async def test_a_hiccup_of_the_hub_is_asked_away_before_anything_is_bought(
     world: Sandbox, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Nothing is known yet, and one answer goes wrong."""
-    monkeypatch.setattr(hub_client, "ANSWER_TIMEOUT", 0.4)
+    monkeypatch.setattr(hub_client, "RESPONSE_TIMEOUT", 0.4)
     world.fault("hub", kind, **DETAILS.get(kind, {}))
     async with MediaClient(environ=environ) as client:
         try:
@@ -718,8 +719,8 @@ async def test_a_hiccup_of_the_hub_is_asked_away_before_anything_is_bought(
 async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_there(
     world: Sandbox, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """A newcomer is told; who asked yesterday goes on with yesterday's mapping, and is told that too."""
-    monkeypatch.setattr(hub_client, "ANSWER_TIMEOUT", 0.2)
+    """A new client gets an error; one with yesterday's mapping continues with it, and gets a warning."""
+    monkeypatch.setattr(hub_client, "RESPONSE_TIMEOUT", 0.2)
     monkeypatch.setattr(hub_client, "ATTEMPTS", 2)
     world.fault("hub", kind, times=None)
     async with MediaClient(environ=environ) as client:
@@ -733,7 +734,7 @@ async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_th
         assert (await client.text_to_image("a fox", model=SCHNELL, width=256, height=256)).provider == "fal-ai"
 
 
-async def test_a_job_let_go_of_by_the_clock_comes_back_without_a_second_submission(
+async def test_a_job_detached_by_its_deadline_comes_back_without_a_second_submission(
     world: Sandbox, environ: dict[str, str]
 ) -> None:
     """The deadline is the caller's; the job is the provider's."""

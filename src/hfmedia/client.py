@@ -21,10 +21,10 @@ from .core.job import Job, LedgerEntry, State
 from .core.ports import OutputTarget
 from .core.request import Task, parse_model_spec, parse_task, validate_output_count
 from .core.timeouts import Timeouts
-from .engine import Engine, EngineDependencies, Event, JobFailed, MediaReady
+from .engine import Engine, EngineDependencies, Event, EventStream, JobFailed, MediaReady
 from .ledger import Ledger, MemoryLedger, SqliteLedger
 from .options import GenerationOptions, VideoGenerationOptions
-from .planning import Planner, Preview
+from .planning import Planner, PreparedRequest, Preview
 from .providers import get_provider
 from .routing import ConcurrencyLimiter, LedgerStats, ProviderHealth, ProviderStats, credential_resolver
 from .settings import Settings, load_settings, settings_for_account
@@ -175,25 +175,40 @@ class MediaClient:
         processes that share a ledger; a failed or cancelled one is submitted again.
         """
         validate_output_count(n)
-        timeout = options.get("timeout")
+        timeout, output = options.get("timeout"), options.get("output")
         timeouts = self.timeouts if timeout is None else Timeouts.parse(timeout)
-        planned = await self.planner.plan(prompt, task, image, options)
-        target = self._target(options.get("output"), planned.request.prompt or planned.request.task)
+        prepared = await self.planner.prepare(prompt, task, image, options)
+        events = await self.start(prepared, n=n, timeouts=timeouts, output=output, idempotency_key=idempotency_key)
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+    async def start(
+        self,
+        prepared: PreparedRequest,
+        *,
+        n: int = 1,
+        timeouts: Timeouts | None = None,
+        output: str | os.PathLike[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> EventStream:
+        """Route a prepared request and return the events of its jobs; nothing is sent before the first is requested.
+
+        Raises the errors of Planner.route, and StorageError when the output cannot be written.
+        """
+        planned = await self.planner.route(prepared)
+        target = self._target(output, planned.request.prompt or planned.request.task)
         await self.store.ensure_writable(target)
-        warnings = (*self.catalog.warnings, *planned.route_plan.warnings)
-        events = self.engine.generate(
+        return self.engine.generate(
             planned.request,
             planned.route_plan.routes,
             target=target,
             n=n,
-            timeouts=timeouts,
-            warnings=warnings,
+            timeouts=timeouts or self.timeouts,
+            warnings=(*self.catalog.warnings, *planned.route_plan.warnings),
             idempotency_key=idempotency_key,
             requested_model=str(planned.model_spec),
         )
-        async with aclosing(events):
-            async for event in events:
-                yield event
 
     async def preview(
         self,

@@ -97,12 +97,14 @@ class Planner:
     async def plan(
         self, prompt: str | None, task: str | None, image: Any, options: Mapping[str, Any]
     ) -> PlannedRequest:
-        """Return the plan for a caller's options; without a task, the model's own is used.
+        """Prepare and route a request; see ``prepare`` and ``route``."""
+        return await self.route(await self.prepare(prompt, task, image, options))
 
-        Raises InvalidRequestError and MissingAuthError before the Hub is queried, and ModelNotFoundError,
-        ModelNotSupportedError or HubError after that.
+    async def route(self, prepared: PreparedRequest) -> PlannedRequest:
+        """Choose model, task and routes for a prepared request; without a task, the model's own is used.
+
+        Raises MissingAuthError, before the Hub is queried, ModelNotFoundError, ModelNotSupportedError or HubError.
         """
-        prepared = await self.prepare(prompt, task, image, options)
         require_credential(prepared.model_spec or ModelSpec(""), self._settings)
         requested_task, model_spec = prepared.task, prepared.model_spec
         if model_spec is None:

@@ -76,7 +76,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({**FOX, "width": 4}, "width is 4"),
     ({**FOX, "aspect_ratio": "16/9"}, "not WIDTH:HEIGHT"),
     ({**FOX, "resolution": "999p"}, "resolution '999p'"),
-    ({**FOX, "model": "not a model"}, "not a model of the Hub"),
+    ({**FOX, "model": "not a model"}, "not a model on the Hub"),
     ({**FOX, "task": "text-to-speech"}, "unknown task"),
     ({**FOX, "task": "image-to-image"}, "needs an input image"),
     ({**FOX, "task": "text-to-image", "image": "a.png"}, "takes no input image"),

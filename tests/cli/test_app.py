@@ -1,4 +1,4 @@
-"""Bare text, near misses, help and version."""
+"""Bare text, misspelled commands, help and version."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hfmedia.cli.app import GROUPS, app, resolve_args, suggest_command
 COMMANDS = tuple(get_command(app).commands)  # type: ignore[attr-defined]
 PAGES = [
     *((command,) for command in COMMANDS if command not in GROUPS),
-    *((noun, command) for noun, (group, _) in GROUPS.items() for command in group().commands),
+    *((name, command) for name, (group, _) in GROUPS.items() for command in group().commands),
 ]
 OWN = ("--help", "-h", "--version")
-TAKERS = ("-m", "--model", "-n", "--task")
+VALUE_OPTIONS = ("-m", "--model", "-n", "--task")
 
-SPOKEN: tuple[tuple[list[str], list[str]], ...] = (
+RESOLVED: tuple[tuple[list[str], list[str]], ...] = (
     ([], []),
     (["--help"], ["--help"]),
     (["--version"], ["--version"]),
@@ -39,13 +39,13 @@ SPOKEN: tuple[tuple[list[str], list[str]], ...] = (
 )
 
 
-@pytest.mark.parametrize(("written", "meant"), SPOKEN)
-def test_text_that_names_no_command_is_a_prompt(written: list[str], meant: list[str]) -> None:
-    """The first word decides; the values of options are no words."""
-    assert resolve_args(written, COMMANDS, own_options=OWN, value_options=TAKERS) == meant
+@pytest.mark.parametrize(("args", "resolved"), RESOLVED)
+def test_text_that_names_no_command_is_a_prompt(args: list[str], resolved: list[str]) -> None:
+    """The first argument decides; the values of options don't count."""
+    assert resolve_args(args, COMMANDS, own_options=OWN, value_options=VALUE_OPTIONS) == resolved
 
 
-MISSED = (
+MISSPELLED = (
     (["modles"], ("modles", "models")),
     (["Provider"], ("Provider", "providers")),
     (["doctr", "--json"], ("doctr", "doctor")),
@@ -59,14 +59,14 @@ MISSED = (
 )
 
 
-@pytest.mark.parametrize(("written", "missed"), MISSED)
-def test_a_word_that_is_nearly_a_command_is_noticed(written: list[str], missed: tuple[str, str] | None) -> None:
-    """A typing mistake shall not buy a picture of itself."""
-    assert suggest_command(written, COMMANDS, TAKERS) == missed
+@pytest.mark.parametrize(("args", "suggestion"), MISSPELLED)
+def test_a_misspelled_command_is_noticed(args: list[str], suggestion: tuple[str, str] | None) -> None:
+    """A typing mistake must not be billed as a prompt."""
+    assert suggest_command(args, COMMANDS, VALUE_OPTIONS) == suggestion
 
 
-def test_a_near_miss_is_asked_about_and_not_paid() -> None:
-    """It names both: the command, and how to draw the word all the same."""
+def test_a_misspelled_command_is_a_usage_error() -> None:
+    """The message names the command, and how to use the word as a prompt."""
     result = CliRunner().invoke(app, ["modles"], prog_name="hfmedia")
     assert result.exit_code == 2
     assert "did you mean `hfmedia models`?" in result.stderr
@@ -76,7 +76,7 @@ def test_a_near_miss_is_asked_about_and_not_paid() -> None:
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
 def test_help_shows_the_commands_and_the_exit_codes(args: list[str]) -> None:
-    """Nothing asked for is a question, and the answer is no failure."""
+    """Without arguments too, with exit code 0."""
     result = CliRunner().invoke(app, args, prog_name="hfmedia")
     assert result.exit_code == 0
     assert all(f"  {command}  " in result.stdout for command in COMMANDS)
@@ -85,7 +85,7 @@ def test_help_shows_the_commands_and_the_exit_codes(args: list[str]) -> None:
 
 @pytest.mark.parametrize("words", PAGES, ids=" ".join)
 def test_each_command_has_a_page_with_examples(words: tuple[str, ...]) -> None:
-    """Every one there is: a page without an example is half a page, and no option has a type for a value it lacks."""
+    """Without exception; and no flag shows a type for a value that it does not take."""
     result = CliRunner().invoke(app, [*words, "--help"], prog_name="hfmedia")
     assert result.exit_code == 0
     assert "Examples:\n\n  " in result.stdout
@@ -93,8 +93,8 @@ def test_each_command_has_a_page_with_examples(words: tuple[str, ...]) -> None:
     assert "bool" not in result.stdout
 
 
-def test_the_sandbox_page_tells_every_fault() -> None:
-    """The table of faults is the sandbox's own, whole."""
+def test_the_sandbox_page_lists_every_fault() -> None:
+    """The table of faults is the sandbox's own."""
     from hfmedia.sandbox.faults import FAULT_KINDS
 
     result = CliRunner().invoke(app, ["sandbox", "--help"], prog_name="hfmedia")
@@ -102,25 +102,25 @@ def test_the_sandbox_page_tells_every_fault() -> None:
 
 
 def test_the_version_is_the_package_s() -> None:
-    """One number, told in one line."""
+    """One number in one line."""
     result = CliRunner().invoke(app, ["--version"], prog_name="hfmedia")
     assert (result.exit_code, result.stdout) == (0, f"hfmedia {_version.__version__}\n")
 
 
 @pytest.mark.parametrize("args", [["--nonsense"], ["models", "--nonsense"], ["-n", "many", "a fox"]])
-def test_an_option_nobody_knows_is_a_usage_error(args: list[str]) -> None:
-    """Said on stderr, with exit code 2."""
+def test_an_unknown_option_is_a_usage_error(args: list[str]) -> None:
+    """On stderr, with exit code 2."""
     result = CliRunner().invoke(app, args, prog_name="hfmedia")
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
 
 
-HEAVY = ("aiohttp", "PIL", "av", "rich", "hfmedia.client", "hfmedia.sandbox")
+HEAVY = ("aiohttp", "PIL", "av", "rich", "msgspec", "hfmedia.client", "hfmedia.sandbox")
 
 
-def test_help_loads_nothing_heavy() -> None:
-    """What makes the first page slow is only loaded when it is used."""
+def test_help_imports_nothing_heavy() -> None:
+    """Slow imports happen only when they are used."""
     code = f"""
 import sys
 sys.argv = ["hfmedia", "--help"]
@@ -130,6 +130,6 @@ try:
 finally:
     print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr.strip()) == (0, "[]")
-    assert done.stdout.startswith("Usage: hfmedia")
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (completed.returncode, completed.stderr.strip()) == (0, "[]")
+    assert completed.stdout.startswith("Usage: hfmedia")

@@ -1,4 +1,4 @@
-"""The doctor: could a job run here, and what to do if not; never a secret."""
+"""``hfmedia doctor``: problems and what to do about them; never a secret."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 from tests.support.cli import Hfmedia
 from tests.support.sandbox_thread import SandboxThread
 
-AWAY = "http://127.0.0.1:9"  # the discard port: nobody listens
+AWAY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 
 def checks(text: str) -> dict[str, dict[str, Any]]:
-    """The checks by name, out of --json."""
+    """The checks by name, from --json."""
     return {check["name"]: check for check in map(json.loads, text.splitlines())}
 
 
-def test_all_is_well_in_the_sandbox(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
-    """Each check is there, in words, and none is bad; the token is not shown."""
+def test_everything_is_fine_in_the_sandbox(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
+    """Every check is shown and none is an error; the token is not shown."""
     result = hfmedia("doctor")
     assert (result.exit_code, result.stderr) == (0, "")
     for name in ("token", "keys", "hub", "router", "account", "proxy", "home", "version", "libraries", "extras"):
@@ -43,28 +43,28 @@ CASES: tuple[tuple[dict[str, str | None], int, str, str], ...] = (
 
 
 @pytest.mark.parametrize(
-    ("env", "code", "name", "follow"), CASES, ids=[f"{next(iter(env))} {name}" for env, _, name, _ in CASES]
+    ("env", "code", "name", "hint"), CASES, ids=[f"{next(iter(env))} {name}" for env, _, name, _ in CASES]
 )
-def test_each_trouble_is_found_and_followed_by_what_to_do(
-    hfmedia: Hfmedia, env: dict[str, str | None], code: int, name: str, follow: str
+def test_each_problem_is_found_and_has_a_hint(
+    hfmedia: Hfmedia, env: dict[str, str | None], code: int, name: str, hint: str
 ) -> None:
-    """The exit code is what a job would end with."""
+    """The exit code is that of a job which has this problem."""
     result = hfmedia("doctor", "--json", env=env)
-    found = checks(result.stdout)
+    results = checks(result.stdout)
     assert result.exit_code == code, result.stdout
-    assert found[name]["status"] == "error"
-    assert follow in found[name]["hint"]
+    assert results[name]["status"] == "error"
+    assert hint in results[name]["hint"]
     assert "RefusedEverywhere" not in result.output
-    assert "version" in found
+    assert "version" in results
 
 
 def test_a_provider_s_own_key_is_enough(hfmedia: Hfmedia) -> None:
-    """With no token a job can run at that provider alone, router or not."""
+    """Without a token a job can run at that provider only, and the router is not needed."""
     result = hfmedia("doctor", "--json", env={"HF_TOKEN": None, "FAL_KEY": "key-of-my-own", "HFMEDIA_ROUTER": AWAY})
-    found = checks(result.stdout)
+    results = checks(result.stdout)
     assert result.exit_code == 0
-    assert found["token"]["status"] == found["router"]["status"] == "warning"
-    assert "fal-ai (FAL_KEY)" in found["keys"]["message"]
+    assert results["token"]["status"] == results["router"]["status"] == "warning"
+    assert "fal-ai (FAL_KEY)" in results["keys"]["message"]
     assert "key-of-my-own" not in result.output
 
 
@@ -77,16 +77,16 @@ def test_a_token_in_its_file_is_found_there(hfmedia: Hfmedia, sandbox: SandboxTh
     assert str(tmp_path / "hf" / "token") in checks(result.stdout)["token"]["message"]
 
 
-def test_the_proxy_in_use_is_told_without_its_password(hfmedia: Hfmedia) -> None:
-    """The Hub is then out of reach, and the proxy's address is in view."""
+def test_the_proxy_is_shown_without_its_password(hfmedia: Hfmedia) -> None:
+    """The Hub cannot be reached through it, and its address is shown."""
     result = hfmedia("doctor", "--json", env={"http_proxy": "http://me:swordfish@127.0.0.1:9"})
     assert result.exit_code == 6
     assert "through http://127.0.0.1:9" in checks(result.stdout)["proxy"]["message"]
     assert "swordfish" not in result.output
 
 
-def test_the_doctor_can_look_at_the_simulated_world(hfmedia: Hfmedia) -> None:
-    """With no account at all."""
+def test_the_doctor_can_check_the_sandbox(hfmedia: Hfmedia) -> None:
+    """Without any account."""
     result = hfmedia("doctor", "--sandbox", env={"HF_TOKEN": None})
     assert result.exit_code == 0
-    assert "simulation" in result.stderr
+    assert "simulated" in result.stderr

@@ -1,4 +1,4 @@
-"""Making: what lies on stdout, what on stderr, and which exit code, whatever comes of it."""
+"""``hfmedia generate``: stdout, stderr and exit codes of every outcome."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from tests.support.sandbox_thread import SandboxThread
 FAL = f"{FLUX}:fal-ai"
 
 
-def picture(path: Path) -> tuple[int, int]:
-    """The size of a picture that can be read whole."""
+def image_size(path: Path) -> tuple[int, int]:
+    """The size of an image that decodes completely."""
     with Image.open(path) as image:
         image.load()
         return image.size
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Whatever is there that is neither a picture, a video nor its facts."""
+    """Files that are neither an image, a video nor a sidecar."""
     return [
         p.name for p in folder.rglob("*") if p.is_file() and p.suffix not in (".png", ".jpg", ".mp4", ".json", ".webp")
     ]
 
 
-def test_a_prompt_becomes_a_picture_and_stdout_its_path(hfmedia: Hfmedia) -> None:
-    """One line on stdout, nothing on stderr when it is no terminal."""
+def test_a_prompt_becomes_an_image_and_stdout_its_path(hfmedia: Hfmedia) -> None:
+    """One line on stdout, nothing on stderr when it is not a terminal."""
     result = hfmedia("a red fox", "-m", FAL)
     assert (result.exit_code, result.stderr) == (0, "")
     (line,) = result.stdout.splitlines()
     assert "red-fox" in line
-    assert picture(Path(line))[0] > 0
+    assert image_size(Path(line))[0] > 0
     assert leftovers(Path()) == []
 
 
 def test_several_words_need_no_quotes_and_a_model_need_not_be_named(hfmedia: Hfmedia) -> None:
-    """The words are joined, and a well-known live model is taken."""
+    """The words are joined, and a well-known live model is used."""
     result = hfmedia("a", "red", "fox", "--json")
     assert result.exit_code == 0, result.stderr
-    (told,) = map(json.loads, result.stdout.splitlines())
-    assert told["prompt"] == "a red fox"
-    assert told["model"] == FLUX
+    (media,) = map(json.loads, result.stdout.splitlines())
+    assert media["prompt"] == "a red fox"
+    assert media["model"] == FLUX
 
 
-def test_json_tells_everything_known_of_each_result(hfmedia: Hfmedia) -> None:
-    """One object a line, as the design promises its fields."""
+def test_json_has_every_field_of_each_result(hfmedia: Hfmedia) -> None:
+    """One object per line, with the documented fields."""
     result = hfmedia("a fox", "-m", FAL, "-n", "3", "--seed", "5", "--size", "512x512", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
-    told = [json.loads(line) for line in result.stdout.splitlines()]
+    results = [json.loads(line) for line in result.stdout.splitlines()]
     fields = {"path", "mime", "width", "height", "bytes", "provider", "model", "seed", "cost", "job_id", "warnings"}
-    assert len(told) == 3
-    assert all(fields <= set(one) for one in told)
-    assert sorted(one["seed"] for one in told) == [5, 6, 7]
-    assert {(one["width"], one["height"], one["provider"]) for one in told} == {(512, 512, "fal-ai")}
-    for one in told:
-        assert Path(one["path"]).stat().st_size == one["bytes"]
+    assert len(results) == 3
+    assert all(fields <= set(media) for media in results)
+    assert sorted(media["seed"] for media in results) == [5, 6, 7]
+    assert {(media["width"], media["height"], media["provider"]) for media in results} == {(512, 512, "fal-ai")}
+    for media in results:
+        assert Path(media["path"]).stat().st_size == media["bytes"]
 
 
 OUTPUTS = (
@@ -71,20 +71,20 @@ OUTPUTS = (
 
 
 @pytest.mark.parametrize(("output", "n", "files"), OUTPUTS)
-def test_a_file_is_written_where_it_was_asked_for(hfmedia: Hfmedia, output: str, n: int, files: set[str]) -> None:
-    """Several outputs of one name are numbered."""
+def test_a_file_is_written_to_its_output_path(hfmedia: Hfmedia, output: str, n: int, files: set[str]) -> None:
+    """Several outputs with one name are numbered."""
     result = hfmedia("a fox", "-m", FAL, "-n", str(n), "-o", output)
     assert result.exit_code == 0, result.stderr
     assert set(result.stdout.splitlines()) == files
-    assert all(picture(Path(name)) for name in files)
+    assert all(image_size(Path(name)) for name in files)
 
 
-@pytest.mark.parametrize("there_already", [False, True])
-def test_a_folder_is_one_that_is_there_or_ends_in_a_slash(hfmedia: Hfmedia, there_already: bool) -> None:
-    """Names in it are made of the prompt."""
-    if there_already:
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_exists_or_ends_in_a_slash(hfmedia: Hfmedia, exists: bool) -> None:
+    """Names in it come from the prompt."""
+    if exists:
         Path("out").mkdir()
-    result = hfmedia("a fox", "-m", FAL, "-n", "2", "-o", "out" if there_already else "out/")
+    result = hfmedia("a fox", "-m", FAL, "-n", "2", "-o", "out" if exists else "out/")
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert len(set(lines)) == 2
@@ -92,12 +92,12 @@ def test_a_folder_is_one_that_is_there_or_ends_in_a_slash(hfmedia: Hfmedia, ther
 
 
 def test_the_prompt_may_come_on_stdin(hfmedia: Hfmedia) -> None:
-    """A lone - reads it, without its last line break."""
-    result = hfmedia("-", "-m", FAL, "--json", given="a blue fox\n")
+    """- reads it, without the last line break."""
+    result = hfmedia("-", "-m", FAL, "--json", stdin="a blue fox\n")
     assert json.loads(result.stdout)["prompt"] == "a blue fox"
 
 
-def test_an_image_can_be_begun_with(hfmedia: Hfmedia) -> None:
+def test_an_input_image_selects_the_task(hfmedia: Hfmedia) -> None:
     """The model's own task for an image is found without --task."""
     Image.new("RGB", (64, 64), "orange").save("day.png")
     result = hfmedia("make it night", "--image", "day.png", "--json")
@@ -106,18 +106,18 @@ def test_an_image_can_be_begun_with(hfmedia: Hfmedia) -> None:
 
 
 def test_params_reach_the_provider_as_json_or_text(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
-    """What the library knows by name is its own, anything else goes into the provider's JSON as it stands."""
+    """Known parameters by name; anything else goes into the provider's JSON unchanged."""
     pairs = ("num_inference_steps=3", "enable_safety_checker=false", "output_format=png", "acceleration=regular")
     result = hfmedia("a fox", "-m", FAL, *(word for pair in pairs for word in ("-p", pair)))
     assert result.exit_code == 0, result.stderr
-    sent = sandbox.run(lambda: next(seen.json() for seen in sandbox.sandbox.requests if seen.kind == "submit"))
+    sent = sandbox.run(lambda: next(request.json() for request in sandbox.sandbox.requests if request.kind == "submit"))
     assert sent["num_inference_steps"] == 3
     assert sent["enable_safety_checker"] is False
     assert (sent["output_format"], sent["acceleration"]) == ("png", "regular")
 
 
-def test_what_was_changed_is_warned_of_on_stderr(hfmedia: Hfmedia) -> None:
-    """Once, and not in the way of the results; in JSON it belongs to its result; quiet says nothing."""
+def test_adapted_parameters_are_warned_about_on_stderr(hfmedia: Hfmedia) -> None:
+    """Once; in JSON as part of the result; with --quiet not at all."""
     odd = ("a fox", "-m", f"{FLUX}:zai-org", "--size", "1001x777", "-n", "2")
     result = hfmedia(*odd)
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
@@ -136,9 +136,9 @@ BAD: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("generate",), 2, "prompt is empty"),
     (("x" * 32_001,), 2, "32000"),
     (("a fox", "--task", "text-to-music"), 2, "text-to-video"),
-    (("a fox", "-m", "nobody/nothing-at-all"), 5, "nobody/nothing-at-all"),
+    (("a fox", "-m", "unknown/model"), 5, "unknown/model"),
     (("a fox", "-m", "a b"), 2, "org/name"),
-    (("a fox", "-m", f"{FLUX}:nobody"), 5, "fal-ai"),
+    (("a fox", "-m", f"{FLUX}:unknown"), 5, "fal-ai"),
     (("a fox", "-m", f"{FLUX}:"), 2, "org/name:provider"),
     (("a fox", "-m", FAL, "--task", "text-to-video"), 5, "text-to-image"),
     (("a fox", "-n", "0"), 2, "1 to 100"),
@@ -153,7 +153,7 @@ BAD: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("a fox", "--aspect-ratio", "banana"), 2, "16:9"),
     (("a fox", "--resolution", "blurry"), 2, "480p"),
     (("a fox", "--image", "absent.png"), 2, "absent.png"),
-    (("a fox", "--image", "words.png"), 2, "words.png"),
+    (("a fox", "--image", "text.png"), 2, "text.png"),
     (("a fox", "--proxy", "banana://x"), 2, "proxy"),
     (("a fox", "--proxy", "http://"), 2, "proxy"),
     (("a fox", "--timeout", "-1"), 2, "timeout"),
@@ -162,20 +162,23 @@ BAD: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("a fox", "--seed", "-1"), 2, "seed"),
     (("a fox", "--steps", "0"), 2, "num_inference_steps"),
     (("a fox", "--bill-to", "two words"), 2, "bill_to"),
+    (("a fox", "--strength", "2"), 2, "strength is 2.0, but must be 0 to 1"),
+    (("a fox", "--quality", "best"), 2, "must be one of"),
+    (("a fox", "--frames", "0"), 2, "num_frames"),
     (("a fox", "-p", "strength"), 2, "KEY=VALUE"),
     (("a fox", "-p", "=1"), 2, "KEY=VALUE"),
 )
 
 
-@pytest.mark.parametrize(("args", "code", "words"), BAD, ids=[" ".join(args)[:40] for args, *_ in BAD])
-def test_bad_input_gets_one_sentence_and_nothing_is_sent(
-    hfmedia: Hfmedia, sandbox: SandboxThread, args: tuple[str, ...], code: int, words: str
+@pytest.mark.parametrize(("args", "code", "text"), BAD, ids=[" ".join(args)[:40] for args, *_ in BAD])
+def test_invalid_input_is_one_message_and_nothing_is_sent(
+    hfmedia: Hfmedia, sandbox: SandboxThread, args: tuple[str, ...], code: int, text: str
 ) -> None:
-    """The right exit code, words that say what would be right, no traceback, no request that buys."""
-    Path("words.png").write_text("no picture")
+    """The right exit code, a message with valid values, no traceback, no submission."""
+    Path("text.png").write_text("not an image")
     result = hfmedia(*args)
     assert result.exit_code == code, result.stderr
-    assert words in result.stderr
+    assert text in result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
     assert sandbox.request_count("submit") == 0
@@ -189,20 +192,20 @@ TOKENS: tuple[tuple[dict[str, str | None], int, str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("env", "code", "words"), TOKENS)
-def test_without_a_good_token_it_says_how_to_get_one(
-    hfmedia: Hfmedia, sandbox: SandboxThread, env: dict[str, str | None], code: int, words: str
+@pytest.mark.parametrize(("env", "code", "text"), TOKENS)
+def test_without_a_valid_token_the_message_says_how_to_get_one(
+    hfmedia: Hfmedia, sandbox: SandboxThread, env: dict[str, str | None], code: int, text: str
 ) -> None:
-    """And that the sandbox needs none; the token itself is not said."""
+    """And that the sandbox needs none; the token itself is not printed."""
     result = hfmedia("a fox", "-m", FAL, env=env)
     assert result.exit_code == code, result.stderr
-    assert words in result.stderr
+    assert text in result.stderr
     assert "RefusedEverywhere" not in result.stderr
     assert sandbox.run(lambda: sum(sandbox.sandbox.submissions.values())) == 0
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
-    """It is found before anything is sent."""
+    """It is an error before anything is sent."""
     Path("file").write_text("not a folder")
     result = hfmedia("a fox", "-m", FAL, "-o", "file/below/")
     assert result.exit_code == 1, result.stderr
@@ -210,7 +213,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing(hfmedia: Hfmedia, sandbox
     assert sandbox.request_count("submit") == 0
 
 
-TROUBLES: tuple[tuple[str, dict[str, Any], int, str], ...] = (
+FAILURES: tuple[tuple[str, dict[str, Any], int, str], ...] = (
     ("unauthorized", {}, 3, "AuthenticationError"),
     ("credit", {}, 4, "InsufficientCreditError"),
     ("forbidden", {}, 6, "PermissionDeniedError"),
@@ -224,46 +227,46 @@ TROUBLES: tuple[tuple[str, dict[str, Any], int, str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("kind", "order", "code", "name"), TROUBLES, ids=[kind for kind, *_ in TROUBLES])
+@pytest.mark.parametrize(("kind", "fault", "code", "name"), FAILURES, ids=[kind for kind, *_ in FAILURES])
 def test_each_failure_of_a_provider_has_its_exit_code(
-    hfmedia: Hfmedia, sandbox: SandboxThread, kind: str, order: dict[str, Any], code: int, name: str
+    hfmedia: Hfmedia, sandbox: SandboxThread, kind: str, fault: dict[str, Any], code: int, name: str
 ) -> None:
-    """One JSON object on stderr tells class, job and provider; nothing is on stdout or left on the disk."""
-    sandbox.fault("replicate", kind, times=None, **order)
+    """One JSON object on stderr has class, job and provider; nothing is on stdout or on the disk."""
+    sandbox.fault("replicate", kind, times=None, **fault)
     result = hfmedia("a fox", "-m", f"{FLUX}:replicate", "--json", "--timeout", "20")
     assert result.exit_code == code, result.stderr
-    told = json.loads(result.stderr)
-    assert (told["error"], told["exit_code"]) == (name, code)
-    assert told["provider"] == "replicate"
-    assert told["job_id"]
+    error = json.loads(result.stderr)
+    assert (error["error"], error["exit_code"]) == (name, code)
+    assert error["provider"] == "replicate"
+    assert error["job_id"]
     assert result.stdout == ""
     assert list(Path().rglob("*")) == []
 
 
-def test_out_of_time_is_told_with_the_job_s_id(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
-    """Exit code 7: the provider is still at work."""
+def test_a_timeout_names_the_job(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
+    """Exit code 7: the job is still running at the provider."""
     sandbox.fault("novita", "cold", times=None, seconds=100_000)
-    # by the clock itself, and so long that what comes before the acceptance is over by then
+    # in real time, and long enough for the submission to be accepted before
     result = hfmedia("a fox", "--task", "text-to-video", "-m", "Wan-AI/Wan2.1-T2V-14B:novita", "--timeout", "5")
     assert result.exit_code == 7, result.stderr
-    assert result.stderr.startswith("error: the time limit passed while novita was at work. Job ")
+    assert result.stderr.startswith("error: the time limit was reached while novita was running the job. Job ")
     assert result.stdout == ""
 
 
-def test_what_arrives_is_kept_though_another_fails(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
-    """Three paths, one error that names its output, and the exit code of that error."""
+def test_results_are_saved_although_another_output_fails(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
+    """Three paths, one error that names its output, and its exit code."""
     sandbox.fault("replicate", "fail", times=1)
     result = hfmedia("a fox", "-m", f"{FLUX}:replicate", "-n", "4")
     assert result.exit_code == 6
     assert len(result.stdout.splitlines()) == 3
-    assert all(picture(Path(line)) for line in result.stdout.splitlines())
+    assert all(image_size(Path(line)) for line in result.stdout.splitlines())
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
     assert "/4: " in line
 
 
-def test_moving_to_another_provider_is_told(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
-    """Without credit at the first, the next one makes it, and a warning says so."""
+def test_a_failover_is_a_warning(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
+    """Without credit at the first provider, the next one generates, and a warning says so."""
     first = json.loads(hfmedia("a fox", "-m", FLUX, "--json").stdout)["provider"]
     sandbox.fault(first, "credit", times=None)
     result = hfmedia("a fox", "-m", FLUX)
@@ -272,31 +275,31 @@ def test_moving_to_another_provider_is_told(hfmedia: Hfmedia, sandbox: SandboxTh
     assert len(result.stdout.splitlines()) == 1
 
 
-def test_sandbox_needs_no_account_and_says_that_it_is_a_simulation(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
-    """No token, no network, one line on stderr; a real key in the environment is never looked at."""
+def test_the_sandbox_needs_no_account_and_is_announced(hfmedia: Hfmedia, sandbox: SandboxThread) -> None:
+    """No token, no network, one line on stderr; real keys in the environment are ignored."""
     result = hfmedia(
         "a fox", "--sandbox", env={"HF_TOKEN": None, "FAL_KEY": "real", "HF_ENDPOINT": "http://127.0.0.1:9"}
     )
     assert result.exit_code == 0, result.stderr
     (line,) = result.stderr.splitlines()
-    assert "simulation" in line
-    assert picture(Path(result.stdout.strip()))
+    assert line == "sandbox: simulated on this machine; nothing is billed."
+    assert image_size(Path(result.stdout.strip()))
     assert sandbox.run(lambda: len(sandbox.sandbox.requests)) == 0
 
 
-def test_faults_of_the_environment_strike_the_sandbox_inside(hfmedia: Hfmedia) -> None:
-    """As its help says; an order that makes no sense is a usage error."""
+def test_faults_in_the_environment_apply_to_the_sandbox(hfmedia: Hfmedia) -> None:
+    """As its help says; an invalid fault is a usage error."""
     args = ("a fox", "--sandbox", "-m", FAL)
     assert hfmedia(*args, env={"HFMEDIA_SANDBOX_FAULTS": "fal-ai:credit:all"}).exit_code == 4
-    senseless = hfmedia(*args, env={"HFMEDIA_SANDBOX_FAULTS": "fal-ai:earthquake"})
-    assert senseless.exit_code == 2
-    assert "earthquake" in senseless.stderr
+    invalid = hfmedia(*args, env={"HFMEDIA_SANDBOX_FAULTS": "fal-ai:earthquake"})
+    assert invalid.exit_code == 2
+    assert "earthquake" in invalid.stderr
 
 
-def test_a_defect_of_ours_is_one_sentence_and_a_traceback_only_on_demand(
+def test_an_internal_error_is_one_message_and_a_traceback_only_on_demand(
     hfmedia: Hfmedia, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 1, and how to see more."""
+    """Exit code 1, and how to see the traceback."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("this should not be")

@@ -1,4 +1,4 @@
-"""``hfmedia jobs`` beside other processes: one that is killed, one that is interrupted, one that is watched."""
+"""``hfmedia jobs`` next to other processes: killed, interrupted and watched jobs."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from tests.support.cli import STUCK, Hfmedia, Start, accepted, ended, listed, ma
 from tests.support.models import FLUX
 from tests.support.sandbox_thread import SandboxThread
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX knows them")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
 VIDEO = ("the sea", "--task", "text-to-video", "-o", "sea.mp4", "-m")
 NOVITA, FAL = (f"Wan-AI/Wan2.1-T2V-14B:{provider}" for provider in ("novita", "fal-ai"))
 
 
-def test_a_process_that_dies_leaves_its_job_to_the_next(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
-    """While it lives the list says who carries the job, afterwards how to carry it on; bought once."""
+def test_a_job_of_a_dead_process_can_be_resumed(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
+    """The list names the live process, afterwards the command that resumes the job; submitted once."""
     sandbox.fault("novita", "cold", times=1, seconds=STUCK)
     process = start(*VIDEO, NOVITA)
     until(lambda: sandbox.request_count("poll") > 0, process)
-    (one,) = listed(hfmedia)
-    assert (one["owner"], one["hint"]) == (str(process.pid), f"wait: process {process.pid} is carrying it")
+    (job,) = listed(hfmedia)
+    assert (job["owner"], job["hint"]) == (str(process.pid), f"in progress in process {process.pid}")
     assert hfmedia("jobs", "resume", "--all").stdout == ""
-    named = hfmedia("jobs", "resume", one["job_id"])
+    named = hfmedia("jobs", "resume", job["job_id"])
     assert named.exit_code == 2
-    assert "carried already" in named.stderr
+    assert "already running" in named.stderr
     process.kill()
     process.wait(10)
-    (one,) = listed(hfmedia)
-    assert one["hint"].startswith(f"`hfmedia jobs resume {one['job_id']}`")
+    (job,) = listed(hfmedia)
+    assert job["hint"].startswith(f"`hfmedia jobs resume {job['job_id']}`")
     sandbox.finish_waiting_jobs()
     result = hfmedia("jobs", "resume")
     assert (result.exit_code, result.stdout) == (0, "sea.mp4\n"), result.stderr
     assert accepted(sandbox, "novita") == 1
 
 
-def test_a_process_that_dies_while_sending_leaves_a_doubt(
+def test_a_job_of_a_process_that_dies_while_submitting_is_in_doubt(
     hfmedia: Hfmedia, sandbox: SandboxThread, start: Start
 ) -> None:
-    """The list alone finds it and says what to do; nothing is sent again."""
+    """The list finds it and says what to do; nothing is resent."""
     sandbox.fault("fal-ai", "hang", times=None)
     process = start("a fox", "-m", f"{FLUX}:fal-ai")
     until(lambda: accepted(sandbox, "fal-ai") == 1, process)
     process.kill()
     process.wait(10)
-    (one,) = listed(hfmedia)
-    assert one["state"] == "in_doubt"
-    assert f"hfmedia jobs resolve {one['job_id']} --drop" in one["hint"]
+    (job,) = listed(hfmedia)
+    assert job["state"] == "in_doubt"
+    assert f"hfmedia jobs resolve {job['job_id']} --drop" in job["hint"]
     assert hfmedia("jobs", "resume", "--all").exit_code == 0
     assert accepted(sandbox, "fal-ai") == 1
 
 
-def test_an_interrupt_that_leaves_a_doubt_tells_how_to_settle_it(
+def test_an_interrupt_that_leaves_a_job_in_doubt_says_how_to_resolve_it(
     hfmedia: Hfmedia, sandbox: SandboxThread, start: Start
 ) -> None:
     """With the command to copy; in JSON as well."""
@@ -65,16 +65,16 @@ def test_an_interrupt_that_leaves_a_doubt_tells_how_to_settle_it(
     until(lambda: accepted(sandbox, "fal-ai") == 1, process)
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
-    told = json.loads(err)
+    result = json.loads(err)
     assert (code, out) == (130, "")
-    assert f"`hfmedia jobs resolve {told['job_id']} --drop`" in told["outcome"]
+    assert f"`hfmedia jobs resolve {result['job_id']} --drop`" in result["outcome"]
     assert listed(hfmedia)[0]["state"] == "in_doubt"
 
 
-def test_an_interrupt_while_a_file_comes_tells_how_to_fetch_it(
+def test_an_interrupt_during_a_download_says_how_to_continue_it(
     hfmedia: Hfmedia, sandbox: SandboxThread, start: Start
 ) -> None:
-    """The provider is done and paid: the job stays, and the command that is told brings it."""
+    """The job is completed and paid for; the printed command downloads it."""
     sandbox.fault("cdn", "slow", times=1, seconds=STUCK)
     process = start("a fox", "-m", f"{FLUX}:fal-ai", "-o", "fox.jpg")
     until(lambda: sandbox.request_count("cdn") > 0, process)
@@ -88,37 +88,37 @@ def test_an_interrupt_while_a_file_comes_tells_how_to_fetch_it(
     assert accepted(sandbox, "fal-ai") == 1
 
 
-def test_an_interrupt_of_resume_leaves_the_job_standing(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
+def test_an_interrupt_of_resume_leaves_the_job_running(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
     """As one of generate does, with a line for each job."""
     sandbox.fault("fal-ai", "cold", times=None, seconds=STUCK)
     assert make_late(hfmedia, *VIDEO, FAL).exit_code == 7
-    (one,) = listed(hfmedia)
+    (job,) = listed(hfmedia)
     before = sandbox.request_count("poll")
-    process = start("jobs", "resume", one["job_id"])
+    process = start("jobs", "resume", job["job_id"])
     until(lambda: sandbox.request_count("poll") > before, process)
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
     assert (code, out) == (130, "")
-    assert err.startswith(f"interrupted: 1/1, job {one['job_id']}: it goes on at fal-ai (fal-ai's id for it: ")
+    assert err.startswith(f"interrupted: 1/1, job {job['job_id']}: still running at fal-ai (fal-ai job ")
     assert sandbox.request_count("cancel") == 0
     assert listed(hfmedia)[0]["state"] == "running"
 
 
 def test_a_job_is_watched_until_it_has_ended(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
-    """Piped, each fact is said once, as it comes; then the command leaves by itself."""
+    """Piped, each entry is printed once, as it happens; then the command exits."""
     sandbox.fault("novita", "cold", times=1, seconds=100)
     assert make_late(hfmedia, *VIDEO, NOVITA).exit_code == 7
-    (one,) = listed(hfmedia)
-    watching = start("jobs", "show", one["job_id"], "--watch", "--json")
+    (job,) = listed(hfmedia)
+    watching = start("jobs", "show", job["job_id"], "--watch", "--json")
     assert hfmedia("jobs", "resume").exit_code == 0
     code, out, err = ended(watching)
     assert (code, err) == (0, "")
-    told = [json.loads(line)["event"] for line in out.splitlines()]
-    assert told == ["created", "routed", "sending", "accepted", "made", "stored"]
+    events = [json.loads(line)["event"] for line in out.splitlines()]
+    assert events == ["created", "routed", "sending", "accepted", "made", "stored"]
 
 
 def test_a_list_is_watched_until_ctrl_c(hfmedia: Hfmedia, start: Start) -> None:
-    """A line for each job, and another when it changes; leaving is no failure."""
+    """A line for each job, and another when it changes; Ctrl-C is not a failure."""
     assert hfmedia("a fox", "-m", f"{FLUX}:fal-ai").exit_code == 0
     watching = start("jobs", "--watch", "--json")
     assert watching.stdout is not None
@@ -131,7 +131,7 @@ def test_a_list_is_watched_until_ctrl_c(hfmedia: Hfmedia, start: Start) -> None:
     assert (code, err) == (0, "")
 
 
-def test_a_terminal_sees_resume_as_it_sees_generate(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
+def test_a_terminal_shows_resume_like_generate(hfmedia: Hfmedia, sandbox: SandboxThread, start: Start) -> None:
     """A line per job, then the totals; the path alone on stdout."""
     sandbox.fault("novita", "cold", times=2, seconds=100)
     for name in ("a.mp4", "b.mp4"):
@@ -139,5 +139,5 @@ def test_a_terminal_sees_resume_as_it_sees_generate(hfmedia: Hfmedia, sandbox: S
     code, out, shown = seen(start, "jobs", "resume", "--all")
     assert code == 0
     assert sorted(out.splitlines()) == ["a.mp4", "b.mp4"]
-    assert all(words in shown for words in ("1/2", "2/2", "novita", "done: ", "2 made, cost "))
+    assert all(text in shown for text in ("1/2", "2/2", "novita", "done: ", "2 videos saved; cost "))
     assert all(Path(name).stat().st_size for name in ("a.mp4", "b.mp4"))

@@ -1,4 +1,4 @@
-"""What a job is doing, in words; and what it cost, never a false zero."""
+"""Texts of progress displays: events, costs, queue positions; and of messages."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ from hfmedia.engine import (
 )
 
 AT: dict[str, Any] = {"job_id": "1", "provider": "fal-ai"}
-WORDS: tuple[tuple[Event, str], ...] = (
+EVENTS: tuple[tuple[Event, str], ...] = (
     (Started(job_id="1", model="a/b"), "waiting"),
-    (Submitting(**AT), "asked, waiting for the answer"),
-    (Submitting(**AT, attempt=2), "asked again (2), waiting for the answer"),
+    (Submitting(**AT), "submitting"),
+    (Submitting(**AT, attempt=2), "submitting, attempt 2"),
     (Accepted(**AT, provider_job_id="x"), "accepted"),
     (Queued(**AT), "queued"),
     (Queued(**AT, position=3), "queued, 3rd"),
     (Queued(**AT, position=0), "queued, next"),
     (Running(**AT), "running"),
-    (Running(**AT, fraction=0.45), "running 45 %"),
+    (Running(**AT, fraction=0.45), "running 45%"),
     (Running(**AT, message="step 3\n of 4"), "running step 3 of 4"),
-    (Retrying(**AT, reason="busy", delay=3.0), "again in 3 s: busy"),
+    (Retrying(**AT, reason="busy", delay=3.0), "retrying in 3 s: busy"),
     (FailedOver(**AT, previous_provider="novita", reason="no credit"), "moved here from novita"),
     (Downloading(**AT, received=1_200_000, total=3_400_000), "downloading 1.2 of 3.4 MB"),
     (Downloading(**AT, received=1_200_000), "downloading 1.2 MB"),
-    (JobFailed(job_id="1", error=InsufficientCreditError("none left")), "credit"),
-    (JobFailed(job_id="1", error=DeadlineExceededError("too late")), "out of time"),
-    (JobFailed(job_id="1", error=HfmediaError("a defect")), "failed"),
+    (JobFailed(job_id="1", error=InsufficientCreditError("none left")), "insufficient credit"),
+    (JobFailed(job_id="1", error=DeadlineExceededError("too late")), "deadline exceeded"),
+    (JobFailed(job_id="1", error=HfmediaError("a bug")), "failed"),
 )
 
 
-@pytest.mark.parametrize(("event", "told"), WORDS)
-def test_each_event_has_its_words(event: Event, told: str) -> None:
-    """A few words for each, with what the provider tells and nothing it does not."""
-    assert describe_event(event) == told
+@pytest.mark.parametrize(("event", "text"), EVENTS)
+def test_each_event_has_a_short_text(event: Event, text: str) -> None:
+    """With what the provider reports, and nothing more."""
+    assert describe_event(event) == text
 
 
 @pytest.mark.parametrize(
-    ("position", "told"),
+    ("position", "text"),
     [
         (0, "next"),
         (1, "1st"),
@@ -66,53 +66,53 @@ def test_each_event_has_its_words(event: Event, told: str) -> None:
         (112, "112th"),
     ],
 )
-def test_places_in_a_queue_are_counted_as_people_do(position: int, told: str) -> None:
-    """Teens are no exception to the exception."""
-    assert ordinal(position) == told
+def test_positions_in_a_queue_are_ordinals(position: int, text: str) -> None:
+    """Teens included."""
+    assert ordinal(position) == text
 
 
 COSTS: tuple[tuple[list[Any], str], ...] = (
-    ([], "cost not told"),
-    ([None], "cost not told"),
+    ([], "cost unknown"),
+    ([None], "cost unknown"),
     ([Cost(0.003), Cost(0.003)], "cost $0.006"),
-    ([Cost(0.003), None], "cost $0.003 (and 1 not told)"),
-    ([Cost(1.5, "fal-units"), Cost(0.25)], "cost 1.5 fal-units + $0.25"),
+    ([Cost(0.003), None], "cost $0.003 (1 unknown)"),
+    ([Cost(1.5, "fal-units"), Cost(0.25)], "cost $0.25 + 1.5 fal-units"),
     ([Cost(0.0)], "cost $0"),
 )
 
 
-@pytest.mark.parametrize(("known", "told"), COSTS)
-def test_an_unknown_cost_is_never_a_zero(known: list[Cost | None], told: str) -> None:
-    """Units are not mixed, and what was not told is said to be so."""
-    assert format_costs(known) == told
+@pytest.mark.parametrize(("costs", "text"), COSTS)
+def test_an_unknown_cost_is_never_a_zero(costs: list[Cost | None], text: str) -> None:
+    """Units are not mixed, and unknown costs are counted."""
+    assert format_costs(costs) == text
 
 
-def test_a_size_without_a_total_is_told_alone() -> None:
-    """Nothing is divided by what is not known."""
+def test_a_size_may_have_no_total() -> None:
+    """Then only the received size is shown."""
     assert (megabytes(0, None), megabytes(0, 0)) == ("0.0 MB", "0.0 MB")
 
 
-def test_what_a_provider_says_cannot_move_the_cursor() -> None:
-    """Control characters out of a reply are shown as what they are: nothing readable."""
+def test_provider_text_cannot_move_the_cursor() -> None:
+    """Control characters are replaced."""
     assert strip_control(
         "ok\x1b[2J\x07\rgone\u202e"
     ) == "ok\N{REPLACEMENT CHARACTER}[2J" + 2 * "\N{REPLACEMENT CHARACTER}" + ("gone\N{REPLACEMENT CHARACTER}")
 
 
-def test_a_secret_in_an_error_is_not_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """Not in words, not in JSON, not in what came before."""
-    error = HfmediaError("refused hf_abcdefghijk", attempts=("with hf_lmnopqrstuv",))
+def test_a_secret_in_an_error_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the text, in JSON, and in earlier attempts."""
+    error = HfmediaError("rejected hf_abcdefghijk", attempts=("with hf_lmnopqrstuv",))
     for as_json in (False, True):
         Reporter(as_json=as_json).error(error)
-    said = capsys.readouterr().err
-    assert said.count("***") == 4
-    assert "abcdefghijk" not in said
-    assert "lmnopqrstuv" not in said
+    output = capsys.readouterr().err
+    assert output.count("***") == 4
+    assert "abcdefghijk" not in output
+    assert "lmnopqrstuv" not in output
 
 
-def test_the_same_warning_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """A hundred outputs with one trouble are one line."""
-    voice = Reporter()
+def test_the_same_warning_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A hundred outputs with one problem are one line."""
+    reporter = Reporter()
     for index in range(3):
-        voice.warning("rounded", f"{index + 1}/3: ")
+        reporter.warning("rounded", f"{index + 1}/3: ")
     assert capsys.readouterr().err == "warning: 1/3: rounded\n"

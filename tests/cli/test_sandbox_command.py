@@ -1,4 +1,4 @@
-"""``hfmedia sandbox`` as a process: it tells a shell where it is, serves, and ends when asked."""
+"""``hfmedia sandbox`` as a process: prints its environment, serves, and ends on a signal."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def exported(text: str) -> dict[str, str]:
 
 
 def test_it_serves_what_it_exports_until_it_is_interrupted(start: Start, hfmedia: Hfmedia) -> None:
-    """stdout holds the environment alone and is closed then; a command in that environment lives in that world."""
+    """stdout has only the environment and is closed then; a command in that environment uses the sandbox."""
     process = start("sandbox", "--speed", "50", "--fault", "together:credit:all")
     assert process.stdout is not None
-    env = exported(process.stdout.read())  # returns, although it goes on to serve
+    env = exported(process.stdout.read())  # returns, although it keeps serving
     assert process.poll() is None
     assert env["HF_ENDPOINT"].startswith("http://127.0.0.1:")
-    made = hfmedia("a fox", "-m", f"{FLUX}:fal-ai", env=env)
-    assert made.exit_code == 0, made.stderr
-    poor = hfmedia("a fox", "-m", f"{FLUX}:together", env=env)
-    assert poor.exit_code == 4, poor.stderr
+    generated = hfmedia("a fox", "-m", f"{FLUX}:fal-ai", env=env)
+    assert generated.exit_code == 0, generated.stderr
+    rejected = hfmedia("a fox", "-m", f"{FLUX}:together", env=env)
+    assert rejected.exit_code == 4, rejected.stderr
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "simulation" in err
+    assert "simulated" in err
     assert "Traceback" not in err
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="there is no sh")
 def test_a_shell_can_take_its_environment(environ: Mapping[str, str], tmp_path: Path) -> None:
-    """The line that its page shows, and a command after it."""
+    """The line of its help page, and a command after it."""
     command = tmp_path / "bin" / "hfmedia"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m hfmedia "$@"\n')
@@ -56,12 +56,12 @@ def test_a_shell_can_take_its_environment(environ: Mapping[str, str], tmp_path: 
         'echo "$HF_ENDPOINT" && hfmedia models --search FLUX.1-schnell\n'
     )
     path = f"{command.parent}{os.pathsep}{environ['PATH']}"
-    done = subprocess.run(
+    completed = subprocess.run(
         ["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False, env={**environ, "PATH": path}
     )
-    assert done.returncode == 0, done.stderr
-    where, model = done.stdout.splitlines()
-    assert where.startswith("http://127.0.0.1:")
+    assert completed.returncode == 0, completed.stderr
+    endpoint, model = completed.stdout.splitlines()
+    assert endpoint.startswith("http://127.0.0.1:")
     assert model.startswith(FLUX)
 
 
@@ -73,17 +73,17 @@ BAD = (
 )
 
 
-@pytest.mark.parametrize(("args", "words"), BAD)
-def test_what_cannot_be_ordered_is_a_usage_error(hfmedia: Hfmedia, args: tuple[str, ...], words: str) -> None:
-    """Said before it serves."""
+@pytest.mark.parametrize(("args", "text"), BAD)
+def test_an_invalid_option_is_a_usage_error(hfmedia: Hfmedia, args: tuple[str, ...], text: str) -> None:
+    """Before it serves."""
     result = hfmedia("sandbox", *args)
     assert result.exit_code == 2, result.stderr
-    assert words in result.stderr
+    assert text in result.stderr
     assert result.stdout == ""
 
 
-def test_a_port_in_use_is_told(hfmedia: Hfmedia) -> None:
-    """With the way out."""
+def test_a_port_in_use_is_an_error(hfmedia: Hfmedia) -> None:
+    """With a hint."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = hfmedia("sandbox", "--port", str(port))

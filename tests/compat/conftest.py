@@ -1,18 +1,18 @@
-"""The published class in a simulated world, with class attributes of its own for each test."""
+"""HuggingFaceMedia with the sandbox, with separate class attributes for each test."""
 
 from __future__ import annotations
 
 import pytest
 
 from hfmedia import HuggingFaceMedia
-from tests.sync.conftest import town
+from tests.sync.conftest import sandbox
 
-__all__ = ["town"]
+__all__ = ["sandbox"]
 
 
 @pytest.fixture(autouse=True)
 def fresh_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test makes the class remember, another does not know."""
+    """Reset the caches of the class for each test."""
     for name in ("provider_mapping", "task_mapping"):
         monkeypatch.setattr(HuggingFaceMedia, name, {})
     for name in ("models", "image_models", "video_models"):

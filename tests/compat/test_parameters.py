@@ -1,10 +1,11 @@
-"""What the published arguments mean: the prompt in the messages, the options, the defaults, the words in between."""
+"""Arguments of the g4f-compatible API: the prompt in the messages, options, defaults, and progress texts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from hfmedia import (
     Accepted,
@@ -24,7 +25,7 @@ from hfmedia.compat.messages import last_prompt
 from hfmedia.compat.parameters import to_options, with_defaults
 from hfmedia.compat.reasoning import FORMATTERS, to_reasoning
 from hfmedia.compat.responses import Reasoning
-from hfmedia.core.request import Task
+from hfmedia.core.request import Task, build_request
 from hfmedia.engine import events
 
 USER = {"role": "user", "content": "a fox"}
@@ -102,57 +103,56 @@ WORDS: list[tuple[Event, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("messages", "prompt", "found"), PROMPTS)
-def test_the_prompt_is_the_one_given_else_what_the_user_said_last(
-    messages: Any, prompt: str | None, found: str
-) -> None:
-    """Text parts of structured content included, and nothing that somebody else said."""
-    assert last_prompt(messages, prompt) == found
+@pytest.mark.parametrize(("messages", "prompt", "expected"), PROMPTS)
+def test_the_prompt_is_the_argument_or_the_last_user_message(messages: Any, prompt: str | None, expected: str) -> None:
+    """Including text parts of structured content, and nothing of another role."""
+    assert last_prompt(messages, prompt) == expected
 
 
 @pytest.mark.parametrize(("given", "extra_data", "options"), ARGUMENTS)
-def test_what_is_understood_becomes_an_option_and_the_rest_goes_to_the_provider(
+def test_known_arguments_become_options_and_the_rest_goes_to_the_provider(
     given: dict[str, Any], extra_data: dict[str, Any] | None, options: dict[str, Any]
 ) -> None:
-    """Names about chats are dropped, None means absent, and extra_data goes before extra_body."""
+    """Chat arguments are dropped, None means absent, and extra_data takes precedence over extra_body."""
     none: Any = dict.fromkeys(("width", "height", "aspect_ratio", "resolution"))
     assert to_options(given, extra_data, **none) == options
 
 
 @pytest.mark.parametrize("name", ["extra_data", "extra_body"])
-def test_extra_data_that_is_no_dict_is_refused(name: str) -> None:
-    """With its own name, before anything is sent."""
+def test_extra_data_must_be_a_dict(name: str) -> None:
+    """The error names the argument, before anything is sent."""
     none: Any = dict.fromkeys(("width", "height", "aspect_ratio", "resolution"))
     given, extra_data = ({}, [1]) if name == "extra_data" else ({"extra_body": [1]}, None)
     with pytest.raises(InvalidRequestError, match=name):
         to_options(given, extra_data, **none)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("task", "asked", "told"), DEFAULTS)
-def test_the_published_defaults_fill_what_nobody_asked_for(
-    task: Task, asked: dict[str, Any], told: dict[str, Any]
-) -> None:
-    """They never stand against a size in pixels, nor against what goes to the provider as it stands."""
+@pytest.mark.parametrize(("task", "requested", "expected"), DEFAULTS)
+def test_the_defaults_fill_absent_options(task: Task, requested: dict[str, Any], expected: dict[str, Any]) -> None:
+    """They never contradict a size in pixels or a parameter that is passed through."""
     sizes: Any = {"width": None, "height": None, "aspect_ratio": None, "resolution": "480p"}
-    extra = asked.pop("extra", {})
-    options = with_defaults(to_options({}, extra, **(sizes | asked)), task)
-    assert {name: value for name, value in options.items() if name != "extra_body"} == told
-    assert options.get("extra_body") == extra
+    extra = requested.pop("extra", {})
+    options: Any = to_options({}, extra, **(sizes | requested))
+    request = with_defaults(
+        build_request("text-to-image", "a/b", prompt="a fox", extra=options.pop("extra_body"), **options), task
+    )
+    assert structs.replace(request, extra={}).parameters() == expected
+    assert request.extra == extra
 
 
 @pytest.mark.parametrize(("event", "label", "status"), WORDS, ids=lambda value: type(value).__name__)
-def test_each_event_is_told_in_words(event: Event, label: str, status: str) -> None:
-    """With which of several outputs it is about, where there are several."""
+def test_each_event_is_formatted(event: Event, label: str, status: str) -> None:
+    """With the number of its output if there are several."""
     assert to_reasoning(event, 1) == Reasoning(label=label, status=status)
     assert to_reasoning(event, 4) == Reasoning(label=label, status=f"2/4: {status}")
 
 
-def test_a_start_without_a_note_is_not_told() -> None:
-    """There is nothing to say."""
+def test_a_start_without_a_warning_is_not_shown() -> None:
+    """There is nothing to show."""
     assert to_reasoning(Started(**ABOUT, model="m"), 1) is None
 
 
-def test_every_kind_of_event_has_its_line() -> None:
-    """A new kind is told, or left out on purpose."""
+def test_every_event_type_has_a_formatter() -> None:
+    """A new type is shown, or omitted deliberately."""
     kinds = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)}
     assert kinds - {Event} == set(FORMATTERS)

@@ -1,4 +1,4 @@
-"""What the published class yields, as its callers read it: attributes, dicts, Markdown and HTML."""
+"""Items of the g4f-compatible API: attributes, dicts, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -49,39 +49,39 @@ HOSTILE = [
 
 
 class Tags(HTMLParser):
-    """The tags of some HTML, with their attributes."""
+    """Collects the tags of HTML, with their attributes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """One more."""
-        self.found.append((tag, dict(attrs)))
+        """Collect one tag."""
+        self.tags.append((tag, dict(attrs)))
 
 
 @pytest.mark.parametrize(("chunk", "text"), SHOWN, ids=repr)
 def test_reasoning_shows_label_and_status(chunk: Reasoning, text: str) -> None:
-    """As a chat shows it while it waits."""
+    """As a chat shows it while waiting."""
     assert str(chunk) == text
 
 
-@pytest.mark.parametrize(("chunk", "told"), DICTS, ids=repr)
-def test_reasoning_becomes_a_dict(chunk: Reasoning, told: dict[str, str]) -> None:
-    """As it goes to a browser."""
-    assert chunk.get_dict() == told
+@pytest.mark.parametrize(("chunk", "fields"), DICTS, ids=repr)
+def test_reasoning_becomes_a_dict(chunk: Reasoning, fields: dict[str, str]) -> None:
+    """As it is sent to a browser."""
+    assert chunk.get_dict() == fields
 
 
-def test_reasonings_are_equal_when_they_say_the_same() -> None:
-    """They are values: equal, hashable, and different from anything else."""
+def test_reasonings_are_compared_by_value() -> None:
+    """They are hashable, and different from anything else."""
     assert Reasoning(label="a", status="b") == Reasoning(label="a", status="b")
     assert Reasoning(label="a", status="b") != Reasoning(label="a", status="c")
     assert Reasoning(status="b") != "b"
     assert len({Reasoning(status="b"), Reasoning(status="b")}) == 1
 
 
-def test_provider_info_is_hidden_and_tells_its_attributes() -> None:
-    """A chat shows nothing of it; programs read its attributes or its dict."""
+def test_provider_info_is_hidden_and_has_attributes() -> None:
+    """A chat does not show it; programs read its attributes or its dict."""
     info = ProviderInfo(name="X", provider="fal-ai")
     assert str(info) == ""
     assert info.provider == "fal-ai"
@@ -92,8 +92,8 @@ def test_provider_info_is_hidden_and_tells_its_attributes() -> None:
 @pytest.mark.parametrize(
     ("urls", "listed"), [("/a.png", ["/a.png"]), (["/a.png"], ["/a.png"]), (["/a.png", "/b.png"], ["/a.png", "/b.png"])]
 )
-def test_a_response_lists_its_addresses(urls: str | list[str], listed: list[str]) -> None:
-    """One as text or several as a list; ``urls`` stays as it was given."""
+def test_a_response_lists_its_urls(urls: str | list[str], listed: list[str]) -> None:
+    """One as text or several as a list; ``urls`` is unchanged."""
     response = MediaResponse(urls, "a fox", {"seed": 7}, source_url="https://x.example")
     assert response.get_list() == listed
     assert (response.urls, response.alt) == (urls, "a fox")
@@ -101,14 +101,14 @@ def test_a_response_lists_its_addresses(urls: str | list[str], listed: list[str]
 
 
 def test_responses_share_no_options() -> None:
-    """What one is told later, another does not know."""
+    """A later change of one does not affect another."""
     first, second = ImageResponse("/a.png", "a"), ImageResponse("/b.png", "b")
     first.options["seed"] = 7
     assert second.options == {}
 
 
-def test_an_image_is_a_markdown_picture_that_links_to_itself() -> None:
-    """Between the marks by which a chat finds it again."""
+def test_an_image_is_a_markdown_image_that_links_to_itself() -> None:
+    """Between the markers by which a chat locates it."""
     text = str(ImageResponse(["https://cdn.example/a.png"], "a  red\nfox"))
     assert text == (
         "\n<!-- generated images start -->\n"
@@ -118,36 +118,36 @@ def test_an_image_is_a_markdown_picture_that_links_to_itself() -> None:
 
 
 def test_several_images_are_numbered() -> None:
-    """One a line."""
+    """One per line."""
     lines = str(ImageResponse(["/a.png", "/b.png"], "fox")).splitlines()
     assert lines[2:4] == ["[![#1 fox](/a.png)](/a.png)", "[![#2 fox](/b.png)](/b.png)"]
 
 
 @pytest.mark.parametrize("prompt", HOSTILE)
-def test_a_hostile_prompt_stays_inside_its_picture(prompt: str) -> None:
-    """It opens no tag and no link, and ends no mark before its time."""
+def test_a_hostile_prompt_stays_inside_its_image(prompt: str) -> None:
+    """It starts no tag and no link, and ends no marker early."""
     text = str(ImageResponse("https://cdn.example/a.png", prompt))
     assert text.count("-->") == 2
     middle = text.splitlines()[2]
     assert len(text.splitlines()) == 4
     tags = Tags()
     tags.feed(middle)
-    assert tags.found == []
+    assert tags.tags == []
     assert re.findall(r"(?<!\\)\]\(([^)]*)\)", middle) == ["https://cdn.example/a.png"] * 2
 
 
 @pytest.mark.parametrize(("url", "quoted"), ADDRESSES)
-def test_an_address_is_quoted_and_a_signature_kept(url: str, quoted: str) -> None:
-    """Nothing in it can end its link, no scheme in it runs anything, and what is quoted already stays as it is."""
+def test_a_url_is_quoted_and_its_signature_stays(url: str, quoted: str) -> None:
+    """Nothing in it can end its link or execute anything; quoted characters stay quoted once."""
     assert safe_url(url) == quoted
 
 
 @pytest.mark.parametrize("url", [url for url, _ in ADDRESSES])
-def test_a_video_is_one_html_tag_whatever_its_address(url: str) -> None:
-    """No address can add a tag or an attribute."""
+def test_a_video_is_one_html_tag_whatever_its_url(url: str) -> None:
+    """No URL can add a tag or an attribute."""
     tags = Tags()
     tags.feed(str(VideoResponse(url, "waves")))
-    assert tags.found == [("video", {"controls": None, "src": safe_url(url)})]
+    assert tags.tags == [("video", {"controls": None, "src": safe_url(url)})]
 
 
 def test_responses_show_themselves_in_a_notebook() -> None:

@@ -1,4 +1,4 @@
-"""StreamSession: HTTP in the shape that callers of many providers know."""
+"""StreamSession: HTTP with the interface of g4f's session."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    """A server that tells what it was asked, as JSON under a type that is none; ``/slow`` answers never."""
+    """A server that echoes requests as JSON with the type text/plain; ``/slow`` never responds."""
     never = asyncio.Event()
 
     async def answer(request: web.Request) -> web.Response:
@@ -26,8 +26,8 @@ async def url() -> AsyncIterator[str]:
             await never.wait()
         if request.path == "/lines":
             return web.Response(body=b"one\r\ntwo\nthree")
-        told = {"method": request.method, "path": request.path_qs, "headers": dict(request.headers)}
-        return web.Response(body=aiohttp.payload.JsonPayload(told)._value, content_type="text/plain")
+        echo = {"method": request.method, "path": request.path_qs, "headers": dict(request.headers)}
+        return web.Response(body=aiohttp.payload.JsonPayload(echo)._value, content_type="text/plain")
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
@@ -41,27 +41,30 @@ async def url() -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_every_method_asks(url: str, method: str) -> None:
-    """By its own name, with the session's headers."""
-    async with StreamSession(headers={"X-Mine": "yes"}) as session, getattr(session, method)(f"{url}/a?b=1") as reply:
-        assert isinstance(reply, StreamResponse)
-        assert reply.method == method.upper()
+async def test_every_method_sends_its_request(url: str, method: str) -> None:
+    """With the session's headers."""
+    async with (
+        StreamSession(headers={"X-Mine": "yes"}) as session,
+        getattr(session, method)(f"{url}/a?b=1") as response,
+    ):
+        assert isinstance(response, StreamResponse)
+        assert response.method == method.upper()
         if method != "head":
-            told = await reply.json()
-            assert (told["method"], told["path"], told["headers"]["X-Mine"]) == (method.upper(), "/a?b=1", "yes")
+            echo = await response.json()
+            assert (echo["method"], echo["path"], echo["headers"]["X-Mine"]) == (method.upper(), "/a?b=1", "yes")
 
 
-async def test_a_reply_is_read_by_lines_or_pieces(url: str) -> None:
-    """Without the ends of the lines; and by ``await`` as well as by ``async with``."""
+async def test_a_response_is_read_by_line_or_chunk(url: str) -> None:
+    """Lines without line breaks; with ``await`` as well as with ``async with``."""
     async with StreamSession() as session:
-        async with session.get(f"{url}/lines") as reply:
-            assert [line async for line in reply.iter_lines()] == [b"one", b"two", b"three"]
-        reply = await session.request("GET", f"{url}/lines")
-        assert b"".join([piece async for piece in reply.iter_content()]) == b"one\r\ntwo\nthree"
+        async with session.get(f"{url}/lines") as response:
+            assert [line async for line in response.iter_lines()] == [b"one", b"two", b"three"]
+        response = await session.request("GET", f"{url}/lines")
+        assert b"".join([chunk async for chunk in response.iter_content()]) == b"one\r\ntwo\nthree"
 
 
 @pytest.mark.parametrize("timeout", [0.05, (5, 0.05), aiohttp.ClientTimeout(total=0.05)])
-async def test_a_time_limit_is_kept(url: str, timeout: object) -> None:
+async def test_a_timeout_is_enforced(url: str, timeout: object) -> None:
     """In seconds, as a pair, or as aiohttp's own."""
     async with StreamSession(timeout=timeout) as session:  # type: ignore[arg-type]
         with pytest.raises(TimeoutError):
@@ -69,8 +72,8 @@ async def test_a_time_limit_is_kept(url: str, timeout: object) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, None])
-async def test_zero_is_no_limit(url: str, timeout: int | None) -> None:
-    """As everywhere here."""
+async def test_zero_means_no_limit(url: str, timeout: int | None) -> None:
+    """As everywhere in hfmedia."""
     async with StreamSession(timeout=timeout) as session:
         (await session.get(f"{url}/lines")).close()
         assert session._session is not None
@@ -79,24 +82,24 @@ async def test_zero_is_no_limit(url: str, timeout: int | None) -> None:
 
 @pytest.mark.parametrize("argument", ["proxy", "proxies"])
 async def test_a_proxy_is_used_with_its_credential(url: str, argument: str) -> None:
-    """The request goes there whole, and the password goes into its own header."""
+    """The request is sent to it, with the password in its own header."""
     address = url.replace("http://", "http://me:secret@")
-    told = {"proxy": address} if argument == "proxy" else {"proxies": {"https": address}}
-    async with StreamSession(**told) as session, session.get("http://elsewhere.example/x") as reply:  # type: ignore[arg-type]
-        seen = await reply.json()
+    arguments = {"proxy": address} if argument == "proxy" else {"proxies": {"https": address}}
+    async with StreamSession(**arguments) as session, session.get("http://elsewhere.example/x") as response:  # type: ignore[arg-type]
+        seen = await response.json()
     assert seen["headers"]["Host"] == "elsewhere.example"
     assert seen["headers"]["Proxy-Authorization"] == "Basic " + base64.b64encode(b"me:secret").decode()
 
 
-async def test_a_proxy_that_is_none_is_refused_without_showing_it() -> None:
-    """Its password may be right even where its scheme is wrong."""
+async def test_an_invalid_proxy_is_rejected_without_showing_it() -> None:
+    """Its password may be correct even if its scheme is wrong."""
     with pytest.raises(InvalidRequestError) as raised:
         StreamSession(proxy="banana://me:secret@host")
     assert "secret" not in str(raised.value)
 
 
-async def test_a_session_can_be_made_before_a_loop_and_closed_unused() -> None:
-    """It opens with its first request; closing twice is fine."""
+async def test_a_session_can_be_created_without_a_loop_and_closed_unused() -> None:
+    """It opens with its first request; closing is idempotent."""
     session = await asyncio.to_thread(StreamSession)
     assert session.closed
     await session.close()

@@ -28,9 +28,9 @@ from hfmedia.core.sizes import (
     parse_ratio,
     parse_resolution,
     parse_size,
-    truncated_repr,
     validate_side,
 )
+from hfmedia.core.text import truncated_repr
 
 SQUARE, WIDE = AspectRatio(1, 1), AspectRatio(16, 9)
 ZAI = SizeConstraints(

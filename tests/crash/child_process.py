@@ -1,6 +1,6 @@
-"""What a child of the crash harness does with a client of its own; each deed returns what it was told.
+"""The commands that a child of the crash harness runs with its own client; each returns its results.
 
-Everything a deed needs stands in its order: the environment, the jobs, the step at which to die.
+Everything that a command needs is in its options: the environment, the jobs, the step at which to die.
 """
 
 from __future__ import annotations
@@ -21,76 +21,76 @@ from hfmedia.engine import Event, JobFailed, MediaReady, Started, Timeouts
 
 from .kill_points import KillPoint, install
 
-POLL_DELAY = 0.02  # seconds at most between two questions: the sandbox is in a hurry
+POLL_DELAY = 0.02  # seconds at most between two polls: the sandbox runs fast
 Command = dict[str, Any]
 
 
 async def execute(command: Command) -> Any:
-    """What the deed of this order returns."""
-    kill_point = KillPoint(*command["fate"]) if command.get("fate") else KillPoint()
+    """Run a command and return its result."""
+    kill_point = KillPoint(*command["kill_point"]) if command.get("kill_point") else KillPoint()
     install(kill_point)
-    limit_files(command.get("most_bytes", resource.RLIM_INFINITY))
+    limit_files(command.get("max_bytes", resource.RLIM_INFINITY))
     timeouts = Timeouts(**command.get("timeouts", {}))
     client = MediaClient(environ=command["environ"], timeout=timeouts, concurrency=command.get("concurrency"))
 
-    async def nap(seconds: float) -> None:
+    async def sleep(seconds: float) -> None:
         kill_point.reach("between polls")
         await asyncio.sleep(min(seconds, POLL_DELAY))
 
     def clock() -> float:
         return time.time() + command.get("clock", 0.0)
 
-    client.engine.deps = structs.replace(client.engine.deps, sleep=nap, clock=clock)
+    client.engine.deps = structs.replace(client.engine.deps, sleep=sleep, clock=clock)
     async with client:
-        return await COMMANDS[command["deed"]](client, command)
+        return await COMMANDS[command["command"]](client, command)
 
 
-def limit_files(most_bytes: int) -> None:
-    """No file of this process grows beyond that, as on a full disk."""
+def limit_files(max_bytes: int) -> None:
+    """Let no file of this process grow beyond that, as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, resource.RLIM_INFINITY))
 
 
 async def generate(client: MediaClient, command: Command) -> Any:
-    """Makes jobs side by side; tells of each, by its prompt, what came of it."""
+    """Generate concurrently; return the outcome of each request by its prompt."""
 
-    async def one(wish: Command) -> tuple[str, Any]:
-        return wish["prompt"], await _collect(client.generate(**wish))
+    async def run_one(request: Command) -> tuple[str, Any]:
+        return request["prompt"], await _collect(client.generate(**request))
 
-    return dict(await asyncio.gather(*(one(wish) for wish in command["wishes"])))
+    return dict(await asyncio.gather(*(run_one(request) for request in command["requests"])))
 
 
 async def resume(client: MediaClient, command: Command) -> Any:
-    """Carries on every unfinished job, or those that are named, as ``hfmedia jobs resume`` does."""
+    """Resume every unfinished job, or the given ones, as ``hfmedia jobs resume`` does."""
     ids = command.get("jobs") or [job.id for job in await client.resumable_jobs()]
     output = command.get("output")
 
-    async def one(job_id: str) -> tuple[str, Any]:
+    async def run_one(job_id: str) -> tuple[str, Any]:
         return job_id, await _collect(client.resume_stream(job_id, output=output))
 
-    return dict(await asyncio.gather(*(one(job_id) for job_id in ids)))
+    return dict(await asyncio.gather(*(run_one(job_id) for job_id in ids)))
 
 
 async def free_space_and_generate(client: MediaClient, command: Command) -> Any:
-    """Makes, then finds room on the disk and resumes in the same process what could not be kept."""
+    """Generate on a full disk, then free space and resume in the same process what could not be stored."""
     first = await generate(client, command)
     limit_files(resource.RLIM_INFINITY)
     return {"first": first, "then": await resume(client, command)}
 
 
 async def resolve(client: MediaClient, command: Command) -> Any:
-    """Settles doubts; tells the state of each job afterwards, or why nothing was settled."""
-    told: dict[str, str] = {}
+    """Resolve jobs in doubt; return the state of each job afterwards, or the error."""
+    states: dict[str, str] = {}
     for job_id, decision in command["decisions"].items():
         try:
-            told[job_id] = (await client.resolve(job_id, decision)).state
+            states[job_id] = (await client.resolve(job_id, decision)).state
         except HfmediaError as error:
-            told[job_id] = f"{type(error).__name__}: {error}"
-    return told
+            states[job_id] = f"{type(error).__name__}: {error}"
+    return states
 
 
 async def list_jobs(client: MediaClient, command: Command) -> Any:
-    """Every job, with its state, its words and its files."""
+    """Return every job with its state, error and files."""
     return [
         {
             "id": job.id,
@@ -100,14 +100,14 @@ async def list_jobs(client: MediaClient, command: Command) -> Any:
             "attempts": job.attempts,
             "error": job.error,
             "urls": [output.url for output in job.outputs],
-            "files": [facts["path"] for facts in (job.media or {}).get("files", ())],
+            "files": list(job.stored_paths()),
         }
         for job in await client.jobs()
     ]
 
 
 async def _collect(events: AsyncGenerator[Event, None]) -> Any:
-    """The id of the job, its file, or its error in words."""
+    """Return the id of the job, and its file or its error."""
     collected: dict[str, Any] = {}
     try:
         async with aclosing(events):
@@ -117,16 +117,16 @@ async def _collect(events: AsyncGenerator[Event, None]) -> Any:
                 if isinstance(event, MediaReady):
                     collected["path"] = str(event.media.path)
                 elif isinstance(event, JobFailed):
-                    collected |= {"error": type(event.error).__name__, "words": str(event.error)}
+                    collected |= {"error": type(event.error).__name__, "message": str(event.error)}
     except HfmediaError as error:
-        collected |= {"error": type(error).__name__, "words": str(error)}
+        collected |= {"error": type(error).__name__, "message": str(error)}
     return collected
 
 
 COMMANDS: dict[str, Callable[[MediaClient, Command], Awaitable[Any]]] = {
-    "make": generate,
+    "generate": generate,
     "resume": resume,
-    "make_room": free_space_and_generate,
-    "settle": resolve,
-    "look": list_jobs,
+    "free_space": free_space_and_generate,
+    "resolve": resolve,
+    "list": list_jobs,
 }

@@ -1,4 +1,4 @@
-"""A town for each test of the crash harness: a home of its own, in a world that they share."""
+"""A scenario for each crash test: a home of its own, and a sandbox that the tests share."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 
 from .scenario import CrashScenario, SharedSandbox
 
-if sys.platform == "win32":  # nothing forks there, and nothing is killed by a signal
+if sys.platform == "win32":  # no fork and no SIGKILL there
     collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
-def ground() -> Iterator[SharedSandbox]:
-    """A world and a forge for all of them."""
-    ground = SharedSandbox()
-    yield ground
-    ground.close()
+def shared_sandbox() -> Iterator[SharedSandbox]:
+    """The sandbox and the process forker, shared by all tests."""
+    shared_sandbox = SharedSandbox()
+    yield shared_sandbox
+    shared_sandbox.close()
 
 
 @pytest.fixture
-def town(ground: SharedSandbox, tmp_path: Path) -> CrashScenario:
-    """An empty home in a world where nothing was asked yet."""
-    return CrashScenario(ground, tmp_path / "home")
+def scenario(shared_sandbox: SharedSandbox, tmp_path: Path) -> CrashScenario:
+    """An empty home, and a sandbox without requests."""
+    return CrashScenario(shared_sandbox, tmp_path / "home")

@@ -1,4 +1,4 @@
-"""The kinds of provider that the harness tries, and the steps of a job's life at each: where a process is killed."""
+"""The kinds of provider that the harness tries, and the steps of a job's life at each at which a process is killed."""
 
 from __future__ import annotations
 

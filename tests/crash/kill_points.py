@@ -1,6 +1,6 @@
-"""Where a process dies: it kills itself with SIGKILL the n-th time that it comes to a named step of a job's life.
+"""Kill points: a process kills itself with SIGKILL the n-th time that it reaches a named step of a job's life.
 
-Only a child of the crash harness is ever armed so; the product has no hooks for it.
+Only children of the crash harness install them; the product has no hooks for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
-from hfmedia.core.job import Job, LedgerEntry
+from hfmedia.core.job import Job, LedgerEntry, entry_tag
 from hfmedia.ledger import SqliteLedger, writer
 from hfmedia.storage import FileStorage, atomic_file, file_storage, write_buffer
 from hfmedia.transport import Transport
@@ -24,18 +24,18 @@ MAX_DELAY = 0.03  # seconds; a submission in the sandbox takes about as long
 
 
 class KillPoint:
-    """The step at which this process dies, and how often it passes there before."""
+    """The step at which this process dies, and how often it has to be reached."""
 
     def __init__(self, step: str = "", count: int = 1, seed: int = 0) -> None:
         self.step, self.remaining, self.rng = step, count, random.Random(seed)
 
     def reach(self, step: str) -> None:
-        """Here; dies if this is the step and the time has come."""
+        """Die if this is the step and its count is reached."""
         if self._is_due(step):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def reach_amid(self, step: str) -> None:
-        """Here begins something that takes a while; dies in the middle of it."""
+        """Die in the middle of something that starts here, if this is the step and its count is reached."""
         if self._is_due(step):
             delay = self.rng.random() * MAX_DELAY
             asyncio.get_running_loop().call_later(delay, os.kill, os.getpid(), signal.SIGKILL)
@@ -48,7 +48,7 @@ class KillPoint:
 
 
 def install(kill_point: KillPoint) -> None:
-    """Puts the steps of a job's life under this fate, in this process."""
+    """Install a kill point on the steps of a job's life, in this process."""
     _install_ledger(kill_point)
     _install_transport(kill_point)
     _install_store(kill_point)
@@ -57,12 +57,12 @@ def install(kill_point: KillPoint) -> None:
 def _install_ledger(kill_point: KillPoint) -> None:
     append, write = SqliteLedger.append, writer.append
 
-    async def appended(self: SqliteLedger, *facts: LedgerEntry) -> Job:
-        kinds = [type(fact).__struct_config__.tag for fact in facts]
-        for kind in kinds:
-            kill_point.reach(f"before {kind}")
-        job = await append(self, *facts)
-        kill_point.reach(f"after {kinds[-1]}")  # facts that are appended together are durable together
+    async def appended(self: SqliteLedger, *entries: LedgerEntry) -> Job:
+        tags = [entry_tag(entry) for entry in entries]
+        for tag in tags:
+            kill_point.reach(f"before {tag}")
+        job = await append(self, *entries)
+        kill_point.reach(f"after {tags[-1]}")  # entries that are appended together are durable together
         return job
 
     def written(connection: Any, locks: Any, entries: Any) -> Job:
@@ -89,7 +89,7 @@ def _install_transport(kill_point: KillPoint) -> None:
         return reply
 
     class Halved:
-        """A body that comes in halves, so that there is a middle to die in."""
+        """A body that arrives in halves, so that there is a middle to die in."""
 
         def __init__(self, body: Any) -> None:
             self.body = body
@@ -116,33 +116,33 @@ def _install_transport(kill_point: KillPoint) -> None:
 
 def _install_store(kill_point: KillPoint) -> None:
     keep, describe, link = FileStorage.save, file_storage._write_sidecar, os.link
-    open_media, open_facts = write_buffer.open_atomic, atomic_file.open_atomic  # type: ignore[attr-defined]
+    open_media, open_sidecar = write_buffer.open_atomic, atomic_file.open_atomic  # type: ignore[attr-defined]
 
-    async def kept(self: FileStorage, *given: Any, **options: Any) -> Any:
+    async def kept(self: FileStorage, *args: Any, **options: Any) -> Any:
         kill_point.reach("before keep")
-        return await keep(self, *given, **options)
+        return await keep(self, *args, **options)
 
-    def described(*given: Any) -> Any:
+    def described(*args: Any) -> Any:
         kill_point.reach("between file and facts")
-        done = describe(*given)
+        result = describe(*args)
         kill_point.reach("between facts and ledger")
-        return done
+        return result
 
-    def opened(*given: Any) -> Any:
-        done = open_media(*given)
+    def opened(*args: Any) -> Any:
+        result = open_media(*args)
         kill_point.reach("with an empty part")
-        return done
+        return result
 
-    def opened_beside(*given: Any) -> Any:
-        done = open_facts(*given)
+    def opened_sidecar(*args: Any) -> Any:
+        result = open_sidecar(*args)
         kill_point.reach("with an empty part of facts")
-        return done
+        return result
 
-    def linked(*given: Any) -> None:
+    def linked(*args: Any) -> None:
         kill_point.reach("before the name")
-        link(*given)
+        link(*args)
         kill_point.reach("with two names")
 
     FileStorage.save, file_storage._write_sidecar = kept, described  # type: ignore[method-assign,assignment]
-    write_buffer.open_atomic, atomic_file.open_atomic = opened, opened_beside  # type: ignore[attr-defined,assignment]
+    write_buffer.open_atomic, atomic_file.open_atomic = opened, opened_sidecar  # type: ignore[attr-defined,assignment]
     os.link = linked  # type: ignore[assignment]

@@ -1,6 +1,6 @@
-"""The forge: one warm process that forks a real child for every order, so that hundreds of lives cost few seconds.
+"""One warm process that forks a real child for every command, so that hundreds of children cost few seconds.
 
-Between the forge and each child stands a watcher that waits for its end and says how it came. Nothing is shared after
+Between it and each child a watcher process waits for the end and reports its status. Nothing is shared after
 the fork: a child opens its ledger, its connections and its files itself.
 """
 
@@ -25,22 +25,22 @@ CHILD_TIMEOUT = 60.0  # seconds that a child may live
 
 
 class ChildProcess:
-    """A child at work, or what is left of it."""
+    """A child process, running or ended."""
 
     def __init__(self, forker: ProcessForker, number: int, report: Path) -> None:
         self._forker, self._number, self._report = forker, number, report
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Return its process id."""
         return int(self._forker.wait_for(self._number, "pid"))
 
     def kill(self) -> None:
-        """SIGKILL, now."""
+        """Send SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
 
     def was_killed(self) -> bool:
-        """Whether it was killed; an error of its own is raised here."""
+        """Wait for its end; True when it was killed. Raises AssertionError when it failed."""
         status = int(self._forker.wait_for(self._number, "status"))
         if os.WIFSIGNALED(status):
             assert os.WTERMSIG(status) == signal.SIGKILL, f"the child ended by signal {os.WTERMSIG(status)}"
@@ -49,12 +49,12 @@ class ChildProcess:
         return False
 
     def result(self) -> Any:
-        """What its deed returned."""
+        """Return the result of its command, None without one."""
         return json.loads(self._report.read_bytes()) if self._report.exists() else None
 
 
 class ProcessForker:
-    """The parent's end of the forge."""
+    """Starts children through the forking process."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -63,26 +63,26 @@ class ProcessForker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self._folder = tempfile.TemporaryDirectory(prefix="hfmedia-forge-")
+        self._folder = tempfile.TemporaryDirectory(prefix="hfmedia-forker-")
         self._reports: dict[tuple[int, str], int] = {}
         self._count = 0
 
     def start(self, **command: Any) -> ChildProcess:
-        """A child that obeys; ``kill_after`` seconds it is killed if it still lives."""
+        """Start a child; after ``kill_after`` seconds it is killed if it still runs."""
         self._count += 1
         report = Path(self._folder.name) / f"{self._count}.json"
-        line = json.dumps({"number": self._count, "report": str(report), "order": command}) + "\n"
+        line = json.dumps({"number": self._count, "report": str(report), "command": command}) + "\n"
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode())
         self._process.stdin.flush()
         return ChildProcess(self, self._count, report)
 
     def wait_for(self, number: int, what: str) -> int:
-        """What the forge says of that child; waits for it."""
+        """Wait for a report about a child and return its value."""
         assert self._process.stdout is not None
         while (number, what) not in self._reports:
             line = self._process.stdout.readline()
-            assert line, "the forge has ended"
+            assert line, "the forking process has ended"
             report = json.loads(line)
             self._reports[report["number"], report["what"]] = report["value"]
         return self._reports[number, what]
@@ -94,16 +94,16 @@ class ProcessForker:
 
 
 def serve() -> None:
-    """Forks a watcher for every line, until there are no more."""
+    """Fork a watcher for every line of the input."""
     preload()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the watchers need no burial
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the watchers need not be reaped
     for line in sys.stdin.buffer:
         if os.fork() == 0:
             supervise(json.loads(line))
 
 
 def preload() -> None:
-    """Everything that a client may import on its way, and nothing opened."""
+    """Import everything that a client may import, and open nothing."""
     from PIL import Image
 
     from . import child_process  # noqa: F401
@@ -114,7 +114,7 @@ def preload() -> None:
 
 
 def supervise(job: dict[str, Any]) -> None:
-    """The watcher: forks the child, kills it when its time has come, and says how it ended."""
+    """The watcher: fork the child, kill it after its time limit, and report its exit status."""
 
     def report(what: str, value: int) -> None:
         os.write(1, (json.dumps({"number": job["number"], "what": what, "value": value}) + "\n").encode())
@@ -124,9 +124,9 @@ def supervise(job: dict[str, Any]) -> None:
     pid = os.fork()
     if pid == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        run_child(job["order"], Path(job["report"]))
+        run_child(job["command"], Path(job["report"]))
     report("pid", pid)
-    deadline = time.monotonic() + job["order"].get("kill_after", CHILD_TIMEOUT)
+    deadline = time.monotonic() + job["command"].get("kill_after", CHILD_TIMEOUT)
     ended = 0
     while not ended:
         signal.sigtimedwait([signal.SIGCHLD], max(0.0, deadline - time.monotonic()))
@@ -139,15 +139,15 @@ def supervise(job: dict[str, Any]) -> None:
 
 
 def run_child(command: dict[str, Any], report: Path) -> None:
-    """The child: obeys, writes down what it was told, and leaves."""
+    """The child: run the command, write its result, and exit."""
     from .child_process import execute
 
-    faulthandler.enable()  # a crash of the interpreter itself tells on stderr where it was
+    faulthandler.enable()  # a crash of the interpreter itself is reported on stderr
     try:
         result = asyncio.run(execute(command))
         report.write_text(json.dumps(result))
         code = 0
-    except BaseException:  # whatever it is, the watcher hears of it
+    except BaseException:  # whatever it is, the result reports it
         traceback_text = traceback.format_exc()
         report.write_text(json.dumps(traceback_text))
         os.write(2, traceback_text.encode())

@@ -1,6 +1,6 @@
-"""The town: a simulated world in a thread of its own, the forge, and a home with one ledger; and what must hold in it.
+"""The crash scenario: a sandbox in a thread of its own, forked children, a home with one ledger, and its invariants.
 
-The sandbox counts what was accepted under each prompt, so every job is asked for under a prompt of its own.
+The sandbox counts what was accepted under each prompt, so every job is requested with a prompt of its own.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from hfmedia.sandbox.cdn import RenderSpec, render
 
 from .process_forker import ChildProcess, ProcessForker
 
-VARIANT_COUNT = 2  # different pictures and films; drawing hundreds would take longer than everything else
+VARIANT_COUNT = 2  # different images and videos; drawing hundreds would take longer than everything else
 LOST_MESSAGE = "can only be generated again"  # of inline media whose process died
 
 
 class SharedSandbox:
-    """What all towns stand on: a simulated world, served from a thread of its own, and the forge."""
+    """The part that all scenarios share: a sandbox, served from a thread of its own, and the process forker."""
 
     def __init__(self, *, speed: float = 50) -> None:
         self.forker = ProcessForker()
         self.complete_digests: set[str] = set()
-        self.oversized_media: bytes | None = None  # served in place of every picture and film, when set
-        self.request_count = 0  # of wishes so far
+        self.oversized_media: bytes | None = None  # served in place of all media, when set
+        self.request_count = 0  # requests built so far
         self._drawn: dict[RenderSpec, bytes] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -41,7 +41,7 @@ class SharedSandbox:
         self.sandbox: Sandbox = self._wait(self._open(speed))
 
     def run(self, func: Callable[[], Any]) -> Any:
-        """The deed's result, done in the sandbox's thread."""
+        """Run a function in the sandbox's thread and return its result."""
 
         async def done() -> Any:
             return func()
@@ -49,12 +49,12 @@ class SharedSandbox:
         return self._wait(done())
 
     def clear(self) -> None:
-        """Nothing was asked, and no fault is ordered."""
+        """Forget all requests and faults."""
         self.oversized_media = None
         self.run(self.sandbox.clear)
 
     def close(self) -> None:
-        """Ends the forge and the world."""
+        """End the forking process and the sandbox."""
         self.forker.close()
         self._wait(self.sandbox.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -67,7 +67,7 @@ class SharedSandbox:
         return sandbox
 
     async def _draw(self, spec: RenderSpec) -> bytes:
-        """One of a few looks, each opened once to see that it is whole."""
+        """Return one of a few renderings, each decoded once to check that it is complete."""
         variant = {
             "prompt": "a red fox",
             "seed": spec.seed % VARIANT_COUNT,
@@ -90,7 +90,7 @@ class SharedSandbox:
 
 
 class CrashScenario:
-    """A home with one ledger, and the children that live and die there."""
+    """A home with one ledger, and the child processes that run and die there."""
 
     def __init__(self, shared: SharedSandbox, home: Path) -> None:
         self.home, self.forker, self.shared, self.sandbox = home, shared.forker, shared, shared.sandbox
@@ -98,18 +98,18 @@ class CrashScenario:
         self.environ = {**self.sandbox.environment, "HFMEDIA_HOME": str(home), "HOME": str(home)}
         shared.clear()
 
-    # -- the world --------------------------------------------------------------------------------------------------
+    # -- the sandbox ------------------------------------------------------------------------------------------------
 
     def fault(self, provider: str, kind: str, **options: Any) -> None:
-        """Orders a fault."""
+        """Make the sandbox inject a fault."""
         self.run(lambda: self.sandbox.fault(provider, kind, **options))
 
     def billed_by_prompt(self) -> Counter[str]:
-        """How many jobs the providers have taken on, and would bill, by prompt."""
+        """Count the jobs that the providers accepted, and would bill, by prompt."""
         return Counter(self.run(lambda: [job.prompt for job in self.sandbox.jobs.values()]))
 
     def known_prompts(self) -> set[str]:
-        """The prompts of jobs that a child asked for or whose media it fetched, so that it had their handles."""
+        """Return the prompts of jobs that a child polled or downloaded, so that it had their handles."""
 
         def look() -> set[str]:
             world = self.sandbox.state
@@ -123,48 +123,48 @@ class CrashScenario:
         return set(self.run(look))
 
     def replace_media(self, data: bytes) -> None:
-        """From now on every picture has these bytes."""
+        """Serve these bytes for every output from now on."""
         self.shared.oversized_media = data
         self.complete_digests.add(hashlib.sha256(data).hexdigest())
 
     def request_count(self, kind: str) -> int:
-        """How many requests of a kind have arrived."""
+        """Count the requests of a kind that have arrived."""
         return int(self.run(lambda: sum(seen.kind == kind for seen in self.sandbox.requests)))
 
     # -- the children -----------------------------------------------------------------------------------------------
 
     def start(self, command: str, **options: Any) -> ChildProcess:
-        """A child at work in this home."""
+        """Start a child in this home."""
         environ = {**self.environ, **options.pop("environ", {})}
-        return self.forker.start(deed=command, environ=environ, **options)
+        return self.forker.start(command=command, environ=environ, **options)
 
     def run_command(self, command: str, **options: Any) -> Any:
-        """What a child says in the end."""
+        """Run a child to completion and return its result."""
         child = self.start(command, **options)
         assert not child.was_killed()
         return child.result()
 
     def new_requests(self, number: int, **fields: Any) -> list[dict[str, Any]]:
-        """Wishes under prompts of their own; every other one names its file."""
+        """Build requests with prompts of their own; every other one names its file."""
         requests: list[dict[str, Any]] = []
         for _ in range(number):
             self.shared.request_count += 1
-            request = {"prompt": f"wish {self.shared.request_count}", **fields}
+            request = {"prompt": f"request {self.shared.request_count}", **fields}
             if self.shared.request_count % 2:
                 suffix = ".mp4" if str(fields.get("task", "")).endswith("video") else ".png"
-                request["output"] = str(self.home / "named" / f"wish-{self.shared.request_count}{suffix}")
+                request["output"] = str(self.home / "named" / f"request-{self.shared.request_count}{suffix}")
             requests.append(request)
         return requests
 
     def jobs(self, prompts: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """The jobs of the ledger, or those under these prompts."""
+        """Return the jobs of the ledger, or those with these prompts."""
         selected = None if prompts is None else set(prompts)
-        return [job for job in self.run_command("look") if selected is None or job["prompt"] in selected]
+        return [job for job in self.run_command("list") if selected is None or job["prompt"] in selected]
 
     # -- what must hold ---------------------------------------------------------------------------------------------
 
     def check_files(self) -> None:
-        """Nothing half under a final name, no temporary file, and every file of facts is whole."""
+        """Check that no file is partial or temporary, and that every sidecar is complete."""
         for path in self.media():
             assert not path.name.endswith((".part", ".reserved")), f"{path} was left behind"
             if path.suffix == ".json":
@@ -173,16 +173,16 @@ class CrashScenario:
                 assert hashlib.sha256(path.read_bytes()).hexdigest() in self.complete_digests, f"{path} is not whole"
 
     def media(self) -> list[Path]:
-        """Every file in the places of media, hidden ones too."""
+        """Return every file in the output folders, hidden ones too."""
         places = [self.home / "media", self.home / "named"]
         return [path for place in places if place.exists() for path in place.rglob("*") if path.is_file()]
 
     def check_jobs(self, prompts: Iterable[str], *, max_paid: int = 1) -> list[dict[str, Any]]:
-        """The jobs under these prompts, once all are known to have ended in a file or in words; none is forgotten."""
+        """Return the jobs with these prompts, checking that each ended in a file or an error and that none is lost."""
         selected, paid, known_prompts = set(prompts), self.billed_by_prompt(), self.known_prompts()
         jobs = self.jobs(selected)
-        assert {prompt for prompt in selected if paid[prompt]} <= {job["prompt"] for job in jobs}, "a job is forgotten"
-        assert len(jobs) == len({job["prompt"] for job in jobs}), "a wish became two jobs"
+        assert {prompt for prompt in selected if paid[prompt]} <= {job["prompt"] for job in jobs}, "a job is lost"
+        assert len(jobs) == len({job["prompt"] for job in jobs}), "a request became two jobs"
         for job in jobs:
             assert paid[job["prompt"]] <= max_paid, f"paid {paid[job['prompt']]} times: {job}"
             assert job["state"] != "in_doubt" or job["prompt"] not in known_prompts, (
@@ -199,11 +199,15 @@ class CrashScenario:
                     path = Path(name)
                     digest = hashlib.sha256(path.read_bytes()).hexdigest()
                     assert digest in self.complete_digests
-                    facts = json.loads(path.with_name(path.name + ".json").read_bytes())
-                    assert (facts["job_id"], facts["sha256"], facts["prompt"]) == (job["id"], digest, job["prompt"])
+                    sidecar = json.loads(path.with_name(path.name + ".json").read_bytes())
+                    assert (sidecar["job_id"], sidecar["sha256"], sidecar["prompt"]) == (
+                        job["id"],
+                        digest,
+                        job["prompt"],
+                    )
             case "completed":
                 assert paid, job
-                assert job["urls"] == [None], f"there is media to be had: {job}"
+                assert job["urls"] == [None], f"there is media to download: {job}"
             case "in_doubt" | "failed" | "cancelled":
                 assert job["error"], job
             case state:
@@ -211,7 +215,7 @@ class CrashScenario:
 
 
 def _decode_all(data: bytes, video: bool) -> None:
-    """Reads every pixel of a picture or a film."""
+    """Decode every pixel of an image or a video."""
     if video:
         import av
 

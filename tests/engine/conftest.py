@@ -1,6 +1,6 @@
-"""A world on strings: a scripted sender and a keeper that keeps in memory, so that each rule can be seen alone.
+"""A scripted sender and storage in memory, so that each rule of the engine can be tested alone.
 
-What they stand in for (sockets, files) is met for real in tests/test_provider_task_matrix.py.
+The real ones (sockets, files) are used in tests/test_provider_task_matrix.py.
 """
 
 from __future__ import annotations

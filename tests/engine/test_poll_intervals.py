@@ -1,4 +1,4 @@
-"""How often a provider is asked while a job runs there, and how late its end is seen: on a clock nobody waits for.
+"""How often a running job is polled, and how late its end is seen: on a simulated clock.
 
 The numbers are budgets: at most 40 polls for a minute, at most 15 where it is known how long such jobs take.
 """
@@ -44,15 +44,15 @@ class Clock:
 
     async def job(self, takes: float, to: Route) -> tuple[int, float]:
         """The polls that a job took there, and how late its end was seen, in seconds."""
-        before, begun = self.script.call_count(to.provider, "check"), self.now
+        before, started_at = self.script.call_count(to.provider, "check"), self.now
 
         async def look() -> OperationResult:
-            return DONE if self.now >= begun + takes else RUNNING
+            return DONE if self.now >= started_at + takes else RUNNING
 
         self.script.script(to.provider, RUNNING, look)
         events = await self.scene.run(to)
         assert isinstance(events[-1], MediaReady)
-        return self.script.call_count(to.provider, "check") - before, self.now - begun - takes
+        return self.script.call_count(to.provider, "check") - before, self.now - started_at - takes
 
 
 @pytest.fixture

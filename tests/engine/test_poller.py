@@ -1,4 +1,4 @@
-"""Watching and keeping: trouble while a job runs is never the end of the job; only the provider's word is."""
+"""Polling and storing: an error while a job runs never ends the job; only the provider's answer does."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ async def test_a_queue_tells_its_position_its_fraction_and_its_log(
 @pytest.mark.parametrize(
     "kind", ["not_sent", "no_response", "rate_limited", "server_error", "gateway_error", "invalid_response"]
 )
-async def test_trouble_while_polling_is_ridden_out(scene: EngineHarness, script: ScriptedProviders, kind: str) -> None:
-    """One failed poll of whatever kind costs nothing but a little time; nothing is bought again."""
+async def test_errors_while_polling_are_retried(scene: EngineHarness, script: ScriptedProviders, kind: str) -> None:
+    """A failed poll of any kind costs only a little time; nothing is submitted again."""
     script.script("one", RUNNING, expect_failed(kind), DONE)
     events = await scene.run(route("one"))
     assert isinstance(events[-1], MediaReady)
@@ -64,10 +64,10 @@ async def test_trouble_while_polling_is_ridden_out(scene: EngineHarness, script:
         ("authentication", 1, AuthenticationError),
     ],
 )
-async def test_trouble_that_stays_lets_go_of_the_job_without_ending_it(
+async def test_errors_that_persist_detach_the_job_without_ending_it(
     scene: EngineHarness, script: ScriptedProviders, kind: str, polls: int, error: type[Exception] | None
 ) -> None:
-    """Patience ends, the job does not: it can be resumed, and the error says so."""
+    """The retries end, the job does not: it can be resumed, and the error says so."""
     script.script("one", RUNNING, expect_failed(kind))
     events = await scene.run(route("one"))
     assert isinstance(events[-1], JobFailed)
@@ -86,7 +86,7 @@ async def test_trouble_that_stays_lets_go_of_the_job_without_ending_it(
 
 
 async def test_the_providers_own_word_ends_the_job(scene: EngineHarness, script: ScriptedProviders) -> None:
-    """Accepted, then failed: told as such, nobody else is asked."""
+    """Accepted, then failed: reported as such, and no other provider is tried."""
     script.script("one", RUNNING, expect_failed("generation_failed"))
     script.script("two", DONE)
     events = await scene.run(route("one"), route("two"))
@@ -128,8 +128,8 @@ async def test_several_outputs_have_seeds_of_their_own_and_one_failure_costs_no_
 ) -> None:
     """Three of four arrive: three results and one error, as events, each when it happens."""
     script.script("one", DONE, expect_failed("content_policy"), DONE, DONE)
-    wish = REQUEST.__class__(task="text-to-image", model="acme/kite", prompt="a kite", seed=40)
-    events = await scene.run(route("one"), n=4, request=wish)
+    request = REQUEST.__class__(task="text-to-image", model="acme/kite", prompt="a kite", seed=40)
+    events = await scene.run(route("one"), n=4, request=request)
     assert [event.seed for event in events if isinstance(event, Started)] == [40, 41, 42, 43]
     assert sum(isinstance(event, MediaReady) for event in events) == 3
     assert [event.index for event in events if isinstance(event, JobFailed)] == [1]
@@ -183,8 +183,8 @@ async def test_cancelling_reaches_the_provider(scene: EngineHarness, script: Scr
     job = await canceller
     assert (job.state, script.call_count("one", "cancel")) == ("cancelled", 1)
     assert isinstance(events[-1].error, JobCancelledError)  # type: ignore[attr-defined]
-    facts = await scene.engine.deps.ledger.entries("job1")
-    assert facts[-1].provider_confirmed is True  # type: ignore[attr-defined]
+    entries = await scene.engine.deps.ledger.entries("job1")
+    assert entries[-1].provider_confirmed is True  # type: ignore[attr-defined]
 
 
 async def test_cancelling_during_a_submission_learns_what_became_of_it(
@@ -214,8 +214,8 @@ async def test_cancelling_during_a_submission_learns_what_became_of_it(
     assert script.log.index("write accepted") < script.log.index("cancel one") < script.log.index("write cancelled")
 
 
-async def test_letting_go_stops_nothing_at_the_provider(scene: EngineHarness, script: ScriptedProviders) -> None:
-    """A detached job goes on there, is told as such, and is resumed without paying again."""
+async def test_detaching_stops_nothing_at_the_provider(scene: EngineHarness, script: ScriptedProviders) -> None:
+    """A detached job keeps running there, is reported as such, and is resumed without paying again."""
     script.script("one", RUNNING, _forever)
     events = []
     async for event in scene.engine.generate(REQUEST, [route("one")], target=OutputTarget(folder=Path("/nowhere"))):
@@ -230,10 +230,10 @@ async def test_letting_go_stops_nothing_at_the_provider(scene: EngineHarness, sc
     assert (script.call_count("one"), script.call_count("one", "cancel")) == (1, 0)
 
 
-async def test_an_answer_lost_to_a_cancel_is_a_doubt(
+async def test_a_response_lost_to_a_cancel_leaves_the_job_in_doubt(
     scene: EngineHarness, script: ScriptedProviders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the provider does not answer in time, nobody claims that nothing was bought."""
+    """When the provider does not answer in time, the job does not count as unsent."""
     monkeypatch.setattr("hfmedia.engine.submit.CANCEL_GRACE_PERIOD", 0.01)
     script.script("one", _forever)
     async for event in scene.engine.generate(REQUEST, [route("one")], target=OutputTarget(folder=Path("/nowhere"))):
@@ -248,14 +248,14 @@ async def test_an_answer_lost_to_a_cancel_is_a_doubt(
 
 
 async def test_closing_the_stream_cancels_what_is_left(scene: EngineHarness, script: ScriptedProviders) -> None:
-    """Whoever stops listening stops paying."""
+    """A closed stream cancels its jobs."""
     script.script("one", RUNNING, _forever, CancelResult(True))
-    told = scene.engine.generate(REQUEST, [route("one")], target=OutputTarget(folder=Path("/nowhere")))
-    async for event in told:
+    stream = scene.engine.generate(REQUEST, [route("one")], target=OutputTarget(folder=Path("/nowhere")))
+    async for event in stream:
         if isinstance(event, Running):
             await until_idle()  # until the first poll is on its way
             break
-    await told.aclose()
+    await stream.aclose()
     assert (await scene.job()).state == "cancelled"
 
 
@@ -276,7 +276,7 @@ async def test_a_slot_is_held_from_the_submission_to_the_providers_done(
 
 @pytest.mark.parametrize("bad", [-1, "soon", float("nan"), float("inf"), True, 1e9])
 def test_a_timeout_that_is_none_is_refused(bad: object) -> None:
-    """A bad limit of patience is told before anything is sent."""
+    """An invalid timeout is reported before anything is sent."""
     with pytest.raises(ValueError, match="timeout"):
         Timeouts.parse(bad)  # type: ignore[arg-type]
 
@@ -295,7 +295,7 @@ async def test_a_defect_of_ours_in_one_job_does_not_cost_the_others(
 
 
 async def test_a_defect_of_ours_while_sending_is_a_doubt(scene: EngineHarness, script: ScriptedProviders) -> None:
-    """Where our own code fails in the middle of a submission, nobody claims that nothing was bought."""
+    """When hfmedia itself fails in the middle of a submission, the job does not count as unsent."""
     script.script("one", RuntimeError("a bug"))
     script.script("two", DONE)
     events = await scene.run(route("one"), route("two"))
@@ -331,8 +331,8 @@ async def test_cancelling_while_the_media_is_on_its_way_leaves_it_to_be_fetched(
     """The provider is done and paid; a cancel here does not throw that away."""
     script.script("one", DONE)
     script.storage_steps = [_forever]
-    told = scene.engine.generate(REQUEST, [route("one")], target=OutputTarget(folder=Path("/nowhere")))
-    async for event in told:
+    stream = scene.engine.generate(REQUEST, [route("one")], target=OutputTarget(folder=Path("/nowhere")))
+    async for event in stream:
         if isinstance(event, Submitting):
             await until_idle()
             canceller = asyncio.create_task(scene.engine.cancel("job1"))
@@ -349,7 +349,7 @@ async def _forever() -> None:
 
 
 async def test_a_result_that_comes_after_the_cancel_is_kept(scene: EngineHarness, script: ScriptedProviders) -> None:
-    """What was paid for and is already in our hands becomes a file, although nobody waits for it any more."""
+    """Media that is paid for and already in memory becomes a file, although its caller is gone."""
     sent, answer = asyncio.Event(), asyncio.Event()
 
     async def slow() -> Completed:
@@ -376,13 +376,13 @@ async def test_a_result_that_comes_after_the_cancel_is_kept(scene: EngineHarness
 async def test_a_cancel_between_announcing_and_sending_is_no_doubt(
     scene: EngineHarness, script: ScriptedProviders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The intent is in the ledger, the request is not out: that is known, and told as such."""
+    """The intent is in the ledger, the request is not sent: that is known, and reported as such."""
     ledger, canceller = scene.engine.deps.ledger, []
     append = ledger.append
 
-    async def watched(*facts: life.LedgerEntry) -> life.Job:
-        job = await append(*facts)
-        if isinstance(facts[-1], life.SubmittingEntry):
+    async def watched(*entries: life.LedgerEntry) -> life.Job:
+        job = await append(*entries)
+        if isinstance(entries[-1], life.SubmittingEntry):
             canceller.append(asyncio.create_task(scene.engine.cancel("job1")))
             await until_idle()
         return job

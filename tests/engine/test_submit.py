@@ -1,4 +1,4 @@
-"""Buying: who is asked, how often, and what is written down before. What may have been accepted is never sent again."""
+"""Submission: which providers are tried, how often, and what is recorded before. Nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from .conftest import DONE, REQUEST, RUNNING, EngineHarness, ScriptedProviders, 
 
 R = SUBMIT_RETRIES
 
-# kind of trouble at the first provider, via -> how often each of two providers is asked, and the state of the job
-TROUBLE = [
+# failure kind at the first provider, via -> submissions to each of two providers, and the state of the job
+FAILURES = [
     ("not_sent", "router", R + 1, 1, "stored"),
     ("no_response", "router", 1, 0, "in_doubt"),
     ("invalid_response", "router", 1, 0, "failed"),
@@ -53,8 +53,8 @@ TROUBLE = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "via", "first", "second", "state"), TROUBLE)
-async def test_each_kind_of_trouble_asks_just_whom_it_may(
+@pytest.mark.parametrize(("kind", "via", "first", "second", "state"), FAILURES)
+async def test_each_failure_kind_tries_only_the_providers_it_may(
     scene: EngineHarness, script: ScriptedProviders, kind: str, via: str, first: int, second: int, state: str
 ) -> None:
     """The table of what an answer means, done: one row, one run over two providers with one credential."""
@@ -65,9 +65,9 @@ async def test_each_kind_of_trouble_asks_just_whom_it_may(
     assert (await scene.job()).state == state
 
 
-def test_every_kind_of_trouble_is_in_the_table() -> None:
+def test_every_failure_kind_is_in_the_table() -> None:
     """A new kind of failure needs a row above."""
-    assert {kind for kind, via, *_ in TROUBLE if via == "router"} == set(SUBMIT_POLICIES)
+    assert {kind for kind, via, *_ in FAILURES if via == "router"} == set(SUBMIT_POLICIES)
 
 
 @pytest.mark.parametrize(
@@ -86,30 +86,32 @@ def test_every_kind_of_trouble_is_in_the_table() -> None:
         ("generation_failed", GenerationFailedError),
     ],
 )
-async def test_the_last_trouble_is_told_typed_with_job_and_provider(
+async def test_the_last_failure_is_raised_typed_with_job_and_provider(
     scene: EngineHarness, script: ScriptedProviders, kind: str, error: type[Exception]
 ) -> None:
     """Where no provider is left, the error carries all that a person needs to act."""
     script.script("one", expect_failed(kind, status=418, code="teapot", raw=b"raw"))
-    told = (await scene.run(route("one")))[-1]
-    assert isinstance(told, JobFailed)
-    assert type(told.error) is error
-    assert (told.error.provider, told.error.job_id, told.error.model) == ("one", "job1", "acme/kite")
-    assert told.error.status == 418
-    assert "one" in str(told.error)
-    assert "no luck" in str(told.error)
-    if isinstance(told.error, InvalidResponseError):
-        assert told.error.raw == b"raw"
+    failed = (await scene.run(route("one")))[-1]
+    assert isinstance(failed, JobFailed)
+    assert type(failed.error) is error
+    assert (failed.error.provider, failed.error.job_id, failed.error.model) == ("one", "job1", "acme/kite")
+    assert failed.error.status == 418
+    assert "one" in str(failed.error)
+    assert "no luck" in str(failed.error)
+    if isinstance(failed.error, InvalidResponseError):
+        assert failed.error.raw == b"raw"
 
 
-async def test_the_last_error_names_all_who_refused(scene: EngineHarness, script: ScriptedProviders) -> None:
-    """Nobody has to guess which provider said what."""
+async def test_the_last_error_names_every_provider_that_rejected(
+    scene: EngineHarness, script: ScriptedProviders
+) -> None:
+    """Each message names its provider."""
     script.script("one", expect_failed("insufficient_credit", status=402))
     script.script("two", expect_failed("rejected", status=400))
     events = await scene.run(route("one"), route("two"))
     error = events[-1].error  # type: ignore[attr-defined]
     assert isinstance(error, RequestRejectedError)
-    assert error.attempts == ("one says that there is no credit left for it: no luck (HTTP 402)",)
+    assert error.attempts == ("one reports insufficient credit (HTTP 402): no luck",)
     assert "HTTP 402" in str(error)
     assert "HTTP 400" in str(error)
     assert [(e.previous_provider, e.provider) for e in events if isinstance(e, FailedOver)] == [("one", "two")]
@@ -148,7 +150,7 @@ async def test_sending_is_written_before_the_post_and_the_handle_before_the_firs
     ]
 
 
-async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(
+async def test_a_busy_only_provider_is_retried_after_the_time_it_asked_for(
     scene: EngineHarness, script: ScriptedProviders
 ) -> None:
     """Retry-After is honoured at the only provider there is."""
@@ -159,7 +161,7 @@ async def test_busy_with_nobody_else_waits_as_long_as_it_was_told(
     assert isinstance(events[-1], MediaReady)
 
 
-async def test_a_wait_beyond_the_deadline_is_not_begun(scene: EngineHarness, script: ScriptedProviders) -> None:
+async def test_a_wait_beyond_the_deadline_is_not_started(scene: EngineHarness, script: ScriptedProviders) -> None:
     """When it would only be ready after the deadline, the error comes now, not then."""
     script.script("one", expect_failed("rate_limited", status=429, retry_after=900.0))
     events = await scene.run(route("one"), timeout=30)
@@ -190,12 +192,12 @@ async def test_a_provider_that_failed_rests_and_one_that_works_does_not(
     assert set(script.cooldowns) == {"one"}
 
 
-async def test_a_request_that_nobody_can_take_is_the_users_to_mend(
+async def test_a_request_that_no_provider_accepts_is_the_callers_error(
     scene: EngineHarness, script: ScriptedProviders
 ) -> None:
     """Nothing is sent, and the error is about the request, not about a provider's refusal."""
-    wish = REQUEST.__class__(task="text-to-video", model="acme/kite", prompt="a kite")
-    events = await scene.run(route("one"), route("two"), request=wish)
+    request = REQUEST.__class__(task="text-to-video", model="acme/kite", prompt="a kite")
+    events = await scene.run(route("one"), route("two"), request=request)
     assert isinstance(events[-1].error, InvalidRequestError)  # type: ignore[attr-defined]
     assert events[-1].error.exit_code == 2  # type: ignore[attr-defined]
     assert not [line for line in script.log if line.startswith("submit")]
@@ -210,7 +212,7 @@ KINDS = some.sampled_from(sorted(SUBMIT_POLICIES))
 async def test_whatever_happens_nothing_is_sent_after_it_may_have_been_accepted(
     first: list[str], second: list[str]
 ) -> None:
-    """Over every sequence of troubles: a doubt or an acceptance is the last submission of its job."""
+    """Over every sequence of failures: a submission that is in doubt or accepted is the last one of its job."""
     script = ScriptedProviders()
     scene = EngineHarness(script)
     script.script("one", *map(expect_failed, first))
@@ -218,7 +220,7 @@ async def test_whatever_happens_nothing_is_sent_after_it_may_have_been_accepted(
     await scene.run(route("one", via="direct"), route("two"))
     writes = [line for line in script.log if line.startswith("write")]
     last = max(index for index, line in enumerate(writes) if line == "write sending")
-    for bought in ("write doubted", "write accepted", "write made"):
-        assert bought not in writes[:last]
+    for outcome in ("write doubted", "write accepted", "write made"):
+        assert outcome not in writes[:last]
     assert script.call_count("one") + script.call_count("two") == writes.count("write sending")
     assert (await scene.job()).state in ("failed", "in_doubt")

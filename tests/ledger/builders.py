@@ -1,4 +1,4 @@
-"""Jobs and facts for the tests of the ledgers."""
+"""Jobs and entries for the tests of the ledgers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ ENTRY_TYPES = [
     CancelledEntry,
 ]
 
-# Every kind of fact, with every field filled at least once.
+# Every entry type, with every field filled at least once.
 FULL_ENTRIES: list[LedgerEntry] = [
     CreatedEntry(job_id="j", timestamp=1.25, request=FULL_REQUEST, index=3),
     RoutedEntry(
@@ -87,12 +87,12 @@ ENDINGS: list[LedgerEntry] = [
 
 
 def created_entry(job: str, at: float = 0.0, **more: Any) -> CreatedEntry:
-    """The creation of a job."""
+    """Build the creation of a job."""
     return CreatedEntry(job_id=job, timestamp=at, **{"request": REQUEST, **more})
 
 
 def job_entries(job: str, at: float = 0.0) -> Iterator[LedgerEntry]:
-    """A job that goes well, from its creation to its file."""
+    """Yield the entries of a successful job, from its creation to its file."""
     yield created_entry(job, at)
     yield RoutedEntry(job_id=job, timestamp=at, route=ROUTES[0], request=REQUEST)
     yield SubmittingEntry(job_id=job, timestamp=at, attempt=1)

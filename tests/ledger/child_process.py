@@ -1,6 +1,6 @@
-"""A process of its own for the tests: it uses a ledger, says what it was told, and may be killed at any moment.
+"""A separate process for the tests: it uses a ledger, prints results, and may be killed at any moment.
 
-Each line it prints is one JSON value. ``python -m tests.ledger.child_process DEED PATH [ARGUMENTS]``.
+Each line it prints is one JSON value. ``python -m tests.ledger.child_process COMMAND PATH [ARGUMENTS]``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start_command(command: str, path: Path, *arguments: object) -> subprocess.Popen[str]:
-    """The child, at work."""
+    """Start the child."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.ledger.child_process", command, str(path), *map(str, arguments)],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -33,7 +33,7 @@ def start_command(command: str, path: Path, *arguments: object) -> subprocess.Po
 
 
 def run_command(command: str, path: Path, *arguments: object) -> Any:
-    """What a child says in the end."""
+    """Run a child to completion and return its last line."""
     with start_command(command, path, *arguments) as child:
         output, _ = child.communicate(timeout=100)
     assert child.returncode == 0
@@ -41,26 +41,26 @@ def run_command(command: str, path: Path, *arguments: object) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """One line, whole, at once."""
+    """Print one line in one write."""
     os.write(1, (json.dumps(value) + "\n").encode())
 
 
 async def stream(path: Path, name: str) -> None:
-    """Appends for ever, eight jobs side by side, and says each fact that was acknowledged."""
+    """Append forever, eight jobs concurrently, and print each acknowledged entry."""
     ledger = SqliteLedger(path)
 
     async def line(number: int) -> None:
         for turn in range(1_000_000):
             job = f"{name}-{number}-{turn}"
-            for count, fact in enumerate(job_entries(job), 1):
-                await ledger.append(fact)
+            for count, entry in enumerate(job_entries(job), 1):
+                await ledger.append(entry)
                 print_json([job, count])
 
     await asyncio.gather(*(line(number) for number in range(8)))
 
 
 async def race(path: Path, name: str, jobs: str) -> None:
-    """Wants every job: says which it created, claimed and sent; carries them until its input ends."""
+    """Compete for every job: print which it created, claimed and sent; own them until its input ends."""
     ledger = SqliteLedger(path)
     print_json("ready")
     await asyncio.to_thread(sys.stdin.readline)
@@ -73,7 +73,7 @@ async def race(path: Path, name: str, jobs: str) -> None:
             await ledger.append(RoutedEntry(job_id=job, timestamp=0.0, route=ROUTES[0], request=REQUEST))
             await ledger.release(job)
         except InvalidTransitionError:
-            while (told := await ledger.get(job)) is None or told.state == "created":
+            while (found := await ledger.get(job)) is None or found.state == "created":
                 pass
         while await ledger.owner(job) is None:
             if await ledger.claim(job):
@@ -93,7 +93,7 @@ async def race(path: Path, name: str, jobs: str) -> None:
 
 
 async def run_job(path: Path, job: str) -> None:
-    """Creates a job and carries it until its input ends; then leaves without a word."""
+    """Create a job and own it until the input ends; then exit without closing."""
     ledger = SqliteLedger(path)
     await ledger.append(created_entry(job))
     print_json(await ledger.owner_id())
@@ -102,7 +102,7 @@ async def run_job(path: Path, job: str) -> None:
 
 
 def parent(path: Path, job: str) -> None:
-    """Carries a job and forks; the child says what it may do, and outlives us."""
+    """Own a job and fork; the child prints what it may do, and outlives its parent."""
     ledger = SqliteLedger(path)
 
     async def before() -> None:
@@ -124,39 +124,39 @@ def parent(path: Path, job: str) -> None:
 
 
 async def orphan(ledger: SqliteLedger, path: Path, job: str) -> None:
-    """The forked child: the ledger it inherited is not its own, one that it opens is."""
-    words: list[str] = []
-    for deed in (ledger.append(created_entry("x")), ledger.get(job), ledger.claim(job)):
+    """The forked child: it cannot use the inherited ledger, only one that it opens."""
+    message: list[str] = []
+    for operation in (ledger.append(created_entry("x")), ledger.get(job), ledger.claim(job)):
         try:
-            await deed
-            words.append("done")
+            await operation
+            message.append("done")
         except StorageError as error:
-            words.append(str(error))
+            message.append(str(error))
     await ledger.aclose()
-    mine = SqliteLedger(path)
-    KEPT.append(mine)
-    print_json({"child": words, "claimed": await mine.claim(job), "own": await mine.claim("own")})
+    own_ledger = SqliteLedger(path)
+    KEPT.append(own_ledger)
+    print_json({"child": message, "claimed": await own_ledger.claim(job), "own": await own_ledger.claim("own")})
 
 
 async def grow(path: Path, limit: str) -> None:
-    """Appends until the disk takes no more, then with room again; says what was written and what was refused."""
+    """Append until the disk is full, then once more with free space; print what was written and rejected."""
     import resource
 
     ledger = SqliteLedger(path)
     await ledger.append(created_entry("first"))
     if int(limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
-    written, refused, words = ["first"], 0, ""
+    written, rejected, message = ["first"], 0, ""
     for number in range(2000):
         names = [f"j{number}-{side}" for side in range(5)]
         results = await asyncio.gather(*(ledger.append(created_entry(name)) for name in names), return_exceptions=True)
         written += [name for name, result in zip(names, results, strict=True) if not isinstance(result, Exception)]
         errors = [result for result in results if isinstance(result, BaseException)]
         assert all(isinstance(error, StorageError) for error in errors), errors
-        refused += len(errors)
+        rejected += len(errors)
         if errors:
-            words = str(errors[0])
-        if refused > 20:
+            message = str(errors[0])
+        if rejected > 20:
             break
     if int(limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -165,7 +165,7 @@ async def grow(path: Path, limit: str) -> None:
     await ledger.append(created_entry("last"))
     assert [job.id async for job in ledger.iter_jobs()] == [*written, "last"]
     await ledger.aclose()
-    print_json({"written": [*written, "last"], "refused": refused, "words": words})
+    print_json({"written": [*written, "last"], "rejected": rejected, "message": message})
 
 
 COMMANDS: dict[str, Any] = {"stream": stream, "race": race, "carry": run_job, "parent": parent, "grow": grow}

@@ -1,4 +1,4 @@
-"""What every ledger promises, asked of each kind."""
+"""The promises of every ledger, tested on each implementation."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ async def listed(ledger: Ledger, **how: Any) -> list[str]:
 
 
 async def live_through(ledger: Ledger, *jobs: str) -> None:
-    """Jobs that all go well."""
+    """Append the entries of successful jobs."""
     for job in jobs:
-        for fact in job_entries(job):
-            await ledger.append(fact)
+        for entry in job_entries(job):
+            await ledger.append(entry)
 
 
-async def test_an_unknown_job_is_none_and_has_no_facts(ledger: Ledger) -> None:
-    """Asking is no deed."""
+async def test_an_unknown_job_is_none_and_has_no_entries(ledger: Ledger) -> None:
+    """Reads do not change state."""
     assert await ledger.get("x") is None
     assert await ledger.find_by_key("x") is None
     assert await ledger.entries("x") == []
@@ -58,7 +58,7 @@ async def test_nothing_can_happen_to_a_job_that_was_never_created(ledger: Ledger
 
 
 async def test_what_a_reader_holds_is_not_the_ledger(ledger: Ledger) -> None:
-    """A list of facts is a copy; jobs may be added while they are listed."""
+    """A list of entries is a copy; jobs may be added while they are listed."""
     await ledger.append(created_entry("a"))
     (await ledger.entries("a")).clear()
     assert len(await ledger.entries("a")) == 1
@@ -69,8 +69,8 @@ async def test_what_a_reader_holds_is_not_the_ledger(ledger: Ledger) -> None:
     assert seen == ["a"]
 
 
-async def test_two_who_want_to_send_the_same_job_are_told_apart(ledger: Ledger) -> None:
-    """The second is refused, whoever is quicker: one sending, one payment."""
+async def test_only_one_of_two_submissions_of_a_job_is_recorded(ledger: Ledger) -> None:
+    """Whichever is quicker: one submission, one payment."""
     await ledger.append(created_entry("a"))
     await ledger.append(RoutedEntry(job_id="a", timestamp=0.0, route=ROUTES[0], request=REQUEST))
     sends = [ledger.append(SubmittingEntry(job_id="a", timestamp=1.0, attempt=1)) for _ in range(5)]
@@ -78,8 +78,8 @@ async def test_two_who_want_to_send_the_same_job_are_told_apart(ledger: Ledger) 
     assert sorted(isinstance(result, InvalidTransitionError) for result in results) == [False, True, True, True, True]
 
 
-async def test_facts_that_go_together_are_all_there_or_none(ledger: Ledger) -> None:
-    """One that the table forbids, or that is of another job, takes the others along."""
+async def test_entries_that_go_together_are_all_written_or_none(ledger: Ledger) -> None:
+    """One that the table forbids, or that is of another job, rejects the others as well."""
     routed, sending = (
         RoutedEntry(job_id="a", timestamp=1.0, route=ROUTES[0], request=REQUEST),
         SubmittingEntry(job_id="a", timestamp=2.0, attempt=1),
@@ -96,22 +96,22 @@ async def test_facts_that_go_together_are_all_there_or_none(ledger: Ledger) -> N
     job = await ledger.append(routed, sending)
     assert (job.state, await ledger.get("a")) == ("submitting", job)
     assert (
-        await ledger.append(created_entry("b"), *(structs.replace(fact, job_id="b") for fact in (routed, sending)))
+        await ledger.append(created_entry("b"), *(structs.replace(entry, job_id="b") for entry in (routed, sending)))
     ).attempts
-    assert [type(fact) for fact in await ledger.entries("b")] == [CreatedEntry, RoutedEntry, SubmittingEntry]
+    assert [type(entry) for entry in await ledger.entries("b")] == [CreatedEntry, RoutedEntry, SubmittingEntry]
 
 
-async def test_every_kind_of_fact_comes_back_as_it_went_in(ledger: Ledger) -> None:
+async def test_every_entry_type_comes_back_as_it_went_in(ledger: Ledger) -> None:
     """With every field, foreign letters and the largest numbers."""
-    after = [await ledger.append(fact) for fact in FULL_ENTRIES][-1]
+    after = [await ledger.append(entry) for entry in FULL_ENTRIES][-1]
     assert await ledger.entries("j") == FULL_ENTRIES
     assert await ledger.get("j") == after == replay(FULL_ENTRIES)
     for number, ending in enumerate(ENDINGS):
         job = f"e{number}"
-        fact = type(ending)(**{**{n: getattr(ending, n) for n in ending.__struct_fields__}, "job_id": job})
+        entry = type(ending)(**{**{n: getattr(ending, n) for n in ending.__struct_fields__}, "job_id": job})
         await ledger.append(created_entry(job))
-        await ledger.append(fact)
-        assert (await ledger.entries(job))[-1] == fact
+        await ledger.append(entry)
+        assert (await ledger.entries(job))[-1] == entry
 
 
 @pytest.mark.parametrize(
@@ -157,17 +157,17 @@ async def test_more_jobs_than_a_page_come_once_each(ledger: Ledger) -> None:
 async def test_a_clock_that_jumps_back_changes_no_order(ledger: Ledger) -> None:
     """Order is that of appending."""
     clock = iter([1000.0, 5.0, 999.0, -3.0, 1e9, 0.0])
-    told = [type(fact)(**{**{n: getattr(fact, n) for n in fact.__struct_fields__}, "timestamp": at})
-            for fact, at in zip(job_entries("a"), clock, strict=True)]  # fmt: skip
-    for fact in told:
-        await ledger.append(fact)
+    entries = [type(entry)(**{**{n: getattr(entry, n) for n in entry.__struct_fields__}, "timestamp": at})
+            for entry, at in zip(job_entries("a"), clock, strict=True)]  # fmt: skip
+    for entry in entries:
+        await ledger.append(entry)
     await ledger.append(created_entry("b", at=-1e9))
-    assert await ledger.entries("a") == told
+    assert await ledger.entries("a") == entries
     assert await listed(ledger) == ["a", "b"]
 
 
 async def test_a_key_belongs_to_one_job(ledger: Ledger) -> None:
-    """The second who comes with it is told which, and leaves no trace; without a key nobody is in the way."""
+    """The second creation gets the id of the first and leaves no trace; jobs without a key never conflict."""
     await ledger.append(created_entry("a", idempotency_key="k"))
     results = await asyncio.gather(
         ledger.append(created_entry("b", idempotency_key="k")),
@@ -186,8 +186,8 @@ async def test_a_key_belongs_to_one_job(ledger: Ledger) -> None:
     assert found.id == "a"
 
 
-async def test_whoever_creates_a_job_carries_it_until_it_ends(ledger: Ledger) -> None:
-    """Or releases it; a job may be claimed before it is there, and by its carrier again."""
+async def test_the_creator_of_a_job_owns_it_until_it_ends(ledger: Ledger) -> None:
+    """Or releases it; a job may be claimed before it exists, and by its owner again."""
     me = await ledger.owner_id()
     await ledger.append(created_entry("a"))
     assert await ledger.claim("b")
@@ -201,10 +201,10 @@ async def test_whoever_creates_a_job_carries_it_until_it_ends(ledger: Ledger) ->
     assert await ledger.claims() == {}
 
 
-async def test_old_jobs_go_when_asked_and_live_ones_never(ledger: Ledger) -> None:
-    """Nor those that somebody carries, whatever their state; their keys are free again."""
-    await live_through(ledger, "stored", "carried")
-    assert await ledger.claim("carried")
+async def test_old_jobs_are_pruned_and_live_ones_never(ledger: Ledger) -> None:
+    """Nor claimed ones, whatever their state; the keys of deleted jobs are free again."""
+    await live_through(ledger, "stored", "claimed")
+    assert await ledger.claim("claimed")
     await ledger.append(created_entry("stopped", idempotency_key="k"))
     await ledger.append(CancelledEntry(job_id="stopped", timestamp=0.0, provider_confirmed=True))
     await ledger.append(created_entry("new"))
@@ -213,7 +213,7 @@ async def test_old_jobs_go_when_asked_and_live_ones_never(ledger: Ledger) -> Non
     assert await ledger.prune(10.0, ["failed"]) == 0
     assert await ledger.prune(10.0, ["cancelled"]) == 1
     assert await ledger.prune(10.0) == 1
-    assert await listed(ledger) == ["carried", "new", "young"]
+    assert await listed(ledger) == ["claimed", "new", "young"]
     assert await ledger.entries("stored") == []
     assert await ledger.find_by_key("k") is None
     await ledger.append(created_entry("again", idempotency_key="k"))
@@ -222,7 +222,7 @@ async def test_old_jobs_go_when_asked_and_live_ones_never(ledger: Ledger) -> Non
             await ledger.prune(1e12, [state, "stored"])
 
 
-async def test_a_file_that_is_fetched_again_is_another_fact(ledger: Ledger) -> None:
+async def test_a_file_that_is_downloaded_again_is_another_entry(ledger: Ledger) -> None:
     """A stored job may be stored again."""
     await live_through(ledger, "a")
     assert await ledger.claim("a")

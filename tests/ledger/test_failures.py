@@ -1,4 +1,4 @@
-"""Bad days of the ledger on disk: each is told clearly, and no fact is claimed that is not there."""
+"""Failures of the ledger on disk: each is reported clearly, and no entry is acknowledged that is not written."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from hfmedia.ledger.migrations import LEDGER_SCHEMA
 from .builders import created_entry
 from .child_process import run_command
 
-NOBODY = 65534
+UNPRIVILEGED_UID = 65534
 
 
 def garbage(path: Path) -> None:
-    """A file that is no database."""
+    """Write a file that is not a database."""
     path.write_bytes(b"this is a letter, not a ledger\n" * 300)
 
 
@@ -34,7 +34,7 @@ def short_garbage(path: Path) -> None:
     path.write_text("{}")
 
 
-def somebody_elses(path: Path) -> None:
+def another_programs(path: Path) -> None:
     """Another program's database."""
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("CREATE TABLE cookies (name)")
@@ -46,7 +46,7 @@ def newer(path: Path) -> None:
 
 
 def nonsense(path: Path) -> None:
-    """A ledger whose version is no number."""
+    """Write a ledger whose version is not a number."""
     versioned(path, "three")
 
 
@@ -82,28 +82,28 @@ def nowhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [
         (garbage, "not a database"),
         (short_garbage, "not a database"),
-        (somebody_elses, "another program's database"),
+        (another_programs, "another program's database"),
         (newer, "newer than this hfmedia.*upgrade"),
         (nonsense, "which version"),
         (folder, "is a folder"),
         (nowhere, "File exists|Not a directory"),
     ],
 )
-async def test_what_is_no_ledger_is_refused_and_left_alone(
-    path: Path, make: Callable[[Path], None], words: str
+async def test_a_file_that_is_not_a_ledger_is_rejected_and_left_unchanged(
+    path: Path, make: Callable[[Path], None], message: str
 ) -> None:
     """In reading and in writing, with a sentence; not a byte of it is changed."""
     path.parent.mkdir()
     make(path)
     before = content(path)
     ledger = SqliteLedger(path)
-    for deed in (ledger.append(created_entry("a")), ledger.get("a"), ledger.claim("a")):
-        with pytest.raises(StorageError, match=words):
-            await deed
+    for operation in (ledger.append(created_entry("a")), ledger.get("a"), ledger.claim("a")):
+        with pytest.raises(StorageError, match=message):
+            await operation
     await ledger.aclose()
     assert content(path) == before
 
@@ -136,15 +136,15 @@ def small_disk(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def as_anybody() -> Iterator[Path]:
-    """A folder of one's own, without the powers of root."""
+def unprivileged() -> Iterator[Path]:
+    """Give a folder of its own to a user without root privileges."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         if os.geteuid():
             yield place
             return
-        os.chown(place, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
+        os.chown(place, UNPRIVILEGED_UID, UNPRIVILEGED_UID)
+        os.seteuid(UNPRIVILEGED_UID)
         try:
             yield place
         finally:
@@ -154,7 +154,7 @@ def as_anybody() -> Iterator[Path]:
 @pytest.mark.skipif(sys.platform == "win32", reason="rights work otherwise there")
 async def test_a_read_only_ledger_is_refused_when_it_should_be_written() -> None:
     """The file, then the folder in which it shall be made; what was written can be read."""
-    with as_anybody() as place:
+    with unprivileged() as place:
         path = place / "ledger.sqlite3"
         first = SqliteLedger(path)
         await first.append(created_entry("a"))
@@ -180,8 +180,8 @@ async def test_a_read_only_ledger_is_refused_when_it_should_be_written() -> None
         await again.aclose()
 
 
-async def test_a_ledger_that_stays_locked_is_told_and_works_again(path: Path) -> None:
-    """After the patience is over, nothing is written; reading never waits."""
+async def test_a_ledger_that_stays_locked_is_reported_and_works_again(path: Path) -> None:
+    """After the busy timeout nothing is written; reading never waits."""
     ledger = SqliteLedger(path, busy_timeout=0.1)
     await ledger.append(created_entry("a"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -197,32 +197,32 @@ async def test_a_ledger_that_stays_locked_is_told_and_works_again(path: Path) ->
     await ledger.aclose()
 
 
-async def test_a_damaged_ledger_is_told(path: Path) -> None:
+async def test_a_damaged_ledger_is_reported(path: Path) -> None:
     """Pages of noise in the middle; no job is invented."""
     ledger = SqliteLedger(path)
     await asyncio.gather(*(ledger.append(created_entry(f"j{number}")) for number in range(200)))
     await ledger.aclose()
     damage(path)
     ledger = SqliteLedger(path)
-    for deed in (ledger.get("j5"), ledger.append(created_entry("new")), ledger.entries("j5")):
+    for operation in (ledger.get("j5"), ledger.append(created_entry("new")), ledger.entries("j5")):
         with pytest.raises(StorageError, match="damaged"):
-            await deed
+            await operation
     await ledger.aclose()
 
 
-async def test_a_job_that_cannot_be_read_is_told_by_its_name(disk: SqliteLedger, path: Path) -> None:
+async def test_a_job_that_cannot_be_read_is_reported_by_its_id(disk: SqliteLedger, path: Path) -> None:
     """Written by another hand, or by a later version within the same tables."""
     await disk.append(created_entry("a"))
     for body in ("{", '{"id": "a"}', b"\xff\xfe"):
         with closing(sqlite3.connect(path)) as other, other:
             other.execute("UPDATE jobs SET body = ?", (body,))
-        with pytest.raises(StorageError, match="job a") as told:
+        with pytest.raises(StorageError, match="job a") as caught:
             await disk.get("a")
-        assert told.value.job_id == "a"
+        assert caught.value.job_id == "a"
 
 
-async def test_a_ledger_that_is_taken_away_takes_no_more_facts(disk: SqliteLedger, path: Path) -> None:
-    """SQLite would write on into a file without a name, and no later process would find the facts."""
+async def test_a_ledger_that_is_removed_accepts_no_more_entries(disk: SqliteLedger, path: Path) -> None:
+    """SQLite would go on writing to the unlinked file, and no later process would find the entries."""
     await disk.append(created_entry("a"))
     elsewhere = path.with_name("elsewhere")
     move(path, elsewhere)
@@ -239,26 +239,26 @@ async def test_a_ledger_that_is_taken_away_takes_no_more_facts(disk: SqliteLedge
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on files there")
 async def test_a_file_that_may_grow_no_more_claims_nothing(path: Path) -> None:
     """Every append that returned is there, and none that raised; with room again it goes on."""
-    told = await asyncio.to_thread(run_command, "grow", path, 200_000)
-    assert told["refused"] > 0
-    assert "disk" in told["words"]
-    await check_after_full_disk(path, told)
+    result = await asyncio.to_thread(run_command, "grow", path, 200_000)
+    assert result["rejected"] > 0
+    assert "disk" in result["message"]
+    await check_after_full_disk(path, result)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux") or os.geteuid() != 0, reason="mounting needs root on Linux")
 async def test_a_full_disk_claims_nothing(path: Path) -> None:
     """The same on a small disk that is really full."""
     with small_disk(path.parent):
-        told = await asyncio.to_thread(run_command, "grow", path, 0)
-        assert told["refused"] > 0
-        assert "full" in told["words"] or "disk" in told["words"]
-        await check_after_full_disk(path, told)
+        result = await asyncio.to_thread(run_command, "grow", path, 0)
+        assert result["rejected"] > 0
+        assert "full" in result["message"] or "disk" in result["message"]
+        await check_after_full_disk(path, result)
 
 
-async def check_after_full_disk(path: Path, told: dict[str, list[str]]) -> None:
-    """What the child was told holds, and the ledger works."""
+async def check_after_full_disk(path: Path, result: dict[str, list[str]]) -> None:
+    """Check that everything acknowledged to the child is written, and that the ledger works."""
     ledger = SqliteLedger(path)
-    assert [job.id async for job in ledger.iter_jobs()] == told["written"]
-    for job in told["written"]:
+    assert [job.id async for job in ledger.iter_jobs()] == result["written"]
+    for job in result["written"]:
         assert len(await ledger.entries(job)) == 1
     await ledger.aclose()

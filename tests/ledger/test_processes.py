@@ -24,7 +24,7 @@ KILLS = 20
 
 
 async def test_what_was_acknowledged_survives_every_kill(path: Path) -> None:
-    """A child is killed in the middle of a stream of facts, again and again, and each time everything is looked up."""
+    """A child is killed in the middle of a stream of entries, again and again, and each time every entry is checked."""
     chance = random.Random(7)
     for turn in range(KILLS):
         with start_command("stream", path, f"r{turn}") as child:
@@ -41,9 +41,9 @@ async def test_what_was_acknowledged_survives_every_kill(path: Path) -> None:
         assert acknowledged
         ledger = SqliteLedger(path)
         for job, count in acknowledged.items():
-            facts = await ledger.entries(job)
-            assert len(facts) >= count
-            assert await ledger.get(job) == replay(facts)
+            entries = await ledger.entries(job)
+            assert len(entries) >= count
+            assert await ledger.get(job) == replay(entries)
             assert await ledger.owner(job) is None
         await ledger.aclose()
     with closing(sqlite3.connect(path)) as other:
@@ -51,8 +51,8 @@ async def test_what_was_acknowledged_survives_every_kill(path: Path) -> None:
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-async def test_processes_that_want_the_same_jobs_share_them(path: Path, processes: int) -> None:
-    """Each job is created once, claimed by one and sent once, whoever is quicker; nobody loses a job of his own."""
+async def test_processes_that_compete_for_the_same_jobs_share_them(path: Path, processes: int) -> None:
+    """Each job is created once, claimed by one and sent once; no process loses a job of its own."""
     jobs = 40
     children = [start_command("race", path, f"p{number}", jobs) for number in range(processes)]
     try:
@@ -61,10 +61,10 @@ async def test_processes_that_want_the_same_jobs_share_them(path: Path, processe
             assert json.loads(child.stdout.readline()) == "ready"
         for child in children:
             print(file=child.stdin, flush=True)
-        told = [json.loads(await asyncio.to_thread(child.stdout.readline)) for child in children if child.stdout]
+        reports = [json.loads(await asyncio.to_thread(child.stdout.readline)) for child in children if child.stdout]
         for number in range(jobs):
-            deeds = Counter(deed for got in told for deed in got[number])
-            assert deeds == {"created": 1, "claimed": 1, "sent": 1}, (number, deeds)
+            actions = Counter(action for report in reports for action in report[number])
+            assert actions == {"created": 1, "claimed": 1, "sent": 1}, (number, actions)
         ledger = SqliteLedger(path)
         owners = await ledger.claims()
         assert {int(owner.split("-")[0]) for owner in owners.values()} == {child.pid for child in children}
@@ -83,8 +83,8 @@ async def test_processes_that_want_the_same_jobs_share_them(path: Path, processe
 
 
 @pytest.mark.parametrize("killed", [True, False])
-async def test_whoever_died_carries_nothing(path: Path, killed: bool) -> None:
-    """Killed or gone without a word; while it lives nobody takes its job, and afterwards one does."""
+async def test_a_dead_process_owns_nothing(path: Path, killed: bool) -> None:
+    """Killed, or exited without closing; while it is alive its job cannot be claimed, and afterwards by one only."""
     one, two = SqliteLedger(path), SqliteLedger(path)
     with start_command("carry", path, "a") as child:
         assert child.stdout is not None
@@ -107,8 +107,8 @@ async def test_whoever_died_carries_nothing(path: Path, killed: bool) -> None:
     await two.aclose()
 
 
-async def test_what_the_dead_left_behind_is_swept(path: Path) -> None:
-    """Their lock files go when the next one comes, and their claims do not keep old jobs from being forgotten."""
+async def test_what_dead_processes_leave_behind_is_removed(path: Path) -> None:
+    """Their lock files are removed by the next process, and their claims do not keep old jobs from being pruned."""
     folder = path.with_name(f"{path.name}.owners")
     for number in range(3):
         with start_command("carry", path, f"j{number}") as child:
@@ -117,8 +117,8 @@ async def test_what_the_dead_left_behind_is_swept(path: Path) -> None:
             child.kill()
     assert len(list(folder.iterdir())) >= 1
     ledger = SqliteLedger(path)
-    me = await ledger.owner_id()
-    assert [file.name for file in folder.iterdir()] == [f"{me}.lock"]
+    owner_id = await ledger.owner_id()
+    assert [file.name for file in folder.iterdir()] == [f"{owner_id}.lock"]
     assert [await ledger.claim(f"j{number}") for number in range(3)] == [True] * 3
     await ledger.aclose()
     assert not folder.exists()
@@ -139,20 +139,20 @@ async def test_two_ledgers_in_one_process_are_two_owners(path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
 async def test_a_forked_child_owns_nothing(path: Path) -> None:
-    """It is told to open its own ledger, the parent works on, and the parent's claims end with the parent alone."""
+    """It has to open its own ledger; the parent continues, and the parent's claims end with the parent alone."""
     ledger = SqliteLedger(path)
     with start_command("parent", path, "a") as parent:
         assert parent.stdout is not None
-        said: dict[str, object] = {}
+        report: dict[str, object] = {}
         for _ in range(2):
-            said |= json.loads(parent.stdout.readline())
-        words = said["child"]
-        assert isinstance(words, list)
-        assert len(words) == 3
-        assert all("forked" in word for word in words), words
-        assert said["claimed"] is False
-        assert said["own"] is True
-        assert await ledger.owner("a") == said["parent"]
+            report |= json.loads(parent.stdout.readline())
+        messages = report["child"]
+        assert isinstance(messages, list)
+        assert len(messages) == 3
+        assert all("forked" in message for message in messages), messages
+        assert report["claimed"] is False
+        assert report["own"] is True
+        assert await ledger.owner("a") == report["parent"]
         parent.send_signal(signal.SIGKILL)
         parent.wait(30)
         assert await ledger.claim("a")  # though the child lives, as its own claim shows
@@ -161,8 +161,8 @@ async def test_a_forked_child_owns_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "1", "../../etc/passwd", "1-" + "0" * 32, "1-" + "0" * 31 + "\n"])
-async def test_an_owner_whom_nobody_knows_is_dead(disk: SqliteLedger, path: Path, name: str) -> None:
-    """Whatever somebody wrote into the table."""
+async def test_an_unknown_owner_is_dead(disk: SqliteLedger, path: Path, name: str) -> None:
+    """Whatever is in the table."""
     await disk.append(created_entry("a"))
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE claims SET owner = ?", (name,))

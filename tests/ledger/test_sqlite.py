@@ -30,34 +30,34 @@ from .builders import FULL_ENTRIES, created_entry, job_entries
 
 
 def ask(path: Path, sql: str, *values: Any) -> list[Any]:
-    """What another program reads in the file, or writes into it."""
+    """Run a statement as another program would, and return its rows."""
     with closing(sqlite3.connect(path)) as other, other:
         return other.execute(sql, values).fetchall()
 
 
 async def test_what_was_appended_is_there_after_reopening(path: Path) -> None:
-    """Facts, jobs and their order."""
+    """Entries, jobs and their order."""
     first = SqliteLedger(path)
-    jobs = [[await first.append(fact) for fact in job_entries(name)][-1] for name in ("a", "b")]
-    facts = await first.entries("a")
+    jobs = [[await first.append(entry) for entry in job_entries(name)][-1] for name in ("a", "b")]
+    entries = await first.entries("a")
     await first.aclose()
     second = SqliteLedger(path)
     assert [job async for job in second.iter_jobs()] == jobs
-    assert await second.entries("a") == facts
+    assert await second.entries("a") == entries
     await second.aclose()
 
 
 async def test_a_commit_waits_for_the_disk(disk: SqliteLedger, path: Path) -> None:
-    """The settings on which durability rests, as SQLite itself tells them."""
+    """The settings on which durability rests, as SQLite reports them."""
     await disk.append(created_entry("a"))
     with closing(connect(LEDGER_SCHEMA, path, 1.0)) as connection:
-        told = {name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+        pragmas = {name: connection.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("journal_mode", "synchronous", "application_id")}  # fmt: skip
-    assert told == {"journal_mode": "wal", "synchronous": 2, "application_id": LEDGER_SCHEMA.application_id}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "application_id": LEDGER_SCHEMA.application_id}
 
 
 async def test_the_file_is_for_its_owner_alone(disk: SqliteLedger, path: Path) -> None:
-    """So are its side files and the folders that were made for it."""
+    """So are its side files and the folders that were created for it."""
     await disk.append(created_entry("a"))
     files = [path, *path.parent.glob("ledger.sqlite3-*"), *path.parent.glob("*.owners/*.lock")]
     assert len(files) == 4
@@ -66,7 +66,7 @@ async def test_the_file_is_for_its_owner_alone(disk: SqliteLedger, path: Path) -
 
 
 async def test_closing_leaves_one_file(disk: SqliteLedger, path: Path) -> None:
-    """Nothing beside it, when nobody else uses it."""
+    """Nothing else, when no other process uses it."""
     await disk.append(created_entry("a"))
     assert await disk.get("a")
     await disk.aclose()
@@ -74,7 +74,7 @@ async def test_closing_leaves_one_file(disk: SqliteLedger, path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-async def test_facts_appended_side_by_side_share_commits(path: Path) -> None:
+async def test_entries_appended_concurrently_share_commits(path: Path) -> None:
     """A hundred at once need a few; one after the other each has its own."""
     commits: list[int] = []
     ledger = SqliteLedger(path, on_commit=commits.append)
@@ -86,8 +86,8 @@ async def test_facts_appended_side_by_side_share_commits(path: Path) -> None:
     commits.clear()
 
     async def live(job: str) -> None:
-        for fact in job_entries(job):
-            await ledger.append(fact)
+        for entry in job_entries(job):
+            await ledger.append(entry)
 
     await asyncio.gather(*(live(f"j{number}") for number in range(100)))
     assert sum(commits) == 600
@@ -95,12 +95,12 @@ async def test_facts_appended_side_by_side_share_commits(path: Path) -> None:
     await ledger.aclose()
 
 
-async def test_each_in_a_shared_commit_gets_its_own_answer(disk: SqliteLedger, path: Path) -> None:
+async def test_each_item_of_a_shared_commit_gets_its_own_result(disk: SqliteLedger, path: Path) -> None:
     """What is impossible, taken, too large or damaged spoils nothing for the others."""
     await disk.append(created_entry("keyed", idempotency_key="k"))
     await disk.append(created_entry("damaged"))
     ask(path, "UPDATE jobs SET body = '{' WHERE id = 'damaged'")
-    fates: list[tuple[Any, type[Exception] | None]] = [
+    cases: list[tuple[Any, type[Exception] | None]] = [
         (created_entry("a"), None),
         (SubmittingEntry(job_id="a", timestamp=0.0, attempt=1), InvalidTransitionError),
         (SubmittingEntry(job_id="unknown", timestamp=0.0, attempt=1), InvalidTransitionError),
@@ -115,16 +115,16 @@ async def test_each_in_a_shared_commit_gets_its_own_answer(disk: SqliteLedger, p
         (created_entry("a"), InvalidTransitionError),
         (created_entry("d"), None),
     ]
-    results = await asyncio.gather(*(disk.append(fact) for fact, _ in fates), return_exceptions=True)
-    for (_, error), result in zip(fates, results, strict=True):
+    results = await asyncio.gather(*(disk.append(entry) for entry, _ in cases), return_exceptions=True)
+    for (_, error), result in zip(cases, results, strict=True):
         assert error is None or isinstance(result, error), result
         assert error is not None or not isinstance(result, BaseException), result
     assert ask(path, "SELECT job_id, count(*) FROM entries GROUP BY job_id ORDER BY job_id") == [
         ("a", 1), ("d", 1), ("damaged", 1), ("keyed", 1)]  # fmt: skip
 
 
-async def test_what_sqlite_itself_refuses_is_taken_out_of_the_round(disk: SqliteLedger, path: Path) -> None:
-    """One deed in a round breaks off half-way; it leaves no trace, and the others are written."""
+async def test_an_item_that_sqlite_rejects_is_taken_out_of_the_batch(disk: SqliteLedger, path: Path) -> None:
+    """One item of a batch fails half-way; it leaves no trace, and the others are written."""
     await disk.append(created_entry("first"))
     ask(path, "CREATE TRIGGER bad BEFORE INSERT ON jobs WHEN NEW.id = 'bad' BEGIN SELECT RAISE(ABORT, 'bad job'); END")
     names = ["a", "bad", "b", "c"]
@@ -136,7 +136,7 @@ async def test_what_sqlite_itself_refuses_is_taken_out_of_the_round(disk: Sqlite
 
 
 @pytest.mark.parametrize(
-    ("fact", "words"),
+    ("entry", "message"),
     [
         (
             created_entry(
@@ -160,10 +160,10 @@ async def test_what_sqlite_itself_refuses_is_taken_out_of_the_round(disk: Sqlite
         ),
     ],
 )
-async def test_what_cannot_be_kept_is_refused(disk: SqliteLedger, fact: Any, words: str) -> None:
+async def test_an_entry_that_cannot_be_kept_is_rejected(disk: SqliteLedger, entry: Any, message: str) -> None:
     """Media, what is too long, and what JSON cannot hold; nothing is written."""
-    with pytest.raises(StorageError, match=words):
-        await disk.append(fact)
+    with pytest.raises(StorageError, match=message):
+        await disk.append(entry)
     assert await disk.get("a") is None
 
 
@@ -193,15 +193,15 @@ async def test_a_cancelled_append_runs_to_its_end(disk: SqliteLedger, path: Path
 
 
 async def test_closing_waits_for_what_is_being_written(path: Path) -> None:
-    """Everything that was begun is answered; whatever comes after is told that it is closed."""
+    """Everything that was started gets its result; later calls fail because the ledger is closed."""
     ledger = SqliteLedger(path)
-    begun = [asyncio.create_task(ledger.append(created_entry(f"j{number}"))) for number in range(50)]
+    tasks = [asyncio.create_task(ledger.append(created_entry(f"j{number}"))) for number in range(50)]
     await asyncio.sleep(0)
     await asyncio.gather(ledger.aclose(), ledger.aclose())
-    assert [(await task).id for task in begun] == [f"j{number}" for number in range(50)]
-    for deed in (ledger.append(created_entry("x")), ledger.get("x"), ledger.claim("x"), ledger.prune(0.0)):
+    assert [(await task).id for task in tasks] == [f"j{number}" for number in range(50)]
+    for operation in (ledger.append(created_entry("x")), ledger.get("x"), ledger.claim("x"), ledger.prune(0.0)):
         with pytest.raises(StorageError, match="closed"):
-            await deed
+            await operation
     assert ask(path, "SELECT count(*) FROM entries") == [(50,)]
 
 
@@ -215,8 +215,8 @@ async def test_a_ledger_that_was_never_used_touches_nothing(path: Path) -> None:
     assert not path.parent.exists()
 
 
-async def test_a_ledger_that_is_dropped_lets_go(path: Path) -> None:
-    """Its threads end and its claims are free, though nobody closed it."""
+async def test_a_ledger_that_is_garbage_collected_releases_everything(path: Path) -> None:
+    """Its threads end and its claims are free, although it was never closed."""
     ledger = SqliteLedger(path)
     await ledger.append(created_entry("a"))
     assert await ledger.get("a")
@@ -233,27 +233,25 @@ async def test_a_ledger_that_is_dropped_lets_go(path: Path) -> None:
 
 
 def test_several_loops_share_a_ledger(path: Path) -> None:
-    """One after the other and side by side: each answer goes where it was asked."""
+    """One after the other and concurrently: each result reaches the loop that asked for it."""
     ledger = SqliteLedger(path)
 
     async def some(name: str) -> list[str]:
         made = await asyncio.gather(*(ledger.append(created_entry(f"{name}{number}")) for number in range(20)))
         return [job.id for job in made]
 
-    told: dict[str, list[str]] = {}
-    threads = [
-        threading.Thread(target=lambda name=name: told.update({name: asyncio.run(some(name))})) for name in "abc"
-    ]
+    ids: dict[str, list[str]] = {}
+    threads = [threading.Thread(target=lambda name=name: ids.update({name: asyncio.run(some(name))})) for name in "abc"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert told == {name: [f"{name}{number}" for number in range(20)] for name in "abc"}
+    assert ids == {name: [f"{name}{number}" for number in range(20)] for name in "abc"}
     asyncio.run(ledger.aclose())
 
 
-def test_a_loop_that_is_gone_stops_nobody(path: Path) -> None:
-    """A process that ends without closing: its answers go nowhere, the facts stay, the next loop works."""
+def test_a_loop_that_is_gone_stops_no_other_loop(path: Path) -> None:
+    """A process that ends without closing: its results are dropped, the entries stay, the next loop works."""
     ledger = SqliteLedger(path)
     loop = asyncio.new_event_loop()
     task = loop.create_task(ledger.append(created_entry("a")))
@@ -271,7 +269,7 @@ def test_a_loop_that_is_gone_stops_nobody(path: Path) -> None:
     task._log_destroy_pending = False  # type: ignore[attr-defined] # it was left behind on purpose
 
 
-async def test_the_loop_is_free_while_ten_thousand_facts_are_written(disk: SqliteLedger) -> None:
+async def test_the_loop_is_free_while_ten_thousand_entries_are_written(disk: SqliteLedger) -> None:
     """A bystander is never kept waiting for long; the bound is gross, machines differ."""
     longest = 0.0
     done = False
@@ -285,8 +283,8 @@ async def test_the_loop_is_free_while_ten_thousand_facts_are_written(disk: Sqlit
 
     async def line(number: int) -> None:
         for turn in range(17):
-            for fact in job_entries(f"j{number}-{turn}"):
-                await disk.append(fact)
+            for entry in job_entries(f"j{number}-{turn}"):
+                await disk.append(entry)
 
     watching = asyncio.create_task(bystander())
     await asyncio.gather(*(line(number) for number in range(100)))
@@ -328,12 +326,12 @@ async def test_live_jobs_are_found_without_walking_the_ended_ones(disk: SqliteLe
     assert len(plan) == 1
 
 
-async def test_people_can_read_the_story(disk: SqliteLedger, path: Path) -> None:
-    """Two views: what happened, and how the jobs stand; every kind of fact has words."""
-    for fact in FULL_ENTRIES:
-        await disk.append(fact)
+async def test_people_can_read_the_history(disk: SqliteLedger, path: Path) -> None:
+    """Two views: history and overview; every entry type has a description."""
+    for entry in FULL_ENTRIES:
+        await disk.append(entry)
     history = ask(path, "SELECT kind, description FROM history")
-    assert [kind for kind, _ in history] == [type(fact).__struct_config__.tag for fact in FULL_ENTRIES]
+    assert [kind for kind, _ in history] == [type(entry).__struct_config__.tag for entry in FULL_ENTRIES]
     assert all(description for _, description in history)
     assert dict(history)["made"] == "2 output(s), cost 0.125 fal-units"
     (row,) = ask(path, "SELECT id, state, provider, model, attempts, cost, unit, file FROM overview")
@@ -343,7 +341,7 @@ async def test_people_can_read_the_story(disk: SqliteLedger, path: Path) -> None
 
 
 def test_memory_alone_imports_no_database() -> None:
-    """Whoever never names the ledger on disk pays nothing for it."""
+    """The database is imported with the ledger on disk only."""
     code = "import sys, hfmedia.ledger; print('sqlite3' in sys.modules); hfmedia.ledger.SqliteLedger"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout == "False\n"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""The ledgers as a state machine: facts in, jobs out, and nothing that the table of life forbids."""
+"""The ledgers as a state machine: entries in, jobs out, and nothing that the transition table forbids."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from .builders import ENTRY_TYPES, REQUEST, ROUTES, created_entry
 T = TypeVar("T")
 
 
-def made(kind: type[LedgerEntry], job: str, at: float, data: st.DataObject) -> LedgerEntry:
-    """A fact of this kind, with fields drawn at random."""
+def make_entry(kind: type[LedgerEntry], job: str, at: float, data: st.DataObject) -> LedgerEntry:
+    """Build an entry of this type, with fields drawn at random."""
     fields: dict[type[LedgerEntry], dict[str, Any]] = {
         CreatedEntry: {"request": REQUEST, "index": 1},
         RoutedEntry: {"route": data.draw(st.sampled_from(ROUTES)), "request": REQUEST, "warnings": ("w",)},
@@ -57,8 +57,8 @@ def made(kind: type[LedgerEntry], job: str, at: float, data: st.DataObject) -> L
     return kind(job_id=job, timestamp=at, **fields[kind])
 
 
-class Lives(RuleBasedStateMachine):
-    """Jobs to which anything at all may be said to have happened, in any order and mixed."""
+class JobMachine(RuleBasedStateMachine):
+    """Jobs that get any entries at all, in any order and interleaved."""
 
     jobs: Bundle[str] = Bundle("jobs")
     durable = False
@@ -68,17 +68,17 @@ class Lives(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
         self.ledger = self.open()
-        self.told: dict[str, list[LedgerEntry]] = {}
-        self.forgotten: set[str] = set()
+        self.appended: dict[str, list[LedgerEntry]] = {}
+        self.pruned: set[str] = set()
         self.clock = 0.0
 
     def open(self) -> Ledger:
-        """The ledger, as whoever starts anew finds it."""
+        """Open the ledger, as a new process would."""
         return MemoryLedger()
 
-    def wait(self, deed: Coroutine[Any, Any, T]) -> T:
-        """The result of a deed of the ledger."""
-        return self.loop.run_until_complete(deed)
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return the result of a call of the ledger."""
+        return self.loop.run_until_complete(coroutine)
 
     def teardown(self) -> None:
         self.wait(self.ledger.aclose())
@@ -94,100 +94,100 @@ class Lives(RuleBasedStateMachine):
         return self.create()
 
     def create(self) -> str:
-        """A new job."""
-        name = f"j{len(self.told) + len(self.forgotten)}"
-        fact = created_entry(name, self.clock)
-        assert self.wait(self.ledger.append(fact)).state == "created"
-        self.told[name] = [fact]
+        """Create a job."""
+        name = f"j{len(self.appended) + len(self.pruned)}"
+        entry = created_entry(name, self.clock)
+        assert self.wait(self.ledger.append(entry)).state == "created"
+        self.appended[name] = [entry]
         return name
 
     @rule(name=jobs, kind=st.sampled_from(ENTRY_TYPES), data=st.data())
     def anything(self, name: str, kind: type[LedgerEntry], data: st.DataObject) -> None:
-        """Any fact: most are impossible, and those must leave no trace."""
-        if name in self.told:
+        """Any entry: most are forbidden, and those must leave no trace."""
+        if name in self.appended:
             self.clock += data.draw(st.sampled_from([1.0, 0.0, -5.0]))
-            self.tell(name, made(kind, name, self.clock, data))
+            self.append(name, make_entry(kind, name, self.clock, data))
 
     @rule(name=jobs, data=st.data())
     def something_possible(self, name: str, data: st.DataObject) -> None:
-        """A fact that the table allows, so that jobs get on with their lives."""
+        """An entry that the table allows, so that jobs make progress."""
         job = self.wait(self.ledger.get(name))
         if job is None:
-            assert name in self.forgotten
+            assert name in self.pruned
             return
         self.clock += 1
         possible = [kind for kind in ENTRY_TYPES if kind in TRANSITIONS[job.state]]
         if possible:
-            self.tell(name, made(data.draw(st.sampled_from(possible)), name, self.clock, data))
+            self.append(name, make_entry(data.draw(st.sampled_from(possible)), name, self.clock, data))
 
     @precondition(lambda self: self.durable)
     @rule()
     def start_again(self) -> None:
-        """The process ends and another begins."""
+        """One process ends and another starts."""
         self.wait(self.ledger.aclose())
         self.ledger = self.open()
 
     @rule()
-    def forget(self) -> None:
-        """Ended jobs go, and they alone."""
+    def prune(self) -> None:
+        """Only terminal jobs are deleted."""
         old = {
             name
-            for name, told in self.told.items()
-            if (job := replay(told)).state in TERMINAL_STATES and job.updated_at < self.clock - 3
+            for name, entries in self.appended.items()
+            if (job := replay(entries)).state in TERMINAL_STATES and job.updated_at < self.clock - 3
         }
         assert self.wait(self.ledger.prune(self.clock - 3)) == len(old)
-        self.forgotten |= old
+        self.pruned |= old
         for name in old:
-            del self.told[name]
+            del self.appended[name]
 
-    def tell(self, name: str, fact: LedgerEntry) -> None:
-        """Appends one fact, and compares the job before and after."""
+    def append(self, name: str, entry: LedgerEntry) -> None:
+        """Append one entry, and compare the job before and after."""
         before = self.wait(self.ledger.get(name))
         assert before is not None
-        if type(fact) not in TRANSITIONS[before.state]:
+        if type(entry) not in TRANSITIONS[before.state]:
             with pytest.raises(InvalidTransitionError):
-                self.wait(self.ledger.append(fact))
+                self.wait(self.ledger.append(entry))
             assert self.wait(self.ledger.get(name)) == before
-            assert self.wait(self.ledger.entries(name)) == self.told[name]
+            assert self.wait(self.ledger.entries(name)) == self.appended[name]
             return
-        after = self.wait(self.ledger.append(fact))
-        self.told[name].append(fact)
-        assert after.attempts - before.attempts == (1 if isinstance(fact, SubmittingEntry) else 0)
+        after = self.wait(self.ledger.append(entry))
+        self.appended[name].append(entry)
+        assert after.attempts - before.attempts == (1 if isinstance(entry, SubmittingEntry) else 0)
         assert not (before.state in TERMINAL_STATES and after.state != before.state)
         if after.state == "submitting":
             assert before.state == "routed"
         if before.state == "in_doubt" and after.state == "routed":
-            assert isinstance(fact, ResolvedEntry)
+            assert isinstance(entry, ResolvedEntry)
 
     @invariant()
-    def a_job_is_the_fold_of_its_facts(self) -> None:
-        for name, told in self.told.items():
-            assert self.wait(self.ledger.entries(name)) == told
-            assert self.wait(self.ledger.get(name)) == replay(told)
+    def a_job_is_the_replay_of_its_entries(self) -> None:
+        for name, entries in self.appended.items():
+            assert self.wait(self.ledger.entries(name)) == entries
+            assert self.wait(self.ledger.get(name)) == replay(entries)
 
     @invariant()
-    def all_jobs_are_there_oldest_first(self) -> None:
+    def all_jobs_are_listed_oldest_first(self) -> None:
         async def listed(**how: Any) -> list[str]:
             return [job.id async for job in self.ledger.iter_jobs(**how)]
 
-        assert self.wait(listed()) == list(self.told)
-        live = [name for name, told in self.told.items() if replay(told).state not in TERMINAL_STATES]
+        assert self.wait(listed()) == list(self.appended)
+        live = [name for name, entries in self.appended.items() if replay(entries).state not in TERMINAL_STATES]
         states = {state for state in TRANSITIONS if state not in TERMINAL_STATES}
         assert self.wait(listed(states=states, newest_first=True)) == live[::-1]
 
     @invariant()
-    def no_doubt_was_sent_again_without_a_word(self) -> None:
-        for told in self.told.values():
-            doubted = False
-            for fact in told:
-                assert not (doubted and isinstance(fact, SubmittingEntry))
-                if isinstance(fact, InDoubtEntry):
-                    doubted = True
-                elif isinstance(fact, ResolvedEntry):
-                    doubted = False
+    def no_job_in_doubt_was_sent_again_without_a_decision(self) -> None:
+        for entries in self.appended.values():
+            in_doubt = False
+            for entry in entries:
+                assert not (in_doubt and isinstance(entry, SubmittingEntry))
+                if isinstance(entry, InDoubtEntry):
+                    in_doubt = True
+                elif isinstance(entry, ResolvedEntry):
+                    in_doubt = False
 
 
-class LivesOnDisk(Lives):
+class JobMachineOnDisk(JobMachine):
     """The same, in a file that is closed and opened again."""
 
     durable = True
@@ -196,7 +196,7 @@ class LivesOnDisk(Lives):
         return SqliteLedger(Path(self.folder.name) / "ledger.sqlite3")
 
 
-Lives.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-LivesOnDisk.TestCase.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
-TestLives = Lives.TestCase
-TestLivesOnDisk = LivesOnDisk.TestCase
+JobMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+JobMachineOnDisk.TestCase.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+TestJobs = JobMachine.TestCase
+TestJobsOnDisk = JobMachineOnDisk.TestCase

@@ -11,7 +11,6 @@ import pytest
 
 from hfmedia.core.http import HttpResponse
 from hfmedia.core.protocol import Cancel, CancelResult, Completed, JobHandle, Pending, Poll, Submit
-from hfmedia.core.request import Task
 from hfmedia.providers import get_provider
 
 from .cases import (

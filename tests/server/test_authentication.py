@@ -16,13 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from hfmedia.server.auth.authentication import (
-    Caller,
-    is_loopback,
-    require_caller,
-    require_model_access,
-    requires_api_keys,
-)
+from hfmedia.server.auth.authentication import require_caller
+from hfmedia.server.auth.caller import Caller
+from hfmedia.server.auth.local_access import is_loopback, requires_api_keys
+from hfmedia.server.auth.policy import require_model_access
 from hfmedia.server.config import Config
 from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
 from hfmedia.server.db.database import GatewayDatabase
@@ -231,7 +228,7 @@ async def test_secrets_are_neither_returned_nor_logged(app: AuthenticatedApp, ca
     assert not [secret for secret in secrets if secret.rpartition("_")[2] in output]
 
 
-# -- callers' own tokens -------------------------------------------------------------------------------------------------------
+# -- callers' own tokens ----------------------------------------------------------------------------------------------
 
 
 async def test_a_callers_own_token_is_accepted_if_configured(app: AuthenticatedApp) -> None:
@@ -318,7 +315,7 @@ async def test_without_keys_only_local_same_origin_requests_are_allowed(
         assert app.callers == [Caller()]
     else:
         assert response.code == "key_required"
-        assert "hfmedia keys make" in response.message
+        assert "hfmedia keys create" in response.message
         assert "evil" not in response.message
 
 
@@ -340,7 +337,7 @@ def test_listening_on_other_addresses_requires_keys(host: str, is_local: bool) -
     assert requires_api_keys(host) is not is_local
 
 
-# -- rate limits --------------------------------------------------------------------------------------------------------
+# -- rate limits ------------------------------------------------------------------------------------------------------
 
 
 async def test_requests_per_minute_are_limited(app: AuthenticatedApp) -> None:

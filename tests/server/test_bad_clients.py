@@ -90,7 +90,7 @@ async def test_hundreds_of_connections_are_served(gateway: RunningGateway) -> No
 
 @pytest.fixture
 def short_timeout_port(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A server with the command's connection class and a short header timeout; one of its responses takes longer."""
+    """A server with a short header timeout; one of its responses takes longer."""
     monkeypatch.setattr(HeaderTimeoutProtocol, "header_timeout", 0.3)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -154,7 +154,7 @@ async def test_a_head_that_arrives_in_pieces_is_accepted(
         assert (await asyncio.wait_for(reader.readuntil(b"ok"), TIMEOUT)).startswith(b"HTTP/1.1 200")
 
 
-# -- disconnected -------------------------------------------------------------------------------------------------------------
+# -- disconnected -----------------------------------------------------------------------------------------------------
 
 
 async def test_requests_of_disconnected_clients_are_completed(

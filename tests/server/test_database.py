@@ -225,7 +225,8 @@ def test_only_the_complete_plaintext_authenticates(database: GatewayDatabase) ->
     key, text = added(database)
     assert database.authenticate(text) == database.find_by_plaintext(text) == key
     wrong = ["", "hfm_", key.id, f"hfm_{key.id}_", text[:-1], text + "a", text.lower(), text.swapcase(), f" {text}",
-             text[:-1] + ("a" if text[-1] != "a" else "b"), generate_api_key()[1], f"hfm_{key.id}_" + "A" * 43, text + "\ud800",
+             text[:-1] + ("a" if text[-1] != "a" else "b"), generate_api_key()[1], f"hfm_{key.id}_" + "A" * 43,
+             text + "\ud800",
              f"hfm_{'0' * 12}_" + "A" * 43]  # fmt: skip
     assert [database.find_by_plaintext(candidate) for candidate in wrong] == [None] * len(wrong)
     assert [database.authenticate(candidate) for candidate in wrong] == [None] * len(wrong)
@@ -586,8 +587,10 @@ def test_a_read_does_not_wait_for_a_writer(database: GatewayDatabase, path: Path
 
 def test_lists_page_from_either_end(database: GatewayDatabase) -> None:
     """By key, kind and API; a purged cursor is placed by its age."""
-    stored = [database.reserve(new_generation(kind="video" if i % 2 else "image", api="videos" if i % 2 else "images"), FREE, now=NOW)
-            for i in range(10)]  # fmt: skip
+    requested = [
+        new_generation(kind="video" if i % 2 else "image", api="videos" if i % 2 else "images") for i in range(10)
+    ]
+    stored = [database.reserve(generation, FREE, now=NOW) for generation in requested]
     ids = [generation.id for generation in stored]
     database.reserve(new_generation(caller_id="other"), FREE, now=NOW)
 

@@ -1,4 +1,4 @@
-"""The examples of deploy/: they are read as they stand, and leave nothing out."""
+"""The examples in deploy/: valid as they are, and complete."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from hfmedia.server.config import Config, Price, load_config
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TOML = DEPLOY / "gateway.toml"
-SAMPLES = re.compile(r'^# ((?:[a-z_]+|"[^"]+") = .*)$', flags=re.M)  # lines that only need their # taken off
+SAMPLES = re.compile(r'^# ((?:[a-z_]+|"[^"]+") = .*)$', flags=re.M)  # lines that become options without their #
 
 
-def test_the_configuration_says_what_counts_anyway() -> None:
-    """As it stands it changes nothing, so that nobody who copies it is surprised."""
+def test_the_configuration_file_has_the_defaults() -> None:
+    """Unchanged, it has no effect."""
     assert load_config(TOML) == Config()
 
 
-def test_the_configuration_names_every_option() -> None:
-    """Those without a value of their own too, behind a # alone."""
+def test_the_configuration_file_has_every_option() -> None:
+    """Those without a default value are commented out."""
     text = TOML.read_text(encoding="utf-8")
     named = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, flags=re.M)) | set(re.findall(r"^\[([a-z]+)\]", text, re.M))
     assert named == {*Config.__struct_fields__, "image", "video"}
 
 
-def test_what_the_configuration_shows_behind_a_hash_can_be_said(tmp_path: Path) -> None:
-    """Every sample in it is taken, and does what its words say."""
+def test_every_commented_out_sample_is_valid(tmp_path: Path) -> None:
+    """And has the effect that its comment describes."""
     path = tmp_path / "gateway.toml"
     path.write_text(SAMPLES.sub(r"\1", TOML.read_text(encoding="utf-8")))
     config = load_config(path)
@@ -40,7 +40,7 @@ def test_what_the_configuration_shows_behind_a_hash_can_be_said(tmp_path: Path) 
 
 
 def test_the_documentation_shows_the_same_samples() -> None:
-    """docs/gateway.md is read by the same reader."""
+    """docs/gateway.md has the samples of the configuration file."""
     (shown,) = re.findall(r"^```toml\n(.*?)^```", (DEPLOY.parent / "docs/gateway.md").read_text(), flags=re.M | re.S)
     samples = [line for line in SAMPLES.findall(TOML.read_text(encoding="utf-8")) if line.startswith('"')]
     assert samples
@@ -58,8 +58,8 @@ UNIT = [
 
 
 @pytest.mark.parametrize(("name", "value"), UNIT)
-def test_the_service_may_little(name: str, value: str) -> None:
-    """And what it keeps lies where it may write."""
+def test_the_service_has_few_permissions(name: str, value: str) -> None:
+    """And stores its data where it can write."""
     unit = configparser.ConfigParser(interpolation=None, strict=True)
     unit.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
     unit.read(DEPLOY / "hfmedia.service", encoding="utf-8")
@@ -67,8 +67,8 @@ def test_the_service_may_little(name: str, value: str) -> None:
     assert unit["Install"]["WantedBy"] == "multi-user.target"
 
 
-def test_the_container_runs_as_nobody_special() -> None:
-    """With a volume for what is kept, and a look at its health; no secret is built into it."""
+def test_the_container_runs_without_privileges() -> None:
+    """With a volume for its data and a health check; no secret is built into it."""
     lines = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
     steps = [line.split()[0] for line in lines if re.match(r"[A-Z]+ ", line)]
     assert steps.index("USER") < steps.index("CMD")
@@ -76,8 +76,8 @@ def test_the_container_runs_as_nobody_special() -> None:
     assert not any("TOKEN" in line for line in lines if not line.startswith("#"))
 
 
-def test_the_proxy_lets_no_word_of_a_stranger_through() -> None:
-    """Every header that the gateway believes is set by the proxy itself; events are not held back."""
+def test_the_proxy_passes_no_client_headers_through() -> None:
+    """Every header that the gateway trusts is set by the proxy itself; events are not buffered."""
     text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
     for name in ("X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For", "X-Forwarded-Prefix", "Forwarded"):
         assert len(re.findall(rf"^\s+proxy_set_header {name} ", text, flags=re.M)) == 1, name

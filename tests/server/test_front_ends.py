@@ -26,25 +26,25 @@ def is_picture(data: bytes) -> bool:
     return True
 
 
-def b64_of_first(told: Told) -> bytes:
+def b64_of_first(body: Told) -> bytes:
     """``data[0].b64_json``, as LibreChat, Dify and others read it."""
-    return base64.b64decode(told["data"][0]["b64_json"], validate=True)
+    return base64.b64decode(body["data"][0]["b64_json"], validate=True)
 
 
-def url_of_first(told: Told) -> str:
+def url_of_first(body: Told) -> str:
     """``data[].url``, as Cherry Studio and Open WebUI read it."""
-    url: str = told["data"][0]["url"]
+    url: str = body["data"][0]["url"]
     return url
 
 
-def url_before_b64(told: Told) -> bytes | str:
+def url_before_b64(body: Told) -> bytes | str:
     """As Open WebUI: the address if there is one, else the bytes."""
-    return told["data"][0].get("url") or b64_of_first(told)
+    return body["data"][0].get("url") or b64_of_first(body)
 
 
-def b64_before_url(told: Told) -> bytes | str:
+def b64_before_url(body: Told) -> bytes | str:
     """As LobeChat and AnythingLLM."""
-    return b64_of_first(told) if told["data"][0].get("b64_json") else url_of_first(told)
+    return b64_of_first(body) if body["data"][0].get("b64_json") else url_of_first(body)
 
 
 GENERATIONS: dict[str, tuple[Told, Read]] = {
@@ -101,13 +101,13 @@ async def fetched(http: aiohttp.ClientSession, found: bytes | str) -> bytes:
 @pytest.mark.parametrize("name", GENERATIONS)
 async def test_a_front_end_gets_its_picture(shared: RunningGateway, http: aiohttp.ClientSession, name: str) -> None:
     """With a key that means nothing here, since most of them insist on sending one."""
-    wish, read = GENERATIONS[name]
+    payload, read = GENERATIONS[name]
     async with http.post(
-        f"{shared.api}/images/generations", json=wish, headers={"Authorization": "Bearer sk-anything"}
+        f"{shared.api}/images/generations", json=payload, headers={"Authorization": "Bearer sk-anything"}
     ) as answer:
-        told = await answer.json()
-        assert answer.status == 200, told
-    assert is_picture(await fetched(http, read(told)))
+        body = await answer.json()
+        assert answer.status == 200, body
+    assert is_picture(await fetched(http, read(body)))
 
 
 def png() -> bytes:
@@ -129,15 +129,15 @@ EDITS: dict[str, tuple[Told, str, int, Read]] = {
 async def test_a_front_end_gets_its_picture_edited(
     shared: RunningGateway, http: aiohttp.ClientSession, name: str
 ) -> None:
-    """As multipart, with names and types that nobody should trust."""
+    """As multipart, with names and types that must not be trusted."""
     fields, part, count, read = EDITS[name]
     form = aiohttp.FormData(fields)
     for _ in range(count):
         form.add_field(part, png(), filename="upload", content_type="application/octet-stream")
     async with http.post(f"{shared.api}/images/edits", data=form) as answer:
-        told = await answer.json()
-        assert answer.status == 200, told
-    assert is_picture(await fetched(http, read(told)))
+        body = await answer.json()
+        assert answer.status == 200, body
+    assert is_picture(await fetched(http, read(body)))
 
 
 async def test_sillytavern_finds_its_way(shared: RunningGateway, http: aiohttp.ClientSession) -> None:
@@ -147,7 +147,7 @@ async def test_sillytavern_finds_its_way(shared: RunningGateway, http: aiohttp.C
     async with http.get(f"{shared.api}/models") as answer:
         names = [model["id"] for model in (await answer.json())["data"]]
     assert FLUX in names
-    wish = {
+    payload = {
         "prompt": "a fox",
         "negative_prompt": "",
         "sampler_name": "Euler a",
@@ -155,19 +155,28 @@ async def test_sillytavern_finds_its_way(shared: RunningGateway, http: aiohttp.C
         "width": 512,
         "height": 512,
     }
-    async with http.post(f"{shared.url}/sdapi/v1/txt2img", json={**wish, "seed": -1, "cfg_scale": 7}) as answer:
-        told = await answer.json()
-        assert answer.status == 200, told
-    assert is_picture(base64.b64decode(told["images"][0]))
+    async with http.post(f"{shared.url}/sdapi/v1/txt2img", json={**payload, "seed": -1, "cfg_scale": 7}) as answer:
+        body = await answer.json()
+        assert answer.status == 200, body
+    assert is_picture(base64.b64decode(body["images"][0]))
 
 
 async def test_librechats_stable_diffusion_tool_reads_its_info(
     shared: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """``info`` is JSON inside a text."""
-    wish = {"prompt": "a fox", "negative_prompt": "dogs", "cfg_scale": 4.5, "steps": 22, "width": 1024, "height": 1024}
-    async with http.post(f"{shared.url}/sdapi/v1/txt2img", json={**wish, "sampler_index": "DPM++ 2M Karras"}) as answer:
-        told = await answer.json()
-        assert answer.status == 200, told
-    assert is_picture(base64.b64decode(told["images"][0]))
-    assert json.loads(told["info"])["prompt"] == "a fox"
+    payload = {
+        "prompt": "a fox",
+        "negative_prompt": "dogs",
+        "cfg_scale": 4.5,
+        "steps": 22,
+        "width": 1024,
+        "height": 1024,
+    }
+    async with http.post(
+        f"{shared.url}/sdapi/v1/txt2img", json={**payload, "sampler_index": "DPM++ 2M Karras"}
+    ) as answer:
+        body = await answer.json()
+        assert answer.status == 200, body
+    assert is_picture(base64.b64decode(body["images"][0]))
+    assert json.loads(body["info"])["prompt"] == "a fox"

@@ -51,9 +51,9 @@ MAPPED: list[tuple[dict[str, Any], GenerationSpec]] = [
 @pytest.mark.parametrize(("fields", "expected"), MAPPED)
 def test_fields_become_what_the_library_is_asked(fields: dict[str, Any], expected: GenerationSpec) -> None:
     """Without a warning, for nothing was lost."""
-    wish = parse_image_request({**X, **fields}, CONFIG, edits=False)
-    assert wish.spec == expected
-    assert wish.warnings == ()
+    payload = parse_image_request({**X, **fields}, CONFIG, edits=False)
+    assert payload.spec == expected
+    assert payload.warnings == ()
 
 
 TOLD: list[tuple[dict[str, Any], str]] = [
@@ -83,7 +83,7 @@ TOLD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "word"), TOLD)
-def test_what_cannot_be_done_is_told_and_the_rest_is_made(fields: dict[str, Any], word: str) -> None:
+def test_unsupported_fields_are_reported_and_the_rest_is_used(fields: dict[str, Any], word: str) -> None:
     """In one warning that names it."""
     (warning,) = parse_image_request({**X, **fields}, CONFIG, edits=False).warnings
     assert word in warning
@@ -117,7 +117,7 @@ FILES: list[tuple[bool, dict[str, int], str | None]] = [
 
 
 @pytest.mark.parametrize(("edits", "files", "word"), FILES)
-def test_each_file_is_used_or_told_of(edits: bool, files: dict[str, int], word: str | None) -> None:
+def test_each_file_is_used_or_reported(edits: bool, files: dict[str, int], word: str | None) -> None:
     """None is dropped in silence."""
     warnings = parse_image_request(X, CONFIG, edits=edits, files=files).warnings
     assert len(warnings) == (word is not None)
@@ -179,14 +179,13 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
-NAMES = st.sampled_from(
-    [*BODY_FIELDS, *PARAMETERS_BY_NAME, "image", "images", "svg", "mask", "image_size", "batch_size"]
-)
+OTHER_NAMES = ("image", "images", "svg", "mask", "image_size", "batch_size")
+NAMES = st.sampled_from([*BODY_FIELDS, *PARAMETERS_BY_NAME, *OTHER_NAMES])
 
 
 @settings(max_examples=300, deadline=None)
 @given(fields=st.dictionaries(NAMES | st.text(max_size=12), VALUES, max_size=8), edits=st.booleans())
-def test_any_body_is_a_wish_or_a_refusal(fields: dict[str, Any], edits: bool) -> None:
+def test_any_body_is_a_request_or_an_error(fields: dict[str, Any], edits: bool) -> None:
     """And nothing else, whatever is in it."""
     try:
         assert isinstance(parse_image_request({**X, **fields}, CONFIG, edits=edits), ImageRequest)
@@ -196,9 +195,9 @@ def test_any_body_is_a_wish_or_a_refusal(fields: dict[str, Any], edits: bool) ->
 
 
 def test_a_provider_behind_a_name_of_openais_is_kept() -> None:
-    """For images and for videos alike; and that a default was taken is told."""
+    """For images and for videos alike; and a warning says that a default was used."""
     image = parse_image_request({**X, "model": "dall-e-3:fal-ai"}, CONFIG, edits=False)
     video = parse_video_request({**X, "model": "sora-2:fal-ai"}, CONFIG, uploaded=False)
-    for wish, name in ((image, "dall-e-3"), (video, "sora-2")):
-        assert (wish.spec.model, wish.provider) == (None, "fal-ai")
-        assert name in wish.warnings[0]
+    for payload, name in ((image, "dall-e-3"), (video, "sora-2")):
+        assert (payload.spec.model, payload.provider) == (None, "fal-ai")
+        assert name in payload.warnings[0]

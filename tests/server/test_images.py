@@ -31,19 +31,19 @@ def bomb() -> bytes:
     )
 
 
-async def test_an_answer_tells_all_that_is_known(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+async def test_a_response_has_all_that_is_known(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """OpenAI's fields, and beside them who made it, with what, and what that cost."""
-    wish = {"prompt": "a fox", "model": TOGETHER, "seed": 7, "size": "512x512"}
-    async with http.post(f"{gateway.api}/{GENERATE}", json=wish) as answer:
+    payload = {"prompt": "a fox", "model": TOGETHER, "seed": 7, "size": "512x512"}
+    async with http.post(f"{gateway.api}/{GENERATE}", json=payload) as answer:
         assert answer.status == 200
         assert answer.headers["x-should-retry"] == "false"
         assert answer.headers["x-request-id"]
-        told = await answer.json()
-    (one,) = told["data"]
+        body = await answer.json()
+    (one,) = body["data"]
     assert (one["provider"], one["model"], one["seed"]) == ("together", FLUX, 7)
-    assert told["size"] == f"{one['width']}x{one['height']}"
-    assert told["output_format"] == one["mime"].partition("/")[2]
-    assert told["job_ids"] == [one["job_id"]]
+    assert body["size"] == f"{one['width']}x{one['height']}"
+    assert body["output_format"] == one["mime"].partition("/")[2]
+    assert body["job_ids"] == [one["job_id"]]
     async with http.get(one["url"]) as answer:
         assert await answer.read() == base64.b64decode(one["b64_json"])
 
@@ -61,46 +61,46 @@ SHAPES = [
 async def test_the_answer_has_the_shape_that_was_asked_for(
     gateway: RunningGateway, http: aiohttp.ClientSession, fields: dict[str, Any], holds: set[str]
 ) -> None:
-    """Exactly that; where nobody asked, what clients look for by the model's name."""
-    status, told = await generated(http, gateway, **fields)
+    """Exactly that; by default what clients of the model expect."""
+    status, body = await generated(http, gateway, **fields)
     assert status == 200
-    assert {name for name in ("b64_json", "url") if name in told["data"][0]} == holds
+    assert {name for name in ("b64_json", "url") if name in body["data"][0]} == holds
 
 
 async def test_several_outputs_are_several_pictures(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """With seeds of their own."""
-    status, told = await generated(http, gateway, n=3, response_format="b64_json")
+    status, body = await generated(http, gateway, n=3, response_format="b64_json")
     assert status == 200
-    assert len({one["b64_json"] for one in told["data"]}) == 3
-    assert len({one["seed"] for one in told["data"]}) == 3
+    assert len({one["b64_json"] for one in body["data"]}) == 3
+    assert len({one["seed"] for one in body["data"]}) == 3
 
 
 FORMATS = [("png", None, "PNG"), ("jpeg", 40, "JPEG"), ("webp", 80, "WEBP"), ("gif", None, "GIF")]
 
 
 @pytest.mark.parametrize(("wanted", "compression", "found"), FORMATS)
-async def test_another_format_is_made_of_what_the_provider_gave(
+async def test_the_provider_s_file_is_converted_to_another_format(
     gateway: RunningGateway, http: aiohttp.ClientSession, wanted: str, compression: int | None, found: str
 ) -> None:
     """The bytes are that format, at the address as well, and the original is kept as it came."""
     fields = {"output_format": wanted, **({"output_compression": compression} if compression is not None else {})}
-    status, told = await generated(http, gateway, model=TOGETHER, **fields)
-    assert status == 200, told
-    (one,) = told["data"]
+    status, body = await generated(http, gateway, model=TOGETHER, **fields)
+    assert status == 200, body
+    (one,) = body["data"]
     data = base64.b64decode(one["b64_json"])
     assert Image.open(BytesIO(data)).format == found
-    assert (one["mime"], told["output_format"]) == (f"image/{wanted}", wanted)
+    assert (one["mime"], body["output_format"]) == (f"image/{wanted}", wanted)
     async with http.get(one["url"]) as answer:
         assert answer.content_type == f"image/{wanted}"
         assert await answer.read() == data
 
 
-async def test_what_was_ignored_or_changed_is_told(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+async def test_ignored_or_changed_fields_are_reported(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """By its name."""
     odd = {"size": "1e9x1", "background": "transparent", "style": "vivid", "mask": "x", "colour": "red", "user": "me"}
-    status, told = await generated(http, gateway, **odd)
+    status, body = await generated(http, gateway, **odd)
     assert status == 200
-    words = " ".join(told["warnings"])
+    words = " ".join(body["warnings"])
     for name in ("1e9x1", "background", "style", "mask", "colour"):
         assert name in words
     assert "user" not in words
@@ -110,7 +110,7 @@ async def test_what_was_ignored_or_changed_is_told(gateway: RunningGateway, http
 async def test_an_image_is_edited_however_it_comes(
     gateway: RunningGateway, http: aiohttp.ClientSession, way: str
 ) -> None:
-    """Of several only the first is used, and that is told."""
+    """Of several only the first is used, and a warning says so."""
     data = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
     more: dict[str, Any]
     if way in ("file", "files"):
@@ -122,9 +122,9 @@ async def test_an_image_is_edited_however_it_comes(
     else:
         images = {"image": data} if way == "url" else {"images": [{"image_url": data}, {"image_url": data}]}
         more = {"json": {"prompt": "autumn", "model": KONTEXT, **images}}
-    status, told = await asked(http, "POST", f"{gateway.api}/images/edits", **more)
-    assert status == 200, told
-    words = " ".join(told["warnings"])
+    status, body = await asked(http, "POST", f"{gateway.api}/images/edits", **more)
+    assert status == 200, body
+    words = " ".join(body["warnings"])
     assert ("2 images" in words) == (way in ("files", "list"))
     assert ("mask" in words) == (way in ("file", "files"))
 
@@ -155,23 +155,23 @@ async def test_a_failure_says_what_it_was_and_whether_to_try_again(
 ) -> None:
     """In OpenAI's shape, with the job's id; what may have been bought is never to be sent again by itself."""
     gateway.fault(provider, fault, times=20)
-    wish = {"prompt": "a fox", "model": f"{FLUX}:{provider}"}
-    async with http.post(f"{gateway.api}/{GENERATE}", json=wish) as answer:
-        told = (await answer.json())["error"]
-        assert (answer.status, told["code"]) == (status, code), told
+    payload = {"prompt": "a fox", "model": f"{FLUX}:{provider}"}
+    async with http.post(f"{gateway.api}/{GENERATE}", json=payload) as answer:
+        body = (await answer.json())["error"]
+        assert (answer.status, body["code"]) == (status, code), body
         assert answer.headers.get("x-should-retry") == retry
-    assert told["job_id"]
-    assert told["provider"] == provider
+    assert body["job_id"]
+    assert body["provider"] == provider
 
 
 async def test_two_of_three_are_two_pictures_and_a_word(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """One output's failure costs no other."""
     gateway.fault("replicate", "fail", times=1)
-    status, told = await generated(http, gateway, model=REPLICATE, n=3)
-    assert status == 200, told
-    assert (len(told["data"]), len(told["failures"])) == (2, 1)
-    assert told["failures"][0]["code"] == "provider_failed"
-    assert len(told["job_ids"]) == 3
+    status, body = await generated(http, gateway, model=REPLICATE, n=3)
+    assert status == 200, body
+    assert (len(body["data"]), len(body["failures"])) == (2, 1)
+    assert body["failures"][0]["code"] == "provider_failed"
+    assert len(body["job_ids"]) == 3
 
 
 async def test_a_client_that_hangs_up_finds_its_picture_again(
@@ -179,15 +179,15 @@ async def test_a_client_that_hangs_up_finds_its_picture_again(
 ) -> None:
     """Under its idempotency key; it was bought once."""
     gateway.fault("replicate", "cold", seconds=50)
-    wish = {"prompt": "a fox", "model": REPLICATE, "response_format": "url"}
+    payload = {"prompt": "a fox", "model": REPLICATE, "response_format": "url"}
     headers = {"Idempotency-Key": "mine"}
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.4):
-            await asked(http, "POST", f"{gateway.api}/{GENERATE}", json=wish, headers=headers)
-    again = [asked(http, "POST", f"{gateway.api}/{GENERATE}", json=wish, headers=headers) for _ in range(3)]
-    told = await asyncio.gather(*again)
-    assert {status for status, _ in told} == {200}
-    assert len({one["data"][0]["url"] for _, one in told}) == 1
+            await asked(http, "POST", f"{gateway.api}/{GENERATE}", json=payload, headers=headers)
+    again = [asked(http, "POST", f"{gateway.api}/{GENERATE}", json=payload, headers=headers) for _ in range(3)]
+    body = await asyncio.gather(*again)
+    assert {status for status, _ in body} == {200}
+    assert len({one["data"][0]["url"] for _, one in body}) == 1
     assert gateway.submissions == 1
 
 
@@ -195,24 +195,24 @@ async def test_requests_at_once_under_one_key_are_one_purchase(
     gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """None of them was there before the others; without a key each is a picture of its own."""
-    wish, headers = {"prompt": "a fox", "model": TOGETHER}, {"Idempotency-Key": "mine"}
+    payload, headers = {"prompt": "a fox", "model": TOGETHER}, {"Idempotency-Key": "mine"}
     route = f"{gateway.api}/{GENERATE}"
-    told = await asyncio.gather(*(asked(http, "POST", route, json=wish, headers=headers) for _ in range(8)))
-    assert {status for status, _ in told} == {200}
-    assert len({one["data"][0]["job_id"] for _, one in told}) == 1
+    body = await asyncio.gather(*(asked(http, "POST", route, json=payload, headers=headers) for _ in range(8)))
+    assert {status for status, _ in body} == {200}
+    assert len({one["data"][0]["job_id"] for _, one in body}) == 1
     assert gateway.submissions == 1
-    assert (await asked(http, "POST", route, json=wish))[0] == 200
+    assert (await asked(http, "POST", route, json=payload))[0] == 200
     assert gateway.submissions == 2
 
 
-async def test_whoever_waits_too_long_is_told_where_to_look(serve: Serve, http: aiohttp.ClientSession) -> None:
+async def test_a_timeout_says_where_to_poll(serve: Serve, http: aiohttp.ClientSession) -> None:
     """The job goes on, and no client sends it again by itself."""
     gateway = serve(max_wait_seconds=1.0)
     gateway.fault("replicate", "cold", seconds=100)
     async with http.post(f"{gateway.api}/{GENERATE}", json={"prompt": "a fox", "model": REPLICATE}) as answer:
-        told = (await answer.json())["error"]
-        assert (answer.status, told["code"], answer.headers["x-should-retry"]) == (504, "out_of_time", "false")
-    assert (await ended(http, gateway, told["job_id"]))["status"] == "completed"
+        body = (await answer.json())["error"]
+        assert (answer.status, body["code"], answer.headers["x-should-retry"]) == (504, "out_of_time", "false")
+    assert (await ended(http, gateway, body["job_id"]))["status"] == "completed"
 
 
 def multipart(*parts: tuple[str, str, bytes]) -> dict[str, Any]:
@@ -276,12 +276,12 @@ async def test_bad_input_gets_a_clear_answer_and_no_job(
     if callable(more.get("data")):
         more = {"data": more["data"]()}
     async with http.post(f"{shared.api}/images/{route}", **more) as answer:
-        told = json.loads(await answer.read())["error"]
-        assert answer.status == status, told
+        body = json.loads(await answer.read())["error"]
+        assert answer.status == status, body
         assert "x-evil" not in {header.lower() for header in answer.headers}
-    assert set(told) >= {"message", "type", "param", "code"}
-    assert told["param"] == param
-    assert "Traceback" not in told["message"]
+    assert set(body) >= {"message", "type", "param", "code"}
+    assert body["param"] == param
+    assert "Traceback" not in body["message"]
     assert (await asked(http, "GET", f"{shared.api}/jobs"))[1]["data"] == []
     assert shared.submissions == 0
 
@@ -312,13 +312,13 @@ HANGS_UP = {
 
 
 @pytest.mark.parametrize("name", HANGS_UP)
-async def test_whoever_hangs_up_while_sending_leaves_no_trace(
+async def test_a_client_that_disconnects_while_sending_leaves_no_trace(
     gateway: RunningGateway, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """No job, no traceback; the next one is served."""
-    head, begun = HANGS_UP[name]
+    head, started = HANGS_UP[name]
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(b"POST /v1/images/edits HTTP/1.1\r\nhost: 127.0.0.1\r\n" + head + b"\r\n\r\n" + begun)
+    writer.write(b"POST /v1/images/edits HTTP/1.1\r\nhost: 127.0.0.1\r\n" + head + b"\r\n\r\n" + started)
     writer.write_eof()
     async with asyncio.timeout(TIMEOUT):
         await reader.read()

@@ -31,7 +31,7 @@ Make = Callable[..., Any]
 
 
 class Yard:
-    """A gateway as the janitor sees it: a real book, real files, and jobs as they are told."""
+    """A gateway as the janitor sees it: a real database, real files, and jobs as the ledger has them."""
 
     def __init__(self, home: Path, days: float = 30.0) -> None:
         self.home, self.jobs = home, dict[str, list[Job]]()
@@ -45,7 +45,7 @@ class Yard:
         return self.jobs[order.id]
 
     def order(
-        self, name: str, *, age: float = 0.0, state: Any = "stored", inputs: str | None = None, **told: Any
+        self, name: str, *, age: float = 0.0, state: Any = "stored", inputs: str | None = None, **body: Any
     ) -> Generation:
         """An order of one output, so many seconds old, with its files."""
         image = InputImage(sha256=inputs, mime="image/png") if inputs else None
@@ -54,12 +54,12 @@ class Yard:
         self.database.reserve(order, KeyLimits(), now=NOW - age)
         if state in ("stored", "failed", "cancelled"):
             self.database.settle_charges(name, charged_usd=None, images=1, videos=0)
-        for index, at in told.get("deleted", {}).items():
+        for index, at in body.get("deleted", {}).items():
             self.database.mark_deleted(name, index, at)
         media = {"files": [self.media(name).to_dict()]} if state == "stored" else None
-        wish = GenerationRequest(task="text-to-image", model="org/name")
+        payload = GenerationRequest(task="text-to-image", model="org/name")
         self.jobs[name] = [
-            Job(id=f"job-{name}", request=wish, state=state, idempotency_key=order.job_key(0), media=media)
+            Job(id=f"job-{name}", request=payload, state=state, idempotency_key=order.job_key(0), media=media)
         ]
         if inputs:
             self.put(self.input_store.folder / inputs, age)
@@ -163,7 +163,7 @@ async def test_for_ever_means_for_ever(tmp_path: Path) -> None:
     yard.database.close()
 
 
-async def test_an_input_that_somebody_else_needs_stays(yard: Yard) -> None:
+async def test_an_input_that_another_generation_needs_stays(yard: Yard) -> None:
     """The same picture, sent twice, is kept once; the younger order still has it."""
     yard.order("old", age=31 * DAY, inputs="aa")
     yard.order("young", age=DAY, inputs="aa")
@@ -176,10 +176,10 @@ async def test_a_name_that_belongs_to_something_else_by_now_stays(yard: Yard) ->
     """Its owner moved the file away, and another one has its name: neither that nor its facts are touched."""
     yard.order("old", age=31 * DAY)
     path = yard.home / "media" / "old.png"
-    path.write_bytes(b"somebody else's")
+    path.write_bytes(b"another file")
     sidecar_path(path).write_text('{"job_id": "other", "sha256": "00"}')
     assert (await yard.sweep()).outputs == 0
-    assert path.read_bytes() == b"somebody else's" and sidecar_path(path).exists()
+    assert path.read_bytes() == b"another file" and sidecar_path(path).exists()
 
 
 async def test_a_file_without_its_facts_is_known_by_its_bytes(yard: Yard) -> None:
@@ -220,7 +220,7 @@ async def test_a_file_that_would_not_go_is_tried_again(yard: Yard, monkeypatch: 
     assert yard.left() == set()
 
 
-async def test_facts_that_nobody_can_read_name_no_file(yard: Yard) -> None:
+async def test_unreadable_data_names_no_file(yard: Yard) -> None:
     """A ledger of another day is no reason to remove what it seems to name."""
     yard.order("old", age=31 * DAY)
     broken = structs.replace(yard.jobs["old"][0], media={"files": [{"path": str(yard.home / "book.sqlite3")}]})
@@ -237,10 +237,10 @@ async def test_many_orders_are_read_in_pages(yard: Yard, monkeypatch: pytest.Mon
     assert (await yard.sweep()).generations == 7
 
 
-async def test_it_sweeps_by_itself_through_trouble_until_it_is_closed(
+async def test_it_sweeps_periodically_through_errors_until_it_is_closed(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A full disk is told in the log, and the next sweep goes on."""
+    """A full disk is logged, and the next sweep continues."""
     times: list[float] = []
     enough = asyncio.Event()
 

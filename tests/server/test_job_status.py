@@ -21,7 +21,7 @@ from hfmedia.engine import (
     Running,
     Submitting,
 )
-from hfmedia.server.jobs.status import PUBLIC_STATUS, JobStatus, apply_event, job_status_of
+from hfmedia.server.jobs.status import PUBLIC_STATUS, FailoverRecord, JobStatus, apply_event, job_status_of
 
 J: dict[str, Any] = {"job_id": "j"}
 EVENTS: list[tuple[Event, dict[str, Any]]] = [
@@ -49,7 +49,9 @@ def test_a_status_follows_its_events() -> None:
         job_status = apply_event(job_status, event, timestamp=float(number), is_final=False)
         assert {name: getattr(job_status, name) for name in expected} == expected, event
         assert (job_status.version, job_status.updated_at) == (number, float(number))
-    assert job_status.failovers == ("no credit; moved from fal-ai to together",)
+    assert job_status.failovers == (
+        FailoverRecord(reason="no credit", previous_provider="fal-ai", provider="together"),
+    )
 
 
 def test_a_completed_job_has_the_same_status_once_it_no_longer_runs() -> None:

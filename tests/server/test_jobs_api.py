@@ -19,7 +19,7 @@ from tests.support.gateway_jobs import TIMEOUT, asked, ended, made
 from tests.support.models import FLUX, KONTEXT, WAN
 
 
-async def test_a_job_is_told_from_the_first_moment_to_its_file(
+async def test_a_job_is_reported_from_its_creation_to_its_file(
     gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """It is there at once; done, it has a file that anybody with its name can fetch, and all that is known of it."""
@@ -62,7 +62,7 @@ async def test_the_events_of_a_job_end_with_it(gateway: RunningGateway, http: ai
     assert last["status"] == "completed"
 
 
-async def test_one_stream_tells_of_all_jobs(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+async def test_one_stream_has_the_events_of_all_jobs(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Also of those that begin after it was opened."""
     async with http.get(f"{gateway.api}/events") as stream:
         assert (await stream.content.readline()).startswith(b":")
@@ -78,7 +78,7 @@ async def test_one_stream_tells_of_all_jobs(gateway: RunningGateway, http: aioht
                     done.add(json.loads(line[6:])["id"])
 
 
-async def test_the_stream_tells_what_was_deleted_and_came_back(
+async def test_the_stream_reports_deleted_and_restored_jobs(
     gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """So that every other page of the same person shows the same."""
@@ -93,11 +93,11 @@ async def test_the_stream_tells_what_was_deleted_and_came_back(
             return line[7:].decode().strip(), json.loads((await stream.content.readline())[6:])
 
         await asked(http, "DELETE", f"{gateway.api}/jobs/{job['id']}")
-        name, told = await heard()
-        assert (name, told["id"], told["deleted_at"] is not None) == ("deleted", job["id"], True)
+        name, body = await heard()
+        assert (name, body["id"], body["deleted_at"] is not None) == ("deleted", job["id"], True)
         await asked(http, "POST", f"{gateway.api}/jobs/{job['id']}/restore")
-        name, told = await heard()
-        assert (name, told["id"], told["deleted_at"]) == ("done", job["id"], None)
+        name, body = await heard()
+        assert (name, body["id"], body["deleted_at"]) == ("done", job["id"], None)
 
 
 async def test_jobs_are_listed_in_pages_newest_first(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
@@ -132,8 +132,8 @@ async def test_a_deleted_job_is_out_of_sight_and_can_come_back(
         await ended(http, gateway, job["id"])
     url = f"{gateway.api}/jobs/{first['id']}"
     assert await asked(http, "DELETE", url) == (200, {"id": first["id"], "object": "job.deleted", "deleted": True})
-    status, told = await asked(http, "GET", url)
-    assert (status, told["error"]["code"]) == (404, "job_not_found")
+    status, body = await asked(http, "GET", url)
+    assert (status, body["error"]["code"]) == (404, "job_not_found")
     _, page = await asked(http, "GET", f"{gateway.api}/jobs")
     assert [job["id"] for job in page["data"]] == [second["id"]]
     _, page = await asked(http, "GET", f"{gateway.api}/jobs?status=deleted")
@@ -148,7 +148,7 @@ async def test_a_deleted_job_is_out_of_sight_and_can_come_back(
 async def test_what_was_deleted_too_long_ago_cannot_come_back(
     gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
-    """After an hour it is not listed; once its file is gone that is told, and it stays deleted."""
+    """After an hour it is not listed; once its file is gone the response is 410, and it stays deleted."""
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
     await ended(http, gateway, job["id"])
     url = f"{gateway.api}/jobs/{job['id']}"
@@ -160,8 +160,8 @@ async def test_what_was_deleted_too_long_ago_cannot_come_back(
     assert kept is not None
     (media,) = stored_media(kept)
     media.path.unlink()
-    status, told = await asked(http, "POST", f"{url}/restore")
-    assert (status, told["error"]["code"]) == (410, "gone")
+    status, body = await asked(http, "POST", f"{url}/restore")
+    assert (status, body["error"]["code"]) == (410, "gone")
     assert (await asked(http, "GET", url))[0] == 404
 
 
@@ -172,34 +172,32 @@ async def test_cancelling_reaches_the_provider(gateway: RunningGateway, http: ai
     async with asyncio.timeout(TIMEOUT):
         while (await asked(http, "GET", f"{gateway.api}/jobs/{job['id']}"))[1]["state"] != "running":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-    status, told = await asked(http, "POST", f"{gateway.api}/jobs/{job['id']}/cancel")
-    assert (status, told["status"], told["stage"]) == (200, "cancelled", "ended")
-    assert told["error"]["hint"]
+    status, body = await asked(http, "POST", f"{gateway.api}/jobs/{job['id']}/cancel")
+    assert (status, body["status"], body["stage"]) == (200, "cancelled", "ended")
+    assert body["error"]["hint"]
 
 
-async def test_a_move_to_another_provider_is_told_with_its_reason(
-    gateway: RunningGateway, http: aiohttp.ClientSession
-) -> None:
+async def test_a_failover_is_reported_with_its_reason(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """On the job, and as the reason for which the provider rests."""
     gateway.fault("fal-ai", "credit", times=10)
     (job,) = await made(http, gateway, prompt="a fox", model=FLUX)
     done = await ended(http, gateway, job["id"])
     assert done["provider"] != "fal-ai"
-    assert "fal-ai" in done["failovers"][0]
-    _, told = await asked(http, "GET", f"{gateway.api}/providers")
-    fal = next(one for one in told["data"] if one["name"] == "fal-ai")
+    assert "fal-ai" in done["failovers"][0]["reason"]
+    _, body = await asked(http, "GET", f"{gateway.api}/providers")
+    fal = next(one for one in body["data"] if one["name"] == "fal-ai")
     assert fal["cooldown_seconds"] > 0
     assert "fal-ai" in fal["last_error"]
 
 
-async def test_a_doubt_is_told_and_settled(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+async def test_a_job_in_doubt_is_reported_and_resolved(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Its answer was lost: it is never sent again by itself, but its owner may."""
     gateway.fault("together", "disconnect")
     (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
-    told = await ended(http, gateway, job["id"])
-    assert (told["state"], told["status"]) == ("in_doubt", "failed")
-    assert told["allowed_actions"] == ["resolve", "delete"]
-    assert told["may_be_billed"] is True
+    body = await ended(http, gateway, job["id"])
+    assert (body["state"], body["status"]) == ("in_doubt", "failed")
+    assert body["allowed_actions"] == ["resolve", "delete"]
+    assert body["may_be_billed"] is True
     url = f"{gateway.api}/jobs/{job['id']}/resolve"
     assert (await asked(http, "POST", url, json={"decision": "perhaps"}))[0] == 400
     before = gateway.submissions
@@ -212,30 +210,34 @@ async def test_a_doubt_is_told_and_settled(gateway: RunningGateway, http: aiohtt
 async def test_of_many_who_settle_a_doubt_at_once_one_does(
     gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
-    """It is sent once, and the others are told that it is settled."""
+    """It is sent once, and the other requests fail because it is resolved."""
     gateway.fault("together", "disconnect")
     (job,) = await made(http, gateway, prompt="a fox", model=f"{FLUX}:together")
     assert (await ended(http, gateway, job["id"]))["state"] == "in_doubt"
     before = gateway.submissions
     url = f"{gateway.api}/jobs/{job['id']}/resolve"
-    told = await asyncio.gather(*(asked(http, "POST", url, json={"decision": "resend"}) for _ in range(6)))
-    assert sorted(status for status, _ in told) == [200, 400, 400, 400, 400, 400]
-    assert {answer["error"]["code"] for status, answer in told if status == 400} == {"not_in_doubt"}
+    body = await asyncio.gather(*(asked(http, "POST", url, json={"decision": "resend"}) for _ in range(6)))
+    assert sorted(status for status, _ in body) == [200, 400, 400, 400, 400, 400]
+    assert {answer["error"]["code"] for status, answer in body if status == 400} == {"not_in_doubt"}
     assert (await ended(http, gateway, job["id"]))["status"] == "completed"
     assert gateway.submissions == before + 1
 
 
-async def test_what_was_asked_for_is_told_beside_what_was_sent(
+async def test_requested_parameters_are_reported_next_to_those_sent(
     gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
     """A provider that takes less changes nothing of what can be made again."""
-    wish = {"aspect_ratio": "21:9", "seed": 5, "num_inference_steps": 7, "negative_prompt": "text", "extra": {"odd": 2}}
-    (job,) = await made(http, gateway, prompt="a fox", model="Tongyi-MAI/Z-Image-Turbo", **wish)
-    done = await ended(http, gateway, job["id"])
-    assert done["requested_parameters"] == {
-        **{name: value for name, value in wish.items() if name != "extra"},
-        "odd": 2,
+    payload = {
+        "aspect_ratio": "21:9",
+        "seed": 5,
+        "num_inference_steps": 7,
+        "negative_prompt": "text",
+        "extra": {"odd": 2},
     }
+    (job,) = await made(http, gateway, prompt="a fox", model="Tongyi-MAI/Z-Image-Turbo", **payload)
+    done = await ended(http, gateway, job["id"])
+    parameters = {name: value for name, value in payload.items() if name != "extra"}
+    assert done["requested_parameters"] == {**parameters, "odd": 2}
     assert done["parameters"] != done["requested_parameters"]
 
 
@@ -275,25 +277,25 @@ async def test_a_key_that_is_revoked_hears_nothing_more(gateway: RunningGateway,
 async def test_what_a_provider_says_to_one_key_no_other_hears(
     gateway: RunningGateway, http: aiohttp.ClientSession
 ) -> None:
-    """It may quote the prompt. That there was trouble, and of what kind, is everybody's."""
+    """It may quote the prompt. That there was an error, and of what kind, every key may know."""
     (_, one), (_, other), (_, boss) = keyed(gateway), keyed(gateway), keyed(gateway, admin=True)
     gateway.fault("together", "status", status=400, text="no: project zeus launches in May")
     as_one = {"Authorization": f"Bearer {one}"}
-    wish = {"prompt": "project zeus launches in May", "model": f"{FLUX}:together"}
-    async with http.post(f"{gateway.api}/jobs", json=wish, headers=as_one) as answer:
+    payload = {"prompt": "project zeus launches in May", "model": f"{FLUX}:together"}
+    async with http.post(f"{gateway.api}/jobs", json=payload, headers=as_one) as answer:
         (job,) = (await answer.json())["data"]
     async with asyncio.timeout(TIMEOUT):
         while True:
-            _, told = await asked(http, "GET", f"{gateway.api}/jobs/{job['id']}", headers=as_one)
-            if told["stage"] == "ended":
+            _, body = await asked(http, "GET", f"{gateway.api}/jobs/{job['id']}", headers=as_one)
+            if body["stage"] == "ended":
                 break
             await asyncio.sleep(0.05)
     heard = []
     for key in (one, other, boss):
-        _, told = await asked(http, "GET", f"{gateway.api}/providers", headers={"Authorization": f"Bearer {key}"})
-        heard.append(next(provider["last_error"] for provider in told["data"] if provider["name"] == "together"))
-    assert heard[0] == heard[2] and heard[0].startswith("together refused the request")
-    assert heard[1] == "together refused the request"
+        _, body = await asked(http, "GET", f"{gateway.api}/providers", headers={"Authorization": f"Bearer {key}"})
+        heard.append(next(provider["last_error"] for provider in body["data"] if provider["name"] == "together"))
+    assert heard[0] == heard[2] and heard[0].startswith("together rejected the request")
+    assert heard[1] == "together rejected the request (HTTP 400)"
 
 
 def keyed(gateway: RunningGateway, **fields: Any) -> tuple[ApiKey, str]:
@@ -305,11 +307,11 @@ def keyed(gateway: RunningGateway, **fields: Any) -> tuple[ApiKey, str]:
 
 
 async def test_a_preview_costs_nothing(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
-    """It tells what each provider would be told, and what would be dropped."""
-    wish = {"prompt": "a fox", "model": FLUX, "size": "1000x777", "negative_prompt": "dogs"}
-    status, told = await asked(http, "POST", f"{gateway.api}/jobs/preview", json=wish)
+    """It shows what each provider would receive, and what would be dropped."""
+    payload = {"prompt": "a fox", "model": FLUX, "size": "1000x777", "negative_prompt": "dogs"}
+    status, body = await asked(http, "POST", f"{gateway.api}/jobs/preview", json=payload)
     assert status == 200
-    assert any(one["warnings"] for one in told["data"])
+    assert any(one["warnings"] for one in body["data"])
     assert gateway.submissions == 0
 
 
@@ -319,8 +321,8 @@ async def test_an_image_comes_as_a_file_or_as_a_url(gateway: RunningGateway, htt
     Image.new("RGB", (64, 64), "orange").save(picture, "PNG")
     form = aiohttp.FormData({"prompt": "autumn", "model": KONTEXT})
     form.add_field("image", picture.getvalue(), filename="../../x.png", content_type="image/png")
-    status, told = await asked(http, "POST", f"{gateway.api}/jobs", data=form)
-    assert (status, told["data"][0]["task"]) == (202, "image-to-image")
+    status, body = await asked(http, "POST", f"{gateway.api}/jobs", data=form)
+    assert (status, body["data"][0]["task"]) == (202, "image-to-image")
     data = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
     (job,) = await made(http, gateway, prompt="autumn", model=KONTEXT, image=data)
     assert (await ended(http, gateway, job["id"]))["status"] == "completed"
@@ -328,14 +330,14 @@ async def test_an_image_comes_as_a_file_or_as_a_url(gateway: RunningGateway, htt
 
 async def test_the_same_key_is_the_same_order(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Twenty at once are one submission; another request under that key is refused."""
-    wish, key = {"prompt": "a fox", "model": FLUX}, {"Idempotency-Key": "mine"}
-    asking = [asked(http, "POST", f"{gateway.api}/jobs", json=wish, headers=key) for _ in range(20)]
-    told = await asyncio.gather(*asking)
-    assert {status for status, _ in told} == {202}
-    assert len({one["data"][0]["id"] for _, one in told}) == 1
-    status, other = await asked(http, "POST", f"{gateway.api}/jobs", json={**wish, "prompt": "b"}, headers=key)
+    payload, key = {"prompt": "a fox", "model": FLUX}, {"Idempotency-Key": "mine"}
+    asking = [asked(http, "POST", f"{gateway.api}/jobs", json=payload, headers=key) for _ in range(20)]
+    body = await asyncio.gather(*asking)
+    assert {status for status, _ in body} == {202}
+    assert len({one["data"][0]["id"] for _, one in body}) == 1
+    status, other = await asked(http, "POST", f"{gateway.api}/jobs", json={**payload, "prompt": "b"}, headers=key)
     assert (status, other["error"]["code"]) == (422, "idempotency_key_reused")
-    await ended(http, gateway, told[0][1]["data"][0]["id"])
+    await ended(http, gateway, body[0][1]["data"][0]["id"])
     assert gateway.submissions == 1
 
 
@@ -353,21 +355,21 @@ WRONG: list[tuple[dict[str, Any], int, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("wish", "status", "param"), WRONG)
+@pytest.mark.parametrize(("payload", "status", "param"), WRONG)
 async def test_bad_input_is_refused_before_anything_is_sent(
-    shared: RunningGateway, http: aiohttp.ClientSession, wish: dict[str, Any], status: int, param: str | None
+    shared: RunningGateway, http: aiohttp.ClientSession, payload: dict[str, Any], status: int, param: str | None
 ) -> None:
     """In OpenAI's shape, with a sentence, and no job is left behind."""
-    got, told = await asked(http, "POST", f"{shared.api}/jobs", json=wish)
-    assert got == status, told
-    assert set(told["error"]) >= {"message", "type", "param", "code"}
-    assert param is None or told["error"]["param"] == param
+    got, body = await asked(http, "POST", f"{shared.api}/jobs", json=payload)
+    assert got == status, body
+    assert set(body["error"]) >= {"message", "type", "param", "code"}
+    assert param is None or body["error"]["param"] == param
     assert (await asked(http, "GET", f"{shared.api}/jobs"))[1]["data"] == []
     assert shared.submissions == 0
 
 
-async def test_what_was_made_is_counted(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
-    """Today and this month; a cost that nobody told is unknown, not zero."""
+async def test_outputs_are_counted(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+    """Today and this month; a cost that was not reported is unknown, not zero."""
     for job in await made(http, gateway, prompt="a fox", model=f"{FLUX}:together", n=2):
         await ended(http, gateway, job["id"])
     async with asyncio.timeout(TIMEOUT):
@@ -393,7 +395,7 @@ async def test_a_gateway_that_stops_keeps_its_jobs(serve: Serve, http: aiohttp.C
     assert second.submissions == 1
 
 
-async def test_what_is_told_of_a_job_never_goes_back_in_time(
+async def test_the_timestamp_of_a_job_never_decreases(
     gateway: RunningGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader keeps the newest; the ledger's word at the end must not look older than the progress before it."""

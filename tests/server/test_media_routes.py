@@ -1,4 +1,4 @@
-"""/media/…: files to whoever has their name, with everything a browser and a download tool expects."""
+"""/media/…: files by signed name, with everything that browsers and download tools expect."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ async def test_a_file_is_given_out_as_what_it_is(drawn: Drawn, http: aiohttp.Cli
     """The bytes, their type, and every header that keeps a browser from taking it for something else."""
     async with http.get(drawn.url()) as answer:
         assert await answer.read() == drawn.data
-        told = answer.headers
-    assert told["content-type"] == drawn.media.mime
-    assert told["x-content-type-options"] == "nosniff"
-    assert told["content-security-policy"] == "sandbox; default-src 'none'"
-    assert told["etag"] == f'"{hashlib.sha256(drawn.data).hexdigest()}"'
-    assert "private" in told["cache-control"] and "immutable" in told["cache-control"]
-    assert told["accept-ranges"] == "bytes" and int(told["content-length"]) == len(drawn.data)
-    assert told["content-disposition"].startswith("inline; filename=")
+        response = answer.headers
+    assert response["content-type"] == drawn.media.mime
+    assert response["x-content-type-options"] == "nosniff"
+    assert response["content-security-policy"] == "sandbox; default-src 'none'"
+    assert response["etag"] == f'"{hashlib.sha256(drawn.data).hexdigest()}"'
+    assert "private" in response["cache-control"] and "immutable" in response["cache-control"]
+    assert response["accept-ranges"] == "bytes" and int(response["content-length"]) == len(drawn.data)
+    assert response["content-disposition"].startswith("inline; filename=")
 
 
-async def test_head_tells_all_but_the_bytes(drawn: Drawn, http: aiohttp.ClientSession) -> None:
+async def test_head_has_everything_but_the_content(drawn: Drawn, http: aiohttp.ClientSession) -> None:
     """The same headers as GET."""
     async with http.head(drawn.url()) as answer:
         assert (answer.status, await answer.read()) == (200, b"")
@@ -78,12 +78,12 @@ async def test_a_download_is_an_attachment_with_a_name_for_every_browser(
     """The name in ASCII and in UTF-8; what would break out of a header is no longer in it."""
     drawn = await draw(gateway, http, 'ein Fuchs "im" Schnee\r\nx-evil: 1; 狐')
     async with http.get(drawn.url(), params={"download": "1"}) as answer:
-        told = answer.headers["content-disposition"]
+        response = answer.headers["content-disposition"]
         assert "x-evil" not in answer.headers
     assert re.fullmatch(
-        r"attachment; filename=\"[A-Za-z0-9._-]+\.(png|jpg)\"; filename\*=UTF-8''[A-Za-z0-9%._-]+", told
+        r"attachment; filename=\"[A-Za-z0-9._-]+\.(png|jpg)\"; filename\*=UTF-8''[A-Za-z0-9%._-]+", response
     )
-    assert "%E7%8B%90" in told
+    assert "%E7%8B%90" in response
 
 
 RANGES = [

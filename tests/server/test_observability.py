@@ -38,18 +38,18 @@ async def samples(http: aiohttp.ClientSession, gateway: RunningGateway, **header
 
 
 async def test_it_says_that_it_lives_and_is_ready(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
-    """Without a key, for whoever watches it has none."""
-    status, told = await asked(http, "GET", f"{gateway.url}/healthz")
-    assert (status, told["status"], told["sandbox"], told["keys"]) == (200, "ok", True, False)
+    """Without a key: monitoring has none."""
+    status, body = await asked(http, "GET", f"{gateway.url}/healthz")
+    assert (status, body["status"], body["sandbox"], body["keys"]) == (200, "ok", True, False)
     assert await asked(http, "GET", f"{gateway.url}/readyz") == (200, {"ready": True, "reasons": []})
 
 
 async def test_it_is_not_ready_without_a_credential(serve: Serve, http: aiohttp.ClientSession) -> None:
     """And says what is missing."""
     gateway = serve(environ={"HF_TOKEN": ""})
-    status, told = await asked(http, "GET", f"{gateway.url}/readyz")
+    status, body = await asked(http, "GET", f"{gateway.url}/readyz")
     assert status == 503
-    assert "credential" in told["reasons"][0]
+    assert "credential" in body["reasons"][0]
     assert (await asked(http, "GET", f"{gateway.url}/healthz"))[0] == 200
 
 
@@ -57,7 +57,7 @@ async def test_it_counts(gateway: RunningGateway, http: aiohttp.ClientSession) -
     """Requests by the template of their path, jobs, moves, failures, and what they cost."""
     gateway.fault("fal-ai", "credit", times=2)
     await asked(http, "POST", f"{gateway.api}/images/generations", json={"prompt": "a fox", "model": FLUX})
-    await asked(http, "GET", f"{gateway.api}/jobs/nobody-knows")
+    await asked(http, "GET", f"{gateway.api}/jobs/unknown")
     await asked(http, "GET", f"{gateway.url}/wp-admin/x.php")
     found = await samples(http, gateway)
     assert found["hfmedia_requests_total", "/v1/images/generations"] == 1
@@ -70,9 +70,7 @@ async def test_it_counts(gateway: RunningGateway, http: aiohttp.ClientSession) -
     assert not any("wp-admin" in label for _, label in found)
 
 
-async def test_a_made_up_method_makes_no_number_of_its_own(
-    gateway: RunningGateway, http: aiohttp.ClientSession
-) -> None:
+async def test_an_invented_method_has_no_label_of_its_own(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """Whoever sends a thousand of them fills no memory."""
     for name in ("BREW", "STEEP"):
         await asked(http, name, f"{gateway.api}/models")
@@ -82,7 +80,7 @@ async def test_a_made_up_method_makes_no_number_of_its_own(
     assert 'method="other",route="/v1/models",status="405"} 2.0' in text
 
 
-async def test_jobs_are_counted_by_where_they_stand(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+async def test_jobs_are_counted_by_state(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """While they are under way; at the end they stand nowhere."""
     events: list[Event] = [
         Started(job_id="a", model=FLUX),
@@ -144,7 +142,7 @@ async def test_each_request_is_one_line_without_secrets(
     key = key_for(gateway, "alice")
     headers = {**bearer(key), "x-request-id": "mine-1"}
     async with http.post(f"{gateway.api}/images/generations?token=hidden", json=WISH, headers=headers) as answer:
-        told = await answer.json()
+        body = await answer.json()
         assert answer.headers["x-request-id"] == "mine-1"
     for _ in range(1000):  # it is written after the answer, so that may be here before
         if found := [json.loads(line) for line in lines if "/v1/images" in line]:
@@ -152,7 +150,7 @@ async def test_each_request_is_one_line_without_secrets(
         await asyncio.sleep(0.01)
     (line,) = found
     assert (line["request_id"], line["key"], line["status"]) == ("mine-1", "alice", 200)
-    assert line["jobs"] == told["job_ids"]
+    assert line["jobs"] == body["job_ids"]
     for secret in (key, "hidden", "a fox", gateway.sandbox.token):
         assert not any(secret in one for one in lines)
 
@@ -162,8 +160,8 @@ async def test_the_name_of_a_file_is_not_written_down_whole(
 ) -> None:
     """Whoever has it may have the file: the job stays, what opens it does not."""
     async with http.post(f"{gateway.api}/images/generations", json=WISH) as answer:
-        told = await answer.json()
-    url = told["data"][0]["url"]
+        body = await answer.json()
+    url = body["data"][0]["url"]
     async with http.get(url) as answer:
         assert answer.status == 200
     for _ in range(1000):
@@ -171,7 +169,7 @@ async def test_the_name_of_a_file_is_not_written_down_whole(
             break
         await asyncio.sleep(0.01)
     (line,) = found
-    assert line["path"].startswith(f"/media/{told['job_ids'][0]}.") and line["path"].endswith(".o.…")
+    assert line["path"].startswith(f"/media/{body['job_ids'][0]}.") and line["path"].endswith(".o.…")
     assert not any(url.rsplit(".", 2)[1] in one for one in lines)
 
 
@@ -184,7 +182,7 @@ async def test_a_request_id_that_is_none_is_replaced(
         assert answer.headers["x-request-id"].startswith("req_")
 
 
-async def test_a_defect_is_told_in_the_usual_shape(
+async def test_a_defect_is_reported_in_the_usual_format(
     gateway: RunningGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, lines: list[str]
 ) -> None:
     """500, never to be sent again by itself, and nothing of the inside in it; what it was is logged once."""
@@ -194,12 +192,12 @@ async def test_a_defect_is_told_in_the_usual_shape(
 
     monkeypatch.setattr(gateway.gateway.database, "usage", broken)
     async with http.get(f"{gateway.api}/usage") as answer:
-        told = await answer.json()
-        assert (answer.status, told["error"]["code"]) == (500, "internal_error")
+        body = await answer.json()
+        assert (answer.status, body["error"]["code"]) == (500, "internal_error")
         assert answer.headers["x-should-retry"] == "false"
         name = answer.headers["x-request-id"]
-    assert "inside" not in str(told)
-    (line,) = [told for told in map(json.loads, lines) if "traceback" in told]
+    assert "inside" not in str(body)
+    (line,) = [body for body in map(json.loads, lines) if "traceback" in body]
     assert line["request_id"] == name
     assert "a secret of the inside" in line["traceback"]
 
@@ -215,11 +213,11 @@ NOT_THERE = [
 
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), NOT_THERE)
-async def test_what_is_not_there_is_told_in_the_usual_shape(
+async def test_a_missing_route_is_reported_in_the_usual_format(
     gateway: RunningGateway, http: aiohttp.ClientSession, method: str, path: str, status: int | None, code: str | None
 ) -> None:
     """No ``detail`` of the framework, which no client reads."""
     if status is None:
         return
-    got, told = await asked(http, method, f"{gateway.url}{path}")
-    assert (got, told["error"]["code"]) == (status, code)
+    got, body = await asked(http, method, f"{gateway.url}{path}")
+    assert (got, body["error"]["code"]) == (status, code)

@@ -58,9 +58,9 @@ def play(node: subprocess.Popen[str], gateway: RunningGateway, tmp_path: Path) -
         into, out = pipes
         assert into is not None and out is not None
         into.write(json.dumps({"name": name, "api": gateway.api, "folder": str(tmp_path)}) + "\n")
-        told = json.loads(await asyncio.to_thread(out.readline))
-        assert "broken" not in told, told["broken"]
-        return told["result"], told["sent"]
+        body = json.loads(await asyncio.to_thread(out.readline))
+        assert "broken" not in body, body["broken"]
+        return body["result"], body["sent"]
 
     return run
 
@@ -82,11 +82,11 @@ def picture(path: Path) -> tuple[str | None, tuple[int, int]]:
 
 async def test_images_come_by_their_addresses(play: Play, gateway: RunningGateway, tmp_path: Path) -> None:
     """Two of them, with the type, the size and the seed that they are said to have."""
-    told, sent = await play("image_url")
-    answer, items = told["answer"], told["answer"]["data"]
+    body, sent = await play("image_url")
+    answer, items = body["answer"], body["answer"]["data"]
     assert answer["created"] > 1_700_000_000 and answer["size"] == "512x256"
     assert [one["seed"] for one in items] == [7, 8]
-    for one, file in zip(items, told["files"], strict=True):
+    for one, file in zip(items, body["files"], strict=True):
         assert one["url"].startswith(f"{gateway.url}/media/") and "b64_json" not in one
         assert one["model"] == FLUX and one["provider"] and one["job_id"] in answer["job_ids"]
         assert (file["status"], file["type"]) == (200, one["mime"])
@@ -98,9 +98,9 @@ async def test_images_come_by_their_addresses(play: Play, gateway: RunningGatewa
 
 async def test_an_image_comes_inside_the_answer(play: Play, gateway: RunningGateway, tmp_path: Path) -> None:
     """In the format that was asked for, whatever the provider made."""
-    told, _ = await play("image_b64")
-    (one,) = told["answer"]["data"]
-    assert "url" not in one and one["mime"] == "image/webp" and told["answer"]["output_format"] == "webp"
+    body, _ = await play("image_b64")
+    (one,) = body["answer"]["data"]
+    assert "url" not in one and one["mime"] == "image/webp" and body["answer"]["output_format"] == "webp"
     assert picture(tmp_path / "fox.webp") == ("WEBP", (512, 256))
     assert gateway.submissions == 1
 
@@ -110,11 +110,11 @@ async def test_an_image_is_edited(
     play: Play, gateway: RunningGateway, tmp_path: Path, scenario: str, warned: list[str]
 ) -> None:
     """A file makes one image; several make one too, and a warning tells that not all were used."""
-    told, sent = await play(scenario)
-    (one,) = told["answer"]["data"]
+    body, sent = await play(scenario)
+    (one,) = body["answer"]["data"]
     assert one["model"] == KONTEXT
-    assert [words[:8] for words in told["answer"]["warnings"]] == warned
-    assert told["files"][0]["status"] == 200
+    assert [words[:8] for words in body["answer"]["warnings"]] == warned
+    assert body["files"][0]["status"] == 200
     form, size = picture(tmp_path / "edited.png")
     assert f"image/{(form or '').lower()}" == one["mime"] and size == (one["width"], one["height"])
     assert gateway.submissions == 1 and sent == ["POST /v1/images/edits"]
@@ -127,9 +127,9 @@ async def test_images_are_streamed(
     play: Play, gateway: RunningGateway, tmp_path: Path, scenario: str, kind: str, count: int
 ) -> None:
     """One finished event for each image, with the image in it."""
-    told, _ = await play(scenario)
-    assert [event["type"] for event in told["events"]] == [f"{kind}.completed"] * count
-    for event in told["events"]:
+    body, _ = await play(scenario)
+    assert [event["type"] for event in body["events"]] == [f"{kind}.completed"] * count
+    for event in body["events"]:
         form, size = picture(tmp_path / event["file"])
         assert ((form or "").lower(), f"{size[0]}x{size[1]}") == (event["output_format"], event["size"])
         assert event["created_at"] > 1_700_000_000 and event["provider"]
@@ -139,41 +139,41 @@ async def test_images_are_streamed(
 async def test_an_error_in_a_stream_is_thrown(play: Play, gateway: RunningGateway) -> None:
     """As an APIError with the code, and the request is not sent again: it was accepted, and may be billed."""
     gateway.fault("wavespeed", "fail", times=10)
-    told, sent = await play("stream_error")
-    assert told["known"] == ["APIError"] and told["code"] == "provider_failed" and told["message"]
+    body, sent = await play("stream_error")
+    assert body["known"] == ["APIError"] and body["code"] == "provider_failed" and body["message"]
     assert gateway.submissions == 1 and sent == ["POST /v1/images/generations"]
 
 
 async def test_an_unknown_model_is_not_found(play: Play, gateway: RunningGateway) -> None:
     """NotFoundError with OpenAI's code, for an image, a video and the model itself; nothing is tried twice."""
-    told, _ = await play("unknown_model")
-    for error in told.values():
+    body, _ = await play("unknown_model")
+    for error in body.values():
         assert error["known"] == ["APIError", "NotFoundError"] and error["status"] == 404
         assert error["code"] == "model_not_found" and "nobody/nothing" in error["message"]
         assert error["requestID"] and error["attempts"] == 1
     assert gateway.submissions == 0
 
 
-async def test_no_credit_is_told_and_not_tried_again(play: Play, gateway: RunningGateway) -> None:
+async def test_missing_credit_is_reported_and_not_retried(play: Play, gateway: RunningGateway) -> None:
     """An APIError with its status, 402; the client asks once, and so does the gateway."""
     gateway.fault("fal-ai", "credit", times=10)
-    told, sent = await play("no_credit")
-    assert (told["known"], told["own"], told["status"]) == (["APIError"], "APIError", 402)
-    assert (told["code"], told["type"]) == ("insufficient_quota", "insufficient_quota")
+    body, sent = await play("no_credit")
+    assert (body["known"], body["own"], body["status"]) == (["APIError"], "APIError", 402)
+    assert (body["code"], body["type"]) == ("insufficient_quota", "insufficient_quota")
     assert sent == ["POST /v1/images/generations"]
     assert gateway.submissions == 0 and gateway.sandbox_thread.request_count("submit") == 1
 
 
 @pytest.mark.parametrize(("fault", "code"), [("fail", "provider_failed"), ("html", "unreadable_reply")])
 async def test_what_was_bought_is_not_bought_again(play: Play, gateway: RunningGateway, fault: str, code: str) -> None:
-    """A 502, which the client would send again twice by itself, were it not told otherwise."""
+    """A 502, which the client would retry twice unless a header forbids it."""
     gateway.fault("wavespeed", fault, times=10)
-    told, sent = await play("failed_late")
-    assert (told["own"], told["status"], told["code"]) == ("InternalServerError", 502, code)
+    body, sent = await play("failed_late")
+    assert (body["own"], body["status"], body["code"]) == ("InternalServerError", 502, code)
     assert sent == ["POST /v1/images/generations"] and gateway.submissions == 1
 
 
-async def test_a_video_is_made_and_downloaded(
+async def test_a_video_is_created_and_downloaded(
     play: Play, gateway: RunningGateway, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     """Begun, looked at as often as the gateway says, then its file and its thumbnail; too early it is not there."""
@@ -183,25 +183,25 @@ async def test_a_video_is_made_and_downloaded(
         while not (playing.done() or await answered(gateway, http, asked, status)):  # noqa: ASYNC110 - it rings no bell
             await asyncio.sleep(0.02)
     await gateway.finish_waiting_jobs()
-    told, sent = await playing
-    begun, early, video = told["begun"], told["early"], told["video"]
-    assert begun["status"] in ("queued", "in_progress") and begun["retry"] == "false"
+    body, sent = await playing
+    started, early, video = body["begun"], body["early"], body["video"]
+    assert started["status"] in ("queued", "in_progress") and started["retry"] == "false"
     assert (early["status"], early["code"], early["attempts"]) == (404, "video_not_ready", 1)
-    assert told["waits"] and all(0 < wait <= 2000 for wait in told["waits"])
-    assert (video["id"], video["object"], video["status"]) == (begun["id"], "video", "completed")
+    assert body["waits"] and all(0 < wait <= 2000 for wait in body["waits"])
+    assert (video["id"], video["object"], video["status"]) == (started["id"], "video", "completed")
     assert (video["progress"], video["seconds"], video["model"], video["seed"]) == (100, "4", WAN, 7)
     assert video["error"] is None and video["completed_at"] >= video["created_at"]
-    film, thumbnail = told["files"]
+    film, thumbnail = body["files"]
     assert (film["status"], film["type"]) == (200, "video/mp4")
     assert (tmp_path / film["file"]).read_bytes()[4:8] == b"ftyp"
     assert (thumbnail["status"], thumbnail["type"]) == (200, "image/webp")
     assert picture(tmp_path / thumbnail["file"])[0] == "WEBP"
-    assert (told["sprites"]["status"], told["sprites"]["param"]) == (400, "variant")
+    assert (body["sprites"]["status"], body["sprites"]["param"]) == (400, "variant")
     assert gateway.submissions == 1 and sent.count("POST /v1/videos") == 1
 
 
 @pytest.mark.parametrize("scenario", ["video_of_file", "video_of_url"])
-async def test_a_video_is_made_of_an_image(play: Play, gateway: RunningGateway, scenario: str) -> None:
+async def test_a_video_is_created_from_an_image(play: Play, gateway: RunningGateway, scenario: str) -> None:
     """A file, and a data: URL as ``input_reference[image_url]`` of a form, make the task image-to-video."""
     video, _ = await play(scenario)
     assert video["status"] == "completed" and "I2V" in video["model"]
@@ -212,24 +212,24 @@ async def test_a_video_is_made_of_an_image(play: Play, gateway: RunningGateway, 
 async def test_a_video_that_fails_says_why(play: Play, gateway: RunningGateway) -> None:
     """The error stands in the video, and its content is not found."""
     gateway.fault("fal-ai", "fail")
-    told, _ = await play("video_failed")
-    assert told["video"]["status"] == "failed"
-    assert told["video"]["error"]["code"] == "provider_failed" and told["video"]["error"]["message"]
-    assert (told["content"]["status"], told["content"]["code"]) == (404, "video_failed")
+    body, _ = await play("video_failed")
+    assert body["video"]["status"] == "failed"
+    assert body["video"]["error"]["code"] == "provider_failed" and body["video"]["error"]["message"]
+    assert (body["content"]["status"], body["content"]["code"]) == (404, "video_failed")
 
 
 async def test_a_list_pages_by_itself(play: Play) -> None:
     """12 videos, five on a page, each exactly once, the newest first; and the other way round."""
-    told, sent = await play("video_list")
-    assert told["newest"] == told["ids"][::-1] and told["oldest"] == told["ids"]
-    assert told["page"] == {"count": 5, "last": told["ids"][7], "more": True}
+    body, sent = await play("video_list")
+    assert body["newest"] == body["ids"][::-1] and body["oldest"] == body["ids"]
+    assert body["page"] == {"count": 5, "last": body["ids"][7], "more": True}
     assert sent.count("GET /v1/videos") == 1 + 3 + 3
 
 
 async def test_a_remix_is_a_new_video_like_the_old_one(play: Play, gateway: RunningGateway) -> None:
     """Another prompt; model, size and length stay."""
-    told, _ = await play("video_remix")
-    video, remix = told["video"], told["remix"]
+    body, _ = await play("video_remix")
+    video, remix = body["video"], body["remix"]
     assert remix["remixed_from_video_id"] == video["id"] != remix["id"]
     assert (remix["status"], remix["prompt"]) == ("completed", "the same, at night")
     assert (remix["model"], remix["seconds"], remix["size"]) == (video["model"], "5", video["size"])
@@ -238,17 +238,17 @@ async def test_a_remix_is_a_new_video_like_the_old_one(play: Play, gateway: Runn
 
 async def test_a_deleted_video_is_gone(play: Play) -> None:
     """One that is done, and one under way, which is cancelled."""
-    told, _ = await play("video_delete")
-    assert len(told["told"]) == 2 and told["left"] == 0
-    for one in told["told"]:
+    body, _ = await play("video_delete")
+    assert len(body["told"]) == 2 and body["left"] == 0
+    for one in body["told"]:
         assert one["answer"] == {"id": one["id"], "object": "video.deleted", "deleted": True}
         assert (one["after"]["own"], one["after"]["code"]) == ("NotFoundError", "video_not_found")
 
 
 async def test_models_are_listed_and_looked_up(play: Play) -> None:
     """The client sends the slash of an id as %2F, and the model is found."""
-    told, sent = await play("models")
-    assert told["count"] > 10 and told["inList"]["object"] == "model"
-    assert told["one"]["id"] == FLUX and told["one"]["owned_by"] == "black-forest-labs"
-    assert told["one"]["providers"] == told["inList"]["providers"] != []
+    body, sent = await play("models")
+    assert body["count"] > 10 and body["inList"]["object"] == "model"
+    assert body["one"]["id"] == FLUX and body["one"]["owned_by"] == "black-forest-labs"
+    assert body["one"]["providers"] == body["inList"]["providers"] != []
     assert sent == ["GET /v1/models", "GET /v1/models/black-forest-labs%2FFLUX.1-schnell"]

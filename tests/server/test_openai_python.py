@@ -43,10 +43,10 @@ def is_picture(text: str | None) -> bool:
 
 def test_it_generates(client: openai.OpenAI) -> None:
     """Extra fields go in by ``extra_body`` and come out as attributes."""
-    told = client.images.generate(
+    result = client.images.generate(
         model=TOGETHER, prompt="a fox", size="512x512", extra_body={"seed": 7, "negative_prompt": "dogs"}
     )
-    (one,) = told.data or []
+    (one,) = result.data or []
     assert is_picture(one.b64_json)
     assert one.url
     extra: Any = one
@@ -56,8 +56,8 @@ def test_it_generates(client: openai.OpenAI) -> None:
 async def test_it_generates_asynchronously(aclient: openai.AsyncOpenAI) -> None:
     """Three at once."""
     async with aclient:
-        told = await asyncio.gather(*(aclient.images.generate(model=TOGETHER, prompt=f"fox {n}") for n in range(3)))
-    assert all(one.data and is_picture(one.data[0].b64_json) for one in told)
+        result = await asyncio.gather(*(aclient.images.generate(model=TOGETHER, prompt=f"fox {n}") for n in range(3)))
+    assert all(one.data and is_picture(one.data[0].b64_json) for one in result)
 
 
 @pytest.fixture
@@ -73,17 +73,17 @@ def test_it_edits(client: openai.OpenAI, picture: Path, way: str) -> None:
     """In each of the ways that it sends files."""
     with picture.open("rb") as file:
         given: Any = {"file": file, "bytes": picture.read_bytes(), "list": [picture.read_bytes(), picture.read_bytes()]}
-        told = client.images.edit(model=KONTEXT, prompt="autumn", image=given[way], input_fidelity="high")
-    assert told.data
-    assert is_picture(told.data[0].b64_json)
+        result = client.images.edit(model=KONTEXT, prompt="autumn", image=given[way], input_fidelity="high")
+    assert result.data
+    assert is_picture(result.data[0].b64_json)
 
 
 def test_it_streams(client: openai.OpenAI) -> None:
     """Two images are two completed events."""
     stream = client.images.generate(model=TOGETHER, prompt="a fox", n=2, stream=True, partial_images=1)
-    told = list(stream)
-    assert [event.type for event in told] == ["image_generation.completed"] * 2
-    assert all(is_picture(event.b64_json) for event in told)
+    result = list(stream)
+    assert [event.type for event in result] == ["image_generation.completed"] * 2
+    assert all(is_picture(event.b64_json) for event in result)
 
 
 def test_it_streams_an_edit(client: openai.OpenAI, picture: Path) -> None:
@@ -182,8 +182,8 @@ def test_its_own_retries_never_buy_twice(
 def test_its_own_retries_bring_what_was_only_busy(client: openai.OpenAI, gateway: RunningGateway) -> None:
     """Nothing was bought, so it may try again by itself, and then it comes."""
     gateway.fault("together", "rate-limit", times=4, retry_after=1)
-    told = client.images.generate(model=TOGETHER, prompt="a fox")
-    assert told.data
+    result = client.images.generate(model=TOGETHER, prompt="a fox")
+    assert result.data
     assert gateway.submissions == 1
 
 
@@ -191,18 +191,18 @@ def test_an_impatient_client_pays_once(gateway: RunningGateway) -> None:
     """It gives up and tries again by itself; with an idempotency key all its tries are one job."""
     gateway.fault("replicate", "cold", seconds=90)
     with openai.OpenAI(base_url=gateway.api, api_key="x", timeout=0.7, max_retries=8) as client:
-        told = client.images.generate(model=REPLICATE, prompt="a fox", extra_headers={"Idempotency-Key": "mine"})
-    assert told.data
+        result = client.images.generate(model=REPLICATE, prompt="a fox", extra_headers={"Idempotency-Key": "mine"})
+    assert result.data
     assert gateway.submissions == 1
 
 
-def test_headers_are_there_for_whoever_reads_them(client: openai.OpenAI) -> None:
+def test_headers_are_there_for_clients_that_read_them(client: openai.OpenAI) -> None:
     """The request's id, and that what was bought is not to be bought again, beside the parsed answer."""
     raw = client.images.with_raw_response.generate(model=TOGETHER, prompt="a fox")
     assert raw.headers["x-should-retry"] == "false"
-    told = raw.parse()
-    assert told.data
-    assert told._request_id == raw.headers["x-request-id"]
+    result = raw.parse()
+    assert result.data
+    assert result._request_id == raw.headers["x-request-id"]
 
 
 def test_it_lists_and_finds_models(client: openai.OpenAI) -> None:

@@ -39,7 +39,7 @@ async def made(client: Any, prompt: str = "a red fox", **options: Any) -> Any:
     return await client.videos.create_and_poll(prompt=prompt, poll_interval_ms=50, **options)
 
 
-async def test_a_video_is_made_and_downloaded(client: Any, gateway: RunningGateway, tmp_path: Path) -> None:
+async def test_a_video_is_created_and_downloaded(client: Any, gateway: RunningGateway, tmp_path: Path) -> None:
     """create_and_poll, then the file, its thumbnail, and the file saved by the client."""
     video = await made(client, extra_body={"seed": 7})
     assert (video.status, video.progress, video.seconds) == ("completed", 100, "4")
@@ -57,7 +57,7 @@ async def test_a_video_is_made_and_downloaded(client: Any, gateway: RunningGatew
     assert gateway.submissions == 1
 
 
-async def test_a_video_is_made_of_an_image(client: Any, gateway: RunningGateway) -> None:
+async def test_a_video_is_created_from_an_image(client: Any, gateway: RunningGateway) -> None:
     """A file and a data: URL make the task image-to-video."""
     video = await made(client, input_reference=("fox.png", png(), "image/png"))
     assert video.status == "completed" and "I2V" in video.model
@@ -66,7 +66,7 @@ async def test_a_video_is_made_of_an_image(client: Any, gateway: RunningGateway)
     assert video.status == "completed" and "I2V" in video.model
 
 
-async def test_a_video_is_begun_and_looked_at_again(client: Any) -> None:
+async def test_a_video_is_created_and_polled(client: Any) -> None:
     """create answers at once with what there is; retrieve goes on from there."""
     raw = await client.videos.with_raw_response.create(prompt="a boat", model=QUICK)
     video = raw.parse()
@@ -90,8 +90,8 @@ async def test_a_list_pages_by_itself(client: Any) -> None:
 async def test_a_deleted_video_is_gone(client: Any) -> None:
     """One that is done, and one under way, which is cancelled."""
     video = await made(client)
-    begun = await client.videos.create(prompt="a boat", model=QUICK)
-    for each in (video, begun):
+    started = await client.videos.create(prompt="a boat", model=QUICK)
+    for each in (video, started):
         answer = await client.videos.delete(each.id)
         assert (answer.id, answer.deleted, answer.object) == (each.id, True, "video.deleted")
         with pytest.raises(openai.NotFoundError):

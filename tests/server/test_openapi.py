@@ -14,7 +14,7 @@ from hypothesis.errors import Unsatisfiable
 
 from tests.support.gateway import RunningGateway
 
-STREAMS = ("/v1/events", "/v1/jobs/{job_id}/events")  # these never end, so nobody could wait for their end
+STREAMS = ("/v1/events", "/v1/jobs/{job_id}/events")  # these never end
 COSTLY = (
     "/v1/jobs",
     "/v1/images/generations",
@@ -28,17 +28,17 @@ COSTLY = (
 async def document(gateway: RunningGateway) -> dict[str, Any]:
     """The document as it is served."""
     async with aiohttp.ClientSession() as http, http.get(f"{gateway.url}/openapi.json") as answer:
-        told: dict[str, Any] = await answer.json()
-        return told
+        body: dict[str, Any] = await answer.json()
+        return body
 
 
 async def test_every_route_says_how_it_fails(gateway: RunningGateway) -> None:
     """In OpenAI's shape, and nowhere in the shape that the framework would have used."""
-    told = await document(gateway)
-    text = json.dumps(told)
+    body = await document(gateway)
+    text = json.dumps(body)
     assert "HTTPValidationError" not in text
-    assert len(told["paths"]) > 30
-    for path, operations in told["paths"].items():
+    assert len(body["paths"]) > 30
+    for path, operations in body["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"], (method, path)
             for status, answer in operation["responses"].items():

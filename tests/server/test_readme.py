@@ -31,8 +31,8 @@ async def test_the_openai_client_draws_an_image_and_a_video(gateway: RunningGate
     (program,) = re.findall(r"^```python\n(.*?)^```", GATEWAY_SECTION, flags=re.M | re.S)
     assert SHOWN in program
     flags = ("-W", "error", "-W", "ignore::DeprecationWarning")
-    told = await run(sys.executable, *flags, "-c", program.replace(SHOWN, gateway.url), folder=tmp_path, served=gateway)
-    url, status = told.splitlines()
+    body = await run(sys.executable, *flags, "-c", program.replace(SHOWN, gateway.url), folder=tmp_path, served=gateway)
+    url, status = body.splitlines()
     assert url.startswith(f"{gateway.url}/media/")
     assert status == "completed"
     assert b"ftyp" in (tmp_path / "waves.mp4").read_bytes()[:16]
@@ -42,5 +42,5 @@ async def test_the_openai_client_draws_an_image_and_a_video(gateway: RunningGate
 async def test_curl_does_the_same(gateway: RunningGateway, tmp_path: Path) -> None:
     """The command of the README."""
     (command,) = re.findall(r"^\$ (curl .*?)(?=^```|^\$)", GATEWAY_SECTION, flags=re.M | re.S)
-    told = await run("sh", "-c", command.replace(SHOWN, gateway.url), folder=tmp_path, served=gateway)
-    assert f"{gateway.url}/media/" in told
+    body = await run("sh", "-c", command.replace(SHOWN, gateway.url), folder=tmp_path, served=gateway)
+    assert f"{gateway.url}/media/" in body

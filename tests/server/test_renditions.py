@@ -105,7 +105,7 @@ async def test_the_same_format_without_a_quality_is_the_file_itself(renditions: 
     assert not renditions.folder.exists()
 
 
-async def test_a_thumbnail_fits_into_512_pixels_and_stands_upright(renditions: Renditions, tmp_path: Path) -> None:
+async def test_a_thumbnail_fits_into_512_pixels_and_is_upright(renditions: Renditions, tmp_path: Path) -> None:
     """A camera's turned picture is turned back, since a thumbnail carries no metadata."""
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
@@ -118,7 +118,7 @@ async def test_a_thumbnail_fits_into_512_pixels_and_stands_upright(renditions: R
         assert picture.size == (64, 48), "what is small already does not grow"
 
 
-async def test_a_moving_picture_stands_still(renditions: Renditions, tmp_path: Path) -> None:
+async def test_of_an_animation_the_first_frame_is_used(renditions: Renditions, tmp_path: Path) -> None:
     """Of a GIF that moves the first picture is taken."""
     frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
     media = drawn(tmp_path, frames[0], "image/gif", save_all=True, append_images=frames[1:])
@@ -189,7 +189,7 @@ async def test_a_disk_that_refuses_says_so(renditions: Renditions, tmp_path: Pat
         await renditions.thumbnail(drawn(tmp_path, half()))
 
 
-async def test_it_is_made_once_for_all_who_ask_and_never_more_than_two_at_once(
+async def test_concurrent_requests_share_one_conversion_and_two_run_at_most(
     renditions: Renditions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten who ask for the same wait for one; of many different ones two are made side by side."""
@@ -215,7 +215,7 @@ async def test_it_is_made_once_for_all_who_ask_and_never_more_than_two_at_once(
     assert count == 13, "a second asking makes nothing"
 
 
-async def test_whoever_hangs_up_spoils_it_for_nobody(renditions: Renditions, tmp_path: Path) -> None:
+async def test_a_cancelled_request_does_not_affect_others(renditions: Renditions, tmp_path: Path) -> None:
     """The first who asked is cancelled; the second gets it all the same."""
     media = drawn(tmp_path, half((512, 512)))
     first = asyncio.create_task(renditions.thumbnail(media))
@@ -225,7 +225,7 @@ async def test_whoever_hangs_up_spoils_it_for_nobody(renditions: Renditions, tmp
     assert (await second).path.exists()
 
 
-async def test_all_that_was_made_of_a_file_is_forgotten_together(renditions: Renditions, tmp_path: Path) -> None:
+async def test_all_renditions_of_a_file_are_removed_together(renditions: Renditions, tmp_path: Path) -> None:
     """And nothing of another file."""
     media = drawn(tmp_path, half())
     await renditions.thumbnail(media)

@@ -1,4 +1,4 @@
-"""A gateway that is killed, or stopped, in the middle of videos: the next one goes on, and nothing is bought twice."""
+"""A gateway killed or stopped while it generates videos: the next one continues, and nothing is submitted twice."""
 
 from __future__ import annotations
 
@@ -31,164 +31,164 @@ from hfmedia.server.config import Config
 
 server = uvicorn.Server(uvicorn.Config(create_app(Config(), os.environ, sandbox=True), log_config=None,
                                        timeout_graceful_shutdown=2))
-listening = socket.create_server(("127.0.0.1", 0))
-print(listening.getsockname()[1], flush=True)
-server.run(sockets=[listening])
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+server.run(sockets=[listener])
 """
 FAL, REPLICATE = f"{WAN}:fal-ai", f"{WAN}:replicate"
-OPEN = ("queued", "in_progress")
-pytestmark = [pytest.mark.usefixtures("short_films"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]
+UNFINISHED = ("queued", "in_progress")
+pytestmark = [pytest.mark.usefixtures("short_videos"), pytest.mark.skipif(os.name == "nt", reason="it sends signals")]
 
 
-class House:
-    """A home, and the gateways that live and die there, each a process of its own."""
+class GatewayHome:
+    """A home directory, and the gateways that run in it, each in its own process."""
 
-    def __init__(self, beside: SandboxThread, home: Path) -> None:
-        self.beside, self.world = beside, beside.sandbox
-        self.environ = {**os.environ, **beside.sandbox.environment, "HFMEDIA_HOME": str(home), "HOME": str(home)}
+    def __init__(self, beside: SandboxThread, path: Path) -> None:
+        self.sandbox_thread, self.sandbox = beside, beside.sandbox
+        self.environ = {**os.environ, **beside.sandbox.environment, "HFMEDIA_HOME": str(path), "HOME": str(path)}
         self.process: subprocess.Popen[str] | None = None
         self.api = ""
         beside.run(beside.sandbox.clear)
 
     def start(self) -> None:
-        """A gateway, listening."""
+        """Start a gateway and wait until it listens."""
         self.process = subprocess.Popen(
             [sys.executable, "-c", CHILD], env=self.environ, stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         self.api = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
 
-    def end(self, how: signal.Signals) -> None:
-        """Ends it with a signal; a second end is none."""
+    def stop(self, signal_number: signal.Signals) -> None:
+        """Stop the gateway with a signal; further calls do nothing."""
         process, self.process = self.process, None
         if process is not None:
-            process.send_signal(how)
+            process.send_signal(signal_number)
             process.communicate(timeout=20)
 
     def accepted(self) -> Counter[str]:
-        """How many jobs the providers have taken on, and would bill, by prompt."""
-        return Counter(self.beside.run(lambda: [job.prompt for job in self.world.jobs.values()]))
+        """Return the number of jobs that providers have accepted, and would bill, by prompt."""
+        return Counter(self.sandbox_thread.run(lambda: [job.prompt for job in self.sandbox.jobs.values()]))
 
 
 @pytest.fixture
-def house(beside: SandboxThread, tmp_path: Path) -> Iterator[House]:
-    """A home in front of the simulated world."""
-    made = House(beside, tmp_path / "home")
-    yield made
-    made.end(signal.SIGKILL)
+def home(beside: SandboxThread, tmp_path: Path) -> Iterator[GatewayHome]:
+    """A home whose gateways use the sandbox."""
+    opened = GatewayHome(beside, tmp_path / "home")
+    yield opened
+    opened.stop(signal.SIGKILL)
 
 
-async def make(http: aiohttp.ClientSession, house: House, prompt: str, model: str) -> str | None:
-    """A video begun; None when the gateway died over it. Told to try again (409, which an SDK does), it does so."""
+async def create_video(http: aiohttp.ClientSession, home: GatewayHome, prompt: str, model: str) -> str | None:
+    """Create a video and return its ID; None if the gateway died. Retries a 409, as SDKs do."""
     body = {"prompt": prompt, "model": model, "seconds": 4}
     headers = {"idempotency-key": prompt, "connection": "close"}
     for _ in range(300):
         try:
-            async with http.post(f"{house.api}/videos", json=body, headers=headers) as answer:
-                if answer.status != 409:
-                    assert answer.status == 200, await answer.text()
-                    return str((await answer.json())["id"])
-                assert answer.headers["x-should-retry"] == "true", await answer.text()
+            async with http.post(f"{home.api}/videos", json=body, headers=headers) as response:
+                if response.status != 409:
+                    assert response.status == 200, await response.text()
+                    return str((await response.json())["id"])
+                assert response.headers["x-should-retry"] == "true", await response.text()
         except (aiohttp.ClientError, OSError):
             return None
         await asyncio.sleep(0.1)
-    raise AssertionError("nobody takes the order up")
+    raise AssertionError("the generation is not resumed")
 
 
-async def whole(http: aiohttp.ClientSession, house: House, video: str) -> Any:
-    """The video once it has ended, its content fetched if there is any."""
+async def wait_ended(http: aiohttp.ClientSession, home: GatewayHome, video_id: str) -> Any:
+    """Return a video once it has ended; the content of a completed one can be downloaded."""
     async with asyncio.timeout(60):
         while True:
-            async with http.get(f"{house.api}/videos/{video}", headers={"connection": "close"}) as answer:
-                assert answer.status == 200, await answer.text()
-                seen = await answer.json()
-            if seen["status"] not in OPEN:
+            async with http.get(f"{home.api}/videos/{video_id}", headers={"connection": "close"}) as response:
+                assert response.status == 200, await response.text()
+                video = await response.json()
+            if video["status"] not in UNFINISHED:
                 break
             await asyncio.sleep(0.05)
-    if seen["status"] == "completed":
-        async with http.get(f"{house.api}/videos/{video}/content", headers={"connection": "close"}) as answer:
-            assert (answer.status, (await answer.read())[4:8]) == (200, b"ftyp")
-    return seen
+    if video["status"] == "completed":
+        async with http.get(f"{home.api}/videos/{video_id}/content", headers={"connection": "close"}) as response:
+            assert (response.status, (await response.read())[4:8]) == (200, b"ftyp")
+    return video
 
 
-async def settled(http: aiohttp.ClientSession, house: House, wishes: dict[str, str]) -> list[Any]:
-    """Every wish sent again under its idempotency key, to its end: each is one video, bought once at most."""
-    ids = await asyncio.gather(*(make(http, house, prompt, model) for prompt, model in wishes.items()))
-    seen = [await whole(http, house, video) for video in ids if video is not None]
-    assert len(seen) == len(wishes)
-    async with http.get(f"{house.api}/videos?limit=100") as answer:
-        listed = {video["id"] for video in (await answer.json())["data"]}
-    assert listed == set(ids), "each wish is one video, also for who was never answered"
-    bought = {prompt: house.accepted()[prompt] for prompt in wishes}
-    assert max(bought.values()) == 1, f"bought twice: {bought}"
-    for video in seen:
+async def repeat_all(http: aiohttp.ClientSession, home: GatewayHome, requests: dict[str, str]) -> list[Any]:
+    """Repeat every request with its idempotency key: each is one video, submitted at most once."""
+    ids = await asyncio.gather(*(create_video(http, home, prompt, model) for prompt, model in requests.items()))
+    videos = [await wait_ended(http, home, video) for video in ids if video is not None]
+    assert len(videos) == len(requests)
+    async with http.get(f"{home.api}/videos?limit=100") as response:
+        listed = {video["id"] for video in (await response.json())["data"]}
+    assert listed == set(ids), "each request is one video, even without a response"
+    submitted = {prompt: home.accepted()[prompt] for prompt in requests}
+    assert max(submitted.values()) == 1, f"submitted twice: {submitted}"
+    for video in videos:
         if video["status"] == "failed":
             assert video["error"]["code"] == "in_doubt", video
         else:
-            assert bought[video["prompt"]] == 1
-    return seen
+            assert submitted[video["prompt"]] == 1
+    return videos
 
 
-def wishes_for(count: int) -> dict[str, str]:
-    """Prompts that nobody used before, and models: so many of each kind of provider."""
-    return {f"film {uuid.uuid4()}": model for _ in range(count) for model in (FAL, REPLICATE)}
+def new_requests(count: int) -> dict[str, str]:
+    """Return new prompts and their models: this many for each kind of provider."""
+    return {f"video {uuid.uuid4()}": model for _ in range(count) for model in (FAL, REPLICATE)}
 
 
 @pytest.mark.parametrize("after", [0.02, 0.25, 0.6])
-async def test_a_kill_loses_no_video_and_buys_none_twice(
-    house: House, http: aiohttp.ClientSession, after: float
+async def test_a_kill_loses_no_video_and_submits_none_twice(
+    home: GatewayHome, http: aiohttp.ClientSession, after: float
 ) -> None:
-    """Killed so soon after the first was asked for: while they are sent, while they wait, while they are made."""
-    wishes = wishes_for(3)
-    first, model = wishes.popitem()
-    house.start()
-    await make(http, house, first, model)
-    timer = threading.Timer(after, house.end, [signal.SIGKILL])
+    """Killed shortly after the first request: while videos are submitted, queued, or generated."""
+    requests = new_requests(3)
+    first, model = requests.popitem()
+    home.start()
+    await create_video(http, home, first, model)
+    timer = threading.Timer(after, home.stop, [signal.SIGKILL])
     timer.start()
-    told = await asyncio.gather(*(make(http, house, prompt, model) for prompt, model in wishes.items()))
+    ids = await asyncio.gather(*(create_video(http, home, prompt, model) for prompt, model in requests.items()))
     await asyncio.to_thread(timer.join)
-    house.start()
-    for video in told:
+    home.start()
+    for video in ids:
         if video is not None:
-            assert (await whole(http, house, video))["status"] in ("completed", "failed")
-    await settled(http, house, wishes | {first: model})
+            assert (await wait_ended(http, home, video))["status"] in ("completed", "failed")
+    await repeat_all(http, home, requests | {first: model})
 
 
-async def accepted(http: aiohttp.ClientSession, house: House, video: str) -> None:
-    """Returns when the ledger knows that the provider has it."""
+async def wait_accepted(http: aiohttp.ClientSession, home: GatewayHome, video: str) -> None:
+    """Wait until the ledger records that the provider accepted a video."""
     job = video.removeprefix("video_")
     async with asyncio.timeout(20):
         while True:
-            async with http.get(f"{house.api}/jobs/{job}", headers={"connection": "close"}) as answer:
-                if (await answer.json())["state"] in ("running", "finished", "stored"):
+            async with http.get(f"{home.api}/jobs/{job}", headers={"connection": "close"}) as response:
+                if (await response.json())["state"] in ("running", "completed", "stored"):
                     return
             await asyncio.sleep(0.02)
 
 
-async def test_what_was_accepted_before_a_kill_is_completed(house: House, http: aiohttp.ClientSession) -> None:
-    """Once the ledger knows that the provider has it, it arrives, however often the gateway is killed meanwhile."""
-    house.beside.fault("fal-ai", "cold")  # the first one takes a while
-    wishes = wishes_for(2)
-    house.start()
-    ids = [video for prompt, model in wishes.items() if (video := await make(http, house, prompt, model))]
+async def test_a_job_accepted_before_a_kill_is_completed(home: GatewayHome, http: aiohttp.ClientSession) -> None:
+    """Once its acceptance is recorded, it completes however often the gateway is killed."""
+    home.sandbox_thread.fault("fal-ai", "cold")  # the first one takes a while
+    requests = new_requests(2)
+    home.start()
+    ids = [video for prompt, model in requests.items() if (video := await create_video(http, home, prompt, model))]
     for video in ids:
-        await accepted(http, house, video)
+        await wait_accepted(http, home, video)
     for _ in range(2):
-        house.end(signal.SIGKILL)
-        house.start()
-    assert [(await whole(http, house, video))["status"] for video in ids] == ["completed"] * 4
-    await settled(http, house, wishes)
+        home.stop(signal.SIGKILL)
+        home.start()
+    assert [(await wait_ended(http, home, video))["status"] for video in ids] == ["completed"] * 4
+    await repeat_all(http, home, requests)
 
 
-async def test_a_graceful_stop_leaves_nothing_in_doubt(house: House, http: aiohttp.ClientSession) -> None:
-    """SIGTERM in the middle: what is on its way out is awaited, and everything is completed by the next gateway."""
-    wishes = wishes_for(3)
-    house.start()
-    ids = [await make(http, house, prompt, model) for prompt, model in wishes.items()]
-    await asyncio.to_thread(house.end, signal.SIGTERM)
-    house.start()
+async def test_a_graceful_stop_leaves_nothing_in_doubt(home: GatewayHome, http: aiohttp.ClientSession) -> None:
+    """After SIGTERM, responses to submissions are awaited, and the next gateway completes everything."""
+    requests = new_requests(3)
+    home.start()
+    ids = [await create_video(http, home, prompt, model) for prompt, model in requests.items()]
+    await asyncio.to_thread(home.stop, signal.SIGTERM)
+    home.start()
     for video in ids:
         assert video is not None
-        assert (await whole(http, house, video))["status"] == "completed"
-    assert all(video["status"] == "completed" for video in await settled(http, house, wishes))
-    assert {house.accepted()[prompt] for prompt in wishes} == {1}
+        assert (await wait_ended(http, home, video))["status"] == "completed"
+    assert all(video["status"] == "completed" for video in await repeat_all(http, home, requests))
+    assert {home.accepted()[prompt] for prompt in requests} == {1}

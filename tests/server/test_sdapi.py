@@ -24,40 +24,42 @@ async def painted(
 
 
 async def test_text_becomes_images(shared: RunningGateway, http: aiohttp.ClientSession) -> None:
-    """As many as n_iter times batch_size; what was ignored is told in ``info``, which is JSON in a text."""
+    """As many as n_iter times batch_size; ignored fields are reported in ``info``, which is JSON as text."""
     options = {"sd_model_checkpoint": f"{FLUX}:together"}
-    wish = {"n_iter": 1, "batch_size": 2, "seed": 7, "sampler_name": "Euler", "override_settings": options}
-    status, told = await painted(http, shared, "txt2img", **wish)
-    assert status == 200, told
-    assert len(set(told["images"])) == 2
-    for data in told["images"]:
+    payload = {"n_iter": 1, "batch_size": 2, "seed": 7, "sampler_name": "Euler", "override_settings": options}
+    status, body = await painted(http, shared, "txt2img", **payload)
+    assert status == 200, body
+    assert len(set(body["images"])) == 2
+    for data in body["images"]:
         Image.open(BytesIO(base64.b64decode(data))).load()
-    info = json.loads(told["info"])
+    info = json.loads(body["info"])
     assert info["all_seeds"] == [7, 8]
     assert (info["sd_model_name"], info["provider"]) == (FLUX, "together")
     assert "sampler_name" in info["warnings"][0]
-    assert told["parameters"]["batch_size"] == 2
+    assert body["parameters"]["batch_size"] == 2
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
 async def test_an_image_becomes_another(shared: RunningGateway, http: aiohttp.ClientSession, prefix: str) -> None:
     """With or without the head of a data: URL, and it is not sent back."""
     images = [prefix + base64.b64encode(png()).decode()]
-    status, told = await painted(http, shared, "img2img", init_images=images, model=KONTEXT)
-    assert status == 200, told
-    assert "init_images" not in told["parameters"]
+    status, body = await painted(http, shared, "img2img", init_images=images, model=KONTEXT)
+    assert status == 200, body
+    assert "init_images" not in body["parameters"]
 
 
-async def test_one_failure_spares_the_others_and_is_told(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+async def test_one_failure_spares_the_others_and_is_reported(
+    gateway: RunningGateway, http: aiohttp.ClientSession
+) -> None:
     """In ``info``; and the same idempotency key is the same images."""
     gateway.fault("replicate", "fail", times=1)
-    wish = {"prompt": "a fox", "model": f"{FLUX}:replicate", "batch_size": 2}
+    payload = {"prompt": "a fox", "model": f"{FLUX}:replicate", "batch_size": 2}
     route, key = f"{gateway.url}/sdapi/v1/txt2img", {"Idempotency-Key": "mine"}
-    status, told = await asked(http, "POST", route, json=wish, headers=key)
-    assert status == 200, told
-    (failed,) = json.loads(told["info"])["failures"]
-    assert (len(told["images"]), failed["code"]) == (1, "provider_failed")
-    assert (await asked(http, "POST", route, json=wish, headers=key))[1]["images"] == told["images"]
+    status, body = await asked(http, "POST", route, json=payload, headers=key)
+    assert status == 200, body
+    (failed,) = json.loads(body["info"])["failures"]
+    assert (len(body["images"]), failed["code"]) == (1, "provider_failed")
+    assert (await asked(http, "POST", route, json=payload, headers=key))[1]["images"] == body["images"]
     assert gateway.submissions == 2
 
 
@@ -78,8 +80,8 @@ async def test_bad_input_is_refused_by_name(
     shared: RunningGateway, http: aiohttp.ClientSession, route: str, fields: dict[str, Any], param: str
 ) -> None:
     """Before anything is sent."""
-    status, told = await painted(http, shared, route, **fields)
-    assert (status, told["error"]["param"]) == (400, param)
+    status, body = await painted(http, shared, route, **fields)
+    assert (status, body["error"]["param"]) == (400, param)
     assert shared.submissions == 0
 
 

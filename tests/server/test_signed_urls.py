@@ -18,7 +18,7 @@ JOB = "0123456789abcdef0123"
 MEDIA = Media(path=Path("/x/fox.png"), mime="image/png", sha256="ab" * 32, job_id=JOB)
 
 
-def test_a_name_is_read_as_what_it_was_made_of() -> None:
+def test_a_verified_name_has_the_parts_that_were_signed() -> None:
     """Job, file and variant come back, with and without a suffix."""
     assert LINKS.verify(LINKS.sign(JOB, "0a1b", "webp-80", ".webp")) == SignedName(JOB, "0a1b", "webp-80")
     assert LINKS.verify(LINKS.sign(JOB, "0a1b")) == SignedName(JOB, "0a1b", "o")
@@ -26,7 +26,7 @@ def test_a_name_is_read_as_what_it_was_made_of() -> None:
     assert LINKS.name_for(MEDIA).endswith(".png") and LINKS.name_for(MEDIA, "t").endswith(".webp")
 
 
-def test_a_name_may_stand_in_a_url_and_in_a_header_as_it_is() -> None:
+def test_a_name_is_safe_in_urls_and_headers() -> None:
     """Only characters that no URL and no header needs to escape, and few enough for a file system."""
     name = LINKS.name_for(MEDIA, "jpeg-100")
     assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
@@ -61,7 +61,7 @@ def test_the_secret_is_in_no_repr() -> None:
 @pytest.mark.parametrize(
     "name", ["", ".", "....", "../../etc/passwd", f"{JOB}.0.o", f"{JOB}.0.o.{'A' * 24}.png", "é" * 9]
 )
-def test_what_nobody_signed_is_no_name(name: str) -> None:
+def test_an_unsigned_name_is_invalid(name: str) -> None:
     """Paths, fragments and guesses are None, never an error."""
     assert LINKS.verify(name) is None
 
@@ -72,10 +72,10 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     assert LINKS.verify(text) is None
 
 
-def test_what_cannot_be_a_name_is_not_made_into_one() -> None:
+def test_illegal_parts_are_not_signed() -> None:
     """A dot or a slash inside a part would make it ambiguous."""
     for parts in (("a.b", "00", "o"), ("a/b", "00", "o"), (JOB, "xx", "o"), (JOB, "00", "O o")):
-        with pytest.raises(ValueError, match="no name"):
+        with pytest.raises(ValueError, match="not a valid name"):
             LINKS.sign(*parts)
 
 

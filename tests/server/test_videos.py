@@ -29,8 +29,8 @@ OPEN = ("queued", "in_progress")
 # -- what a body means ------------------------------------------------------------------------------------------------
 
 
-def wish(**fields: Any) -> Any:
-    """The wish in a body with a prompt."""
+def payload(**fields: Any) -> Any:
+    """The request of a body with a prompt."""
     return parse_video_request({"prompt": "a fox"} | fields, Config(), uploaded=False)
 
 
@@ -56,9 +56,9 @@ SIZES = [
 @pytest.mark.parametrize(("size", "options", "warned"), SIZES)
 def test_any_size_becomes_one_that_can_be_asked_for(size: str, options: dict[str, Any], warned: bool) -> None:
     """Or none, with a warning; never an error."""
-    told = wish(size=size)
-    assert told.spec.options == options
-    assert bool(told.warnings) == warned
+    body = payload(size=size)
+    assert body.spec.options == options
+    assert bool(body.warnings) == warned
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_any_size_becomes_one_that_can_be_asked_for(size: str, options: dict[str
 )
 def test_seconds_are_text_or_a_number(given: Any, seconds: float | None) -> None:
     """OpenAI's clients send text, others a number."""
-    told = wish(seconds=given)
-    assert told.spec.options.get("seconds") == seconds
-    assert told.seconds == (f"{seconds:g}" if seconds is not None else None)
+    body = payload(seconds=given)
+    assert body.spec.options.get("seconds") == seconds
+    assert body.seconds == (f"{seconds:g}" if seconds is not None else None)
 
 
 WRONG = [
@@ -106,7 +106,7 @@ WRONG = [
 def test_what_cannot_be_meant_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
     """400, and the field at fault."""
     with pytest.raises(ApiError) as caught:
-        wish(**fields)
+        payload(**fields)
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
@@ -125,28 +125,28 @@ REFERENCES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("fields", REFERENCES)
 def test_an_image_may_be_named_in_every_way_in_use(fields: dict[str, Any]) -> None:
     """And makes the task image-to-video."""
-    told = wish(**fields)
-    assert (told.reference, told.spec.task, told.warnings) == (URL, "image-to-video", ())
+    body = payload(**fields)
+    assert (body.reference, body.spec.task, body.warnings) == (URL, "image-to-video", ())
 
 
 def test_of_several_images_the_first_is_used() -> None:
     """And a warning says so."""
-    told = wish(frame_images=[URL, "https://example.org/b.png"])
-    assert told.reference == URL and "first" in told.warnings[0]
+    body = payload(frame_images=[URL, "https://example.org/b.png"])
+    assert body.reference == URL and "first" in body.warnings[0]
 
 
-def test_texts_of_a_form_are_read_and_unknown_names_are_told() -> None:
-    """A form has everything as text; what nobody knows is ignored, with its name in a warning."""
-    told = wish(
+def test_texts_of_a_form_are_converted_and_unknown_names_reported() -> None:
+    """A form has everything as text; unknown fields are ignored and named in a warning."""
+    body = payload(
         seed="7", fps="24", num_frames="81", guidance_scale="3.5", num_inference_steps="30", negative_prompt="blur",
         extra_body='{"shift": 5}', user="u", style="vivid", **{"x\r\ny": "1"},
     )  # fmt: skip
-    assert told.spec.seed == 7
-    assert told.spec.options == {
+    assert body.spec.seed == 7
+    assert body.spec.options == {
         "fps": 24, "num_frames": 81, "guidance_scale": 3.5, "num_inference_steps": 30, "negative_prompt": "blur",
         "extra_body": {"shift": 5},
     }  # fmt: skip
-    (warning,) = told.warnings
+    (warning,) = body.warnings
     assert "style" in warning and "user" not in warning and "\n" not in warning
 
 
@@ -168,7 +168,7 @@ NAMES: list[tuple[str | None, Any, Config, str | None]] = [
 
 
 @pytest.mark.parametrize(("name", "task", "config", "model"), NAMES)
-def test_a_name_stands_for_a_model(name: str | None, task: Any, config: Config, model: str | None) -> None:
+def test_a_name_is_resolved_to_a_model(name: str | None, task: Any, config: Config, model: str | None) -> None:
     """The operator's aliases go before the ones that are built in; None is the default of the task."""
     assert resolve_model(name, task, config) == model
 
@@ -180,13 +180,13 @@ def test_a_provider_may_be_named_apart() -> None:
     assert with_provider("a/b", None) == "a/b"
     with pytest.raises(ApiError):
         with_provider("a/b", "no such thing")
-    told = wish(model="a/b:novita", provider="fal-ai")
-    assert told.provider is None and "ignored" in told.warnings[0]
+    body = payload(model="a/b:novita", provider="fal-ai")
+    assert body.provider is None and "ignored" in body.warnings[0]
 
 
 def test_a_remix_takes_a_prompt_alone() -> None:
     """Whatever else is said is ignored in words."""
-    ask = wish(model="a/b", seed=4, size="832x480").spec
+    ask = payload(model="a/b", seed=4, size="832x480").spec
     again, warnings = parse_remix(ask, {"prompt": "at night", "seconds": "8"})
     assert (again.prompt, again.model, again.seed, again.options) == ("at night", "a/b", 4, ask.options)
     assert "seconds" in warnings[0]
@@ -222,7 +222,7 @@ async def get(http: aiohttp.ClientSession, url: str, status: int = 200) -> Any:
 
 
 @pytest.mark.usefixtures("short_videos")
-async def test_a_video_tells_everything_at_every_stage(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
+async def test_a_video_has_every_member_at_every_stage(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """All of OpenAI's members, ours beside them, progress that never falls, and a link that works without a key."""
     made = await post(http, f"{gateway.api}/videos", prompt="a fox", model=FAL, seconds=5, size="1280x720", style="x")
     assert made.keys() > WHOLE and made["size"] == "1280x720" and made["seconds"] == "5"
@@ -321,7 +321,7 @@ async def test_a_picture_that_is_none_is_refused_before_anything_is_bought(
     assert gateway.submissions == 0
 
 
-async def test_nobody_sees_a_video_of_somebody_else(serve: Serve, http: aiohttp.ClientSession) -> None:
+async def test_no_caller_sees_a_video_of_another_one(serve: Serve, http: aiohttp.ClientSession) -> None:
     """Neither in the list, nor by its id, nor to delete or remix it."""
     from hfmedia.server.db.api_keys import ApiKey, generate_api_key
 

@@ -1,4 +1,4 @@
-"""What a person does on the page, in a few words. Nothing here waits for a time, only for what is to be seen."""
+"""Actions of a user on the page. Nothing here waits for a time, only for visible states."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLUX = "black-forest-labs/FLUX.1-schnell"
 
 
 async def submit_prompt(page: Page, prompt: str, *, count: int = 1) -> None:
-    """Writes a prompt and sends it."""
+    """Fills in a prompt and submits the form."""
     await page.locator("#request-form:not([aria-busy])").wait_for()  # what is pressed while it sends is dropped
     if count != 1:
         await page.get_by_label("Outputs").fill(str(count))
@@ -26,7 +26,7 @@ async def submit_prompt(page: Page, prompt: str, *, count: int = 1) -> None:
 
 
 async def choose_model(page: Page, words: str) -> None:
-    """Takes the first model that these words find."""
+    """Selects the first model that a search finds."""
     await page.locator("#pick-model").click()
     await page.get_by_label("Search models").fill(words)
     await page.locator("#model-list .option").first.wait_for()
@@ -35,7 +35,7 @@ async def choose_model(page: Page, words: str) -> None:
 
 
 async def choose_provider(page: Page, name: str) -> None:
-    """Takes a provider of the chosen model."""
+    """Selects a provider of the chosen model."""
     more = page.locator("#advanced")
     if await more.get_attribute("open") is None:
         await more.locator("summary").click()
@@ -52,22 +52,22 @@ def png(width: int = 96, height: int = 64) -> bytes:
 
 
 async def give_file(page: Page, event: str, name: str = "seen.png", mime: str = "image/png", width: int = 96) -> None:
-    """Drops or pastes an image, as the browser tells a page of it."""
+    """Dispatches the event of a dropped or pasted image."""
     await page.evaluate(
         """([event, name, mime, data]) => {
           const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
           const given = new DataTransfer();
           given.items.add(new File([bytes], name, {type: mime}));
-          const told = event === "paste" ? {clipboardData: given} : {dataTransfer: given};
+          const init = event === "paste" ? {clipboardData: given} : {dataTransfer: given};
           const made = event === "paste" ? ClipboardEvent : DragEvent;
-          document.body.dispatchEvent(new made(event, {bubbles: true, cancelable: true, ...told}));
+          document.body.dispatchEvent(new made(event, {bubbles: true, cancelable: true, ...init}));
         }""",
         [event, name, mime, base64.b64encode(png(width)).decode()],
     )
 
 
 def add_key(served: RunningGateway, **limits: Any) -> str:
-    """The text of a new key of a gateway, which lets in nobody without one from now on."""
+    """Creates an API key of a gateway and returns its text; from then on every request requires a key."""
     from hfmedia.server.db.api_keys import ApiKey, KeyLimits, generate_api_key
 
     key_id, text, digest = generate_api_key()
@@ -78,7 +78,7 @@ def add_key(served: RunningGateway, **limits: Any) -> str:
 
 
 def noise(side: int = 600) -> str:
-    """An image of over half a megabyte, in base64: large enough that the page makes a small one of it to ask with."""
+    """An image of more than half a megabyte, in base64: large enough that the page shrinks it for previews."""
     from PIL import Image
 
     made = io.BytesIO()
@@ -87,7 +87,7 @@ def noise(side: int = 600) -> str:
 
 
 def revoke_key(served: RunningGateway, text: str) -> None:
-    """From now on that key opens nothing."""
+    """Revokes an API key of a gateway."""
     key = served.gateway.database.find_by_plaintext(text)
     assert key is not None
     served.gateway.database.revoke_key(key.id, time.time())

@@ -1,4 +1,4 @@
-"""Says at the end of a run, where nobody overlooks it, that browser tests did not run."""
+"""Reports prominently, at the end of a run, that browser tests did not run."""
 
 from __future__ import annotations
 

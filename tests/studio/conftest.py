@@ -72,7 +72,7 @@ def require_browser(program: str) -> None:
 
 
 async def until(page: Page, script: str) -> None:
-    """Waits until a script is true on the page. (Playwright's own way evaluates text, which the policy forbids.)"""
+    """Waits until a script is true on the page. (Playwright's own way evaluates text, which the CSP forbids.)"""
     deadline = time.monotonic() + TIMEOUT / 1000
     while not await page.evaluate(script):
         assert time.monotonic() < deadline, f"never true: {script}"
@@ -102,7 +102,7 @@ Opened = Callable[..., Awaitable["Page"]]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def opened(browser: Browser) -> AsyncIterator[Opened]:
-    """Opens the studio of a gateway in a browser context of its own; the same `context` again is the same person."""
+    """Opens the studio of a gateway in a new browser context; the same `context` again is the same user."""
     contexts: list[Any] = []
     errors: list[str] = []
 

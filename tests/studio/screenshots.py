@@ -1,6 +1,6 @@
-"""python -m tests.studio.screenshots: the studio's main states, light and dark, on a desk and in a hand.
+"""python -m tests.studio.screenshots: the studio's main states, light and dark, on a desktop and on a phone.
 
-They go into docs/screenshots. Each is a real page in front of a real gateway on the sandbox; nothing is drawn over.
+They are saved in docs/screenshots. Each is a real page of a real gateway on the sandbox; nothing is retouched.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PROMPTS = (
     "Terraced rice fields at sunrise, seen from above",
     "A jazz trio on a rooftop, film grain",
 )
-LONG = "A very long wish for a picture with every detail that anybody could ever think of, told without a pause, " * 12
+LONG = "A very long prompt for a picture with every detail that anybody could ever think of, without a pause, " * 12
 
 
 DRAWN = """[...document.images].every((one) => one.complete || !one.getClientRects().length
@@ -47,12 +47,12 @@ AT_WORK = """[...document.querySelectorAll(".card[data-status=open] .job-stage")
 
 
 async def pictures(page: Page) -> None:
-    """Waits until every picture in sight is drawn."""
+    """Waits until every visible picture is drawn."""
     await until(page, DRAWN)
 
 
 async def ended(page: Page) -> None:
-    """Waits until nothing is under way."""
+    """Waits until no job is running."""
     await until(
         page, "document.querySelectorAll('.card').length > 0 && !document.querySelector('.card[data-status=open]')"
     )
@@ -60,14 +60,14 @@ async def ended(page: Page) -> None:
 
 
 def _kept(shot: bytes, name: str) -> None:
-    """Keeps a picture in a tenth of its size; nobody sees the difference."""
+    """Saves a screenshot at a tenth of its size, without a visible difference."""
     from PIL import Image
 
     Image.open(io.BytesIO(shot)).save(TARGET / name, "WEBP", quality=88, method=5)
 
 
 class Camera:
-    """Takes each state in both colour schemes and both sizes."""
+    """Takes each state in both color schemes and both sizes."""
 
     def __init__(self, browser: Browser, served: RunningGateway, names: tuple[str, ...]) -> None:
         self.browser, self.served, self.names = browser, served, names
@@ -107,7 +107,7 @@ class Camera:
 
 
 async def all_states(browser: Browser, served: RunningGateway, names: tuple[str, ...]) -> None:
-    """Every state, in the order in which a gateway comes through them."""
+    """Takes every state, in the order in which a gateway reaches them."""
     camera = Camera(browser, served, names)
     await camera.take("empty")
     async with camera.open(DESK, "light") as page:
@@ -160,7 +160,7 @@ async def _picture_in_view(page: Page) -> None:
 
 
 async def in_view_ready(page: Page) -> None:
-    """Waits for the large picture."""
+    """Waits for the picture in the lightbox."""
     await until(page, "[...document.querySelectorAll('#lightbox img')].some((one) => one.naturalWidth > 0)")
 
 
@@ -180,7 +180,7 @@ async def _form(page: Page) -> None:
 
 
 async def _long(page: Page) -> None:
-    await page.get_by_role("button", name="Image: A very long wish").first.click()
+    await page.get_by_role("button", name="Image: A very long prompt").first.click()
     await in_view_ready(page)
 
 

@@ -1,4 +1,4 @@
-"""Who comes in and from where: keys, a prefix, a gateway that goes away; and files that are only what they are."""
+"""Access: API keys, a gateway that stops, and the page's static files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import aiohttp
 import pytest
 
-from hfmedia.server.studio import PAGE_FOLDER, page_files
+from hfmedia.server.studio import EMPTY_PARAMETERS_META, PAGE_FOLDER, page_files, parameters_meta
 from tests.support.gateway import RunningGateway, Serve
 
 from .actions import add_key, revoke_key, submit_prompt
@@ -16,8 +16,8 @@ from .conftest import Opened, expect
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(serve: Serve, opened: Opened) -> None:
-    """A wrong one is told; the right one opens the page, outlives a reload and leaves no trace when forgotten."""
+async def test_a_key_is_required_kept_for_the_tab_and_forgotten(serve: Serve, opened: Opened) -> None:
+    """A wrong key is reported; the right one opens the page, survives a reload, and leaves no trace when forgotten."""
     served = serve()
     key = add_key(served)
     page = await opened(served)
@@ -27,7 +27,7 @@ async def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(serve: Serve, o
     await expect(entry).to_be_visible()
     await page.keyboard.type("hfm_wrong")
     await page.keyboard.press("Enter")
-    await expect(entry.get_by_role("alert")).to_contain_text("no key of this gateway")
+    await expect(entry.get_by_role("alert")).to_contain_text("Invalid API key")
     await entry.get_by_label("API key").fill(key)
     await page.keyboard.press("Enter")
     await expect(entry).to_be_hidden()
@@ -44,7 +44,7 @@ async def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(serve: Serve, o
 
 
 async def test_a_key_is_remembered_on_the_device_only_when_that_is_chosen(serve: Serve, opened: Opened) -> None:
-    """Then another tab needs none."""
+    """Then another tab needs no key."""
     served = serve()
     key = add_key(served)
     page = await opened(served)
@@ -56,8 +56,8 @@ async def test_a_key_is_remembered_on_the_device_only_when_that_is_chosen(serve:
     await expect(other.get_by_text("Your images and videos will appear here")).to_be_visible()
 
 
-async def test_the_question_for_a_key_stays_until_it_is_answered(serve: Serve, opened: Opened) -> None:
-    """A browser lets a page hold back one Escape, not three."""
+async def test_the_key_dialog_stays_until_a_key_is_entered(serve: Serve, opened: Opened) -> None:
+    """A browser lets a page prevent one Escape, not three."""
     served = serve()
     key = add_key(served)
     page = await opened(served)
@@ -73,7 +73,7 @@ async def test_the_question_for_a_key_stays_until_it_is_answered(serve: Serve, o
 
 
 async def test_another_key_shows_nothing_of_the_one_before(serve: Serve, opened: Opened) -> None:
-    """What was made with a key that is refused from now on is not shown to whoever enters the next."""
+    """Results of a revoked key are not shown to the user who enters the next one."""
     served = serve()
     one, other = add_key(served), add_key(served)
     page = await opened(served)
@@ -93,8 +93,8 @@ async def test_another_key_shows_nothing_of_the_one_before(serve: Serve, opened:
     assert served.submissions == 1
 
 
-async def test_a_refused_key_of_one_tab_leaves_the_other_s(serve: Serve, opened: Opened) -> None:
-    """What was remembered on the device meanwhile is used, not thrown away."""
+async def test_a_rejected_key_of_one_tab_leaves_the_key_of_another(serve: Serve, opened: Opened) -> None:
+    """A key that was stored on the device in the meantime is used, not deleted."""
     served = serve()
     one, other = add_key(served), add_key(served)
     page = await opened(served)
@@ -122,13 +122,13 @@ async def test_a_refused_key_of_one_tab_leaves_the_other_s(serve: Serve, opened:
 
 
 async def test_the_sandbox_is_marked(gateway: RunningGateway, opened: Opened) -> None:
-    """Nobody shall take a simulation for the thing."""
+    """A simulation is not mistaken for the real service."""
     page = await opened(gateway)
     await expect(page.locator("#sandbox-badge")).to_contain_text("everything is simulated")
 
 
 async def test_a_gateway_that_goes_away_is_reported_and_found_again(serve: Serve, opened: Opened) -> None:
-    """The page says that nobody answers, keeps what it shows, and goes on when the gateway is back."""
+    """The page reports that the gateway does not respond, keeps its contents, and continues afterwards."""
     served = serve()
     page = await opened(served)
     await submit_prompt(page, "before the storm")
@@ -145,7 +145,7 @@ async def test_a_gateway_that_goes_away_is_reported_and_found_again(serve: Serve
 
 @pytest.mark.parametrize("name", ["", "app.js", "studio.css", "favicon.svg"])
 async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: RunningGateway, name: str) -> None:
-    """Its type, its policy, and 304 for whoever has it."""
+    """Its type, its policy, and 304 for a client that has it."""
     url = f"{gateway.url}/studio/{name}" if name else f"{gateway.url}/"
     async with aiohttp.ClientSession() as http:
         async with http.get(url) as answer:
@@ -156,7 +156,8 @@ async def test_each_file_is_what_it_says_and_is_not_sent_twice(gateway: RunningG
             policy = answer.headers["content-security-policy"]
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
-            assert await answer.read() == (PAGE_FOLDER / (name or "index.html")).read_bytes()
+            source = (PAGE_FOLDER / (name or "index.html")).read_bytes()
+            assert await answer.read() == source.replace(EMPTY_PARAMETERS_META, parameters_meta())
         async with http.get(url, headers={"if-none-match": answer.headers["etag"]}) as again:
             assert again.status == 304
             assert await again.read() == b""
@@ -174,7 +175,7 @@ async def test_nothing_but_the_page_is_served(gateway: RunningGateway, name: str
 
 
 async def test_every_address_in_the_page_is_relative_and_every_file_is_named() -> None:
-    """So it works under any prefix; and nothing is inline, which the policy would stop."""
+    """So the page works under any prefix; nothing is inline, which the policy would block."""
     text = (PAGE_FOLDER / "index.html").read_text()
     addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
     assert addresses

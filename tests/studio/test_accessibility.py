@@ -1,4 +1,4 @@
-"""For everybody: keyboard alone, screen readers, small screens, both schemes; hostile words; thousands of pictures."""
+"""Accessibility: keyboard, screen readers, small screens, color schemes; hostile texts; thousands of pictures."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MANY = 5000
 SCHEMES: list[Any] = ["light", "dark"]
 
 
-async def test_the_keyboard_alone_makes_sees_and_deletes(gateway: RunningGateway, opened: Opened) -> None:
-    """From the first key to the last, no pointer is needed, and the focus is always somewhere to be seen."""
+async def test_the_keyboard_alone_generates_views_and_deletes(gateway: RunningGateway, opened: Opened) -> None:
+    """From the first key to the last, no pointer is needed, and the focus is always visible."""
     page = await opened(gateway)
     await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
     await page.keyboard.type("by keys alone")
@@ -59,16 +59,16 @@ async def test_the_keyboard_alone_makes_sees_and_deletes(gateway: RunningGateway
     await expect(tile).to_be_visible()
 
 
-async def test_what_happens_is_said_to_screen_readers(gateway: RunningGateway, opened: Opened) -> None:
-    """Politely, and when it matters."""
+async def test_progress_is_announced_to_screen_readers(gateway: RunningGateway, opened: Opened) -> None:
+    """Politely, and only when it matters."""
     page = await opened(gateway)
     await expect(page.locator("#announcements")).to_have_attribute("aria-live", "polite")
     await submit_prompt(page, "a loud parrot")
     await expect(page.locator("#announcements")).to_contain_text("“a loud parrot” is ready")
 
 
-async def test_hostile_words_stay_words(gateway: RunningGateway, opened: Opened) -> None:
-    """In the cards, the large view, notices, a provider's error and the title of the page."""
+async def test_hostile_text_stays_text(gateway: RunningGateway, opened: Opened) -> None:
+    """In cards, the lightbox, notifications, a provider's error and the page title."""
     page = await opened(gateway)
     for count, prompt in enumerate(HOSTILE, 1):
         await submit_prompt(page, prompt)
@@ -91,7 +91,7 @@ async def test_hostile_words_stay_words(gateway: RunningGateway, opened: Opened)
 
 
 async def test_five_thousand_pictures_stay_quick(gateway: RunningGateway, opened: Opened) -> None:
-    """Scrolled to the end, every card is there, a leap anywhere is drawn at once, words find, and the new comes first.
+    """Scrolling reaches every card, a jump is drawn at once, the search finds, and new jobs come first.
 
     The gateway's lists are quick as well: nothing of them grows with what is not shown.
     """
@@ -141,7 +141,7 @@ async def test_five_thousand_pictures_stay_quick(gateway: RunningGateway, opened
 async def test_nothing_leaves_the_screen_and_the_scheme_is_kept(
     gateway: RunningGateway, opened: Opened, scheme: Any
 ) -> None:
-    """From a small phone to a desk, the page never scrolls sideways; a scheme that was chosen outlives a reload."""
+    """From a small phone to a desktop, the page never scrolls sideways; a chosen scheme survives a reload."""
     page = await opened(gateway, color_scheme=scheme)
     await submit_prompt(page, "W" * 300)
     await expect(page.locator(".card[data-status=done]")).to_have_count(1)
@@ -159,7 +159,7 @@ async def test_nothing_leaves_the_screen_and_the_scheme_is_kept(
 
 
 async def test_on_a_phone_new_jobs_come_into_view(lasting: RunningGateway, opened: Opened) -> None:
-    """The cards lie below the form there; nobody has to look for them."""
+    """The cards are below the form there; the page scrolls to them."""
     page = await opened(lasting, viewport={"width": 390, "height": 800}, reduced_motion="reduce")
     await submit_prompt(page, "a small fox")
     await expect(page.locator(".card").first).to_be_in_viewport()
@@ -167,7 +167,7 @@ async def test_on_a_phone_new_jobs_come_into_view(lasting: RunningGateway, opene
 
 
 async def states(page: Page, gateway: RunningGateway) -> Any:
-    """Brings the page into each of its states, one after the other, and names it."""
+    """Brings the page into each of its states, one after the other, and yields their names."""
     await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     yield "empty"
     await choose_model(page, "FLUX.1-schnell")

@@ -1,4 +1,4 @@
-"""Nothing is ever bought twice by the page, and whatever a person wishes twice is made twice."""
+"""The page never submits a request twice, unless the user submits it twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SENT = "!document.querySelector('#request-form').hasAttribute('aria-busy')"
 
 
 class Wire:
-    """What lies between the page and its gateway: each order passes, and its answer is replaced as the test tells."""
+    """A proxy between page and gateway: requests pass, and their responses are replaced as the test requires."""
 
     def __init__(self, page: Page) -> None:
         self.page, self.keys, self.fates = page, list[str](), list[Any]()
@@ -49,13 +49,13 @@ class Wire:
 
 
 async def made(page: Page, count: int) -> None:
-    """Waits until so many pictures are there."""
+    """Waits until that many pictures are shown."""
     await until(page, f"document.querySelectorAll('.card[data-status=done]').length === {count}")
     await until(page, SENT)
 
 
 async def press(page: Page, *, later: bool = True) -> None:
-    """Presses Make, later than any echo of the press before, and waits for what becomes of it."""
+    """Presses Generate, later than any echo of the previous press, and waits for the result."""
     await asyncio.sleep(0.75 if later else 0)
     await page.locator("#generate").click()
     await until(page, SENT)
@@ -64,12 +64,12 @@ async def press(page: Page, *, later: bool = True) -> None:
 async def test_a_request_whose_response_was_lost_is_resent_under_the_same_key(
     lasting: RunningGateway, opened: Opened
 ) -> None:
-    """Whatever came instead of the answer, and also after a reload; and then another one is another order."""
+    """However the response was lost, and after a reload as well; the next request is a new one."""
     before = lasting.submissions
     page = await opened(lasting)
     wire = await Wire(page).begin()
     wire.fates = ["refused", "broken", 500, 502, 504, 429, 409, "reload"]
-    await page.get_by_label("Prompt", exact=True).fill("a wish with bad luck")
+    await page.get_by_label("Prompt", exact=True).fill("a request with bad luck")
     for fate in list(wire.fates):
         if fate == "reload":
             wire.fates.clear()
@@ -83,10 +83,10 @@ async def test_a_request_whose_response_was_lost_is_resent_under_the_same_key(
     assert (len(set(wire.keys)), lasting.submissions) == (2, before + 2)
 
 
-async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(
+async def test_echoing_presses_are_one_request_and_intended_presses_two(
     lasting: RunningGateway, opened: Opened
 ) -> None:
-    """A double click, a key pressed twice or held down; then the same wish once more, on purpose."""
+    """A double click, a key pressed twice or held down; then the same request again, on purpose."""
     page = await opened(lasting)
     wire = await Wire(page).begin()
     await page.get_by_label("Prompt", exact=True).fill("an echo")
@@ -113,7 +113,7 @@ async def test_presses_that_echo_are_one_and_those_that_are_meant_are_two(
 
 
 async def test_two_requests_at_once_keep_their_keys(lasting: RunningGateway, opened: Opened) -> None:
-    """One of them breaks while the other is on its way; sent again, it is still the same."""
+    """One of them fails while the other is pending; resent, it is still the same request."""
     page = await opened(lasting)
     await submit_prompt(page, "the one")
     tile = page.get_by_role("button", name="Image: the one")
@@ -137,7 +137,7 @@ async def test_two_requests_at_once_keep_their_keys(lasting: RunningGateway, ope
 
 
 async def test_vary_again_takes_another_seed(lasting: RunningGateway, opened: Opened) -> None:
-    """Nobody pays for the same picture again by asking for another one."""
+    """Requesting another picture does not generate the same one again."""
     page = await opened(lasting)
     await page.get_by_label("Seed", exact=True).fill("41")
     await submit_prompt(page, "a variable fox")
@@ -156,7 +156,7 @@ async def test_vary_again_takes_another_seed(lasting: RunningGateway, opened: Op
 async def test_vary_whose_response_was_lost_is_resent_under_the_same_key(
     lasting: RunningGateway, opened: Opened
 ) -> None:
-    """Whether the picture came by the stream meanwhile, or the page was loaded anew: it is bought once."""
+    """Whether the picture arrived through the stream, or the page was reloaded: it is generated once."""
     before = lasting.submissions
     page = await opened(lasting)
     await page.get_by_label("Seed", exact=True).fill("41")
@@ -184,7 +184,7 @@ async def test_vary_whose_response_was_lost_is_resent_under_the_same_key(
 
 
 async def test_requests_differ_by_the_bytes_of_their_image(lasting: RunningGateway, opened: Opened) -> None:
-    """The same words for another image are another wish, although the first was never answered."""
+    """The same prompt for another image is another request, even if the first got no response."""
     page = await opened(lasting)
     wire = await Wire(page).begin()
     wire.fates = ["refused"] * 3

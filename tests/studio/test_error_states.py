@@ -1,4 +1,4 @@
-"""What a person in a hurry, on a small screen, or with a mistyped number would stumble over."""
+"""Error states: hasty clicks, small screens, invalid numbers, limits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def in_view(page: Page, selector: str) -> None:
 
 
 async def test_a_double_click_is_one_click(gateway: RunningGateway, opened: Opened) -> None:
-    """A picture opens where *Delete* will be; deleting, undoing and closing are done once, whatever slides beneath."""
+    """A picture opens where *Delete* will appear; deleting, undoing and closing happen only once."""
     page = await opened(gateway)
     cards = page.locator(".card[data-status=done]")
     await submit_prompt(page, "fourteen of them", count=14)
@@ -75,10 +75,10 @@ async def test_a_double_click_is_one_click(gateway: RunningGateway, opened: Open
 
 
 @pytest.mark.parametrize("size", [(1440, 900), (1024, 600), (844, 390), (720, 450), (390, 844), (320, 568)])
-async def test_the_large_view_shows_picture_and_prompt_at_every_size(
+async def test_the_lightbox_shows_picture_and_prompt_at_every_size(
     gateway: RunningGateway, opened: Opened, size: tuple[int, int]
 ) -> None:
-    """However long the facts are: neither is cut off, or covered by the other."""
+    """However long the details are: neither is cut off or covered by the other."""
     page = await opened(gateway, viewport={"width": size[0], "height": size[1]})
     await page.locator("#advanced summary").click()
     await page.get_by_label("Negative prompt").fill("blurry, " * 200)
@@ -99,8 +99,8 @@ async def test_the_large_view_shows_picture_and_prompt_at_every_size(
     assert picture["right"] <= whole["left"] or narrow
 
 
-async def test_the_arrows_know_what_came_and_went(gateway: RunningGateway, opened: Opened) -> None:
-    """While a picture is looked at, another one is finished, and one is deleted elsewhere."""
+async def test_the_arrows_follow_added_and_deleted_jobs(gateway: RunningGateway, opened: Opened) -> None:
+    """While a picture is displayed, another one completes, and one is deleted elsewhere."""
     page = await opened(gateway)
     other = await opened(gateway, context=page.context)
     await submit_prompt(page, "the older")
@@ -123,11 +123,11 @@ async def test_the_arrows_know_what_came_and_went(gateway: RunningGateway, opene
     await expect(page.locator(".toast")).to_contain_text("The job you were viewing was deleted")
 
 
-# -- what was begun ---------------------------------------------------------------------------------------------------
+# -- running jobs -----------------------------------------------------------------------------------------------------
 
 
 async def test_new_jobs_are_brought_into_view(gateway: RunningGateway, opened: Opened) -> None:
-    """From far below, and from behind a search or a filter, so that nobody presses a second time in doubt."""
+    """From far below, and from behind a search or a filter, so that no user submits again for lack of feedback."""
     page = await opened(gateway)
     await submit_prompt(page, "pears", count=16)
     await expect(page.locator(".card[data-status=done]")).to_have_count(16)
@@ -147,7 +147,7 @@ async def test_new_jobs_are_brought_into_view(gateway: RunningGateway, opened: O
 
 
 async def test_use_as_input_shows_the_form(gateway: RunningGateway, opened: Opened) -> None:
-    """On a phone it lies far above."""
+    """On a phone the form is far above."""
     page = await opened(gateway, viewport={"width": 390, "height": 844})
     await submit_prompt(page, "nine", count=9)
     await expect(page.locator(".card[data-status=done]")).to_have_count(9)
@@ -159,7 +159,7 @@ async def test_use_as_input_shows_the_form(gateway: RunningGateway, opened: Open
 
 
 async def test_a_request_with_an_image_is_not_sent_without_it(gateway: RunningGateway, opened: Opened) -> None:
-    """It says what is missing, and becomes a text's only where that is chosen."""
+    """The form says what is missing; it becomes a text-to-image request only if the user chooses so."""
     page = await opened(gateway)
     await give_file(page, "drop")
     await choose_model(page, "Kontext")
@@ -184,8 +184,8 @@ async def test_a_request_with_an_image_is_not_sent_without_it(gateway: RunningGa
     assert gateway.submissions == before + 1
 
 
-async def test_a_dismissed_job_is_not_said_to_have_failed(gateway: RunningGateway, opened: Opened) -> None:
-    """Nor to be made again: it may be billed already."""
+async def test_a_dismissed_job_is_not_reported_as_failed(gateway: RunningGateway, opened: Opened) -> None:
+    """Nor is a resubmission suggested: it may already be billed."""
     page = await opened(gateway)
     gateway.fault("together", "disconnect")
     await choose_model(page, "schnell")
@@ -217,7 +217,7 @@ async def test_a_dismissed_job_is_not_said_to_have_failed(gateway: RunningGatewa
 async def test_an_invalid_number_is_reported_at_its_field(
     shared: RunningGateway, opened: Opened, label: str, typed: str, words: str
 ) -> None:
-    """What a field shows is what is meant: nothing is passed over, and nothing is sent."""
+    """No invalid value is ignored, and nothing is sent."""
     page = await opened(shared)
     before = shared.submissions
     await page.locator("#advanced summary").click()
@@ -233,8 +233,8 @@ async def test_an_invalid_number_is_reported_at_its_field(
     assert shared.submissions == before
 
 
-async def test_an_error_goes_when_its_cause_does(shared: RunningGateway, opened: Opened) -> None:
-    """An empty prompt that is written."""
+async def test_an_error_disappears_with_its_cause(shared: RunningGateway, opened: Opened) -> None:
+    """An empty prompt, once it is filled in."""
     page = await opened(shared)
     await page.keyboard.press("Control+Enter")
     await expect(page.locator("#form-error")).to_contain_text("The prompt is empty")
@@ -242,8 +242,8 @@ async def test_an_error_goes_when_its_cause_does(shared: RunningGateway, opened:
     await expect(page.locator("#form-error")).to_be_hidden()
 
 
-async def test_words_run_as_they_are_read(gateway: RunningGateway, opened: Opened) -> None:
-    """From right to left where they are; and no letter is cut in two."""
+async def test_text_runs_in_its_reading_direction(gateway: RunningGateway, opened: Opened) -> None:
+    """Right to left where appropriate; no character is cut in two."""
     page = await opened(gateway)
     await page.get_by_label("Prompt", exact=True).fill("שועל אדום בשלג")
     assert await page.evaluate("getComputedStyle(document.querySelector('#prompt')).direction") == "rtl"
@@ -263,7 +263,7 @@ async def test_words_run_as_they_are_read(gateway: RunningGateway, opened: Opene
 
 
 async def test_a_limit_is_reported_as_a_limit(serve: Serve, opened: Opened) -> None:
-    """Not as haste; and a model that a key may not use is told before anything is pressed."""
+    """Not as a rate limit; a model that the key must not use is reported before anything is submitted."""
     served = serve()
     capped = add_key(served, images_per_day=1)
     page = await opened(served)

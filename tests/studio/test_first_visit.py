@@ -1,4 +1,4 @@
-"""A person who has never read the README: the page opens, a prompt becomes a picture, a video is waited for."""
+"""A first visit: the page opens, a prompt becomes a picture, a video is awaited."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_SECONDS = 2.0  # a gross bound: 0.3 s on a quiet machine, and this one may 
 
 
 async def test_the_first_visit_ends_with_an_image(gateway: RunningGateway, opened: Opened) -> None:
-    """Nothing but a prompt and a press of the button is needed, and the picture that comes is really drawn."""
+    """Only a prompt and the button are needed, and the resulting picture is really drawn."""
     page = await opened(gateway)
     await expect(page.get_by_text("Your images and videos will appear here")).to_be_visible()
     await expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
@@ -36,7 +36,7 @@ async def test_the_first_visit_ends_with_an_image(gateway: RunningGateway, opene
 
 @pytest.mark.browser
 async def test_the_whole_browser_shows_the_same(gateway: RunningGateway) -> None:
-    """The other tests may drive its engine alone."""
+    """The other tests may use the headless shell."""
     async with launched(CHROMIUM) as browser:
         page = await browser.new_page()
         await page.goto(gateway.url)
@@ -46,7 +46,7 @@ async def test_the_whole_browser_shows_the_same(gateway: RunningGateway) -> None
 
 
 async def test_a_video_is_watched_to_its_end(gateway: RunningGateway, opened: Opened) -> None:
-    """Its card is there at once, says where it stands, and becomes a video that plays in the large view."""
+    """Its card appears at once, shows its progress, and becomes a video that plays in the lightbox."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
@@ -62,8 +62,8 @@ async def test_a_video_is_watched_to_its_end(gateway: RunningGateway, opened: Op
     await expect(page.locator("#lightbox")).to_contain_text("Wan-AI/Wan2.2-T2V-A14B")
 
 
-async def test_what_was_made_is_there_after_a_reload(gateway: RunningGateway, opened: Opened) -> None:
-    """A job that is under way when the page is reloaded is under way afterwards, and the draft is kept."""
+async def test_jobs_and_draft_survive_a_reload(gateway: RunningGateway, opened: Opened) -> None:
+    """A job that runs when the page is reloaded still runs afterwards, and the draft is kept."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await submit_prompt(page, "a slow snail")
@@ -91,26 +91,24 @@ async def test_the_first_load_is_light_and_quick(gateway: RunningGateway, opened
     for _ in range(3):
         page = await opened(gateway)  # a context of its own, with an empty cache
         await until(page, "performance.getEntriesByType('navigation')[0].loadEventEnd > 0")
-        told = await page.evaluate(facts)
-        times.append(told["loaded"])
-        assert 10_000 < told["sent"] < MOST_BYTES
-        assert told["foreign"] == 0
-        assert "form.js" in told["first"]
-        assert not {f"{part}.js" for part in AFTER_THE_FORM} & set(told["first"])
+        load = await page.evaluate(facts)
+        times.append(load["loaded"])
+        assert 10_000 < load["sent"] < MOST_BYTES
+        assert load["foreign"] == 0
+        assert "form.js" in load["first"]
+        assert not {f"{part}.js" for part in AFTER_THE_FORM} & set(load["first"])
     assert min(times) < MOST_SECONDS, times
 
 
 async def missing(page: Page, served: RunningGateway, *parts: str) -> None:
-    """The studio for the first time, without some of its parts."""
+    """Opens the studio for the first time, without some of its files."""
     for part in parts:
         await page.route(f"**/studio/{part}.js*", lambda route: route.abort())
     await page.goto(served.url)
 
 
-async def test_what_comes_after_the_form_is_asked_for_again_where_it_was_missing(
-    gateway: RunningGateway, opened: Opened
-) -> None:
-    """A gateway that is away for a moment right after the first load costs a try, and no reload."""
+async def test_modules_that_failed_to_load_are_requested_again(gateway: RunningGateway, opened: Opened) -> None:
+    """If the gateway is briefly unreachable right after the first load, the page retries without a reload."""
     page = await opened(gateway, path="/healthz")
     await missing(page, gateway, "submit", "model-picker", "preview")
     await submit_prompt(page, "a patient heron")
@@ -128,7 +126,7 @@ async def test_what_comes_after_the_form_is_asked_for_again_where_it_was_missing
 async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(
     gateway: RunningGateway, opened: Opened
 ) -> None:
-    """Better told than an empty gallery that looks as if nothing had ever been made."""
+    """An empty gallery would look as if nothing had ever been generated."""
     page = await opened(gateway, path="/healthz")
     await missing(page, gateway, "job-card")
     await expect(page.locator("#offline")).to_contain_text("Reload it")
@@ -142,7 +140,7 @@ async def test_a_page_without_its_gallery_says_so_and_keeps_what_was_written(
 async def test_a_request_is_sent_once_however_often_the_button_is_pressed(
     gateway: RunningGateway, opened: Opened
 ) -> None:
-    """Two presses within the same moment are one order."""
+    """Two presses at the same moment are one request."""
     gateway.fault("fal-ai", "slow", seconds=0.3)
     page = await opened(gateway)
     await page.get_by_label("Prompt", exact=True).fill("one lonely tree")

@@ -1,4 +1,4 @@
-"""Jobs as cards: cancelled, moved, failed, in doubt, many at once; and what becomes of them afterwards."""
+"""Jobs as cards: cancelled, failed over, failed, in doubt, many at once; and their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_job_is_cancelled(gateway: RunningGateway, opened: Opened) -> None:
-    """Its card says so, and that it may be billed; the keyboard goes on from there."""
+    """Its card says so, and that it may be billed; the focus stays there."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
@@ -31,7 +31,7 @@ async def test_a_job_is_cancelled(gateway: RunningGateway, opened: Opened) -> No
 
 
 async def test_a_failover_is_shown_with_its_reason(gateway: RunningGateway, opened: Opened) -> None:
-    """On the way and afterwards; and the resting provider and its reason are told with the costs."""
+    """During the job and afterwards; the usage dialog shows the cooldown and its reason."""
     gateway.fault("fal-ai", "credit", times=10)
     gateway.fault("replicate", "cold", seconds=5000, times=10)
     page = await opened(gateway)
@@ -48,7 +48,7 @@ async def test_a_failover_is_shown_with_its_reason(gateway: RunningGateway, open
 
 
 async def test_a_failing_job_says_why_and_what_to_do(gateway: RunningGateway, opened: Opened) -> None:
-    """In its provider's words and in ours; and its wish goes back into the form to be changed."""
+    """With the provider's message and a hint; its request can be returned to the form and changed."""
     gateway.fault("fal-ai", "fail", text="the model ran out of memory", times=10)
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
@@ -64,10 +64,10 @@ async def test_a_failing_job_says_why_and_what_to_do(gateway: RunningGateway, op
 
 
 @pytest.mark.parametrize(("choice", "state"), [("resend", "done"), ("dismiss", "cancelled")])
-async def test_a_doubt_is_explained_with_its_two_choices(
+async def test_a_job_in_doubt_is_explained_with_its_two_choices(
     gateway: RunningGateway, opened: Opened, choice: str, state: str
 ) -> None:
-    """Nothing is sent again by itself; the person decides, once."""
+    """Nothing is resent automatically; the user decides, once."""
     gateway.fault("together", "disconnect")
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
@@ -85,8 +85,8 @@ async def test_a_doubt_is_explained_with_its_two_choices(
     assert gateway.submissions == before + (choice == "resend")
 
 
-async def test_several_are_made_at_once_and_found_again(gateway: RunningGateway, opened: Opened) -> None:
-    """Twelve cards at once; the gallery is searched and filtered; another page of the same person shows the same."""
+async def test_several_jobs_run_at_once_and_are_found_again(gateway: RunningGateway, opened: Opened) -> None:
+    """Twelve cards at once; the gallery is searched and filtered; another page of the same user shows the same."""
     page = await opened(gateway)
     await submit_prompt(page, "a dozen eggs", count=12)
     await expect(page.locator(".card")).to_have_count(12)
@@ -101,8 +101,8 @@ async def test_several_are_made_at_once_and_found_again(gateway: RunningGateway,
     await expect(page.get_by_text("No results")).to_be_visible()
 
 
-async def test_what_was_made_is_seen_varied_used_and_deleted(gateway: RunningGateway, opened: Opened) -> None:
-    """The large view's keys and deeds; what is deleted comes back with Undo."""
+async def test_a_result_is_viewed_varied_used_and_deleted(gateway: RunningGateway, opened: Opened) -> None:
+    """Keys and actions of the lightbox; Undo restores a deleted job."""
     page = await opened(gateway)
     await page.get_by_label("Seed", exact=True).fill(
         "18446744073709551614"
@@ -141,7 +141,7 @@ async def test_what_was_made_is_seen_varied_used_and_deleted(gateway: RunningGat
 async def test_an_image_is_dropped_or_pasted_and_becomes_another(
     gateway: RunningGateway, opened: Opened, event: str
 ) -> None:
-    """The task follows by itself; what is no image is refused in words."""
+    """The task changes automatically; a file that is not an image is rejected with a message."""
     page = await opened(gateway)
     await give_file(page, "drop", "notes.txt", "text/plain")
     await expect(page.locator(".toast")).to_contain_text("notes.txt is not a readable image")
@@ -157,7 +157,7 @@ async def test_an_image_is_dropped_or_pasted_and_becomes_another(
 async def test_the_form_offers_what_is_supported_and_reports_what_is_not(
     gateway: RunningGateway, opened: Opened
 ) -> None:
-    """A provider that takes a seed alone leaves the seed alone; what it would round is told before anything is sent."""
+    """For a provider that accepts only a seed, only that is offered; rounding is reported beforehand."""
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "zai-org")

@@ -1,4 +1,4 @@
-"""The model picker before a Hub that knows thousands."""
+"""The model picker with thousands of models."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ TYPE = """async (words) => {
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def hub() -> AsyncIterator[FakeHub]:
-    """A Hub that is there until the gateway has stopped."""
+    """A Hub that runs until the gateway has stopped."""
     async with FakeHub(page_size=1000) as made:
         yield made
 
 
-async def test_one_of_thousands_is_found_by_a_few_letters_and_remembered(
+async def test_one_of_thousands_of_models_is_found_by_a_few_letters_and_remembered(
     hub: FakeHub, serve: Serve, opened: Opened
 ) -> None:
-    """Each letter is answered at once, only what is seen is drawn, and the chosen one comes first the next time."""
+    """Each letter filters at once, only visible rows are drawn, and the chosen model comes first the next time."""
     for number in range(MANY):
         hub.add(f"painters/brush-{number:05}", mapping_entry("fal-ai"), mapping_entry("replicate"))
     gateway = serve(environ={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN})

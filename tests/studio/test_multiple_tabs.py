@@ -1,4 +1,4 @@
-"""Several pages of one person show the same, in the same order, whatever arrives first."""
+"""Several pages of one user show the same jobs in the same order, whatever arrives first."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LISTED = "fetch('v1/jobs').then((answer) => answer.json()).then(({data}) => data
 
 
 async def same_order(page: Page) -> None:
-    """Waits until the cards stand as the gateway lists their jobs."""
+    """Waits until the cards are in the order in which the gateway lists their jobs."""
     listed = await page.evaluate(LISTED)
     assert len(listed) > 1
     await until(page, f"JSON.stringify({ORDER}) === '{str(listed).replace(' ', '').replace(chr(39), chr(34))}'")
 
 
-async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: RunningGateway, opened: Opened) -> None:
-    """Made, deleted, brought back to its place; also what happened while the other one heard nothing."""
+async def test_changes_on_one_page_appear_on_the_other(gateway: RunningGateway, opened: Opened) -> None:
+    """Generated, deleted, restored to its place; and what happened while the other page was disconnected."""
     one = await opened(gateway)
     other = await opened(gateway, context=one.context)
     await submit_prompt(one, "shared", count=3)
@@ -65,7 +65,7 @@ async def test_what_is_done_on_one_page_is_seen_on_the_other(gateway: RunningGat
 
 
 async def test_late_lists_change_no_order_and_bring_nothing_back(gateway: RunningGateway, opened: Opened) -> None:
-    """The first page comes after the stream's events, and tells of a job that was deleted meanwhile."""
+    """The list's first page arrives after the stream's events, and contains a job that was deleted meanwhile."""
     page = await opened(gateway)
     for prompt in ("oldest", "middle"):
         await submit_prompt(page, prompt)

@@ -1,4 +1,4 @@
-"""What hands do without meaning anything by it: marking words, pasting from an office, going back, being in the way."""
+"""Pointer and clipboard: selecting text, pasting from office programs, going back, overlapping elements."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ HIT = """([selector]) => {
 
 
 async def drag(page: Page, begin: Locator, end: Locator) -> None:
-    """Presses on one thing and lets go on another, as who marks words does."""
+    """Presses on one element and releases on another, as when selecting text."""
     points = [await one.bounding_box() for one in (begin, end)]
-    for box, deed in zip(points, (page.mouse.down, page.mouse.up), strict=True):
+    for box, action in zip(points, (page.mouse.down, page.mouse.up), strict=True):
         assert box is not None
         await page.mouse.move(box["x"] + 8, box["y"] + 8, steps=3)
-        await deed()
+        await action()
 
 
 # -- dialogs ----------------------------------------------------------------------------------------------------------
 
 
-async def test_marking_words_closes_nothing(gateway: RunningGateway, opened: Opened) -> None:
-    """A dialog is closed by a press beside it, which neither its own edge nor the end of a mark is."""
+async def test_selecting_text_closes_nothing(gateway: RunningGateway, opened: Opened) -> None:
+    """A press outside a dialog closes it; its edge and the end of a selection do not count."""
     page = await opened(gateway)
     await submit_prompt(page, "words to mark")
     await page.locator(".card[data-status=done] .tile").click()
@@ -64,7 +64,7 @@ async def test_marking_words_closes_nothing(gateway: RunningGateway, opened: Ope
 
 
 async def test_each_file_of_a_job_has_its_own_details_and_actions(gateway: RunningGateway, opened: Opened) -> None:
-    """What is looked at is what is downloaded and used."""
+    """The displayed file is the one that is downloaded and reused."""
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "replicate")
@@ -89,8 +89,8 @@ async def test_each_file_of_a_job_has_its_own_details_and_actions(gateway: Runni
 # -- the form ---------------------------------------------------------------------------------------------------------
 
 
-async def test_words_from_an_office_are_pasted_as_words(shared: RunningGateway, opened: Opened) -> None:
-    """Such programs put a picture of the words beside them; pasted into a field, the words are meant."""
+async def test_text_from_an_office_program_is_pasted_as_text(shared: RunningGateway, opened: Opened) -> None:
+    """Such programs add a picture of the text; pasted into a field, the text is meant."""
     page = await opened(shared)
     taken = await page.evaluate(
         """() => {
@@ -107,8 +107,8 @@ async def test_words_from_an_office_are_pasted_as_words(shared: RunningGateway, 
     await expect(page.locator("#input-image")).to_be_visible()
 
 
-async def test_the_preview_stays_as_it_was_read(shared: RunningGateway, opened: Opened) -> None:
-    """What is the same is not said again; what was opened in it stays open, and whoever is in it stays there."""
+async def test_an_unchanged_preview_stays_as_it_is(shared: RunningGateway, opened: Opened) -> None:
+    """An unchanged preview is not announced again; an open section stays open, and the focus stays in it."""
     page = await opened(shared)
     await choose_model(page, "FLUX.1-schnell")
     await page.locator("#advanced summary").click()
@@ -138,8 +138,8 @@ async def test_the_preview_stays_as_it_was_read(shared: RunningGateway, opened: 
     assert await page.evaluate("document.activeElement.closest('#preview') !== null")
 
 
-async def test_a_draft_whose_image_is_gone_complains_of_nothing(shared: RunningGateway, opened: Opened) -> None:
-    """After a reload the form says what is missing; it is no error before anything is sent."""
+async def test_a_draft_whose_image_is_gone_shows_no_error(shared: RunningGateway, opened: Opened) -> None:
+    """After a reload the form says what is missing, without an error before anything is sent."""
     page = await opened(shared)
     await give_file(page, "drop")
     await page.get_by_label("Prompt", exact=True).fill("as a watercolour")
@@ -155,11 +155,11 @@ async def test_a_draft_whose_image_is_gone_complains_of_nothing(shared: RunningG
 
 
 async def test_what_the_form_does_not_support_is_reported(gateway: RunningGateway, opened: Opened) -> None:
-    """A wish of another program: its shape is none of the form's, and its provider is a policy."""
+    """A request of another program: the form does not offer its aspect ratio, and its provider is a policy."""
     page = await opened(gateway)
     gateway.fault("*", "fail", times=50)
-    wish = {"prompt": "from elsewhere", "model": FLUX, "provider": "fastest", "aspect_ratio": "5:4"}
-    answer = await page.request.post(f"{gateway.api}/jobs", data=wish)
+    request = {"prompt": "from elsewhere", "model": FLUX, "provider": "fastest", "aspect_ratio": "5:4"}
+    answer = await page.request.post(f"{gateway.api}/jobs", data=request)
     assert answer.status == 202, await answer.text()
     await page.get_by_role("button", name="Edit and retry").click()
     await expect(page.locator(".toast")).to_contain_text("does not support aspect ratio 5:4, provider fastest")
@@ -170,7 +170,7 @@ async def test_what_the_form_does_not_support_is_reported(gateway: RunningGatewa
 async def test_an_error_is_seen_next_to_its_field(
     shared: RunningGateway, opened: Opened, size: tuple[int, int]
 ) -> None:
-    """On its side, made four times as large, in a hand: the field that complains is not behind the complaint."""
+    """In landscape, at fourfold zoom and on a phone: the message does not cover its field."""
     page = await opened(shared, viewport={"width": size[0], "height": size[1]})
     await page.locator("#advanced summary").click()
     await page.get_by_label("Steps").fill("0")
@@ -180,8 +180,8 @@ async def test_an_error_is_seen_next_to_its_field(
     await until(page, f"({HIT})(['#num_inference_steps'])")
 
 
-async def test_a_notice_on_a_phone_lies_on_no_button_it_speaks_of(shared: RunningGateway, opened: Opened) -> None:
-    """The button that makes things is at the bottom there, and notices are at the top."""
+async def test_a_notification_on_a_phone_covers_no_button(shared: RunningGateway, opened: Opened) -> None:
+    """The Generate button is at the bottom there, and notifications are at the top."""
     page = await opened(shared, viewport=PHONE)
     await page.get_by_label("Prompt", exact=True).focus()
     await give_file(page, "drop", "notes.txt", "text/plain")
@@ -190,7 +190,7 @@ async def test_a_notice_on_a_phone_lies_on_no_button_it_speaks_of(shared: Runnin
 
 
 async def test_back_to_automatic_keeps_the_model_and_says_so(shared: RunningGateway, opened: Opened) -> None:
-    """Nobody is told that everything is automatic while the model is not."""
+    """The page does not say that everything is automatic while the model is not."""
     page = await opened(shared)
     await choose_model(page, "FLUX.1-schnell")
     await page.get_by_label("Seed", exact=True).fill("7")
@@ -202,8 +202,10 @@ async def test_back_to_automatic_keeps_the_model_and_says_so(shared: RunningGate
 
 
 @pytest.mark.parametrize(("typed", "sent"), [("2,5", 2.5), ("2.5", 2.5), (",5", 0.5), ("3", 3)])
-async def test_a_comma_is_a_point(shared: RunningGateway, opened: Opened, typed: str, sent: float) -> None:
-    """Half the world writes 2,5; a browser's own number field would read 25 and say nothing."""
+async def test_a_decimal_comma_is_a_decimal_point(
+    shared: RunningGateway, opened: Opened, typed: str, sent: float
+) -> None:
+    """Many languages write 2,5; a browser's number field would silently read 25."""
     page = await opened(shared)
     await page.get_by_text("Video", exact=True).click()
     async with page.expect_request("**/v1/jobs/preview") as asked:
@@ -212,8 +214,8 @@ async def test_a_comma_is_a_point(shared: RunningGateway, opened: Opened, typed:
     assert body["seconds"] == sent
 
 
-async def test_what_was_written_comes_back(gateway: RunningGateway, opened: Opened) -> None:
-    """A wish that fills the form takes the place of another one, which is not lost."""
+async def test_a_replaced_draft_can_be_restored(gateway: RunningGateway, opened: Opened) -> None:
+    """A request that fills the form replaces a draft, which can be restored."""
     page = await opened(gateway)
     await choose_model(page, "FLUX.1-schnell")
     await choose_provider(page, "fal-ai")
@@ -231,7 +233,7 @@ async def test_what_was_written_comes_back(gateway: RunningGateway, opened: Open
 
 
 async def test_a_request_can_continue_without_its_image(gateway: RunningGateway, opened: Opened) -> None:
-    """Images do not outlive a reload; the rest of the wish does, and nothing of it is lost by going on without."""
+    """Images do not survive a reload; the rest of the request does, and is kept without the image."""
     page = await opened(gateway)
     await give_file(page, "drop")
     await page.get_by_label("Seed", exact=True).fill("7")
@@ -248,7 +250,7 @@ async def test_a_request_can_continue_without_its_image(gateway: RunningGateway,
 async def test_an_unsupported_image_is_rejected_or_converted_before_anything_is_sent(
     gateway: RunningGateway, opened: Opened
 ) -> None:
-    """Of a GIF the first picture is taken; what no browser can draw, and what is broken, is refused by name."""
+    """Of a GIF the first frame is used; a file that browsers cannot draw, or that is damaged, is rejected by name."""
     page = await opened(gateway)
     await page.locator("#image-file").set_input_files({"name": "a.gif", "mimeType": "image/gif", "buffer": _gif()})
     await expect(page.locator(".toast")).to_contain_text("Providers do not accept GIF: using the first frame of a.gif")
@@ -271,8 +273,8 @@ def _gif() -> bytes:
     return made.getvalue()
 
 
-async def test_what_cannot_be_read_is_not_previewed(shared: RunningGateway, opened: Opened) -> None:
-    """An older plan is not shown for a wish that it is not of; and who chose no model is told which one it is."""
+async def test_an_invalid_form_is_not_previewed(shared: RunningGateway, opened: Opened) -> None:
+    """An outdated preview is not shown for another request; without a chosen model the default is named."""
     page = await opened(shared)
     await expect(page.locator("#preview")).to_contain_text("Sends to fal-ai")
     await expect(page.locator("#pick-model")).to_contain_text("FLUX.1-schnell (default)")
@@ -286,8 +288,8 @@ async def test_what_cannot_be_read_is_not_previewed(shared: RunningGateway, open
 # -- where the focus goes ---------------------------------------------------------------------------------------------
 
 
-async def test_the_focus_is_never_nowhere(gateway: RunningGateway, opened: Opened) -> None:
-    """What was pressed may go with what it stood in: whoever has no pointer goes on from somewhere near."""
+async def test_the_focus_is_never_lost(gateway: RunningGateway, opened: Opened) -> None:
+    """When a pressed button disappears, the focus moves to an element nearby."""
     page = await opened(gateway)
     somewhere = "document.activeElement !== document.body"
     await page.locator("#image-file").focus()
@@ -315,8 +317,8 @@ async def test_the_focus_is_never_nowhere(gateway: RunningGateway, opened: Opene
     assert await page.evaluate("document.activeElement.closest('#lightbox') !== null")
 
 
-async def test_a_press_too_many_at_the_end_closes_nothing(gateway: RunningGateway, opened: Opened) -> None:
-    """Whoever walks through the pictures with Enter stays in the large view, and hears that it was the last."""
+async def test_an_additional_press_at_the_end_closes_nothing(gateway: RunningGateway, opened: Opened) -> None:
+    """Stepping through the pictures with Enter ends in the lightbox, with a message at the last one."""
     page = await opened(gateway)
     await submit_prompt(page, "three of them", count=3)
     await expect(page.locator(".card[data-status=done]")).to_have_count(3)
@@ -331,8 +333,8 @@ async def test_a_press_too_many_at_the_end_closes_nothing(gateway: RunningGatewa
     await expect(older).to_be_disabled()
 
 
-async def test_a_deletion_that_failed_is_not_said_to_be_done(gateway: RunningGateway, opened: Opened) -> None:
-    """The card is back, and the notice that offered to undo it is gone."""
+async def test_a_failed_deletion_is_not_confirmed(gateway: RunningGateway, opened: Opened) -> None:
+    """The card is back, and the toast that offered Undo is gone."""
     page = await opened(gateway)
     await submit_prompt(page, "a stubborn fox")
     await page.locator(".card[data-status=done] .tile").click()
@@ -348,8 +350,8 @@ async def test_a_deletion_that_failed_is_not_said_to_be_done(gateway: RunningGat
     await expect(page.locator(".toast").filter(has_text="Deleted")).to_have_count(0)
 
 
-async def test_what_is_said_again_and_again_is_counted(gateway: RunningGateway, opened: Opened) -> None:
-    """Nine pictures of one wish that come together are not nine times the same words."""
+async def test_repeated_announcements_are_counted(gateway: RunningGateway, opened: Opened) -> None:
+    """Nine pictures that complete together are not announced nine times."""
     page = await opened(gateway)
     gateway.fault("fal-ai", "cold", seconds=50_000, times=9)
     await submit_prompt(page, "nine of them", count=9)
@@ -373,8 +375,8 @@ async def test_what_is_said_again_and_again_is_counted(gateway: RunningGateway, 
     assert len(await page.evaluate("window.heard")) < 9
 
 
-async def test_undo_undoes_and_nothing_else(gateway: RunningGateway, opened: Opened) -> None:
-    """A later notice that offers something else is not what Ctrl+Z means."""
+async def test_undo_only_undoes(gateway: RunningGateway, opened: Opened) -> None:
+    """Ctrl+Z does not trigger the action of a later, unrelated toast."""
     page = await opened(gateway)
     await submit_prompt(page, "the deleted")
     await page.locator(".card[data-status=done] .tile").click()
@@ -396,7 +398,7 @@ async def test_undo_undoes_and_nothing_else(gateway: RunningGateway, opened: Ope
 
 
 async def test_a_list_that_is_late_or_missing_is_not_called_empty(serve: Serve, opened: Opened) -> None:
-    """Whoever types meanwhile is not told that there is no such model; what failed stays told."""
+    """Typing in the meantime does not report that no model was found; an error stays visible."""
     async with FakeHub() as hub:
         gateway = serve(environ={"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN})
         page = await opened(gateway)

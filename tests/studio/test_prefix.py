@@ -1,4 +1,4 @@
-"""Under a path prefix, through a real reverse proxy that takes the prefix off or leaves it."""
+"""Under a path prefix, through a real reverse proxy that strips the prefix or keeps it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOPS = {"connection", "content-length", "host", "keep-alive", "transfer-encoding
 
 @asynccontextmanager
 async def proxy(served: RunningGateway, *, strip: bool) -> AsyncIterator[str]:
-    """The address of a gateway under /hf, behind a proxy that passes on everything as it comes."""
+    """The URL of a gateway under /hf, behind a proxy that forwards everything unchanged."""
     async with aiohttp.ClientSession(auto_decompress=False) as http:
 
         async def pass_on(request: web.Request) -> web.StreamResponse:
@@ -51,7 +51,7 @@ async def proxy(served: RunningGateway, *, strip: bool) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("strip", [True, False])
 async def test_everything_works_under_a_prefix(serve: Serve, opened: Opened, strip: bool) -> None:
-    """Page, modules, icons, key entry, pictures and the stream; nothing is asked for beside the prefix."""
+    """Page, modules, icons, key dialog, pictures and the stream; nothing is requested outside the prefix."""
     served = serve(trusted_proxies=("127.0.0.1",))
     key = add_key(served)
     async with proxy(served, strip=strip) as base:
@@ -78,7 +78,7 @@ async def test_everything_works_under_a_prefix(serve: Serve, opened: Opened, str
         assert docs is not None
         assert docs.status == 200
         assert [one for one in asked if not one.startswith((f"{base}/", "blob:", "data:"))] == []
-        if strip:  # a proxy that leaves the prefix is told by the gateway where nothing lies
+        if strip:  # with a proxy that keeps the prefix, the gateway says where nothing is
             await page.goto(base)
             await tile.wait_for()
             await until(page, drawn)

@@ -1,4 +1,4 @@
-"""What changes by itself takes nothing from under a person's hands; what fails comes back; what is unseen rests."""
+"""Updates: they leave the user's focus alone, failed requests are retried, and pages in the background pause."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL = 15_500  # milliseconds after which open cards are compared with the gatew
 
 
 async def doubtful(gateway: RunningGateway, page: Page) -> None:
-    """One job in doubt on the page."""
+    """Puts one job in doubt on the page."""
     gateway.fault("together", "disconnect")
     await choose_model(page, "schnell")
     await choose_provider(page, "together")
@@ -33,7 +33,7 @@ async def doubtful(gateway: RunningGateway, page: Page) -> None:
 
 
 async def in_sight(page: Page, seen: bool) -> None:
-    """The page is brought to the front, or another one lies before it."""
+    """Brings the page to the front, or hides it behind another one."""
     await page.evaluate(
         """(hidden) => {
           Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
@@ -44,12 +44,12 @@ async def in_sight(page: Page, seen: bool) -> None:
 
 
 def listeners(gateway: RunningGateway) -> int:
-    """How many streams of events the gateway has open."""
-    return len(gateway.gateway.service._runner.change_listeners)
+    """The number of event streams that the gateway has open."""
+    return len(gateway.gateway.service.runner._change_listeners)
 
 
 async def becomes(look: Any, wanted: Any) -> None:
-    """Waits until it is that."""
+    """Waits until a function returns a value."""
     deadline = time.monotonic() + 15
     while look() != wanted:
         assert time.monotonic() < deadline, look()
@@ -57,7 +57,7 @@ async def becomes(look: Any, wanted: Any) -> None:
 
 
 async def later(page: Page, script: str) -> None:
-    """Lets time pass, a few seconds at each look, until a script is true on the page."""
+    """Advances the page's clock, a few seconds per check, until a script is true on the page."""
     deadline = time.monotonic() + 15
     while not await page.evaluate(script):
         assert time.monotonic() < deadline, f"never true: {script}"
@@ -68,8 +68,8 @@ async def later(page: Page, script: str) -> None:
 # -- under the hands --------------------------------------------------------------------------------------------------
 
 
-async def test_comparing_with_the_gateway_moves_nothing(gateway: RunningGateway, opened: Opened) -> None:
-    """Cards that stand as they stood are left alone: the focus stays where it was, pictures are not drawn anew."""
+async def test_synchronizing_with_the_gateway_moves_nothing(gateway: RunningGateway, opened: Opened) -> None:
+    """Unchanged cards are left alone: the focus stays where it was, and pictures are not redrawn."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
     await page.goto(gateway.url)
@@ -98,8 +98,10 @@ async def test_comparing_with_the_gateway_moves_nothing(gateway: RunningGateway,
     )
 
 
-async def test_a_key_held_down_presses_nothing_that_comes_under_it(gateway: RunningGateway, opened: Opened) -> None:
-    """Deleting a picture moves the focus to its neighbour, which may be a doubt: nothing is decided or paid."""
+async def test_a_key_held_down_presses_no_element_that_appears_under_it(
+    gateway: RunningGateway, opened: Opened
+) -> None:
+    """Deleting a picture moves the focus to its neighbor, which may be in doubt: nothing is decided or paid."""
     page = await opened(gateway)
     await doubtful(gateway, page)
     await page.locator("#advanced #provider").select_option("")
@@ -135,8 +137,8 @@ async def test_the_focus_moves_to_the_next_card_although_the_opener_of_the_light
     await expect(page.locator(".card")).to_be_focused()
 
 
-async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: RunningGateway, opened: Opened) -> None:
-    """A job that falls into doubt when it is cancelled: the card gets the focus, and a second press decides nothing."""
+async def test_the_replacement_of_a_pressed_button_is_not_pressed(gateway: RunningGateway, opened: Opened) -> None:
+    """A job that becomes in doubt when it is cancelled: the card gets the focus, and a second press decides nothing."""
     page = await opened(gateway)
     gateway.fault("together", "hang")
     await choose_model(page, "schnell")
@@ -154,7 +156,7 @@ async def test_what_takes_the_place_of_a_pressed_button_is_not_pressed(gateway: 
 
 
 async def test_many_deletions_are_undone_one_after_the_other(gateway: RunningGateway, opened: Opened) -> None:
-    """And what was deleted is found again for an hour."""
+    """Deleted jobs can be found for an hour."""
     page = await opened(gateway)
     await submit_prompt(page, "five of them", count=5)
     await expect(page.locator(".card[data-status=done]")).to_have_count(5)
@@ -178,8 +180,8 @@ async def test_many_deletions_are_undone_one_after_the_other(gateway: RunningGat
     await expect(page.get_by_text("Deleted: nothing here")).to_be_visible()
 
 
-async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: RunningGateway, opened: Opened) -> None:
-    """A large one is made small meanwhile, and that comes too late."""
+async def test_an_image_that_is_removed_at_once_leaves_nothing(gateway: RunningGateway, opened: Opened) -> None:
+    """A large image is still being shrunk, and the result arrives too late."""
     page = await opened(gateway)
     await page.evaluate(
         """async (data) => {
@@ -201,17 +203,17 @@ async def test_an_image_that_is_taken_away_at_once_leaves_nothing(gateway: Runni
     await expect(page.locator("#form-error")).to_be_hidden()
 
 
-async def test_again_is_what_was_asked_for(gateway: RunningGateway, opened: Opened) -> None:
-    """Not what the last provider took of it; and further parameters go out to the last digit."""
+async def test_run_again_submits_the_original_request(gateway: RunningGateway, opened: Opened) -> None:
+    """Not what the last provider accepted of it; extra parameters keep every digit."""
     page = await opened(gateway)
     await choose_model(page, "Z-Image-Turbo")
     await page.locator("#ratios label").filter(has_text="21:9").click()
     await page.locator("#advanced summary").click()
-    await page.get_by_label("Extra parameters").fill('{"noise_seed": 18446744073709551615, "strength": 1.0}')
+    await page.get_by_label("Extra parameters").fill('{"noise_seed": 18446744073709551615, "shift": 1.0}')
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as first:
         await submit_prompt(page, "a wide fox")
     submitted: Any = (await first.value).post_data_json
-    assert submitted["extra"] == '{"noise_seed": 18446744073709551615, "strength": 1.0}'
+    assert submitted["extra"] == '{"noise_seed": 18446744073709551615, "shift": 1.0}'
     await page.locator(".card[data-status=done] .tile").click()
     await expect(page.locator("#lightbox dl")).to_contain_text("Size")
     async with page.expect_request(lambda sent: sent.url.endswith("/v1/jobs") and sent.method == "POST") as second:
@@ -219,15 +221,17 @@ async def test_again_is_what_was_asked_for(gateway: RunningGateway, opened: Open
     again: Any = (await second.value).post_data_json
     assert again["aspect_ratio"] == "21:9"
     assert "width" not in again
-    assert again["extra"]["strength"] == 1
+    assert again["extra"]["shift"] == 1
 
 
 # -- what is unseen ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("open_too", [False, True])
-async def test_a_page_out_of_sight_holds_no_connection(gateway: RunningGateway, opened: Opened, open_too: bool) -> None:
-    """A browser has six for all its tabs. Brought to the front, it shows what was made meanwhile.
+async def test_a_page_in_the_background_holds_no_connection(
+    gateway: RunningGateway, opened: Opened, open_too: bool
+) -> None:
+    """A browser shares six among its tabs. In the foreground again, the page shows what was generated in the meantime.
 
     Also where it had something under way, and therefore asked how that stands from time to time.
     """
@@ -245,7 +249,7 @@ async def test_a_page_out_of_sight_holds_no_connection(gateway: RunningGateway, 
     await becomes(lambda: listeners(gateway), 0)
     if open_too:
         async with page.expect_response(lambda answer: "status=open" in answer.url):
-            for _ in range(4):  # where nobody looks it asks each fourth time
+            for _ in range(4):  # in the background it polls every fourth time
                 await page.clock.fast_forward(POLL)
     async with aiohttp.ClientSession() as http:
         async with http.post(f"{gateway.api}/jobs", json={"prompt": "unseen", "model": FLUX, "n": 70}) as answer:
@@ -262,8 +266,8 @@ async def test_a_page_out_of_sight_holds_no_connection(gateway: RunningGateway, 
     await becomes(lambda: listeners(gateway), 1)
 
 
-async def test_a_video_that_is_left_holds_no_connection(gateway: RunningGateway, opened: Opened) -> None:
-    """On its tile and in the large view."""
+async def test_a_closed_video_holds_no_connection(gateway: RunningGateway, opened: Opened) -> None:
+    """On its tile and in the lightbox."""
     page = await opened(gateway)
     await page.get_by_text("Video", exact=True).click()
     await submit_prompt(page, "waves")
@@ -284,8 +288,8 @@ async def test_a_video_that_is_left_holds_no_connection(gateway: RunningGateway,
 # -- what fails -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: RunningGateway, opened: Opened) -> None:
-    """By itself and by hand; meanwhile nothing is said to be empty, and the end is not said to be reached."""
+async def test_a_failed_page_of_the_gallery_is_requested_again(gateway: RunningGateway, opened: Opened) -> None:
+    """Automatically and by hand; until then the gallery is neither called empty nor complete."""
     page = await opened(gateway)
     await submit_prompt(page, "the pattern")
     await page.locator(".card[data-status=done]").wait_for()
@@ -297,8 +301,8 @@ async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: Runn
 
     await failing.add_init_script(
         """const real = window.setTimeout;  // it tries again by itself where the test says so
-        window.setTimeout = (deed, after, ...more) =>
-          real(deed, after === 2000 && !window.byItself ? 1e8 : after, ...more);
+        window.setTimeout = (callback, after, ...more) =>
+          real(callback, after === 2000 && !window.byItself ? 1e8 : after, ...more);
         """
     )
     await failing.route("**/v1/jobs?*", fail)
@@ -319,7 +323,7 @@ async def test_a_page_of_the_gallery_that_fails_is_asked_for_again(gateway: Runn
 async def test_a_blocked_stream_is_not_taken_for_a_gateway_that_is_gone(
     gateway: RunningGateway, opened: Opened
 ) -> None:
-    """And what was made is shown all the same, a little later."""
+    """Results are shown nevertheless, a little later."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
     held: list[Route] = []
@@ -337,8 +341,8 @@ async def test_a_blocked_stream_is_not_taken_for_a_gateway_that_is_gone(
     await later(page, "document.querySelector('#offline').hidden")
 
 
-async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: RunningGateway, opened: Opened) -> None:
-    """Only a file that is gone for certain is said to be gone."""
+async def test_a_missing_thumbnail_is_requested_again(gateway: RunningGateway, opened: Opened) -> None:
+    """Only a file that certainly no longer exists is reported as gone."""
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install()
     await page.route("**/media/*.t.*", lambda route: route.fulfill(status=503))
@@ -359,7 +363,7 @@ async def test_a_preview_that_does_not_come_is_asked_for_again(gateway: RunningG
 
 
 async def test_the_clock_of_a_card_is_the_gateway_s(gateway: RunningGateway, opened: Opened) -> None:
-    """However wrong this machine's is."""
+    """However wrong this machine's clock is."""
     gateway.fault("fal-ai", "cold", seconds=5000)
     page = await opened(gateway, path="/studio/favicon.svg")
     await page.clock.install(time=time.time() + 600)
@@ -373,8 +377,8 @@ async def test_the_clock_of_a_card_is_the_gateway_s(gateway: RunningGateway, ope
 # -- for everybody ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_said_is_heard_in_an_open_dialog(gateway: RunningGateway, opened: Opened) -> None:
-    """What lies behind a modal dialog is silent: the line and the notices come along, and go home again."""
+async def test_announcements_are_audible_in_an_open_dialog(gateway: RunningGateway, opened: Opened) -> None:
+    """Elements behind a modal dialog are silent: announcements and toasts move into it, and back."""
     page = await opened(gateway)
     await submit_prompt(page, "one of two", count=2)
     await expect(page.locator(".card[data-status=done]")).to_have_count(2)
@@ -396,7 +400,7 @@ async def test_what_is_said_is_heard_in_an_open_dialog(gateway: RunningGateway, 
 async def test_no_field_hides_under_the_button_when_it_gets_the_focus(
     gateway: RunningGateway, opened: Opened, size: tuple[int, int]
 ) -> None:
-    """The button sticks to the edge of the form; whatever is reached with Tab is to be seen."""
+    """The button sticks to the edge of the form; every field that Tab reaches is visible."""
     page = await opened(gateway, viewport={"width": size[0], "height": size[1]})
     await page.locator("#advanced summary").click()
     await page.evaluate("scrollTo(0, 0); document.querySelector('.panel').scrollTo(0, 0)")

@@ -1,4 +1,4 @@
-"""Running the command: in this process, as a process of its own, in a terminal; and waiting for what it does."""
+"""Running the command: in this process, as a subprocess, in a terminal; and waiting for its effects."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def make_late(hfmedia: Hfmedia, *args: str) -> Result:
     poll_until_done = Poller.poll_until_done
 
     async def past_the_deadline(self: Poller, *args: Any) -> Any:
-        assert self.context.remaining() is not None, "the job has no deadline"
-        self.context._deadline = asyncio.get_running_loop().time()
+        assert self._context.remaining() is not None, "the job has no deadline"
+        self._context._deadline = asyncio.get_running_loop().time()
         return await poll_until_done(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:

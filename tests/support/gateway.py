@@ -1,4 +1,4 @@
-"""A real gateway on loopback, in a thread of its own, in front of a sandbox in another one."""
+"""A real gateway on loopback, in its own thread, in front of a sandbox in another one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sandbox_thread import SandboxThread
 
 
 class RunningGateway:
-    """A gateway served by a thread of its own."""
+    """A gateway served by its own thread."""
 
     def __init__(self, config: Config, environ: Mapping[str, str], sandbox_thread: SandboxThread) -> None:
         from hfmedia.server.app import create_app  # FastAPI is loaded only where a gateway runs

@@ -1,4 +1,4 @@
-"""A sandbox in a thread of its own, so that the program under test owns the main thread and its signals."""
+"""A sandbox in its own thread, so that the program under test owns the main thread and its signals."""
 
 from __future__ import annotations
 

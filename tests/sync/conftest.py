@@ -12,12 +12,12 @@ from hfmedia.sync import BlockingPortal
 
 
 @pytest.fixture
-def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A fast simulation, to which this process's environment points; the shared client is closed at the end."""
     with BlockingPortal() as portal:
-        sandbox = portal.call(Sandbox(port=0, speed=50).__aenter__)
-        for name, value in sandbox.environment.items():
+        running = portal.call(Sandbox(port=0, speed=50).__aenter__)
+        for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
-        yield sandbox
+        yield running
         hfmedia.close()
-        portal.call(lambda: sandbox.__aexit__(None, None, None))
+        portal.call(lambda: running.__aexit__(None, None, None))

@@ -34,15 +34,15 @@ def test_a_function_has_the_signature_of_the_method(name: str) -> None:
         assert function.return_annotation == method.return_annotation
 
 
-def test_an_image_is_generated_and_stored(town: Sandbox) -> None:
+def test_an_image_is_generated_and_stored(sandbox: Sandbox) -> None:
     """The first call of a new user."""
     media = hfmedia.text_to_image("a red fox", model=IMAGE, seed=7, width=256, height=256)
     assert (media.width, media.height, media.seed) == (256, 256, 7)
     assert media.path.stat().st_size == media.bytes
-    assert town.submissions[media.provider] == 1
+    assert sandbox.submissions[media.provider] == 1
 
 
-def test_every_generating_function_generates(town: Sandbox, tmp_path: Path) -> None:
+def test_every_generating_function_generates(sandbox: Sandbox, tmp_path: Path) -> None:
     """Image and video, from a prompt and from an image, to the requested file."""
     picture = BytesIO()
     from PIL import Image
@@ -61,7 +61,7 @@ def test_every_generating_function_generates(town: Sandbox, tmp_path: Path) -> N
     assert [media.mime.partition("/")[0] for media in media_items] == ["video", "image", "video"]
 
 
-def test_events_arrive_and_one_client_remembers_all_jobs(town: Sandbox) -> None:
+def test_events_arrive_and_one_client_remembers_all_jobs(sandbox: Sandbox) -> None:
     """The functions share one client: a job of one is listed by another."""
     events = list(hfmedia.generate("a fox", model=IMAGE, n=2, width=64, height=64))
     ready = [event for event in events if isinstance(event, hfmedia.MediaReady)]
@@ -71,67 +71,67 @@ def test_events_arrive_and_one_client_remembers_all_jobs(town: Sandbox) -> None:
     assert {job.state for job in hfmedia.jobs()} == {"stored"}
 
 
-def test_a_stored_job_is_resumed_at_no_extra_cost(town: Sandbox) -> None:
+def test_a_stored_job_is_resumed_at_no_extra_cost(sandbox: Sandbox) -> None:
     """Its media is downloaded again from the provider."""
     media = hfmedia.text_to_image("a fox", model=SLOW, width=64, height=64)
     again = hfmedia.resume(media.job_id)
     assert again.data == media.data
-    assert town.submissions == {"fal-ai": 1}
+    assert sandbox.submissions == {"fal-ai": 1}
 
 
-def test_models_and_mapping_are_looked_up(town: Sandbox) -> None:
+def test_models_and_mapping_are_looked_up(sandbox: Sandbox) -> None:
     """Nothing is submitted for that."""
     assert VIDEO in {model.id for model in hfmedia.models("text-to-video")}
     assert hfmedia.mapping(VIDEO).mappings[0].provider == "fal-ai"
-    assert not town.submissions
+    assert not sandbox.submissions
 
 
-def test_errors_come_out_typed(town: Sandbox) -> None:
+def test_errors_come_out_typed(sandbox: Sandbox) -> None:
     """As from the client, from a call and from a generator alike."""
     with pytest.raises(hfmedia.InvalidRequestError, match="prompt is empty"):
         hfmedia.text_to_image(" ")
     with pytest.raises(hfmedia.ModelNotFoundError):
-        hfmedia.text_to_image("a fox", model="nobody/nothing")
+        hfmedia.text_to_image("a fox", model="acme/unknown")
     with pytest.raises(hfmedia.InvalidRequestError, match="n is 0"):
         list(hfmedia.generate("a fox", model=IMAGE, n=0))
 
 
-async def test_functions_work_while_a_loop_is_running(town: Sandbox) -> None:
+async def test_functions_work_while_a_loop_is_running(sandbox: Sandbox) -> None:
     """As in a notebook."""
     assert asyncio.get_running_loop().is_running()
     assert hfmedia.text_to_image("a fox", model=IMAGE, width=64, height=64).width == 64
 
 
-def test_an_interrupt_cancels_the_job_at_the_provider(town: Sandbox) -> None:
+def test_an_interrupt_cancels_the_job_at_the_provider(sandbox: Sandbox) -> None:
     """Ctrl-C while waiting: KeyboardInterrupt here, and a cancelled job there."""
-    town.fault("fal-ai", "cold", seconds=3000)
-    threading.Thread(target=_interrupt_when_accepted, args=(town,), daemon=True).start()
+    sandbox.fault("fal-ai", "cold", seconds=3000)
+    threading.Thread(target=_interrupt_when_accepted, args=(sandbox,), daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         hfmedia.text_to_video("waves", model=f"{VIDEO}:fal-ai")
     assert [job.state for job in hfmedia.jobs()] == ["cancelled"]
-    assert [job.is_cancelled for job in town.jobs.values()] == [True]
+    assert [job.is_cancelled for job in sandbox.jobs.values()] == [True]
 
 
-def _interrupt_when_accepted(town: Sandbox) -> None:
-    while not any(seen.kind == "poll" for seen in town.requests):
+def _interrupt_when_accepted(sandbox: Sandbox) -> None:
+    while not any(seen.kind == "poll" for seen in sandbox.requests):
         threading.Event().wait(0.01)
     _thread.interrupt_main()
 
 
-def test_leaving_a_generator_cancels_running_jobs(town: Sandbox) -> None:
+def test_leaving_a_generator_cancels_running_jobs(sandbox: Sandbox) -> None:
     """``break`` is enough."""
-    town.fault("fal-ai", "cold", seconds=3000)
+    sandbox.fault("fal-ai", "cold", seconds=3000)
     events = hfmedia.generate("waves", model=f"{VIDEO}:fal-ai")
     for event in events:
         if isinstance(event, hfmedia.Queued):
             break
     events.close()
-    assert [job.is_cancelled for job in town.jobs.values()] == [True]
+    assert [job.is_cancelled for job in sandbox.jobs.values()] == [True]
 
 
-def test_a_job_is_cancelled_from_another_thread(town: Sandbox) -> None:
+def test_a_job_is_cancelled_from_another_thread(sandbox: Sandbox) -> None:
     """The thread that waits for it receives a typed error."""
-    town.fault("fal-ai", "cold", seconds=3000)
+    sandbox.fault("fal-ai", "cold", seconds=3000)
     errors: list[BaseException] = []
 
     def wait() -> None:
@@ -151,7 +151,7 @@ def test_a_job_is_cancelled_from_another_thread(town: Sandbox) -> None:
 
 
 def test_the_environment_is_read_again_after_close(
-    town: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The next call uses the current environment."""
     hfmedia.text_to_image("a fox", model=IMAGE, width=64, height=64)
@@ -179,16 +179,16 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=list(PROGRAMS))
-def test_a_program_ends_without_a_warning(program: str, town: Sandbox) -> None:
+def test_a_program_ends_without_a_warning(program: str, sandbox: Sandbox) -> None:
     """Without an explicit close; nothing hangs, and no warning is printed."""
-    town.fault("fal-ai", "slow", times=None, step="poll", seconds=0.1)
+    sandbox.fault("fal-ai", "slow", times=None, step="poll", seconds=0.1)
     done = _run(f"M, V = {IMAGE!r}, {VIDEO + ':fal-ai'!r}\n{program}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_forked_child_has_its_own_client(town: Sandbox) -> None:
+def test_a_forked_child_has_its_own_client(sandbox: Sandbox) -> None:
     """It does not use the parent's connections; both keep working without warnings."""
     done = _run(
         "import hfmedia, os, sys\n"

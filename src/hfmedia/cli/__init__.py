@@ -9,7 +9,7 @@ import os
 import sys
 from io import TextIOWrapper
 
-EXIT_INTERRUPTED = 130  # the convention of shells for a program ended by Ctrl-C
+from .exit_codes import EXIT_INTERRUPTED
 
 
 def main() -> None:

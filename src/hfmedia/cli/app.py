@@ -7,7 +7,6 @@ command is imported when it is used, so that ``hfmedia --help`` stays quick.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -116,12 +115,53 @@ def _load_jobs() -> TyperGroup:
     return get_group(jobs)
 
 
+def _import_generate() -> Callable[..., None]:
+    from .commands.generate import generate
+
+    return generate
+
+
+def _import_batch() -> Callable[..., None]:
+    from .commands.batch import batch
+
+    return batch
+
+
+def _import_models() -> Callable[..., None]:
+    from .commands.models import models
+
+    return models
+
+
+def _import_providers() -> Callable[..., None]:
+    from .commands.models import providers
+
+    return providers
+
+
+def _import_serve() -> Callable[..., None]:
+    from .commands.serve import serve
+
+    return serve
+
+
+def _import_sandbox() -> Callable[..., None]:
+    from .commands.sandbox import sandbox
+
+    return sandbox
+
+
+def _import_doctor() -> Callable[..., None]:
+    from .commands.doctor import doctor
+
+    return doctor
+
+
 def _load_command(name: str) -> Callable[[], Any]:
     def load() -> Any:
-        module, _ = COMMANDS[name]
-        function = getattr(import_module(f".commands.{module}", __package__), name)
+        import_command, _ = COMMANDS[name]
         wrapper = typer.Typer(rich_markup_mode="rich", add_completion=False)
-        wrapper.command(cls=SandboxCommand if name == "sandbox" else CommandWithExamples)(function)
+        wrapper.command(cls=SandboxCommand if name == "sandbox" else CommandWithExamples)(import_command())
         return get_command(wrapper)
 
     return load
@@ -131,14 +171,14 @@ GROUPS: dict[str, tuple[Callable[[], TyperGroup], str]] = {  # with their lines 
     "keys": (_load_keys, "Create, limit and revoke API keys of the gateway."),
     "jobs": (_load_jobs, "List, inspect, resume, cancel or resolve jobs."),
 }
-COMMANDS: dict[str, tuple[str, str]] = {  # module in commands/, and the line on the main help page
-    "generate": ("generate", "Generate images or videos (the default command)."),
-    "batch": ("batch", "Run one request per line of a file; rerun to continue."),
-    "models": ("models", "List models with a live provider."),
-    "providers": ("models", "Show a model's providers and how requests reach them."),
-    "serve": ("serve", "Serve an OpenAI-compatible images and videos API."),
-    "sandbox": ("sandbox", "Run a local simulation of the Hub and every provider."),
-    "doctor": ("doctor", "Check token, network, disk and versions."),
+COMMANDS: dict[str, tuple[Callable[[], Callable[..., None]], str]] = {  # with their lines on the main help page
+    "generate": (_import_generate, "Generate images or videos (the default command)."),
+    "batch": (_import_batch, "Run one request per line of a file; rerun to continue."),
+    "models": (_import_models, "List models with a live provider."),
+    "providers": (_import_providers, "Show a model's providers and how requests reach them."),
+    "serve": (_import_serve, "Serve an OpenAI-compatible images and videos API."),
+    "sandbox": (_import_sandbox, "Run a local simulation of the Hub and every provider."),
+    "doctor": (_import_doctor, "Check token, network, disk and versions."),
 }
 
 

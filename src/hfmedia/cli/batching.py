@@ -28,7 +28,7 @@ from hfmedia.core.errors import (
 from hfmedia.core.text import format_amount
 from hfmedia.engine import FailedOver, JobFailed, MediaReady
 
-from . import EXIT_INTERRUPTED
+from .exit_codes import EXIT_INTERRUPTED
 from .generating import merge_params
 from .progress import LogProgress, batch_progress, relative_path
 from .reporter import Reporter, error_to_dict

@@ -27,7 +27,7 @@ from hfmedia.core.request import validate_output_count
 from hfmedia.core.sizes import parse_size
 from hfmedia.engine import Event, FailedOver, JobFailed, MediaReady, Started
 
-from . import EXIT_INTERRUPTED
+from .exit_codes import EXIT_INTERRUPTED
 from .job_format import JobSnapshot, next_step
 from .progress import NullProgress, RunSummary, job_progress, relative_path
 from .reporter import Reporter, stderr_is_terminal

@@ -20,7 +20,7 @@ import typer
 
 from hfmedia.core.errors import HfmediaError, InvalidRequestError, JobCancelledError
 
-from . import EXIT_INTERRUPTED
+from .exit_codes import EXIT_INTERRUPTED
 from .reporter import Reporter
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -42,7 +42,7 @@ class AsyncGeneratorProvider(ABC):
 
     @classmethod
     def create_completion(cls, model: str, messages: Messages, **kwargs: Any) -> Generator[Chunk, None, None]:
-        """Run ``create_async_generator`` synchronously, even while an event loop is running; closing it cancels the jobs."""
+        """Run ``create_async_generator`` synchronously, even in a running event loop; closing it cancels the jobs."""
         from hfmedia.sync import BlockingPortal
 
         with BlockingPortal() as portal:

@@ -20,6 +20,7 @@ from hfmedia.core.hub_models import ProviderMapping as ProviderMapping
 from hfmedia.core.request import ModelSpec, Task, parse_model_spec, parse_task, validate_output_count
 from hfmedia.engine import JobFailed, MediaReady
 from hfmedia.options import VideoGenerationOptions
+from hfmedia.planning import PreparedRequest
 from hfmedia.storage import Media
 
 from .base import AsyncGeneratorProvider, Chunk, ProviderModelMixin
@@ -130,24 +131,23 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
         )
         validate_output_count(n)
         async with _client(api_key, proxy, timeout) as client:
-            model_spec = await cls._select_model(client, model, api_key, proxy, prompt_text, options)
+            prepared = await cls._prepare(client, model, prompt_text, options)
+            model_spec = prepared.model_spec or await cls._default_model(api_key, proxy)
             task = _infer_task(model_spec, await cls._fetch_mapping(client, model_spec.model), cls.tasks)
-            options = with_defaults(options, task)
-            options["model"] = str(model_spec)
-            async with aclosing(cls._generate(client, prompt_text, task, n, options)) as chunks:
+            request = with_defaults(prepared.request, task)
+            prepared = PreparedRequest(request=request, task=task, model_spec=model_spec)
+            async with aclosing(cls._generate(client, prepared, n)) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
     # -- internals ------------------------------------------------------------------------------------------------
 
     @classmethod
-    async def _generate(
-        cls, client: MediaClient, prompt: str, task: Task, n: int, options: VideoGenerationOptions
-    ) -> AsyncGenerator[Chunk, None]:
+    async def _generate(cls, client: MediaClient, prepared: PreparedRequest, n: int) -> AsyncGenerator[Chunk, None]:
         outputs_by_job: dict[str, int] = {}
         errors: list[HfmediaError] = []
         started_at = time.monotonic()
-        events = client.generate(prompt, task=task, n=n, **options)
+        events = await client.start(prepared, n=n)
         async with aclosing(events), aclosing(with_heartbeat(events, HEARTBEAT_INTERVAL)) as events_and_pauses:
             async for event in events_and_pauses:
                 if event is None:
@@ -167,25 +167,19 @@ class HuggingFaceMedia(AsyncGeneratorProvider, ProviderModelMixin):
                     yield await _to_response(client, event.media, output_index)
 
     @classmethod
-    async def _select_model(
-        cls,
-        client: MediaClient,
-        model: str | None,
-        api_key: str | None,
-        proxy: str | None,
-        prompt: str,
-        options: VideoGenerationOptions,
-    ) -> ModelSpec:
-        """Return the requested or the default model. Invalid input is rejected here, before the Hub is queried."""
+    async def _prepare(
+        cls, client: MediaClient, model: str | None, prompt: str, options: VideoGenerationOptions
+    ) -> PreparedRequest:
+        """Validate the request, before the Hub is queried. Its task is a placeholder until the model's is known."""
         if client.settings.token is None and not client.settings.keys:
             reason = client.settings.ignored_reason or "no Hugging Face token"
             raise MissingAuthError(
                 f"{reason}; pass one as api_key or set HF_TOKEN. Create one at https://huggingface.co/settings/tokens"
             )
-        model_text = cls.get_model(model)
-        prepared = await client.planner.prepare(prompt, cls.tasks[0], None, {**options, "model": model_text})
-        if prepared.model_spec is not None:
-            return prepared.model_spec
+        return await client.planner.prepare(prompt, cls.tasks[0], None, {**options, "model": cls.get_model(model)})
+
+    @classmethod
+    async def _default_model(cls, api_key: str | None, proxy: str | None) -> ModelSpec:
         model_names = await asyncio.to_thread(cls.get_models, api_key=api_key, proxy=proxy)
         if not model_names:
             raise ModelNotSupportedError("the Hub lists no live model for images or videos; specify one")

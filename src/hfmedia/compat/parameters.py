@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from msgspec import structs
+
 from hfmedia.core.errors import InvalidRequestError
 from hfmedia.core.provider import OPTIONAL_PARAMETERS
-from hfmedia.core.request import Task
+from hfmedia.core.request import GenerationRequest, Task
+from hfmedia.core.sizes import AspectRatio
 from hfmedia.core.text import truncated_repr
 from hfmedia.options import VideoGenerationOptions
 
 DEFAULT_RESOLUTION = "480p"  # the API's default, only for videos: an image has none unless it is requested
-DEFAULT_ASPECT_RATIOS = {"image": "1:1", "video": "16:9"}
+DEFAULT_ASPECT_RATIOS = {"image": AspectRatio(1, 1), "video": AspectRatio(16, 9)}
 
 # Keyword arguments that chat front ends send to every provider; they concern chats and mean nothing for media.
 IGNORED_CHAT_ARGS = frozenset({
@@ -55,23 +58,16 @@ def to_options(
     return cast("VideoGenerationOptions", options)
 
 
-def with_defaults(options: VideoGenerationOptions, task: Task) -> VideoGenerationOptions:
-    """Add the API's defaults of a task, unless another option already determines the same."""
-    output_kind, extra_body = task.rpartition("-")[2], options.get("extra_body") or {}
-    has_pixels = options.get("width") is not None or options.get("height") is not None
-    has_default_resolution = options.get("resolution") in (None, DEFAULT_RESOLUTION)
-    result = {name: value for name, value in options.items() if name != "resolution" or not has_default_resolution}
-    if not has_pixels and "aspect_ratio" not in extra_body:
-        result.setdefault("aspect_ratio", DEFAULT_ASPECT_RATIOS[output_kind])
-    if (
-        output_kind == "video"
-        and has_default_resolution
-        and not has_pixels
-        and "resolution" not in extra_body
-        and options.get("resolution")
-    ):
-        result["resolution"] = DEFAULT_RESOLUTION
-    return cast("VideoGenerationOptions", result)
+def with_defaults(request: GenerationRequest, task: Task) -> GenerationRequest:
+    """Add the API's defaults of a task, unless another parameter already determines the same."""
+    output_kind = task.rpartition("-")[2]
+    has_pixels = request.width is not None or request.height is not None
+    aspect_ratio, resolution = request.aspect_ratio, request.resolution
+    if aspect_ratio is None and not has_pixels and "aspect_ratio" not in request.extra:
+        aspect_ratio = DEFAULT_ASPECT_RATIOS[output_kind]
+    if resolution == DEFAULT_RESOLUTION and (output_kind == "image" or has_pixels or "resolution" in request.extra):
+        resolution = None
+    return structs.replace(request, aspect_ratio=aspect_ratio, resolution=resolution)
 
 
 def _require_dict(name: str, value: Any) -> dict[str, Any]:

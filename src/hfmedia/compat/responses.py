@@ -12,6 +12,8 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
+from hfmedia.core.text import single_line
+
 IMAGES_START = "<!-- generated images start -->"  # markers by which a chat removes images from its history
 IMAGES_END = "<!-- generated images end -->"
 URL_PATTERN = re.compile(r"https?://|data:(?:image|video)/", re.I)
@@ -147,4 +149,4 @@ def safe_url(url: str) -> str:
 
 def _alt_text(text: str) -> str:
     """Escape a prompt for the alternative text of a Markdown image: one line, no tags, brackets or code."""
-    return re.sub(r"([\\\[\]`])", r"\\\1", escape(" ".join(text.split()), quote=False))
+    return re.sub(r"([\\\[\]`])", r"\\\1", escape(single_line(text), quote=False))

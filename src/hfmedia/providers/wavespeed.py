@@ -145,7 +145,7 @@ def _decode_envelope_error(envelope: _Envelope, response: HttpResponse) -> Failu
     kind = (
         matched_kind or KIND_BY_CODE.get(code) or (classify_status(code) if 400 <= code < 600 else "invalid_response")
     )
-    if kind == "unreadable":
+    if kind == "invalid_response":
         return invalid_response(response, f"error code {code}: {message}")
     return Failure(kind=kind, message=message, status=response.status, code=str(code))
 

@@ -14,20 +14,18 @@ import msgspec
 from . import faults
 from .fal_ai import Fal
 from .hf_inference import HfInference
-from .novita import Novita
-from .openai_images import Nscale, OpenAIImages
-from .replicate import Replicate
-from .service import (
-    DEFAULT_ERRORS,
+from .messages import (
     EarlyResponseError,
     InvalidFieldError,
     SandboxRequest,
     SandboxResponse,
-    SandboxRoute,
-    Service,
     json_response,
     text_response,
 )
+from .novita import Novita
+from .openai_images import Nscale, OpenAIImages
+from .replicate import Replicate
+from .service import DEFAULT_ERRORS, SandboxRoute, Service
 from .together import Together
 from .wavespeed import Wavespeed
 from .zai_org import Zai

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import base64
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .service import (
+from .messages import (
     EarlyResponseError,
     InvalidFieldError,
     RequestFields,
     SandboxRequest,
     SandboxResponse,
-    Service,
     json_response,
-    make_route,
     text_response,
 )
+from .service import Service, make_route
 from .state import DrawRequest
 
 if TYPE_CHECKING:
@@ -149,9 +148,8 @@ class Fal(Service):
             if isinstance(fields.values.get("duration"), str):  # fal parses a numeric string as a number
                 fields.values["duration"] = _parse_number(fields.string("duration"))
             seconds = fields.number("duration", frames / 16, 1, 12)
-            return self._accept(
-                request, offer, DrawRequest(task, prompt, width, height, seed, seconds, source_image=source_image)
-            )
+            draw_request = DrawRequest(task, prompt, width, height, seed, seconds, source_image=source_image)
+            return self.state.accept_job(self.name, offer, draw_request, request)
         width, height = _image_size(fields)
         image_format = MISLABELED_FORMATS.get(model) or fields.choice("output_format", "jpeg", "jpeg", "png")
         count = fields.integer("num_images", 1, 1, 4) or 1
@@ -167,12 +165,9 @@ class Fal(Service):
             source_image=source_image,
             suffix=suffix,
         )
-        job = self._accept(request, offer, draw_request)
+        job = self.state.accept_job(self.name, offer, draw_request, request)
         job.extra["inline"] = fields.boolean("sync_mode")
         return job
-
-    def _accept(self, request: SandboxRequest, offer: Any, draw_request: DrawRequest) -> SandboxJob:
-        return self.state.accept_job(self, offer, draw_request, request)
 
     def _validate_loras(self, fields: RequestFields, model: str, adapter: str | None) -> None:
         """Validate the list of {path, scale} of LoRA endpoints; fal-ai/lora also requires its base model."""

@@ -7,15 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .service import (
-    InvalidFieldError,
-    RequestFields,
-    SandboxRequest,
-    SandboxResponse,
-    Service,
-    json_response,
-    make_route,
-)
+from .messages import InvalidFieldError, RequestFields, SandboxRequest, SandboxResponse, json_response
+from .service import Service, make_route
 from .state import DrawRequest
 
 if TYPE_CHECKING:
@@ -76,7 +69,7 @@ class HfInference(Service):
         image_format = "png" if "image/png" in accept_header else "jpeg"
         seed = parameters.integer("seed", None, 0, 2**63 - 1)
         draw_request = DrawRequest(task, prompt, width, height, seed, format=image_format, source_image=source_image)
-        job = self.state.accept_job(self, offer, draw_request, request)
+        job = self.state.accept_job(self.name, offer, draw_request, request)
         await self.state.wait_until_done(job)
         if job.outcome == "fail":
             return self.reject(500, job.outcome_text or "Internal Server Error", "fail")

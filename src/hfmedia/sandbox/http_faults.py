@@ -11,7 +11,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from .service import SandboxResponse
+from .messages import SandboxResponse
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlencode
 import msgspec
 
 from . import catalog
-from .service import SandboxResponse, json_response, text_response
+from .messages import SandboxResponse, json_response, text_response
 
 if TYPE_CHECKING:
     from .catalog import SandboxModel

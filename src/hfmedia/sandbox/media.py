@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import http_faults
 from .http_faults import HTML_PAGE
-from .service import NoEncoderError, SandboxResponse, json_response, text_response
+from .messages import NoEncoderError, SandboxResponse, json_response, text_response
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .service import InvalidFieldError, SandboxRequest, SandboxResponse, Service, json_response, make_route
+from .messages import InvalidFieldError, SandboxRequest, SandboxResponse, json_response
+from .service import Service, make_route
 from .state import DrawRequest
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Novita(Service):
         seed = fields.integer("seed", None, -1, 2**63 - 1)
         seed = None if seed == -1 else seed
         return self.state.accept_job(
-            self, offer, DrawRequest(offer[1].task, prompt, width, height, seed, frames / 16), request
+            self.name, offer, DrawRequest(offer[1].task, prompt, width, height, seed, frames / 16), request
         )
 
     async def run_sync(self, request: SandboxRequest) -> SandboxResponse:

@@ -9,7 +9,8 @@ import base64
 import time
 from typing import TYPE_CHECKING, Any
 
-from .service import InvalidFieldError, SandboxRequest, SandboxResponse, Service, json_response, make_route
+from .messages import InvalidFieldError, SandboxRequest, SandboxResponse, json_response
+from .service import Service, make_route
 from .state import DrawRequest
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class OpenAIImages(Service):
         image_format = fields.choice("output_format", "png", "png", "jpeg", "webp")
         seed = fields.integer("seed", None, 0, 2**63 - 1)
         draw_request = DrawRequest(offer[1].task, prompt, size[0], size[1], seed, format=image_format, count=count)
-        return self.state.accept_job(self, offer, draw_request, request), response_format
+        return self.state.accept_job(self.name, offer, draw_request, request), response_format
 
     async def generate(self, request: SandboxRequest) -> SandboxResponse:
         """Generate images and return them as URLs or base64."""

@@ -11,15 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .catalog import LIGHTNING_VERSION, SDXL_VERSION
-from .service import (
-    InvalidFieldError,
-    RequestFields,
-    SandboxRequest,
-    SandboxResponse,
-    Service,
-    json_response,
-    make_route,
-)
+from .messages import InvalidFieldError, RequestFields, SandboxRequest, SandboxResponse, json_response
+from .service import Service, make_route
 from .state import DrawRequest
 
 if TYPE_CHECKING:
@@ -138,7 +131,7 @@ class Replicate(Service):
         inputs = fields.nested("input")
         if "input" not in fields:
             raise InvalidFieldError("input", "missing", "input is required")
-        job = self.state.accept_job(self, offer, await self._draw_request(inputs, offer[1].task), request)
+        job = self.state.accept_job(self.name, offer, await self._draw_request(inputs, offer[1].task), request)
         job.extra |= {"input": inputs.values, "array": not SINGLE_OUTPUT_MODELS.search(model)}
         _schedule_cancel(job, request.headers.get("Cancel-After", ""), self.state.speed)
         prefer = re.search(r"wait(?:=(\d+))?", request.headers.get("Prefer", ""))

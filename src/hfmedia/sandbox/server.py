@@ -20,7 +20,7 @@ from . import faults, http_faults, media
 from .dispatch import ProviderRegistry
 from .faults import Fault
 from .hub import SimulatedHub
-from .service import NoEncoderError, SandboxResponse, json_response, text_response
+from .messages import NoEncoderError, SandboxResponse, json_response, text_response
 from .state import RecordedRequest, SandboxJob, SandboxState
 
 if TYPE_CHECKING:

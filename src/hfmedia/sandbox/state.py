@@ -20,14 +20,13 @@ import msgspec
 
 from . import catalog, faults
 from .cdn import MediaCache, RenderSpec
-from .service import InvalidFieldError
+from .messages import InvalidFieldError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .catalog import ModelOffer as Offer
-    from .catalog import SandboxModel
-    from .service import SandboxRequest, Service
+    from .catalog import ModelOffer, SandboxModel
+    from .messages import SandboxRequest
 
 TOKEN = "hf_sandboxTokenOnlyForTryingThings0000"
 IMAGE_SECONDS = (0.25, 0.75)  # seconds queued and running, at speed 1: an image takes about a second
@@ -206,7 +205,7 @@ class SandboxState:
             return
 
     def accept_job(
-        self, service: Service, offer: tuple[SandboxModel, Offer], draw_request: DrawRequest, request: SandboxRequest
+        self, provider: str, offer: tuple[SandboxModel, ModelOffer], draw_request: DrawRequest, request: SandboxRequest
     ) -> SandboxJob:
         """Accept and count a job; its media files are named now and rendered when fetched."""
         model, model_offer = offer
@@ -219,7 +218,7 @@ class SandboxState:
         job_id = uuid.UUID(int=self.rng.getrandbits(128), version=4).hex
         job = SandboxJob(
             id=job_id,
-            service=service.name,
+            service=provider,
             task=draw_request.task,
             model=model.id,
             provider_id=model_offer.provider_id,
@@ -250,12 +249,12 @@ class SandboxState:
                 is_blacked_out=outcome == "nsfw",
                 suffix=draw_request.suffix,
             )
-            job.media_names.append(self.media_cache.put(spec, service.name, job_id))
+            job.media_names.append(self.media_cache.put(spec, provider, job_id))
         if fault is not None and fault.is_deferred:
             fault.job_id = job_id
             self.faults.add(fault)
         self.jobs[job_id] = job
-        self.submissions[service.name] += 1
+        self.submissions[provider] += 1
         while len(self.jobs) > MAX_JOBS:
             self.jobs.pop(next(iter(self.jobs)))
         return job

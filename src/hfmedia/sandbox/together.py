@@ -9,16 +9,9 @@ import base64
 import time
 from typing import TYPE_CHECKING, Any
 
+from .messages import InvalidFieldError, RequestFields, SandboxRequest, SandboxResponse, json_response
 from .openai_images import openai_error
-from .service import (
-    InvalidFieldError,
-    RequestFields,
-    SandboxRequest,
-    SandboxResponse,
-    Service,
-    json_response,
-    make_route,
-)
+from .service import Service, make_route
 from .state import DrawRequest
 
 if TYPE_CHECKING:
@@ -94,7 +87,7 @@ class Together(Service):
         draw_request = DrawRequest(
             task, prompt, width, height, seed, format=image_format, count=count, source_image=source_image
         )
-        job = self.state.accept_job(self, offer, draw_request, request)
+        job = self.state.accept_job(self.name, offer, draw_request, request)
         await self.state.wait_until_done(job)
         if job.outcome == "fail":
             return self.reject(500, job.outcome_text or "The model failed to generate.", "fail")
@@ -139,7 +132,7 @@ class Together(Service):
         fields.integer("steps", 20, 1, 50)
         seed = fields.integer("seed", None, 0, 2**63 - 1)
         draw_request = DrawRequest(task, prompt, width, height, seed, float(seconds), fps, source_image=source_image)
-        job = self.state.accept_job(self, offer, draw_request, request)
+        job = self.state.accept_job(self.name, offer, draw_request, request)
         payload: dict[str, Any] = {"id": job.id, "object": "video", "model": model, "status": "queued"}
         if from_image:  # optional in the schema, and sometimes missing
             del payload["status"]

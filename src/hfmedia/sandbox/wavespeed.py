@@ -9,15 +9,8 @@ import base64
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from .service import (
-    InvalidFieldError,
-    RequestFields,
-    SandboxRequest,
-    SandboxResponse,
-    Service,
-    json_response,
-    make_route,
-)
+from .messages import InvalidFieldError, RequestFields, SandboxRequest, SandboxResponse, json_response
+from .service import Service, make_route
 from .state import DrawRequest
 
 if TYPE_CHECKING:
@@ -93,7 +86,7 @@ class Wavespeed(Service):
             draw_request = DrawRequest(
                 task, prompt, width, height, seed, format=image_format, source_image=source_image
             )
-        job = self.state.accept_job(self, offer, draw_request, request)
+        job = self.state.accept_job(self.name, offer, draw_request, request)
         job.extra["base64"] = fields.boolean("enable_base64_output")
         if fields.boolean("enable_sync_mode"):
             await self.state.wait_until_done(job)

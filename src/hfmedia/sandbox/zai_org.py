@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .service import InvalidFieldError, SandboxRequest, SandboxResponse, Service, json_response, make_route
+from .messages import InvalidFieldError, SandboxRequest, SandboxResponse, json_response
+from .service import Service, make_route
 from .state import DrawRequest
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Zai(Service):
         self._request_ids.add(request_id)
         seed = fields.integer("seed", None, 0, 2**63 - 1)
         job = self.state.accept_job(
-            self, offer, DrawRequest(offer[1].task, prompt, width, height, seed, format="png"), request
+            self.name, offer, DrawRequest(offer[1].task, prompt, width, height, seed, format="png"), request
         )
         job.extra["request_id"] = request_id or f"sandbox-{job.id[:12]}"
         payload = {"model": job.provider_id, "id": job.id, "request_id": job.extra["request_id"]}

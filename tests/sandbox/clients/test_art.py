@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageStat
 from hfmedia.sandbox import Sandbox
 from hfmedia.sandbox.art import image as image_art
 from hfmedia.sandbox.art import palettes, shapes, video
-from hfmedia.sandbox.service import NoEncoderError
+from hfmedia.sandbox.messages import NoEncoderError
 
 from .conftest import FLUX, Web, opened
 

@@ -1,1 +1,1 @@
-"""Typer commands: thin functions that parse options and call the modules beside this package."""
+"""Typer commands: thin functions that parse options and call the modules of cli that do the work."""

@@ -30,7 +30,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         'hfmedia keys create web --models "black-forest-labs/*" --images-per-day 100 --usd-per-month 20',
         "hfmedia keys create guest --requests-per-minute 10 --expires 7 --json",
     ),
-    "make": ("KEY=$(hfmedia keys make web)",),
+    "make": ("KEY=$(hfmedia keys make web)", "hfmedia keys make guest --expires 7"),
     "show": ("hfmedia keys show web",),
     "limit": ("hfmedia keys limit web --images-per-day 200 --usd-per-month none",),
     "revoke": ("hfmedia keys revoke web",),

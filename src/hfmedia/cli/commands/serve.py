@@ -145,7 +145,7 @@ def _check_access(gateway: Any) -> bool:
     from hfmedia.core.errors import InvalidRequestError
     from hfmedia.core.request import ModelSpec
     from hfmedia.routing import require_credential
-    from hfmedia.server.auth.authentication import requires_api_keys
+    from hfmedia.server.auth.local_access import requires_api_keys
 
     requires_keys = bool(gateway.database.requires_keys())
     if requires_api_keys(gateway.config.host) and not requires_keys and not gateway.config.allow_caller_tokens:

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..service import NoEncoderError
+from ..messages import NoEncoderError
 from . import image as image_art
 from . import scene
 

@@ -47,7 +47,8 @@ def parse_as(fields: Mapping[str, Any], fields_type: type[T], names: Collection[
             present[json_field] = msgspec.json.decode(extra)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             raise invalid_field(json_field, f"{json_field} is not a valid JSON object") from None
-    return _convert(present, fields_type)
+    parsed: T = _convert(present, fields_type)
+    return parsed
 
 
 def parse_parameters(fields: Mapping[str, Any]) -> dict[str, Any]:

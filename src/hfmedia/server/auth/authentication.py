@@ -21,8 +21,8 @@ from hfmedia.server.gateway import Gateway
 
 from ..middleware.rate_limit import STATE_KEY, TokenBucketLimiter
 from .caller import Caller
-from .local_access import CREATE_KEY_HINT, is_loopback, require_local, requires_api_keys
-from .policy import can_use_model, is_still_valid, require_model_access
+from .local_access import CREATE_KEY_HINT, require_local
+from .policy import is_still_valid
 
 MAX_CREDENTIAL_CHARS = 4096  # characters
 _HF_TOKEN_PATTERN = re.compile(r"hf_[A-Za-z0-9_.-]{6,}")
@@ -30,7 +30,7 @@ _HF_TOKEN_PATTERN = re.compile(r"hf_[A-Za-z0-9_.-]{6,}")
 BEARER = HTTPBearer(
     auto_error=False,
     scheme_name="gateway key",
-    description="A gateway API key (`hfm_…`, created with `hfmedia keys make NAME`), sent here or as `x-api-key`. "
+    description="A gateway API key (`hfm_…`, created with `hfmedia keys create NAME`), sent here or as `x-api-key`. "
     "A gateway without keys serves only the machine it runs on and requires none.",
 )
 
@@ -116,15 +116,3 @@ def _read_credential(request: Request) -> str | None:
 
 def _unauthorized(message: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", retry=False, headers={"www-authenticate": "Bearer"})
-
-
-__all__ = [
-    "BEARER",
-    "Caller",
-    "can_use_model",
-    "is_loopback",
-    "is_still_authorized",
-    "require_caller",
-    "require_model_access",
-    "requires_api_keys",
-]

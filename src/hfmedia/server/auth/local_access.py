@@ -16,7 +16,7 @@ from hfmedia.core.origin import parse_origin
 from hfmedia.server.config import Config
 from hfmedia.server.errors import ApiError
 
-CREATE_KEY_HINT = "create one with `hfmedia keys make NAME`"
+CREATE_KEY_HINT = "create one with `hfmedia keys create NAME`"
 FORWARDING_HEADERS = ("x-forwarded-for", "x-real-ip")
 _HOST_PATTERN = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9_.-]{1,253})(?::([0-9]{1,5}))?")
 
@@ -83,5 +83,5 @@ def _strip_port(text: str) -> str:
 
 
 def _key_required(reason: str) -> ApiError:
-    message = f"{reason}; create an API key to allow remote access: `hfmedia keys make NAME`"
+    message = f"{reason}; create an API key to allow remote access: `hfmedia keys create NAME`"
     return ApiError(403, message, code="key_required", retry=False)

@@ -3,16 +3,16 @@
 Nothing here knows HTTP: errors are exceptions of the domain (``errors``), which ``server.errors`` maps to responses.
 """
 
-from .account_clients import Account, AccountClients
+from .account_clients import AccountClients, CallerAccount
 from .active import ActiveGeneration, OutputResult
 from .runner import GenerationRunner
 from .service import GenerationService
 from .status import JobStatus, PublicStatus
 
 __all__ = [
-    "Account",
     "AccountClients",
     "ActiveGeneration",
+    "CallerAccount",
     "GenerationRunner",
     "GenerationService",
     "JobStatus",

@@ -17,7 +17,7 @@ from hfmedia.server.db.generations import Generation
 MAX_ACCOUNTS = 256  # accounts remembered; an idle one takes a few kB
 
 
-class Account(Protocol):
+class CallerAccount(Protocol):
     """A caller as the service sees it: identity, limits and billing account. ``auth.caller.Caller`` is one."""
 
     @property
@@ -96,7 +96,7 @@ class AccountClients:
             self._clients.popitem(last=False)
         return client
 
-    def for_caller(self, account: Account) -> MediaClient:
+    def for_caller(self, account: CallerAccount) -> MediaClient:
         """Return the client that spends for a caller."""
         return self.get(account.id, account.bill_to, uses_caller_token=account.hf_token is not None)
 

@@ -24,7 +24,7 @@ from hfmedia.server.db.database import GatewayDatabase
 from hfmedia.server.db.generations import Api, Generation, GenerationSpec, OutputKind, fingerprint_of, parse_job_key
 from hfmedia.server.db.pricing import estimate_cost
 
-from .account_clients import Account, AccountClients
+from .account_clients import AccountClients, CallerAccount
 from .active import ActiveGeneration, OutputResult
 from .errors import (
     GenerationTimeoutError,
@@ -68,14 +68,14 @@ class GenerationService:
 
     # -- starting -------------------------------------------------------------------------------------------------
 
-    def remember_caller(self, caller: Account) -> None:
+    def remember_caller(self, caller: CallerAccount) -> None:
         """Register the caller's token and resume generations that were waiting for it."""
         if self.account_clients.register(caller.id, caller.hf_token):
             self._recovery.wake()
 
     def new_generation(
         self,
-        caller: Account,
+        caller: CallerAccount,
         spec: GenerationSpec,
         *,
         kind: OutputKind,
@@ -100,7 +100,7 @@ class GenerationService:
             uses_caller_token=caller.hf_token is not None,
         )
 
-    async def start(self, caller: Account, generation: Generation) -> ActiveGeneration:
+    async def start(self, caller: CallerAccount, generation: Generation) -> ActiveGeneration:
         """Run a generation and return it once each of its jobs is in the ledger. It outlives its caller's connection.
 
         An earlier generation with the same idempotency key is joined or resumed instead.
@@ -124,7 +124,7 @@ class GenerationService:
             start_task.add_done_callback(lambda task: task.cancelled() or task.exception())
             raise
 
-    async def _resolve_model(self, caller: Account, generation: Generation) -> Generation:
+    async def _resolve_model(self, caller: CallerAccount, generation: Generation) -> Generation:
         """Return the generation with a model that its caller can use: the default of its task if it names none."""
         spec = generation.spec
         if spec.model is None:
@@ -136,7 +136,7 @@ class GenerationService:
             raise ModelNotAllowedError(caller.name, spec.model, caller.limits.models)
         return structs.replace(generation, spec=spec)
 
-    async def _serialized_by_key(self, caller: Account, generation: Generation) -> ActiveGeneration:
+    async def _serialized_by_key(self, caller: CallerAccount, generation: Generation) -> ActiveGeneration:
         """Start a generation after any other with the same idempotency key, so that it finds that one."""
         self.runner.starting.add(generation.id)
         try:
@@ -148,7 +148,7 @@ class GenerationService:
         finally:
             self.runner.starting.discard(generation.id)
 
-    async def _reserve_and_start(self, caller: Account, generation: Generation) -> ActiveGeneration:
+    async def _reserve_and_start(self, caller: CallerAccount, generation: Generation) -> ActiveGeneration:
         provider_stats = await self.account_clients.base.stats.load()
         estimated_usd = estimate_cost(generation.spec, self.config, provider_stats.median_usd, kind=generation.kind)
         reservation = structs.replace(generation, reserved_usd=estimated_usd)
@@ -198,25 +198,25 @@ class GenerationService:
 
     # -- acting on jobs -------------------------------------------------------------------------------------------
 
-    async def get_owned(self, caller: Account, job_id: str) -> tuple[Generation, Job]:
+    async def get_owned(self, caller: CallerAccount, job_id: str) -> tuple[Generation, Job]:
         """Return a job and its generation; raise JobNotFoundError unless it is the caller's and not deleted."""
         generation, job, index = await self._find_owned(caller, job_id)
         if index in generation.deleted_outputs:
             raise JobNotFoundError(job_id)
         return generation, job
 
-    async def get_owned_including_deleted(self, caller: Account, job_id: str) -> tuple[Generation, Job]:
+    async def get_owned_including_deleted(self, caller: CallerAccount, job_id: str) -> tuple[Generation, Job]:
         """Return a job and its generation, deleted or not; raise JobNotFoundError if it is not the caller's."""
         return (await self._find_owned(caller, job_id))[:2]
 
-    async def delete(self, caller: Account, job_id: str) -> None:
+    async def delete(self, caller: CallerAccount, job_id: str) -> None:
         """Hide a job from its owner, cancelled first if it is active; ``restore`` undoes it."""
         generation, job, index = await self._find_owned(caller, job_id)
         if not job.is_terminal and job.state != "in_doubt":
             await self.cancel(generation, job_id)
         await self._mark_deleted(generation, job_id, index, self.runner.clock())
 
-    async def restore(self, caller: Account, job_id: str) -> None:
+    async def restore(self, caller: CallerAccount, job_id: str) -> None:
         """Show a deleted job to its owner again."""
         generation, _, index = await self._find_owned(caller, job_id)
         await self._mark_deleted(generation, job_id, index, None)
@@ -248,7 +248,7 @@ class GenerationService:
             self.runner.launch(generation)
         return job
 
-    async def _find_owned(self, caller: Account, job_id: str) -> tuple[Generation, Job, int]:
+    async def _find_owned(self, caller: CallerAccount, job_id: str) -> tuple[Generation, Job, int]:
         self.remember_caller(caller)
         job = await self.runner.ledger.get(job_id)
         job_ref = parse_job_key(job.idempotency_key) if job else None

@@ -42,11 +42,18 @@ PUBLIC_STATUS: dict[State, PublicStatus] = {
 _STAGES: dict[State, Stage] = {"running": "running", "completed": "downloading", "submitting": "submitting"}
 
 
+class FailoverRecord(Struct, frozen=True, kw_only=True):
+    """A failover and its reason. The providers are None for a job that does not run here: the ledger has the reason."""
+
+    reason: str
+    previous_provider: str | None = None
+    provider: str | None = None
+
+
 class JobStatus(Struct, frozen=True, kw_only=True):
     """Status of a job. ``position`` and ``progress`` are None unless the provider reports them.
 
-    ``progress`` is 0 to 1; ``received`` and ``total`` are bytes of the download; ``failovers`` has a sentence for each
-    change of provider; ``version`` grows with each change.
+    ``progress`` is 0 to 1; ``received`` and ``total`` are bytes of the download; ``version`` grows with each change.
     """
 
     job_id: str
@@ -58,7 +65,7 @@ class JobStatus(Struct, frozen=True, kw_only=True):
     message: str | None = None
     received: int | None = None
     total: int | None = None
-    failovers: tuple[str, ...] = ()
+    failovers: tuple[FailoverRecord, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str | None = None
     updated_at: float = 0.0
@@ -79,7 +86,7 @@ def job_status_of(job: Job) -> JobStatus:
         stage="ended" if is_final else _STAGES.get(job.state, "waiting"),
         provider=job.route.provider if job.route else None,
         progress=1.0 if job.state == "stored" else None,
-        failovers=job.rejections,
+        failovers=tuple(FailoverRecord(reason=reason) for reason in job.rejections),
         error=job.error if job.state in ("failed", "cancelled", "in_doubt") else None,
         updated_at=job.updated_at,
     )
@@ -134,7 +141,7 @@ _CHANGES: dict[type[Event], Callable[[JobStatus, Any], dict[str, Any]]] = {
         "provider": event.provider,
         "failovers": (
             *status.failovers,
-            f"{event.reason}; moved from {event.previous_provider} to {event.provider}",
+            FailoverRecord(reason=event.reason, previous_provider=event.previous_provider, provider=event.provider),
         ),
     },
     Downloading: lambda status, event: {

@@ -12,14 +12,17 @@ from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
+from hfmedia.core.parameters import PARAMETERS
 from hfmedia.server.errors import ApiError
 
 router = APIRouter(include_in_schema=False)
 PAGE_FOLDER = Path(__file__).parent / "page"
 INDEX = "index.html"
+EMPTY_PARAMETERS_META = b'<meta name="parameters" content="">'  # in the file of the page
 MIMES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -53,7 +56,19 @@ class PageFile(Struct, frozen=True):
 def page_files() -> dict[str, PageFile]:
     """Return every file of the page by name; nothing else is served."""
     paths = [path for path in sorted(PAGE_FOLDER.iterdir()) if path.suffix in MIMES]
-    return {path.name: _page_file(path.read_bytes(), MIMES[path.suffix]) for path in paths}
+    contents = {path.name: path.read_bytes().replace(EMPTY_PARAMETERS_META, parameters_meta()) for path in paths}
+    return {name: _page_file(data, MIMES[Path(name).suffix]) for name, data in contents.items()}
+
+
+def parameters_meta() -> bytes:
+    """Return the element that tells the form of the page which generation parameters exist.
+
+    It is part of the page, so that the form is complete at once and without another request.
+    """
+    data = msgspec.json.encode(PARAMETERS).decode()
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), ("'", "&#39;")):
+        data = data.replace(character, entity)
+    return f"<meta name=\"parameters\" content='{data}'>".encode()
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from hfmedia.core.costs import billable_attempts
 from hfmedia.core.credentials import redact
+from hfmedia.core.error_messages import OUTCOME_UNKNOWN
 from hfmedia.core.job import DROPPED_BY_USER, Job
 from hfmedia.server.api.costs import CostSchema
 from hfmedia.server.db.generations import Generation, output_index
@@ -39,11 +40,23 @@ class MediaView(BaseModel):
 
 
 class ErrorView(BaseModel):
-    """Why a job has no media, and what to do next. ``dropped``: it was in doubt, and its owner gave it up."""
+    """Why a job has no media, and what to do next. ``dropped``: it was in doubt, and its owner gave it up.
+
+    ``reason``: the part of the message that says why a job is in doubt; null for other kinds.
+    """
 
     kind: Literal["in_doubt", "failed", "cancelled", "dropped"]
     message: str
+    reason: str | None
     hint: str | None
+
+
+class FailoverView(BaseModel):
+    """A failover and its reason; the providers are null for a job that ran in another process."""
+
+    reason: str
+    previous_provider: str | None
+    provider: str | None
 
 
 class JobView(BaseModel):
@@ -75,7 +88,7 @@ class JobView(BaseModel):
     message: str | None
     received: int | None
     total: int | None
-    failovers: list[str]
+    failovers: list[FailoverView]
     warnings: list[str]
     parameters: dict[str, Any]
     requested_parameters: dict[str, Any]
@@ -116,8 +129,6 @@ def serialize_job(
         allowed_actions = ["resolve", *allowed_actions]
     if index in generation.deleted_outputs:
         allowed_actions = ["restore"]
-    kind: Any = "dropped" if job.error == DROPPED_BY_USER else job.state
-    error = ErrorView(kind=kind, message=redact(job.error), hint=HINTS[kind]) if job.error and kind in HINTS else None
     return JobView(
         id=job.id,
         generation=generation.id,
@@ -138,7 +149,14 @@ def serialize_job(
         message=redact(job_status.message) if job_status.message else None,
         received=job_status.received,
         total=job_status.total,
-        failovers=[redact(failover) for failover in job_status.failovers],
+        failovers=[
+            FailoverView(
+                reason=redact(failover.reason),
+                previous_provider=failover.previous_provider,
+                provider=failover.provider,
+            )
+            for failover in job_status.failovers
+        ],
         warnings=[
             redact(warning)
             for warning in dict.fromkeys((*_request_warnings(generation), *job_status.warnings, *job.warnings))
@@ -148,11 +166,20 @@ def serialize_job(
         seed=job.seed if job.seed is not None else submitted.seed,
         cost=CostSchema.from_cost(job.cost),
         may_be_billed=billable_attempts(job) > 0,
-        error=error,
+        error=_error_view(job),
         media=[serialize_media(media, gateway, request) for media in stored_media(job)],
         allowed_actions=allowed_actions,
         deleted_at=generation.deleted_outputs.get(index),
     )
+
+
+def _error_view(job: Job) -> ErrorView | None:
+    kind: Any = "dropped" if job.error == DROPPED_BY_USER else job.state
+    if not job.error or kind not in HINTS:
+        return None
+    message = redact(job.error)
+    reason = message.partition(f"; {OUTCOME_UNKNOWN}")[0] if kind == "in_doubt" else None
+    return ErrorView(kind=kind, message=message, reason=reason, hint=HINTS[kind])
 
 
 def _request_warnings(generation: Generation) -> list[str]:

@@ -13,6 +13,7 @@ from msgspec import structs
 from hfmedia.core.errors import HfmediaError
 from hfmedia.core.request import InputImage
 from hfmedia.engine.input_images import load_input_image
+from hfmedia.server.api.fields import invalid_field
 from hfmedia.server.auth.caller import Caller
 from hfmedia.server.dependencies import CallerDep, GatewayDep
 from hfmedia.server.errors import CREATE_ERRORS, error_responses, to_api_error
@@ -25,7 +26,7 @@ from .image_requests import ImageRequest, parse_image_request
 from .image_responses import failure_item, image_item
 from .image_schemas import EDIT_BODY, GENERATION_BODY, IMAGES_RESPONSES
 from .image_stream import stream_images
-from .parsing import invalid_field, with_provider
+from .parsing import with_provider
 
 router = APIRouter(tags=["images"])
 

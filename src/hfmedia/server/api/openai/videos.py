@@ -39,7 +39,7 @@ POLL_INTERVAL_MS, SANDBOX_POLL_INTERVAL_MS = 2000, 1000  # milliseconds between 
 ERROR_CODES = {
     "content_policy": "moderation_blocked",
     "rejected": "provider_refused",
-    "time": "out_of_time",
+    "deadline_exceeded": "out_of_time",
     "expired": "expired",
 }
 UNSUPPORTED = "{} is not supported by the providers on Hugging Face; POST /v1/videos creates a new video"

@@ -134,16 +134,11 @@ function toStatus(raw) {
   return "open";
 }
 
-/** A failover: `from`, `to` and the `reason`; `text` is the server's whole sentence. */
-function toFailover(text) {
-  const [, reason = text, from = null, to = null] = /^(.*); moved from (\S+) to (\S+)$/s.exec(text) ?? [];
-  return { text, reason, from, to };
-}
+/** A failover; `from` and `to` are null if only its `reason` is known. */
+const toFailover = (raw) => ({ reason: raw.reason, from: raw.previous_provider, to: raw.provider });
 
-/** `reason`: why a job is in doubt, the end of the message. `dismissed`: its owner resolved it as lost. */
-const toJobError = (raw) => ({
-  message: raw.message, hint: raw.hint, reason: (raw.message ?? "").split("accepted and billed: ")[1] ?? null, dismissed: raw.kind === "dropped",
-});
+/** `reason`: why a job is in doubt. `dismissed`: its owner resolved it as lost. */
+const toJobError = (raw) => ({ message: raw.message, hint: raw.hint, reason: raw.reason, dismissed: raw.kind === "dropped" });
 
 const toJob = (raw) => ({
   id: raw.id, generation: raw.generation, index: raw.index, status: toStatus(raw), stage: raw.stage,
@@ -185,6 +180,15 @@ const toUsage = (raw) => ({
 });
 
 const toProvider = (raw) => ({ name: raw.name, cooldownSeconds: raw.cooldown_seconds, reason: raw.last_error, reasonAt: raw.last_error_at });
+
+/** A generation parameter as a field of the form can show it. `multiline`: free text; `minimum` is null for text. */
+const toParameter = (raw) => ({
+  name: raw.name, kind: raw.kind, group: raw.group, help: raw.help, minimum: raw.minimum, maximum: raw.maximum, choices: raw.choices,
+  multiline: raw.metavar === "TEXT" && raw.choices.length === 0, videoOnly: raw.video_only, needsImage: raw.needs_image,
+});
+
+/** The generation parameters of the gateway; they are part of the page. */
+export const PARAMETERS = JSON.parse(document.querySelector("meta[name=parameters]").content).map(toParameter);
 
 const toHealth = (raw) => ({ version: raw.version, sandbox: raw.sandbox === true });
 

@@ -1,12 +1,16 @@
-// The fields of the form: validates and reads them as parameters of a request, and writes a request or a draft into them.
+// The fields of the form: renders those of the generation parameters, reads all of them as a request, and writes them.
 
-import { ApiError } from "./api.js";
+import { ApiError, PARAMETERS } from "./api.js";
 import { all, el, find } from "./dom.js";
 import { formatNumber } from "./format.js";
 
 const ASPECT_RATIOS = ["1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16"];
-const TEXT_FIELDS = ["negative_prompt", "scheduler", "seed"];
-const NUMBER_FIELDS = ["n", "seconds", "num_inference_steps", "guidance_scale", "num_frames", "fps"];
+const LABELS = { num_inference_steps: "Steps", guidance_scale: "Guidance", num_frames: "Frames", fps: "Frames per second" }; // others are named after the parameter
+const FIELDS_PER_ROW = 3;
+const isNumber = ({ name, minimum }) => minimum !== null && name !== "seed"; // seeds may exceed JavaScript's safe integers
+const OWN_FIELDS = PARAMETERS.filter(({ group }) => group !== "size"); // sizes have controls of their own
+const TEXT_FIELDS = OWN_FIELDS.filter((parameter) => !isNumber(parameter)).map(({ name }) => name);
+const NUMBER_FIELDS = ["n", ...OWN_FIELDS.filter(isNumber).map(({ name }) => name)];
 const DRAFT_FIELDS = ["prompt", "provider", "width", "height", "extra", "kind", "ratio", ...TEXT_FIELDS, ...NUMBER_FIELDS];
 const SEED_LIMIT = 1_000_000_000; // random seeds stay below it: every provider accepts nine digits
 export const MAX_SEED = 2n ** 64n - 1n;
@@ -52,7 +56,7 @@ function validJsonObject(text) {
   } catch {
     // the same error below for everything that is not a JSON object
   }
-  throw invalidValue("extra", 'The extra parameters must be a JSON object, such as {"strength": 0.7}.');
+  throw invalidValue("extra", 'The extra parameters must be a JSON object, such as {"enable_safety_checker": true}.');
 }
 
 // -- requests ---------------------------------------------------------------------------------------------------------
@@ -124,16 +128,50 @@ export function writeDraft(draft) {
 
 // -- visibility -------------------------------------------------------------------------------------------------------
 
-/** Shows the fields of a kind of output, of these only those that are `supported`: null shows all. */
-export function showFields(kind, supported) {
+/** Shows the fields of a task, of these only those that are `supported`: null shows all. */
+export function showFields(task, supported) {
+  const [from, kind] = task.split("-to-");
   for (const part of all("[data-parameter], [data-kind]", form)) {
-    const { parameter, kind: onlyKind } = part.dataset;
-    part.hidden = Boolean((onlyKind && onlyKind !== kind) || (parameter && supported && !supported.has(parameter)));
+    const { parameter, kind: onlyKind, needsImage } = part.dataset;
+    part.hidden = Boolean((onlyKind && onlyKind !== kind) || (needsImage && from !== "image") || (parameter && supported && !supported.has(parameter)));
   }
   const exact = find("#size").value === "exact";
   find("#exact-size").hidden = !exact;
   find("#ratios").classList.toggle("disabled", exact);
   for (const input of all("#ratios input")) input.disabled = exact;
+}
+
+// -- rendering --------------------------------------------------------------------------------------------------------
+
+const labelOf = ({ name }) => LABELS[name] ?? name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
+
+/** The input of a parameter: a text area, a list of choices, or a line for text or a number. */
+function createInput({ name, kind, minimum, maximum, choices, multiline, help }) {
+  const common = { id: name, name, title: help };
+  if (choices.length) return el("select", common, el("option", { value: "", text: "Auto" }), ...choices.filter((choice) => choice !== "auto").map((choice) => el("option", { value: choice, text: choice })));
+  if (multiline) return el("textarea", { ...common, dir: "auto", rows: 2, maxlength: 32000, placeholder: "blurry, text" });
+  if (kind === "integer") return el("input", { ...common, type: "number", inputmode: "numeric", min: minimum, max: maximum, placeholder: "Auto" });
+  const range = kind === "number" ? { inputmode: "decimal", maxlength: 12, "data-min": minimum, "data-max": maximum } : {};
+  return el("input", { ...common, type: "text", autocomplete: "off", placeholder: "Auto", ...range });
+}
+
+function createField(parameter) {
+  const { name, videoOnly, needsImage } = parameter;
+  const conditions = { "data-parameter": name, ...(videoOnly && { "data-kind": "video" }), ...(needsImage && { "data-needs-image": "true" }) };
+  return el("div", { class: "field", ...conditions }, el("label", { for: name, text: labelOf(parameter) }), createInput(parameter));
+}
+
+/** Adds a field for each parameter that has none yet. */
+export function renderParameterFields() {
+  const missing = OWN_FIELDS.filter(({ name }) => !field(name));
+  const area = find("#parameter-fields");
+  area.replaceWith(...missing.filter(({ multiline }) => multiline).map(createField), ...fieldRows(missing.filter(({ multiline, videoOnly }) => !multiline && !videoOnly)), ...fieldRows(missing.filter(({ multiline, videoOnly }) => !multiline && videoOnly)));
+}
+
+function fieldRows(parameters) {
+  const rows = [];
+  for (let k = 0; k < parameters.length; k += FIELDS_PER_ROW) rows.push(el("div", { class: "row" }, ...parameters.slice(k, k + FIELDS_PER_ROW).map(createField)));
+  return rows;
 }
 
 export function renderAspectRatios() {

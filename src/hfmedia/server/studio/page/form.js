@@ -3,7 +3,7 @@
 import { ApiError, lazyModule } from "./api.js";
 import { all, debounce, el, find, focusableIfScrollable, setText } from "./dom.js";
 import { explainError } from "./error-messages.js";
-import { field, form, hasOption, invalidValue, isHidden, randomSeed, readDraft, readFields, renderAspectRatios, resetFields, showFields, taskFor, writeDraft, writeFields } from "./form-fields.js";
+import { field, form, hasOption, invalidValue, isHidden, randomSeed, readDraft, readFields, renderAspectRatios, renderParameterFields, resetFields, showFields, taskFor, writeDraft, writeFields } from "./form-fields.js";
 import { formatNumber, plural, shortModelName } from "./format.js";
 import { currentImage, onImageChange, previewImage, setImage } from "./input-image.js";
 import { announce, toast } from "./notifications.js";
@@ -44,7 +44,7 @@ function supportedParameters() {
 }
 
 function updateFields() {
-  showFields(kind(), supportedParameters());
+  showFields(task(), supportedParameters());
   const n = field("n").validity.valid ? Number(field("n").value) || 1 : 1;
   setText(find("#generate-label"), `Generate ${n > 1 ? plural(n, kind()) : kind()}`);
   find("#image-optional").hidden = imageMissing;
@@ -284,6 +284,7 @@ function addKeyboardListeners() {
 export function init(callbacks) {
   ({ knownJobIds, onSubmitted } = callbacks);
   renderAspectRatios();
+  renderParameterFields();
   restoreDraft();
   onImageChange(() => {
     imageMissing = false;

@@ -71,9 +71,12 @@ export function formatCost(job) {
 // -- jobs -------------------------------------------------------------------------------------------------------------
 
 /** A failover as a headline and its reason. */
-export function formatFailover({ text, reason, from, to }) {
-  return to ? [`Failed over from ${from} to ${to}.`, sentence(reason)] : [sentence(text), ""];
+export function formatFailover({ reason, from, to }) {
+  return to ? [`Failed over from ${from} to ${to}.`, sentence(reason)] : [sentence(reason), ""];
 }
+
+/** A failover in one text. */
+export const failoverText = (failover) => formatFailover(failover).filter(Boolean).join(" ");
 
 /** Why a job is in doubt. */
 export const formatDoubt = (job) => sentence(job.error?.reason ?? `no response from ${job.provider ?? "the provider"}`);

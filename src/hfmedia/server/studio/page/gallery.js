@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { all, button, debounce, el, find, scrollIntoView, setText, unloadVideos } from "./dom.js";
 import { errorText } from "./error-messages.js";
-import { formatNumber, plural } from "./format.js";
+import { failoverText, formatNumber, plural } from "./format.js";
 import * as grid from "./grid.js";
 import { createCard, focusCard, update, updateClock } from "./job-card.js";
 import { compareNewestFirst, isVideo, jobs, now, onChange, onRemove, remove, upsert } from "./job-store.js";
@@ -183,7 +183,7 @@ function announceChange(job, before) {
   if (job.status !== before.status) {
     announce(`${name} ${{ done: "is ready", failed: "failed", cancelled: "was canceled", in_doubt: "needs your decision", open: "is running" }[job.status]}.`);
     onStatusChanged();
-  } else if (job.failovers.length > before.failovers.length) announce(`${name}: ${job.failovers.at(-1).text}.`);
+  } else if (job.failovers.length > before.failovers.length) announce(`${name}: ${failoverText(job.failovers.at(-1))}`);
   else if (job.status === "open" && job.stage !== before.stage && job.stage === "running") announce(`${name} is running.`);
 }
 

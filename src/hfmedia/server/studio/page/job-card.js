@@ -2,7 +2,7 @@
 
 import { isMissing, serverNow } from "./api.js";
 import { all, button, el, find, icon, setText, unloadVideos } from "./dom.js";
-import { formatDateTime, formatDoubt, formatElapsed, formatFailover, formatLogLine, formatShort, formatStage, progressOf, sentence, shortModelName } from "./format.js";
+import { failoverText, formatDateTime, formatDoubt, formatElapsed, formatFailover, formatLogLine, formatShort, formatStage, progressOf, sentence, shortModelName } from "./format.js";
 import { isVideo } from "./job-store.js";
 import { titleOf } from "./request.js";
 
@@ -178,7 +178,7 @@ function refresh(card, job) {
   const list = find(".failovers", card);
   list.append(...job.failovers.slice(list.childElementCount).map((failover) => {
     const [headline, reason] = formatFailover(failover);
-    return el("li", { title: failover.text }, icon("failover"), el("span", {}, el("strong", { text: headline }), reason && ` ${reason}`));
+    return el("li", { title: failoverText(failover) }, icon("failover"), el("span", {}, el("strong", { text: headline }), reason && ` ${reason}`));
   }));
   updateClock(card);
 }

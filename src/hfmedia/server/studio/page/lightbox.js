@@ -2,7 +2,7 @@
 
 import { isMissing } from "./api.js";
 import { all, button, debounce, el, find, unloadVideos } from "./dom.js";
-import { formatBytes, formatCost, formatDateTime, formatDuration, formatNumber, sentence } from "./format.js";
+import { failoverText, formatBytes, formatCost, formatDateTime, formatDuration, formatNumber, sentence } from "./format.js";
 import { displayOrder, loadNextPage } from "./gallery.js";
 import { focusCard } from "./job-card.js";
 import { isVideo, jobs, onChange, onRemove } from "./job-store.js";
@@ -130,7 +130,7 @@ function details(job, media) {
     ["May be unsafe", media?.nsfw && "Flagged by the provider"],
     ...otherParameters.map(([name, value]) => [name.replaceAll("_", " "), typeof value === "string" ? value : JSON.stringify(value)]),
   ].filter(([, value]) => value !== null && value !== undefined && value !== false);
-  const notes = [...job.failovers.map((failover) => failover.text), ...job.warnings];
+  const notes = [...job.failovers.map(failoverText), ...job.warnings];
   return el("div", { class: "lightbox-details", tabindex: "0", role: "group", "aria-label": "Details" },
     job.prompt && el("p", { class: "full-prompt", text: job.prompt, dir: "auto", tabindex: job.prompt.length > SCROLL_CHARS ? "0" : null }),
     el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: String(value) })])),

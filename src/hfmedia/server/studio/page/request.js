@@ -1,22 +1,20 @@
 // Jobs as requests that create them again, and the titles of jobs.
 
+import { PARAMETERS } from "./api.js";
 import { MAX_SEED, randomSeed } from "./form-fields.js";
 import { shortModelName } from "./format.js";
 
-const FORM_PARAMETERS = new Set([
-  "width", "height", "num_inference_steps", "guidance_scale", "num_frames", "seconds", "fps",
-  "seed", "aspect_ratio", "resolution", "negative_prompt", "scheduler",
-]);
+const PARAMETER_NAMES = new Set(PARAMETERS.map(({ name }) => name));
 const MAX_TITLE_CHARS = 90;
 
 /** The seed of a job, or the requested one if its provider accepts none. */
 const seedOf = (job) => job.seed ?? job.requestedParameters.seed ?? null;
 
-/** The request of a job, as it was made. Parameters without a field in the form go into `extra`. */
+/** The request of a job, as it was made. Parameters that the gateway does not know by name go into `extra`. */
 export function fromJob(job) {
   const parameters = Object.entries(job.requestedParameters);
-  const extra = Object.fromEntries(parameters.filter(([name]) => !FORM_PARAMETERS.has(name)));
-  const known = Object.fromEntries(parameters.filter(([name]) => FORM_PARAMETERS.has(name)));
+  const extra = Object.fromEntries(parameters.filter(([name]) => !PARAMETER_NAMES.has(name)));
+  const known = Object.fromEntries(parameters.filter(([name]) => PARAMETER_NAMES.has(name)));
   return {
     prompt: job.prompt, task: job.task, model: job.model, provider: job.requestedProvider, ...known, seed: seedOf(job),
     extra: Object.keys(extra).length ? extra : null,
