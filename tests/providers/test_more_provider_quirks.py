@@ -123,6 +123,7 @@ def test_wavespeeds_envelope_fails_inside_a_200(code: int) -> None:
     answer = expect_failure("wavespeed", "text-to-image", reply({"code": code, "message": "no", "data": None}))
     assert (answer.kind, answer.status) == (WAVESPEED_CODES[code], 200)
     assert str(code) in (answer.code or answer.message)
+    assert bool(answer.raw) == (answer.kind == "invalid_response")  # which may be billed, so its bytes are kept
 
 
 def test_wavespeeds_bad_ends() -> None:
