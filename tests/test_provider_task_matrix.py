@@ -50,7 +50,7 @@ WAYS = [(via, provider, task) for task in TASKS for provider in sorted(SERVED[ta
 # Asked for: 512x384, or 16:9 at 480p. What each provider makes of it, where that is not the same.
 PICTURE_SIZES = {"zai-org": (1376, 1024)}  # its smallest side is 1024, its step 32
 FILM_SIZES = {"fal-ai": (854, 480), "wavespeed": (854, 480), "replicate": (832, 480)}  # by their own tables
-COSTS: dict[tuple[str, str], str] = {  # who reports a cost, in which unit; nobody else does
+COSTS: dict[tuple[str, str], str] = {  # providers that report a cost, and its unit; no other does
     **{("fal-ai", task): "fal-units" for task in TASKS},
     **{("replicate", task): "predict-seconds" for task in TASKS},
     ("together", "text-to-video"): "USD",
@@ -90,7 +90,7 @@ async def make(client: MediaClient, task: str, model: str, image: Any = None, **
 
 
 async def events(client: MediaClient, prompt: str, **more: Any) -> list[Event]:
-    """All that is told of a call."""
+    """All events of a call."""
     return [event async for event in client.generate(prompt, **more)]
 
 
@@ -224,9 +224,9 @@ async def test_an_input_image_may_be_whatever_one_has_in_hand(
 ) -> None:
     """Every form reaches the provider as the same picture: by its URL where it takes one, else as bytes."""
     async with MediaClient(environ=environ) as client:
-        told = await events(client, "a field", model=f"{SCHNELL}:fal-ai", width=128, height=96,
+        received = await events(client, "a field", model=f"{SCHNELL}:fal-ai", width=128, height=96,
                             extra_body={"output_format": "png"})  # fmt: skip
-        (ready,) = [event for event in told if isinstance(event, MediaReady)]
+        (ready,) = [event for event in received if isinstance(event, MediaReady)]
         path, url = ready.media.path, ready.url or ""
         world.clear()
         given = FORMS[form](path, url)
@@ -296,9 +296,9 @@ async def test_a_policy_goes_by_what_is_known_and_says_when_nothing_is(
     model = MODELS[task]
     world.fault("fal-ai", "cold", seconds=30)  # its first job takes longer than any other
     async with MediaClient(environ=environ) as client:
-        told = await events(client, "a kite", model=f"{model}:{policy}", **options(task))
-        (started,) = [event for event in told if isinstance(event, Started)]
-        (first,) = [event.media for event in told if isinstance(event, MediaReady)]
+        received = await events(client, "a kite", model=f"{model}:{policy}", **options(task))
+        (started,) = [event for event in received if isinstance(event, Started)]
+        (first,) = [event.media for event in received if isinstance(event, MediaReady)]
         assert first.provider == "fal-ai"
         assert any(policy in note and "nothing is known" in note for note in started.warnings)
     async with MediaClient(environ=environ) as client:
@@ -325,8 +325,8 @@ async def test_without_a_task_it_is_what_the_model_does(world: Sandbox, environ:
     """``generate`` asks the Hub what the model is for."""
     async with MediaClient(environ=environ) as client:
         for task, image in (("text-to-video", None), ("image-to-image", png())):
-            told = await events(client, "waves", model=MODELS[task], image=image, **options(task))
-            assert [event.media.task for event in told if isinstance(event, MediaReady)] == [task]
+            received = await events(client, "waves", model=MODELS[task], image=image, **options(task))
+            assert [event.media.task for event in received if isinstance(event, MediaReady)] == [task]
 
 
 async def test_who_is_billed_is_told_to_the_router_alone(world: Sandbox, environ: dict[str, str]) -> None:
@@ -335,8 +335,8 @@ async def test_who_is_billed_is_told_to_the_router_alone(world: Sandbox, environ
         world.clear()
         async with MediaClient(environ=environ, bill_to="acme-corp", provider_keys=keys) as client:
             await make(client, "text-to-image", f"{SCHNELL}:replicate")
-        told = {seen.kind for seen in world.requests if "X-HF-Bill-To" in seen.headers}
-        assert told == (set() if keys else {"submit"} | {s.kind for s in world.requests if s.kind == "poll"})
+        received = {seen.kind for seen in world.requests if "X-HF-Bill-To" in seen.headers}
+        assert received == (set() if keys else {"submit"} | {s.kind for s in world.requests if s.kind == "poll"})
         assert {seen.kind for seen in world.requests} >= {"submit", "cdn"}
     assert [job.bill_to for job in world.jobs.values()] == ["acme-corp", None]
 
@@ -350,7 +350,7 @@ async def test_a_job_that_is_polled_tells_every_question_who_is_billed(world: Sa
 
 
 async def test_a_reported_cost_is_the_providers_own_number(world: Sandbox, environ: dict[str, str]) -> None:
-    """Amount and unit as they were told."""
+    """Amount and unit as reported."""
     async with MediaClient(environ=environ) as client:
         assert (await make(client, "text-to-image", f"{SCHNELL}:fal-ai")).cost == Cost(1, "fal-units")
         assert (await make(client, "text-to-video", f"{FILM}:together")).cost == Cost(0.2, "USD")

@@ -15,7 +15,7 @@ from ..support.fake_hub import TOKEN, FakeHub, mapping_entry
 
 
 class ManualClock:
-    """Time that passes only when somebody sleeps or a test says so."""
+    """Time that passes only when code sleeps or a test advances it."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0

@@ -1,4 +1,4 @@
-"""What is remembered: for how long, on which disk, and what is said when it is older than it should be."""
+"""The page cache: freshness, files on disk, and warnings about stale pages."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ async def test_every_page_of_a_list_is_revalidated(opened: Open, hub: FakeHub, c
 
 
 async def test_fresh_asks_although_the_answer_is_young(opened: Open, hub: FakeHub) -> None:
-    """For whoever just changed something on the Hub."""
+    """For a user who just changed something on the Hub."""
     catalog = opened()
     await catalog.model("acme/kite")
     hub.add("acme/kite", mapping_entry("novita"))
     assert [one.provider for one in (await catalog.model("acme/kite", fresh=True)).mappings] == ["novita"]
 
 
-TROUBLE = [
+FAILURES = [
     ("a failing Hub", [ScriptedResponse(503, {}, "try later")] * 9),
     ("a gateway in between", [ScriptedResponse(502, {}, "<html>")] * 9),
     ("a hotel's network", [ScriptedResponse(200, {"Content-Type": "text/html"}, "<html>log in</html>")]),
@@ -70,11 +70,11 @@ TROUBLE = [
 ]
 
 
-@pytest.mark.parametrize(("what", "orders"), TROUBLE, ids=[what for what, _ in TROUBLE])
-async def test_an_older_answer_serves_while_the_hub_is_in_trouble(
+@pytest.mark.parametrize(("what", "orders"), FAILURES, ids=[what for what, _ in FAILURES])
+async def test_a_stale_page_serves_while_the_hub_fails(
     opened: Open, hub: FakeHub, clock: ManualClock, what: str, orders: list[ScriptedResponse]
 ) -> None:
-    """With a warning that goes away when the trouble does; without an older answer it is an error."""
+    """With a warning that disappears when the Hub recovers; without a cached page it is an error."""
     catalog = opened(folder=True)
     kite = await catalog.model("acme/kite")
     clock.now += 600
@@ -84,7 +84,7 @@ async def test_an_older_answer_serves_while_the_hub_is_in_trouble(
     assert "10 min old" in warning
     asked = len(hub.requests)
     assert await catalog.model("acme/kite") == kite
-    assert len(hub.requests) == asked  # a Hub in trouble is left alone for a while
+    assert len(hub.requests) == asked  # a failing Hub is not contacted again for a while
     hub.scripted_responses.clear()
     clock.now += 300
     await catalog.model("acme/kite")
@@ -94,10 +94,10 @@ async def test_an_older_answer_serves_while_the_hub_is_in_trouble(
         await catalog.model("acme/swan")
 
 
-async def test_an_unreachable_hub_is_told_and_older_answers_serve(
+async def test_an_unreachable_hub_is_a_warning_and_stale_pages_serve(
     transport: Transport, clock: ManualClock, tmp_path: Path
 ) -> None:
-    """Nobody listens any more: the answer of the last run serves the next."""
+    """The port is closed: the page of the last run serves the next."""
 
     def opened() -> Catalog:
         return Catalog(transport, endpoint=hub.url, credential=None, folder=tmp_path, clock=clock, sleep=clock.sleep)
@@ -117,7 +117,7 @@ async def test_an_unreachable_hub_is_told_and_older_answers_serve(
 
 
 async def test_a_model_that_is_gone_is_forgotten(opened: Open, hub: FakeHub, clock: ManualClock) -> None:
-    """404 is an answer, not trouble: what was known is no longer true."""
+    """404 is a valid response: the cached page is no longer true."""
     catalog = opened(folder=True)
     await catalog.model("acme/kite")
     clock.now += 301
@@ -140,7 +140,7 @@ async def test_what_one_token_sees_is_not_shown_to_another(opened: Open, hub: Fa
 
 @pytest.mark.skipif(os.name == "nt", reason="modes mean something else there")
 async def test_the_cache_is_for_its_owner_alone(opened: Open, tmp_path: Path) -> None:
-    """Names of private models are nobody else's business."""
+    """Names of private models are private."""
     await opened(folder=True).models("text-to-image")
     assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
     files = list((tmp_path / "cache").iterdir())
@@ -152,7 +152,7 @@ DAMAGE = [b"", b"{", b"\xff\x00", b"[]", b'{"key": "other", "at": 0, "models": [
 
 @pytest.mark.parametrize("damage", DAMAGE)
 async def test_a_damaged_cache_is_no_cache(opened: Open, hub: FakeHub, tmp_path: Path, damage: bytes) -> None:
-    """It is asked for anew, and written anew."""
+    """It is fetched and written again."""
     await opened(folder=True).model("acme/kite")
     (path,) = (tmp_path / "cache").iterdir()
     path.write_bytes(damage)
@@ -222,7 +222,7 @@ async def test_the_bytes_on_disk_are_bounded(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole or absent, and the trouble is told."""
+    """Complete or absent, and the error is reported."""
 
     def refuse(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
@@ -255,7 +255,7 @@ async def test_a_token_is_sent_to_its_endpoint_alone(transport: Transport, clock
 async def test_a_file_of_an_earlier_format_counts_as_absent(
     opened: Open, hub: FakeHub, clock: ManualClock, tmp_path: Path
 ) -> None:
-    """Field names that changed would be read as missing, silently; so files of the first version are not read at all."""
+    """Renamed fields would silently be read as missing, so files of the first version are not read at all."""
     await opened(folder=True).model("acme/swan")
     (current,) = (tmp_path / "cache").iterdir()
     page = json.loads(current.read_bytes())

@@ -14,7 +14,7 @@ from ..support.fake_hub import FakeHub, ScriptedResponse, mapping_entry
 from .conftest import TOKEN, Open
 
 
-async def test_all_pages_are_read_and_only_live_models_told(opened: Open, hub: FakeHub) -> None:
+async def test_all_pages_are_read_and_only_live_models_listed(opened: Open, hub: FakeHub) -> None:
     """The second page is found by its Link; a model whose only provider fails is left out."""
     models = await opened().models("text-to-image")
     assert [model.id for model in models] == ["acme/kite", "acme/swan"]
@@ -29,7 +29,7 @@ async def test_all_pages_are_read_and_only_live_models_told(opened: Open, hub: F
     }
 
 
-async def test_without_a_task_all_four_are_asked_for_and_nothing_is_told_twice(opened: Open, hub: FakeHub) -> None:
+async def test_without_a_task_all_four_are_listed_without_duplicates(opened: Open, hub: FakeHub) -> None:
     """One query for each task; the results come together."""
     hub.add("acme/film", mapping_entry("novita", task="text-to-video"), task="text-to-video")
     models = await opened().models()
@@ -112,14 +112,14 @@ async def test_a_next_page_on_another_origin_is_refused(opened: Open, hub: FakeH
 
 
 async def test_a_list_that_leads_to_itself_ends(opened: Open, hub: FakeHub) -> None:
-    """A page seen before is the end of patience."""
+    """A page that was seen before ends the list with an error."""
     hub.link = lambda url: f'<{url.partition("&cursor")[0]}&cursor=0>; rel="next"'
     with pytest.raises(HubError, match="does not end"):
         await opened().models("text-to-image")
     assert len(hub.requests) == 2
 
 
-async def test_an_unknown_model_is_told_without_a_token_with_both_reasons(opened: Open) -> None:
+async def test_an_unknown_model_without_a_token_has_both_reasons(opened: Open) -> None:
     """The Hub answers 401 to strangers for what does not exist as for what is private."""
     with pytest.raises(ModelNotFoundError, match=r"does not exist, or it is private.*hf auth login") as caught:
         await opened().model("acme/nothing")
@@ -127,8 +127,8 @@ async def test_an_unknown_model_is_told_without_a_token_with_both_reasons(opened
     assert caught.value.exit_code == 5
 
 
-async def test_an_unknown_model_is_told_with_a_token(opened: Open) -> None:
-    """With a good token the Hub says 404, which is no trouble with the token."""
+async def test_an_unknown_model_with_a_token_is_not_found(opened: Open) -> None:
+    """With a valid token the Hub returns 404, which says nothing against the token."""
     with pytest.raises(ModelNotFoundError, match="model acme/nothing was not found"):
         await opened(token=TOKEN).model("acme/nothing")
 
@@ -164,7 +164,7 @@ async def test_a_refused_token_is_put_aside_with_a_warning(opened: Open, hub: Fa
     assert not any("NoLongerValid" in words for words in catalog.warnings)
 
 
-async def test_a_refused_token_is_told_where_nothing_is_shown_without_it(opened: Open) -> None:
+async def test_a_rejected_token_is_an_error_where_anonymous_access_fails(opened: Open) -> None:
     """Both the token and the model may be wrong; the token is what can be helped."""
     with pytest.raises(AuthenticationError, match="rejected the Hugging Face token") as caught:
         await opened(token="hf_thisOneIsNoLongerValid").model("acme/nothing")
@@ -216,7 +216,7 @@ async def test_whoami_tells_who_and_what_the_token_may(opened: Open, hub: FakeHu
 
 @pytest.mark.parametrize(("token", "error"), [(None, MissingAuthError), ("hf_noLongerValid", AuthenticationError)])
 async def test_whoami_without_a_good_token_is_an_error(opened: Open, token: str | None, error: type[Exception]) -> None:
-    """There is nobody to tell of."""
+    """There is no account."""
     with pytest.raises(error):
         await opened(token=token).whoami()
 
@@ -244,8 +244,8 @@ async def test_a_waiter_that_gives_up_leaves_the_others_theirs(opened: Open, hub
     assert len(hub.requests) == 1
 
 
-async def test_when_the_last_waiter_gives_up_a_newcomer_asks_anew(opened: Open, hub: FakeHub) -> None:
-    """Nobody joins what is being given up."""
+async def test_after_the_last_waiter_is_cancelled_a_new_caller_sends_a_new_request(opened: Open, hub: FakeHub) -> None:
+    """A new caller does not join a request that is being cancelled."""
     hub.scripted_responses = [ScriptedResponse(200, {}, "", hold=asyncio.Event())]
     catalog = opened()
     first = asyncio.create_task(catalog.model("acme/kite"))
@@ -257,7 +257,7 @@ async def test_when_the_last_waiter_gives_up_a_newcomer_asks_anew(opened: Open, 
 
 
 async def test_one_failure_reaches_all_who_wait(opened: Open, hub: FakeHub) -> None:
-    """And the next question is asked anew."""
+    """And the next call sends a new request."""
     catalog = opened()
     hub.scripted_responses = [ScriptedResponse(400)]
     results = await asyncio.gather(*(catalog.model("acme/kite") for _ in range(3)), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""How the Hub is asked: what is tried again, how its limits are honoured, and how its headers are read."""
+"""Requests to the Hub: retries, rate limits, and parsing of headers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .conftest import TOKEN, ManualClock, Open
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
-async def test_a_passing_trouble_is_tried_again(opened: Open, hub: FakeHub, status: int) -> None:
-    """A GET costs nothing, so a Hub that fails twice is asked thrice."""
+async def test_a_temporary_failure_is_retried(opened: Open, hub: FakeHub, status: int) -> None:
+    """A GET is free, so after two failures there is a third attempt."""
     hub.scripted_responses = [ScriptedResponse(status), ScriptedResponse(status)]
     assert (await opened().model("acme/kite")).id == "acme/kite"
     assert len(hub.requests) == 3
 
 
-async def test_a_lasting_trouble_ends(opened: Open, hub: FakeHub) -> None:
-    """After a few attempts it is an error that may be tried again later."""
+async def test_a_permanent_failure_is_an_error(opened: Open, hub: FakeHub) -> None:
+    """After a few attempts, and retryable later."""
     hub.scripted_responses = [ScriptedResponse(503, {"X-Error-Message": "Down for maintenance"})] * 20
     with pytest.raises(HubError, match=r"Down for maintenance \(HTTP 503\)") as caught:
         await opened().model("acme/kite")
@@ -77,7 +77,7 @@ async def test_an_empty_allowance_is_waited_for(opened: Open, hub: FakeHub, cloc
 async def test_an_allowance_that_is_empty_for_minutes_is_an_error_at_once(
     opened: Open, hub: FakeHub, clock: ManualClock
 ) -> None:
-    """Nobody waits four minutes in silence; a token would help, and the error says so."""
+    """Four minutes are too long to wait; a token would help, and the error says so."""
     hub.headers = {"RateLimit": '"api";r=0;t=240'}
     catalog = opened()
     await catalog.model("acme/kite")

@@ -63,7 +63,7 @@ async def test_providers_come_in_the_hubs_order(catalog: Catalog) -> None:
         "gzip-bomb",
     ],
 )
-async def test_a_passing_trouble_of_the_hub_never_shows_where_an_answer_is_known(
+async def test_a_temporary_failure_of_the_hub_is_hidden_by_a_cached_page(
     catalog: Catalog, world: Sandbox, kind: str
 ) -> None:
     """Whatever comes over the wire, the older answer serves, or the next attempt brings one."""
@@ -73,7 +73,7 @@ async def test_a_passing_trouble_of_the_hub_never_shows_where_an_answer_is_known
 
 
 @pytest.mark.parametrize("kind", ["server", "html", "truncated-json", "null", "empty", "truncated", "gzip-bomb"])
-async def test_a_lasting_trouble_of_the_hub_is_an_error_of_the_hub(catalog: Catalog, world: Sandbox, kind: str) -> None:
+async def test_a_permanent_failure_of_the_hub_is_a_hub_error(catalog: Catalog, world: Sandbox, kind: str) -> None:
     """And of no other class."""
     world.fault("hub", kind, times=None)
     with pytest.raises(HubError):

@@ -116,9 +116,9 @@ def fal_result(task: Task, **more: Any) -> dict[str, Any]:
 def prediction(status: str, output: Any = None, **more: Any) -> dict[str, Any]:
     """A prediction of Replicate's."""
     at = "https://api.replicate.com/v1/predictions/p1"
-    told = {"id": "p1", "model": "acme/kite", "version": "hidden", "input": {"prompt": PROMPT, "seed": 7}, "logs": ""}
+    fields = {"id": "p1", "model": "acme/kite", "version": "hidden", "input": {"prompt": PROMPT, "seed": 7}, "logs": ""}
     return {
-        **told,
+        **fields,
         "output": output,
         "error": None,
         "status": status,
@@ -130,8 +130,8 @@ def prediction(status: str, output: Any = None, **more: Any) -> dict[str, Any]:
 def envelope(status: str, outputs: list[str] | None = None, **more: Any) -> dict[str, Any]:
     """An envelope of WaveSpeed's."""
     at = "https://api.wavespeed.ai/api/v3/predictions/w1/result"
-    told = {"id": "w1", "model": "acme/x", "outputs": outputs or [], "urls": {"get": at}, "has_nsfw_contents": []}
-    data = {**told, "status": status, "error": "", "timings": {"inference": 1500}, **more}
+    fields = {"id": "w1", "model": "acme/x", "outputs": outputs or [], "urls": {"get": at}, "has_nsfw_contents": []}
+    data = {**fields, "status": status, "error": "", "timings": {"inference": 1500}, **more}
     return {"code": 200, "message": "success", "data": data}
 
 

@@ -1,4 +1,4 @@
-"""What the tests of traps ask with: one reply, read by one provider."""
+"""One response, decoded by one provider."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .cases import adapted, route
 def decode_reply(
     name: str, task: Task, reply: HttpResponse, operation: Operation | None = None, via: str = "router"
 ) -> OperationResult:
-    """What this provider's module makes of the reply; without an ask it answers a submission."""
+    """Decode a response to an operation, a submission by default."""
     return get_provider(name).decode(operation or Submit(adapted(name, task)), route(name, task, via), reply)
 
 
 def expect_failure(name: str, task: Task, reply: HttpResponse, operation: Operation | None = None) -> Failure:
-    """The same, where it must be a failure."""
+    """Decode a response that must be a failure."""
     answer = decode_reply(name, task, reply, operation)
     assert isinstance(answer, Failure), answer
     return answer

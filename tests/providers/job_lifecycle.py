@@ -1,4 +1,4 @@
-"""A job walked from its submission to its end, with nothing but encode, decode and the replies of the cases."""
+"""A job run from its submission to its end with encode, decode and the responses of the cases alone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .cases import adapted, life, route
 def encode_submit(
     name: str, task: Task, via: str = "router", *, endpoint_route: Route | None = None, **parameters: Any
 ) -> HttpRequest:
-    """The submission of a wish in these words."""
+    """Encode the submission of a request with these parameters."""
     return get_provider(name).encode(
         Submit(adapted(name, task, **parameters)), endpoint_route or route(name, task, via)
     )
 
 
 def run_job(name: str, task: Task, via: str) -> tuple[list[HttpRequest], list[Pending], Completed]:
-    """A job from its submission to its end: what was asked, what was answered on the way, and the end."""
+    """Run a job to its end; return its requests, its pending results and its completed result."""
     provider_module, job_route = get_provider(name), route(name, task, via)
     requests: list[HttpRequest] = []
     pending_results: list[Pending] = []

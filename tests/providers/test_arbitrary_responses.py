@@ -138,8 +138,8 @@ def test_no_reply_makes_decode_raise(data: st.DataObject) -> None:
     name, task = data.draw(st.sampled_from(PAIRS))
     speaker, way = get_provider(name), route(name, task)
     handle = data.draw(HANDLES)
-    operations: list[Operation] = [Submit(adapted(name, task)), Poll(handle), Cancel(handle)]
-    ask = data.draw(st.sampled_from(operations))
+    asks: list[Operation] = [Submit(adapted(name, task)), Poll(handle), Cancel(handle)]
+    ask = data.draw(st.sampled_from(asks))
     headers = {"content-type": data.draw(MIMES), **data.draw(HEADERS)}
     said = HttpResponse(status=data.draw(STATUSES), headers=headers, body=data.draw(bodies(name, task)))
     answer = speaker.decode(ask, way, said)
@@ -166,7 +166,7 @@ def test_no_reply_makes_decode_raise(data: st.DataObject) -> None:
 @settings(max_examples=200, deadline=None)
 @given(status=st.integers(200, 299), noise=st.binary(max_size=100_000), pair=st.sampled_from(PAIRS))
 def test_noise_is_never_taken_for_a_job_or_a_picture(status: int, noise: bytes, pair: tuple[str, Task]) -> None:
-    """Bytes without a shape, told as JSON, finish nothing and start nothing."""
+    """Arbitrary bytes with a JSON content type complete nothing and start nothing."""
     said = HttpResponse(status=status, headers={"content-type": "application/json"}, body=b"\x00" + noise)
     answer = get_provider(pair[0]).decode(Submit(adapted(*pair)), route(*pair), said)
     assert isinstance(answer, Failure)

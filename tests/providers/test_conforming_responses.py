@@ -32,9 +32,10 @@ each_pair = pytest.mark.parametrize(("name", "task"), PAIRS)
 
 
 STATUSES = {
-    400: "rejected", 401: "authentication", 402: "insufficient_credit", 403: "permission_denied", 404: "rejected", 408: "rate_limited", 409: "rejected",
-    410: "expired", 413: "rejected", 422: "rejected", 425: "rate_limited", 429: "rate_limited", 500: "server_error", 502: "gateway_error",
-    503: "server_error", 504: "gateway_error", 524: "gateway_error",
+    400: "rejected", 401: "authentication", 402: "insufficient_credit", 403: "permission_denied", 404: "rejected",
+    408: "rate_limited", 409: "rejected", 410: "expired", 413: "rejected", 422: "rejected", 425: "rate_limited",
+    429: "rate_limited", 500: "server_error", 502: "gateway_error", 503: "server_error", 504: "gateway_error",
+    524: "gateway_error",
 }  # fmt: skip
 
 
@@ -111,7 +112,7 @@ INVENTED: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", INVENTED)
 def test_an_unknown_status_word_is_an_error_that_names_it(name: str) -> None:
-    """Nobody polls for ever because a provider invented a word."""
+    """An undocumented status does not cause endless polling."""
     task: Task = "text-to-image" if name == "zai-org" else "text-to-video"
     for ask in (Submit(adapted(name, task)), Poll(JobHandle("j1"))):
         answer = get_provider(name).decode(ask, route(name, task), reply(INVENTED[name]))
@@ -207,24 +208,24 @@ def test_a_provider_has_a_host_for_each_task_or_none_at_all(one: Provider) -> No
 
 
 def test_what_a_finished_job_tells_is_read() -> None:
-    """Seed, cost, timings and ids are told where the provider tells them, and unknown where it does not."""
-    told = {
+    """Seed, cost, timings and IDs are decoded where the provider reports them, and None elsewhere."""
+    reported = {
         pair: (end.seed, str(end.cost) if end.cost else None, end.timings, end.id)
         for pair in PAIRS
         for end in [run_job(*pair, "router")[2]]
     }
-    assert told[("fal-ai", "text-to-image")] == (7, "1 fal-units", {"inference": 1.2}, None)
-    assert told[("fal-ai", "text-to-video")] == (7, "1 fal-units", {}, "r-1")
-    assert told[("replicate", "text-to-video")] == (7, "1.5 predict-seconds", {"predict_time": 1.5}, "p1")
-    assert told[("together", "text-to-video")] == (None, "$0.2", {}, "v1")
-    assert told[("together", "text-to-image")] == (None, None, {}, "i1")
-    assert told[("novita", "text-to-video")] == (7, None, {}, "t1")
-    assert told[("wavespeed", "text-to-image")] == (None, None, {"inference": 1.5}, "w1")
-    assert told[("zai-org", "text-to-image")] == (None, None, {}, "z1")
-    assert told[("hf-inference", "text-to-image")] == (None, None, {"compute": 2.5}, None)
+    assert reported[("fal-ai", "text-to-image")] == (7, "1 fal-units", {"inference": 1.2}, None)
+    assert reported[("fal-ai", "text-to-video")] == (7, "1 fal-units", {}, "r-1")
+    assert reported[("replicate", "text-to-video")] == (7, "1.5 predict-seconds", {"predict_time": 1.5}, "p1")
+    assert reported[("together", "text-to-video")] == (None, "$0.2", {}, "v1")
+    assert reported[("together", "text-to-image")] == (None, None, {}, "i1")
+    assert reported[("novita", "text-to-video")] == (7, None, {}, "t1")
+    assert reported[("wavespeed", "text-to-image")] == (None, None, {"inference": 1.5}, "w1")
+    assert reported[("zai-org", "text-to-image")] == (None, None, {}, "z1")
+    assert reported[("hf-inference", "text-to-image")] == (None, None, {"compute": 2.5}, None)
 
 
-def test_progress_is_told_as_far_as_the_provider_tells_it() -> None:
+def test_progress_is_decoded_as_far_as_the_provider_reports_it() -> None:
     """A place in the queue, a log line, a fraction and an estimate, each from the provider that has it."""
     waited = {
         name: run_job(name, "text-to-video", "router")[1] for name in ("fal-ai", "replicate", "novita", "wavespeed")

@@ -1,4 +1,4 @@
-"""Our requests beside those of the Hub's own client, huggingface_hub: the same, but for one table of differences.
+"""Our requests compared with those of the Hub's own client, huggingface_hub: the same, except for one table.
 
 A difference that the table does not name fails, and so does an entry that no request needs any more.
 """
@@ -108,30 +108,30 @@ def theirs(name: str, task: Task, via: str, variant: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(hf_inference, "_check_supported_task", lambda model, task: None)
     words = json.loads(json.dumps(FULL[task])) if variant == "full" else {}  # the helpers change what they are given
     from_image = task.startswith("image")
-    made = THEIRS[name][task].prepare_request(
+    http_request = THEIRS[name][task].prepare_request(
         inputs=MimeBytes(PNG, mime_type="image/png") if from_image else PROMPT,
         parameters={"prompt": PROMPT, **words} if from_image else words,
         headers={},
         model=MODEL,
         api_key="hf_abcdefghij" if via == "router" else "key-abcdefghij",
     )
-    body = made.json if made.json is not None else json.loads(made.data or b"null")
-    return dict(flat(made.url, made.headers, body))
+    body = http_request.json if http_request.json is not None else json.loads(http_request.data or b"null")
+    return dict(flat(http_request.url, http_request.headers, body))
 
 
 def ours(name: str, task: Task, via: str, variant: str) -> dict[str, Any]:
-    """Our request for the same wish, flat, with the credential that the transport adds."""
+    """Our HTTP request for the same parameters, flat, with the credential that the transport adds."""
     words = dict(FULL[task]) if variant == "full" else {}
     words |= words.pop("target_size", {})
     image: dict[str, Any] = {"image": InputImage(data=PNG, mime="image/png")} if task.startswith("image") else {}
-    wish = adapt_request(build_request(task, MODEL, prompt=PROMPT, **image, **words), PROVIDERS[name]).request
+    request = adapt_request(build_request(task, MODEL, prompt=PROMPT, **image, **words), PROVIDERS[name]).request
     way = route(name, task, via, lora=Lora(MODEL, "kite.safetensors") if variant == "lora" else None)
-    made = PROVIDERS[name].encode(Submit(wish), way)
+    http_request = PROVIDERS[name].encode(Submit(request), way)
     secret = Secret("hf_abcdefghij" if via == "router" else "key-abcdefghij")
     scheme = "Bearer" if via == "router" else PROVIDERS[name].auth_scheme
     header = Credential(secret=secret, base_url=way.base_url, scheme=scheme).header
-    headers = {**{key.lower(): value for key, value in made.headers.items()}, "authorization": header}
-    return dict(flat(made.url, headers, json.loads(made.body or b"null")))
+    headers = {**{key.lower(): value for key, value in http_request.headers.items()}, "authorization": header}
+    return dict(flat(http_request.url, headers, json.loads(http_request.body or b"null")))
 
 
 def flat(url: str, headers: dict[str, Any], body: Any) -> Iterator[tuple[str, Any]]:
@@ -168,10 +168,14 @@ CASES = [
 def test_our_request_is_the_hub_clients_but_for_the_table(
     name: str, task: Task, via: str, variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """URL, headers and JSON are the same for the same wish, or the table says why not."""
-    us, them = ours(name, task, via, variant), theirs(name, task, via, variant, monkeypatch)
+    """URL, headers and JSON are the same for the same parameters, or the table says why not."""
+    our_fields, their_fields = ours(name, task, via, variant), theirs(name, task, via, variant, monkeypatch)
     absent = object()
-    differing = {key for key in us.keys() | them.keys() if us.get(key, absent) != them.get(key, absent)}
+    differing = {
+        key
+        for key in our_fields.keys() | their_fields.keys()
+        if our_fields.get(key, absent) != their_fields.get(key, absent)
+    }
     allowed = expected(name, task, variant)
     assert differing == allowed, f"unexplained {differing - allowed}, no longer needed {allowed - differing}"
 
@@ -192,6 +196,6 @@ def test_the_hub_client_does_no_task_that_we_do_not() -> None:
 
 
 def test_the_wavespeed_difference_is_the_media_type_alone() -> None:
-    """The table's word on the image field holds: same bytes, but a PNG is told as a PNG."""
-    told = ours("wavespeed", "image-to-image", "router", "plain")["json.image"]
-    assert told == "data:image/png;base64," + b64encode(PNG).decode()
+    """The image field has the same bytes, but a PNG has its own media type."""
+    image_field = ours("wavespeed", "image-to-image", "router", "plain")["json.image"]
+    assert image_field == "data:image/png;base64," + b64encode(PNG).decode()

@@ -86,9 +86,7 @@ def test_no_complaint_shows_a_secret() -> None:
         ({}, None, None),
     ],
 )
-def test_when_to_come_back_is_told_on_errors_that_pass(
-    headers: dict[str, str], seconds: float | None, date: str | None
-) -> None:
+def test_temporary_errors_have_a_retry_delay(headers: dict[str, str], seconds: float | None, date: str | None) -> None:
     """Busy, server and gateway errors carry it; a refusal does not, since it would be refused again."""
     for status in (429, 503, 504):
         answer = refused(reply({"error": "later"}, status, **headers))

@@ -123,6 +123,7 @@ def test_wavespeeds_envelope_fails_inside_a_200(code: int) -> None:
     answer = expect_failure("wavespeed", "text-to-image", reply({"code": code, "message": "no", "data": None}))
     assert (answer.kind, answer.status) == (WAVESPEED_CODES[code], 200)
     assert str(code) in (answer.code or answer.message)
+    assert bool(answer.raw) == (answer.kind == "invalid_response")  # which may be billed, so its bytes are kept
 
 
 def test_wavespeeds_bad_ends() -> None:
@@ -207,7 +208,7 @@ def test_novitas_failed_task_is_over() -> None:
 
 
 def test_hf_inference_says_how_long_a_model_loads() -> None:
-    """Its 503 while loading is a busy provider with a time to come back; any other 503 is a server in trouble."""
+    """Its 503 while loading is rate limiting with a retry delay; any other 503 is a server error."""
     said = {"error": "Model acme/kite is currently loading", "estimated_time": 20.0}
     answer = expect_failure("hf-inference", "text-to-image", reply(said, 503))
     assert (answer.kind, answer.retry_after) == ("rate_limited", 20)
@@ -224,7 +225,7 @@ def test_hf_inference_may_answer_in_json(body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("mime", ["text/html", "text/plain"])
 def test_hf_inferences_page_is_no_picture(mime: str) -> None:
-    """Bytes told as text are not handed on as an image."""
+    """Bytes with a text content type are not returned as an image."""
     said = HttpResponse(status=200, headers={"content-type": mime}, body=b"<html>")
     assert expect_failure("hf-inference", "text-to-image", said).kind == "invalid_response"
 

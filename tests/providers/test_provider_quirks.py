@@ -55,15 +55,15 @@ def test_togethers_retry_after_on_a_success_means_nothing() -> None:
     )
 
 
-def test_togethers_failed_video_is_told_in_three_shapes() -> None:
+def test_togethers_failed_video_has_three_shapes() -> None:
     """An error object, a string, or info.errors as in the documentation's samples."""
-    told: tuple[tuple[Any, str], ...] = (
+    shapes: tuple[tuple[Any, str], ...] = (
         ({"error": {"message": "bad prompt", "code": "x"}}, "bad prompt"),
         ({"error": "bad prompt"}, "bad prompt"),
         ({"info": {"errors": "bad prompt"}}, "bad prompt"),
         ({}, "the video is failed"),
     )
-    for more, words in told:
+    for more, words in shapes:
         answer = expect_failure("together", "text-to-video", reply({"id": "v1", "status": "failed", **more}))
         assert (answer.kind, answer.message) == ("generation_failed", words)
     assert (
@@ -186,7 +186,7 @@ def test_fals_addresses_are_shorter_than_the_models_id() -> None:
     "url", [None, "", "https://h/../../v1/me", "https://h/%2e%2e/me", "https://[broken", "https://h"]
 )
 def test_a_missing_or_hostile_address_of_fal_is_rebuilt_from_the_id(url: str | None) -> None:
-    """Where no usable address is told, owner, alias and id make one; workflows carry one more part."""
+    """Without a usable URL, owner, alias and ID make the path; workflows have one more part."""
     for model_id, path in (
         ("fal-ai/kite/v2/turbo", "/fal-ai/kite/requests/r-1"),
         ("workflows/acme/kite/v2", "/workflows/acme/kite/requests/r-1"),
@@ -278,13 +278,13 @@ def test_replicate_tells_moderation_in_the_models_own_words() -> None:
 
 @pytest.mark.parametrize("output", [[], "", {}, "just words", {"text": "words"}, 7])
 def test_replicate_done_without_an_address_is_unreadable(output: Any) -> None:
-    """Succeeded with nothing to fetch was billed and is told, with the reply kept."""
+    """Succeeded with nothing to download was billed and is reported, with the response kept."""
     assert (
         expect_failure("replicate", "text-to-image", reply(prediction("succeeded", output))).kind == "invalid_response"
     )
 
 
-def test_replicates_pace_is_told_in_words() -> None:
+def test_replicates_rate_limit_is_in_the_message() -> None:
     """resets in ~30s counts over the window of the rate limit, and an explicit Retry-After over both."""
     said = {"detail": "Request was throttled. Your rate limit resets in ~30s.", "status": 429, "title": "Throttled"}
     assert expect_failure("replicate", "text-to-image", reply(said, 429, ratelimit_reset="1")).retry_after == 30

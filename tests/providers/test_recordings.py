@@ -137,11 +137,11 @@ def answered(response: dict[str, Any]) -> HttpResponse:
 
 
 def asked(name: str) -> tuple[Submit, Route]:
-    """Our own wish and route for a recorded submission."""
+    """Our own request and route for a recorded submission."""
     replay, (provider, exchange) = REPLAYS[name], bought(name)
     recorded = exchange["request"]["json"]
     prompt = recorded.get("prompt") or recorded.get("input", {}).get("prompt") or recorded["inputs"]
-    wish = build_request(replay.task, "acme/kite", prompt=prompt, extra=replay.extra, **replay.words)
+    request = build_request(replay.task, "acme/kite", prompt=prompt, extra=replay.extra, **replay.words)
     via: Literal["router", "direct"] = "router" if name.startswith("router-") else "direct"
     speaker = PROVIDERS[provider]
     way = Route(
@@ -154,7 +154,7 @@ def asked(name: str) -> tuple[Submit, Route]:
         via=via,
         lora=replay.lora,
     )
-    return Submit(adapt_request(wish, speaker).request), way
+    return Submit(adapt_request(request, speaker).request), way
 
 
 def test_every_recording_is_replayed() -> None:

@@ -161,8 +161,8 @@ REFUSALS: list[tuple[str, str, HubModel, Task, str]] = [
         "a/b",
         HubModel("a/b", (mapping("replicate", "staging"), mapping("together", "error"))),
         "text-to-image",
-        r"no live provider for text-to-image with a/b. Providers for text-to-image: replicate \(staging: not public yet\) "
-        r"and together \(failing the Hub's checks\)",
+        r"no live provider for text-to-image with a/b. Providers for text-to-image: "
+        r"replicate \(staging: not public yet\) and together \(failing the Hub's checks\)",
     ),
     (
         "another task",
@@ -207,7 +207,7 @@ REFUSALS: list[tuple[str, str, HubModel, Task, str]] = [
 @pytest.mark.parametrize(
     ("choice", "model", "task", "words"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS]
 )
-def test_what_nobody_serves_is_refused_with_what_is_known(choice: str, model: HubModel, task: Task, words: str) -> None:
+def test_an_unserved_model_is_rejected_with_its_providers(choice: str, model: HubModel, task: Task, words: str) -> None:
     """Which are staging or failing, which tasks there are, who was meant."""
     with pytest.raises(ModelNotSupportedError, match=words) as caught:
         plan(choice, model, task=task)
@@ -216,7 +216,7 @@ def test_what_nobody_serves_is_refused_with_what_is_known(choice: str, model: Hu
 
 
 def test_an_unknown_provider_that_cannot_be_asked_is_a_note() -> None:
-    """The others are asked, and it is told who was left out."""
+    """The others are used, and a warning names the one left out."""
     model = HubModel("a/b", (mapping("strange", task="text-to-video"), mapping("novita", task="text-to-video")))
     made = plan("a/b", model, task="text-to-video")
     assert [route.provider for route in made.routes] == ["novita"]
@@ -268,7 +268,7 @@ MISSING: list[tuple[str, str, dict[str, str], dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("choice", "environ", "given", "words"), [row[1:] for row in MISSING], ids=[row[0] for row in MISSING]
 )
-def test_without_a_credential_it_is_told_how_to_get_one(
+def test_a_missing_credential_error_says_how_to_get_one(
     choice: str, environ: dict[str, str], given: dict[str, Any], words: str
 ) -> None:
     """Every way there is, and none that would not help."""
@@ -278,13 +278,13 @@ def test_without_a_credential_it_is_told_how_to_get_one(
     assert "id:secret" not in str(caught.value)
 
 
-def test_those_without_a_credential_are_told() -> None:
+def test_providers_without_a_credential_are_a_warning() -> None:
     """A key for one of three providers: the two others are a note."""
     made = plan(environ={**HOME, "FAL_KEY": "x"})
     assert made.warnings == ("acme-images and replicate skipped: no credential",)
 
 
-def test_direct_without_its_key_is_told() -> None:
+def test_direct_without_its_key_is_a_warning() -> None:
     """The user meant to be billed by the provider."""
     made = plan("acme/kite:fal-ai", environ={**HF, "HFMEDIA_DIRECT": "fal-ai"})
     assert made.warnings == ("fal-ai is to be called directly, but its key is missing; using the router instead",)
@@ -359,7 +359,7 @@ def test_a_policy_orders_by_what_is_known_and_says_so(
 
 
 def test_what_the_hub_tells_of_speed_and_price_counts() -> None:
-    """After what this process saw itself, before what nobody knows."""
+    """After measurements of this process, before providers without data."""
     model = HubModel(
         "acme/kite",
         (mapping("together"), mapping("replicate", speed=10, price=9), mapping("fal-ai", speed=20, price=3)),
@@ -372,8 +372,8 @@ def test_what_the_hub_tells_of_speed_and_price_counts() -> None:
     assert plan("acme/kite:fastest", model, known=known).routes[0].provider == "replicate"
 
 
-def test_who_failed_a_moment_ago_is_asked_last() -> None:
-    """And not left out; nothing changes when all rest."""
+def test_a_provider_in_cooldown_is_tried_last() -> None:
+    """And not left out; nothing changes when all are in cooldown."""
     now = 100.0
     health = ProviderHealth(lambda: now)
     health.cool_down("replicate", 30)
@@ -387,7 +387,7 @@ def test_who_failed_a_moment_ago_is_asked_last() -> None:
     assert [route.provider for route in plan("acme/kite:replicate", health=health).routes] == ["replicate"]
 
 
-HOPELESS: list[tuple[str, dict[str, str], str | None, str]] = [
+WITHOUT_CREDENTIAL: list[tuple[str, dict[str, str], str | None, str]] = [
     ("acme/kite", HOME, None, "no credential for acme/kite.*REPLICATE_API_TOKEN for replicate"),
     ("acme/kite:fal-ai", HOME, None, "no credential for acme/kite at fal-ai.*own key: FAL_KEY for fal-ai\n"),
     (
@@ -401,11 +401,11 @@ HOPELESS: list[tuple[str, dict[str, str], str | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("choice", "environ", "token", "words"), HOPELESS)
-def test_what_is_hopeless_is_known_before_the_hub_is_asked(
+@pytest.mark.parametrize(("choice", "environ", "token", "words"), WITHOUT_CREDENTIAL)
+def test_a_missing_credential_is_an_error_before_the_hub_is_contacted(
     choice: str, environ: dict[str, str], token: str | None, words: str
 ) -> None:
-    """No credential at all, or one of nobody knows whom."""
+    """No credential at all, or a key without its provider."""
     with pytest.raises(MissingAuthError, match=f"(?s){words}"):
         require_credential(parse_model_spec(choice), load_settings(environ, token=token))
 

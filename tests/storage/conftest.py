@@ -1,4 +1,4 @@
-"""What the tests of the store share: a real server of media on loopback, a real fetch, and a store that never waits."""
+"""Fixtures of the storage tests: a media server on loopback, a fetch over real sockets, a storage that never waits."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def fetch() -> AsyncIterator[MediaFetcher]:
             try:
                 reply = await session.get(url, headers={"Accept-Encoding": "identity", **headers})
             except aiohttp.ClientConnectorError as error:
-                raise RequestNotSentError("nobody is there") from error
+                raise RequestNotSentError("connection refused") from error
             except aiohttp.ClientError as error:
                 raise ResponseLostError("no answer came") from error
             async with reply:

@@ -35,7 +35,7 @@ def ranges(cdn: FakeCdn) -> list[str | None]:
 
 
 async def test_a_download_arrives_whole_with_its_digest(cdn: FakeCdn, keeping: StorageHarness) -> None:
-    """What lies on the disk is what was served, counted, hashed and measured; the source is told without its query."""
+    """The file has the served bytes, counted, hashed and measured; the source has no query."""
     cdn.data = DATA
     kept = await keeping.keep(cdn.url)
     assert kept.path.read_bytes() == DATA
@@ -121,7 +121,7 @@ async def test_a_206_that_does_not_fit_is_not_believed(cdn: FakeCdn, keeping: St
 
 
 async def test_the_length_that_a_206_tells_is_held_to(cdn: FakeCdn, keeping: StorageHarness) -> None:
-    """A file of unknown length has one as soon as a part of it is told; an answer that ends before is broken."""
+    """A partial response reveals an unknown length; a response that ends earlier is incomplete."""
     cdn.data, cdn.chunked, cdn.plan = DATA, True, [("cut", 50_000), ("short", 60_000)]
     kept = await keeping.keep(cdn.url)
     assert kept.path.read_bytes() == DATA
@@ -171,7 +171,7 @@ async def test_a_slow_server_is_waited_for(cdn: FakeCdn, keeping: StorageHarness
 @pytest.mark.parametrize("status", [403, 404, 410])
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "after a break"])
 async def test_a_result_that_is_gone_is_expired(cdn: FakeCdn, keeping: StorageHarness, status: int, late: bool) -> None:
-    """What signed addresses answer once their time is over is told as that, and not tried again."""
+    """The status of an expired signed URL is reported as such, and not retried."""
     cdn.data, cdn.plan = DATA, [*([("cut", 9_000)] if late else []), status]
     with pytest.raises(ResultExpiredError, match="expired or was deleted") as caught:
         await keeping.keep(cdn.url)
@@ -205,7 +205,7 @@ async def test_a_busy_server_is_asked_again_when_it_says(
 
 @pytest.mark.parametrize("status", [204, 400, 401, 405, 418, 451])
 async def test_another_refusal_ends_the_download_at_once(cdn: FakeCdn, keeping: StorageHarness, status: int) -> None:
-    """What another try would not change is told without one."""
+    """An error that a retry would not change is raised at once."""
     cdn.data, cdn.plan = DATA, [status]
     with pytest.raises(DownloadError, match=str(status)):
         await keeping.keep(cdn.url)
@@ -215,9 +215,9 @@ async def test_another_refusal_ends_the_download_at_once(cdn: FakeCdn, keeping: 
 
 @pytest.mark.parametrize("step", [("cut", 1_000), 503], ids=["broken", "busy"])
 async def test_a_download_that_never_arrives_gives_up(cdn: FakeCdn, keeping: StorageHarness, step: Any) -> None:
-    """Everything has an end; what is told says how far it came, and holds no signature."""
+    """Retries end; the error says how much arrived, and has no signature."""
     cdn.data, cdn.plan = DATA, [step] * 50
-    with pytest.raises(DownloadError, match=f"in {DOWNLOAD_RETRIES + 1} tries") as caught:
+    with pytest.raises(DownloadError, match=f"after {DOWNLOAD_RETRIES + 1} attempts") as caught:
         await keeping.keep(cdn.url)
     assert len(cdn.requests) == DOWNLOAD_RETRIES + 1
     assert caught.value.retryable
@@ -227,20 +227,20 @@ async def test_a_download_that_never_arrives_gives_up(cdn: FakeCdn, keeping: Sto
 
 async def test_a_server_that_is_not_there_is_tried_again(keeping: StorageHarness) -> None:
     """No connection is like a break: later, perhaps."""
-    with pytest.raises(DownloadError, match="nobody is there"):
+    with pytest.raises(DownloadError, match="connection refused"):
         await keeping.keep("http://127.0.0.1:1/a.png")
     assert len(keeping.waits) == DOWNLOAD_RETRIES
 
 
-@pytest.mark.parametrize("trouble", [RequestNotSentError, ResponseLostError, DownloadError])
-async def test_trouble_of_the_transport_is_retried(keeping: StorageHarness, trouble: type[Exception]) -> None:
+@pytest.mark.parametrize("error_type", [RequestNotSentError, ResponseLostError, DownloadError])
+async def test_transport_errors_are_retried(keeping: StorageHarness, error_type: type[Exception]) -> None:
     """Whatever the transport calls it, the next try may help."""
     calls: list[int] = []
 
     async def once(url: str, headers: Mapping[str, str]) -> AsyncGenerator[bytes]:
         calls.append(1)
         if len(calls) == 1:
-            raise trouble("the line went dead")
+            raise error_type("the line went dead")
         yield sample("png")
 
     keeping.fetch = fake(once)
@@ -283,7 +283,7 @@ async def test_what_is_no_address_on_the_web_is_refused(keeping: StorageHarness,
 def fake(body: Any, status: int = 200) -> MediaFetcher:
     """A fetch whose replies have that body, without sockets."""
 
-    class Told:
+    class RecordedReply:
         def __init__(self, url: str, headers: Mapping[str, str]) -> None:
             self.status, self.url = status, url
             self.headers: dict[str, str] = {}
@@ -294,6 +294,6 @@ def fake(body: Any, status: int = 200) -> MediaFetcher:
 
     @asynccontextmanager
     async def opened(url: str, *, headers: Mapping[str, str]) -> AsyncGenerator[ResponseStream]:
-        yield Told(url, headers)
+        yield RecordedReply(url, headers)
 
     return opened

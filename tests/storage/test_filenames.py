@@ -46,8 +46,8 @@ def test_a_prompt_becomes_a_readable_name(prompt: str, name: str) -> None:
 
 def test_a_long_prompt_is_cut_between_words() -> None:
     """No word is torn, unless it is longer than the whole name."""
-    told = slug("a very long sentence about a fox that goes on and on and on and on until it stops")
-    assert told == "a-very-long-sentence-about-a-fox-that-goes-on-and-on-and-on"
+    shortened = slug("a very long sentence about a fox that goes on and on and on and on until it stops")
+    assert shortened == "a-very-long-sentence-about-a-fox-that-goes-on-and-on-and-on"
     assert slug("x" * 500) == "x" * MAX_SLUG_BYTES
 
 

@@ -31,12 +31,12 @@ TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
 def media(path: Path, data: bytes = PNG, mime: str = "image/png", **more: Any) -> Media:
     """A Media whose file lies at ``path``."""
     path.write_bytes(data)
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "width": WIDTH, "height": HEIGHT, "bytes": len(data), "sha256": "ab" * 32, "provider": "fal-ai",
         "model": "org/name", "task": "text-to-image", "prompt": "a red fox", "seed": 7, "cost": Cost(0.003),
         "job_id": "job1", "created": 1795376765.5,
     }  # fmt: skip
-    return Media(path=path, mime=mime, **{**told, **more})
+    return Media(path=path, mime=mime, **{**fields, **more})
 
 
 def test_a_media_is_its_file(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_video_is_no_picture_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("use", [lambda made: made.data, lambda made: made.image(), lambda made: made.save("x.png")])
-def test_a_file_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Any) -> None:
-    """Somebody removed it: a StoreError, not a bare OSError; nothing half is left by the try."""
+def test_a_missing_file_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Any) -> None:
+    """A deleted file is a StorageError, not a bare OSError; no partial copy is left."""
     monkeypatch.chdir(tmp_path)
     made = media(tmp_path / "fox.png")
     made.path.unlink()

@@ -16,7 +16,7 @@ from hfmedia.storage.probe.sniff import FORMATS, probe, sniff
 
 from .samples import FILMS, HEIGHT, IMAGES, MIMES, MOVING, WIDTH, sample
 
-# Fragments are made to be played before the next one is there: between two of them nobody can tell a cut.
+# Fragments are made to be played before the next one is there: a cut between two of them cannot be detected.
 TELLING = tuple(form for form in MIMES if form != "mp4-fragmented")
 
 
@@ -26,7 +26,7 @@ def look(data: bytes, makes: str) -> object:
 
 
 @pytest.mark.parametrize("form", MIMES)
-def test_a_real_file_is_told_by_its_bytes_with_its_size(form: str) -> None:
+def test_a_real_file_is_detected_by_its_bytes_with_its_size(form: str) -> None:
     """Every form that Pillow and PyAV write is recognised, and its header read."""
     kind = probe(io.BytesIO(sample(form)), "video" if form in FILMS else "image")
     assert (kind.mime, kind.width, kind.height) == (MIMES[form], WIDTH, HEIGHT)
@@ -54,7 +54,7 @@ def test_every_strict_prefix_of_a_real_file_is_refused(form: str) -> None:
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_cut_picture_is_refused_wherever_it_is_cut(data: st.DataObject) -> None:
-    """The same, at places that nobody chose."""
+    """The same, at random places."""
     whole = sample(data.draw(st.sampled_from(["png", "jpeg", "jpeg-progressive", "webp", "gif-moving", "mp4"])))
     end = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(DownloadError):
@@ -91,7 +91,7 @@ def test_a_few_zeros_after_the_end_do_no_harm(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["jpeg", "jpeg-progressive", "jpeg-with-thumbnail"])
 @pytest.mark.parametrize(
-    "tail", [b"made by nobody\n", b"\xff\xd8\xff\xe0 a second one, cut", bytes(60_000), b"\xff" * 9], ids=len
+    "tail", [b"made by a tool\n", b"\xff\xd8\xff\xe0 a second one, cut", bytes(60_000), b"\xff" * 9], ids=len
 )
 def test_what_stands_behind_a_whole_jpeg_does_no_harm(form: str, tail: bytes) -> None:
     """Cameras and encoders leave notes there; what comes before them is whole all the same."""

@@ -1,4 +1,4 @@
-"""What killed processes leave behind: swept where it is certainly ours; a finished file is taken up again."""
+"""Leftovers of killed processes: removed where they are certainly hfmedia's; a completed file is found again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_folder_is_swept_when_it_is_first_written_to(keeping: StorageHar
     assert (name in keeping.files()) == stays
 
 
-async def test_what_somebody_writes_is_not_swept(keeping: StorageHarness) -> None:
+async def test_a_file_being_written_is_not_removed(keeping: StorageHarness) -> None:
     """A file that is held belongs to a process that lives."""
     held = open_atomic(keeping.folder / "fox.png", OTHER)
     await keeping.keep(PNG, file=keeping.folder / "wolf.png")
@@ -62,11 +62,11 @@ async def test_a_job_that_has_its_file_and_its_facts_gets_that_file_again(keepin
 async def test_a_file_that_is_not_this_jobs_is_left_alone(
     keeping: StorageHarness, facts: dict[str, str] | None
 ) -> None:
-    """The same bytes of another job, or without facts, are somebody else's file."""
+    """The same bytes of another job, or without a sidecar, are another file."""
     first = await keeping.keep(PNG, file=keeping.folder / "fox.png", job_id=JOB)
     if facts is not None:
-        told = FACTS | {"sha256": first.sha256} | facts
-        _write(Path(f"{first.path}.json"), json.dumps(told))
+        sidecar = FACTS | {"sha256": first.sha256} | facts
+        _write(Path(f"{first.path}.json"), json.dumps(sidecar))
     second = await keeping.keep(PNG, file=keeping.folder / "fox.png", job_id=JOB)
     assert second.path.name == "fox-2.png"
 

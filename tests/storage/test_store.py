@@ -32,7 +32,7 @@ STAMP = datetime.fromtimestamp(1795376765).strftime("%Y%m%d-%H%M%S")
 
 
 def test_a_store_is_what_the_engine_asks_for(tmp_path: Path) -> None:
-    """The type checker holds the protocol; the folder is told."""
+    """The type checker verifies the protocol; the repr has the folder."""
     store: MediaStorage = FileStorage(tmp_path)
     assert store.folder == tmp_path  # type: ignore[attr-defined]
     assert repr(store) == f"FileStorage({str(tmp_path)!r})"
@@ -113,7 +113,8 @@ async def test_processes_do_not_overwrite_each_other(tmp_path: Path, jobs: int) 
         folder, data, job = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes(), sys.argv[3]
         async def main():
             for _ in range(10):
-                await FileStorage(folder).save(Output(data=data), OutputTarget(folder=folder, file=folder / "fox.png", job_id=job),
+                target = OutputTarget(folder=folder, file=folder / "fox.png", job_id=job)
+                await FileStorage(folder).save(Output(data=data), target,
                                          output_kind="image", fetch=None, progress=lambda done, total: None)
         asyncio.run(main())
     """
@@ -166,7 +167,7 @@ async def test_until_it_is_whole_there_is_no_file_of_that_name(cdn: FakeCdn, kee
 
 
 class Watching(list[Any]):
-    """A list that calls somebody whenever it grows."""
+    """A list that calls a function whenever it grows."""
 
     def __init__(self, call: Any) -> None:
         super().__init__()
@@ -297,7 +298,7 @@ async def test_what_is_still_being_written_is_not_cleared_away(keeping: StorageH
         (lambda home: {"folder": Path("/proc/nowhere")}, "cannot write"),
     ],
 )
-async def test_a_place_that_will_not_do_is_told_before_the_download(
+async def test_an_unusable_target_is_an_error_before_the_download(
     cdn: FakeCdn, keeping: StorageHarness, tmp_path: Path, place: Any, said: str
 ) -> None:
     """One clear sentence, and not a byte was fetched."""
@@ -309,7 +310,7 @@ async def test_a_place_that_will_not_do_is_told_before_the_download(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_folder_that_may_not_be_written_is_told(keeping: StorageHarness, tmp_path: Path) -> None:
+async def test_an_unwritable_folder_is_an_error(keeping: StorageHarness, tmp_path: Path) -> None:
     """Permission is a matter of the place; the sentence says so."""
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(StorageError, match="permission denied"):
@@ -344,7 +345,8 @@ async def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
         folder = Path(sys.argv[1])
         output, place = Output(data=Path(sys.argv[2]).read_bytes()), OutputTarget(folder=folder, name_hint="fox")
         try:
-            asyncio.run(FileStorage(folder).save(output, place, output_kind="image", fetch=None, progress=lambda done, total: None))
+            asyncio.run(FileStorage(folder).save(output, place, output_kind="image", fetch=None,
+                                                 progress=lambda done, total: None))
         except StorageError as error:
             print(error, list(folder.iterdir()))
     """
@@ -369,7 +371,7 @@ async def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["inline", "data URI"])
 async def test_the_loop_goes_on_while_20_mb_are_kept(keeping: StorageHarness, kind: str) -> None:
-    """Decoding, hashing, writing and syncing happen elsewhere: nobody waits for them (a gross bound)."""
+    """Decoding, hashing, writing and syncing run in threads and do not block the loop (a gross bound)."""
     from base64 import b64encode
 
     data = noise(20_000_000)

@@ -45,8 +45,8 @@ async def test_a_download_arrives_whole_however_often_it_is_cut(
     assert kept.attempts == 1 + len(cuts)
     assert "secret" not in (kept.source or "")
     assert not any("authorization" in asked or "cookie" in asked for asked in cdn.requests)
-    begun = [asked["range"] for asked in cdn.requests if "range" in asked]
-    assert begun == [f"bytes={sum(cuts[:number])}-" for number in range(1, len(cuts) + 1) if sum(cuts[:number])]
+    ranges = [asked["range"] for asked in cdn.requests if "range" in asked]
+    assert ranges == [f"bytes={sum(cuts[:number])}-" for number in range(1, len(cuts) + 1) if sum(cuts[:number])]
 
 
 async def test_a_file_that_changed_in_the_middle_is_the_new_one(cdn: FakeCdn, keeping: StorageHarness) -> None:
@@ -68,7 +68,7 @@ async def test_a_file_that_changed_in_the_middle_is_the_new_one(cdn: FakeCdn, ke
 async def test_what_does_not_arrive_is_an_error_and_leaves_nothing(
     cdn: FakeCdn, keeping: StorageHarness, plan: list[object], error: type[Exception], tries: int
 ) -> None:
-    """Told by its class; without the signature, without a file."""
+    """Reported by its class; without the signature, without a file."""
     cdn.data, cdn.plan = DATA, plan
     with pytest.raises(error) as caught:
         await keeping.keep(cdn.url)
@@ -185,8 +185,8 @@ async def test_a_server_that_falls_silent_is_given_up_and_asked_again(awkward: A
     """The transport's bound on silence ends the try; the next one goes on."""
     etag = 'ETag: "one"'
     first = answer(PNG[:100], f"Content-Length: {len(PNG)}", etag)
-    told = f"Content-Range: bytes 100-{len(PNG) - 1}/{len(PNG)}"
-    rest = answer(PNG[100:], f"Content-Length: {len(PNG) - 100}", etag, told, status="206 Partial Content")
+    content_range = f"Content-Range: bytes 100-{len(PNG) - 1}/{len(PNG)}"
+    rest = answer(PNG[100:], f"Content-Length: {len(PNG) - 100}", etag, content_range, status="206 Partial Content")
     awkward.answers, awkward.stalls = [first, rest], True
     limits = TransportLimits(download_idle=1.0)
     async with Transport(environ={}, trusted_hosts=[urlsplit(awkward.url).netloc], limits=limits) as transport:
@@ -272,7 +272,7 @@ READ_ONLY = """
 """
 
 
-async def test_a_read_only_disk_is_told_before_and_after(tmp_path: Path) -> None:
+async def test_a_read_only_disk_is_an_error_before_and_after(tmp_path: Path) -> None:
     """A real one, where the system lets us mount it: also for root, whom permissions do not stop."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "source").write_bytes(PNG)
@@ -305,7 +305,8 @@ async def test_fifty_megabytes_go_through_a_real_socket_without_being_held(tmp_p
         def peak():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         async def keep(fetch, name):
-            return await FileStorage(folder).save(Output(url=f"http://{host}/{name}"), OutputTarget(folder=folder, name_hint=name),
+            target = OutputTarget(folder=folder, name_hint=name)
+            return await FileStorage(folder).save(Output(url=f"http://{host}/{name}"), target,
                                             output_kind="image", fetch=fetch, progress=lambda done, total: None)
         async def main():
             async with Transport(environ={}, trusted_hosts=[host]) as transport:

@@ -1,4 +1,4 @@
-"""What the transport's tests share: one certificate that nobody has signed but itself.
+"""What the transport's tests share: one self-signed certificate.
 
 It is made by the openssl command; where there is none, the tests that need it are skipped and say so.
 """
@@ -38,5 +38,5 @@ def server_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
 
 @pytest.fixture
 def client_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    """A client that has been told to trust it."""
+    """A TLS context that trusts it."""
     return ssl.create_default_context(cafile=str(certificate[0]))

@@ -1,4 +1,4 @@
-"""Unsent or lost: whether money may have been spent, told from what was written and never from an exception's name."""
+"""Not sent or no response: decided by what was written, never by an exception's name, since it may be billed."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ LOST: list[tuple[str, Handler, str]] = [
 
 
 @pytest.mark.parametrize(("handler", "says"), [row[1:] for row in LOST], ids=[row[0] for row in LOST])
-async def test_after_the_first_byte_every_trouble_is_a_lost_answer(handler: Handler, says: str) -> None:
-    """The server may have read the request, so nobody may send it again."""
+async def test_after_the_first_byte_every_error_is_a_lost_response(handler: Handler, says: str) -> None:
+    """The server may have read the request, so it must not be sent again."""
     async with serve(handler) as port, transport() as wire:
         with pytest.raises(ResponseLostError, match=says) as caught:
             await asyncio.wait_for(wire.send(buy(port), credential=None), 20)
@@ -109,13 +109,13 @@ async def test_after_the_first_byte_every_trouble_is_a_lost_answer(handler: Hand
 
 
 async def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A closed port."""
     async with serve(deaf) as port:
         return port
 
 
 async def test_a_refused_connection_is_unsent() -> None:
-    """Nobody listens there."""
+    """The port is closed."""
     port = await closed_port()
     async with transport() as wire:
         with pytest.raises(RequestNotSentError, match=rf"could not connect to 127\.0\.0\.1:{port}.*refused"):
@@ -156,7 +156,7 @@ async def test_a_connection_that_is_never_taken_is_unsent() -> None:
 
 
 async def test_an_unverified_certificate_is_unsent(server_tls: ssl.SSLContext) -> None:
-    """Self-signed, and nobody told us to trust it: the request, with its credential, stays here."""
+    """Self-signed and not trusted: the request, with its credential, is not sent."""
     seen: list[ReceivedRequest] = []
     async with (
         serve(answering(http_response(), seen=seen), tls=server_tls) as port,
@@ -189,7 +189,7 @@ async def test_a_trusted_certificate_is_taken(server_tls: ssl.SSLContext, client
 
 @pytest.mark.parametrize("handler", [deaf, answering(http_response())], ids=["silent", "plain HTTP"])
 async def test_a_tls_handshake_that_fails_is_unsent(handler: Handler) -> None:
-    """Whoever speaks no TLS has not been told the request."""
+    """A server without TLS has not received the request."""
     async with serve(handler) as port, transport() as wire:
         with pytest.raises(RequestNotSentError):
             await wire.send(buy(port, scheme="https"), credential=None)
@@ -200,7 +200,7 @@ async def test_a_tls_handshake_that_fails_is_unsent(handler: Handler) -> None:
     [(deaf, "https", RequestNotSentError), (deaf, "http", ResponseLostError), (drip, "http", ResponseLostError)],
     ids=["while connecting", "while waiting", "while reading"],
 )
-async def test_the_total_time_is_told_by_where_it_ran_out(
+async def test_a_timeout_is_classified_by_the_stage_it_ends(
     handler: Handler, scheme: str, error: type[Exception]
 ) -> None:
     """The same timeout means unsent before the first byte, and lost after it."""
@@ -275,7 +275,7 @@ async def test_closing_ends_what_is_on_its_way() -> None:
 
 
 async def test_cancelling_is_passed_on() -> None:
-    """Whoever cancels the task hears of nothing else."""
+    """Cancellation is not replaced by another error."""
     sent = asyncio.Event()
     async with serve(hanging(sent)) as port, transport(TransportLimits()) as wire:
         sending = asyncio.create_task(wire.send(buy(port), credential=None))

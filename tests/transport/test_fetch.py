@@ -191,7 +191,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to() ->
 
 
 async def test_many_downloads_from_a_private_name_are_all_refused() -> None:
-    """Those that share one DNS question too, and none leaves an exception behind that nobody fetched."""
+    """Those that share one DNS question too, and none leaves an unretrieved exception behind."""
 
     async def slow(host: str, port: int) -> Sequence[str]:
         await asyncio.sleep(0.05)
@@ -289,7 +289,7 @@ async def test_a_download_that_comes_compressed_is_inflated_and_its_headers_do_n
 
 
 async def test_a_slow_reader_is_waited_for() -> None:
-    """The bound on silence is about the server, never about whoever writes the file."""
+    """The bound on silence is about the server, never about the code that writes the file."""
     async with (
         serve(answering(http_response(PICTURE * 4))) as port,
         transport(port, limits=TransportLimits(download_idle=1.0)) as wire,

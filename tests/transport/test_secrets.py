@@ -1,4 +1,4 @@
-"""What nobody may ever read: tokens, proxy passwords and signatures, in logs, errors, their causes and reprs."""
+"""Secrets that must never appear: tokens, proxy passwords and signatures, in logs, errors, their causes and reprs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ PROXIES: dict[str, Handler | None] = {
 async def test_no_secret_shows_whatever_happens(
     server: str, proxy: str, scheme: str, caplog: pytest.LogCaptureFixture, server_tls: ssl.SSLContext
 ) -> None:
-    """Every way to go, every trouble on it, with logging turned up to its loudest."""
+    """Every kind of request and every error of it, with debug logging."""
     caplog.set_level(logging.DEBUG)
     host, said = "cdn.example", []
     handler = PROXIES[proxy]

@@ -70,7 +70,7 @@ async def test_a_post_without_a_body_says_nothing_of_its_type() -> None:
 
 
 async def test_a_large_body_goes_out_whole() -> None:
-    """Three megabytes, as an input image in base64 is, with its length told."""
+    """Three megabytes, as an input image in base64 is, with its Content-Length."""
     seen: list[ReceivedRequest] = []
     body = bytes(range(256)) * 12_000
     async with serve(answering(http_response(b"ok"), seen=seen)) as port, transport() as wire:

@@ -93,7 +93,7 @@ def test_both_ends_of_every_private_block_are_refused(block: object, reason: str
 
 @pytest.mark.parametrize("url", SAFE_URLS)
 def test_an_ordinary_url_passes(url: str) -> None:
-    """The guard is in nobody's way."""
+    """Public hosts pass the guard."""
     AddressGuard().check(parse_url(url))
 
 

@@ -300,7 +300,7 @@ class Catalog:
         return account
 
     def _cache_key(self, url: str) -> str:
-        """Return the key of a page; responses may depend on the account, so it includes the hash of the token's hash."""
+        """Return the key of a page; responses depend on the account, so it includes a hash of the token's hash."""
         token = None if self._token_rejected or self._credential is None else self._credential.secret.reveal()
         identity = hashlib.sha256(token.encode()).hexdigest() if token else "anybody"
         text = f"v{CACHE_VERSION}\n{self.endpoint}\n{identity}\n{url}"

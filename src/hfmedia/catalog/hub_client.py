@@ -227,7 +227,7 @@ class Account(Struct, frozen=True):
 
     @property
     def can_call_inference(self) -> bool | None:
-        """Whether the token may call Inference Providers; None when the Hub does not report it."""
+        """True if the token may call Inference Providers; None if the Hub does not report it."""
         token = self.auth.accessToken if self.auth else None
         if token is None or token.role is None:
             return None

@@ -54,7 +54,7 @@ def try_advisory_lock(fd: int) -> bool | None:
 
 
 def is_same_file(fd: int, path: Path) -> bool:
-    """Whether a path still leads to this open file, which another process may have removed or replaced meanwhile."""
+    """Return whether a path still leads to this open file; another process may have removed or replaced it."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
