@@ -703,7 +703,7 @@ async def test_a_hiccup_of_the_hub_is_asked_away_before_anything_is_bought(
     world: Sandbox, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Nothing is known yet, and one answer goes wrong."""
-    monkeypatch.setattr(hub_client, "ANSWER_TIMEOUT", 0.4)
+    monkeypatch.setattr(hub_client, "RESPONSE_TIMEOUT", 0.4)
     world.fault("hub", kind, **DETAILS.get(kind, {}))
     async with MediaClient(environ=environ) as client:
         try:
@@ -719,7 +719,7 @@ async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_th
     world: Sandbox, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A newcomer is told; who asked yesterday goes on with yesterday's mapping, and is told that too."""
-    monkeypatch.setattr(hub_client, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(hub_client, "RESPONSE_TIMEOUT", 0.2)
     monkeypatch.setattr(hub_client, "ATTEMPTS", 2)
     world.fault("hub", kind, times=None)
     async with MediaClient(environ=environ) as client:
