@@ -720,7 +720,7 @@ async def test_a_hub_that_stays_away_is_a_hub_error_unless_an_older_answer_is_th
 ) -> None:
     """A newcomer is told; who asked yesterday goes on with yesterday's mapping, and is told that too."""
     monkeypatch.setattr(hub_client, "RESPONSE_TIMEOUT", 0.2)
-    monkeypatch.setattr(hub_client, "ATTEMPTS", 2)
+    monkeypatch.setattr(hub_client, "MAX_ATTEMPTS", 2)
     world.fault("hub", kind, times=None)
     async with MediaClient(environ=environ) as client:
         with pytest.raises(HubError):
