@@ -300,7 +300,7 @@ async def test_a_policy_goes_by_what_is_known_and_says_when_nothing_is(
         (started,) = [event for event in received if isinstance(event, Started)]
         (first,) = [event.media for event in received if isinstance(event, MediaReady)]
         assert first.provider == "fal-ai"
-        assert any(policy in note and "nothing is known" in note for note in started.warnings)
+        assert any(policy in note and "data yet; using the Hub's order" in note for note in started.warnings)
     async with MediaClient(environ=environ) as client:
         known = await make(client, task, f"{model}:{seen}")
         assert known.provider == seen

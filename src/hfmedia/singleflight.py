@@ -22,7 +22,7 @@ class SingleFlight(Generic[T]):
         self._waiters: dict[asyncio.Task[T], int] = {}
 
     async def do(self, key: Hashable, func: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return the result of the running call for ``key``, or call ``func`` when there is none; its error is raised."""
+        """Return the result of the running call for ``key``, or call ``func`` if there is none; its error is raised."""
         task = self._tasks.get(key)
         if task is None:
             task = asyncio.create_task(func(), name=f"hfmedia single flight {key}")

@@ -158,7 +158,7 @@ def test_show_as_json_has_every_entry_with_its_time(hfmedia: Hfmedia) -> None:
     """In order, in UTC."""
     job = generated(hfmedia)
     details = json.loads(hfmedia("jobs", "show", job["job_id"], "--json").stdout)
-    assert [event["event"] for event in details["events"]] == ["created", "routed", "sending", "made", "stored"]
+    assert [event["event"] for event in details["events"]] == ["created", "routed", "submitting", "completed", "stored"]
     times = [event["timestamp"] for event in details["events"]]
     assert times == sorted(times)
     assert all(timestamp.endswith("Z") for timestamp in times)

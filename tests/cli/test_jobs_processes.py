@@ -114,7 +114,7 @@ def test_a_job_is_watched_until_it_has_ended(hfmedia: Hfmedia, sandbox: SandboxT
     code, out, err = ended(watching)
     assert (code, err) == (0, "")
     events = [json.loads(line)["event"] for line in out.splitlines()]
-    assert events == ["created", "routed", "sending", "accepted", "made", "stored"]
+    assert events == ["created", "routed", "submitting", "accepted", "completed", "stored"]
 
 
 def test_a_list_is_watched_until_ctrl_c(hfmedia: Hfmedia, start: Start) -> None:

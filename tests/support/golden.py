@@ -15,11 +15,14 @@ from typing import Any
 UPDATE = bool(os.environ.get("HFMEDIA_UPDATE_GOLDEN"))  # read here: tests run without HFMEDIA_ variables
 GOLDEN = Path(__file__).resolve().parent.parent / "data" / "golden"
 TIMES = frozenset({"created", "created_at", "updated_at", "submitted_at", "completed_at", "timestamp", "age", "at"})
-NUMBERS = frozenset({"bytes", "received", "total", "progress", "day_resets_at", "month_resets_at"})
+NUMBERS = frozenset({
+    "bytes", "received", "total", "progress", "day_resets_at", "month_resets_at", "last_error_at", "cooldown_seconds",
+})  # fmt: skip
 PLACEHOLDERS = (
     (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z"), "<time>"),
     (re.compile(r"https?://127\.0\.0\.1:\d+/[^\s\"]*"), "<url>"),
-    (re.compile(r"/[^\s\"]*/([^/\s\"]+)"), r"<folder>/\1"),
+    (re.compile(r"(?<![:/\w])/[^\s\"]*/([^/\s\"]+)"), r"<folder>/\1"),
+    (re.compile(r"\b\d{8}-\d{6}-"), "<time>-"),
     (re.compile(r"batch-[0-9a-f]{40}"), "<item key>"),
     (re.compile(r"\b[0-9a-f]{20}\b"), "<id>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b"), "<uuid>"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hfmedia.core.costs import cost_status
-from hfmedia.core.job import Job, LedgerEntry
+from hfmedia.core.job import Job, LedgerEntry, entry_name
 
 from .job_format import (
     JobSnapshot,
@@ -64,7 +64,7 @@ def details_to_dict(job: Job) -> dict[str, Any]:
 def entry_to_dict(entry: LedgerEntry) -> dict[str, Any]:
     """Return a ledger entry as JSON data."""
     return {
-        "event": str(type(entry).__struct_config__.tag),
+        "event": entry_name(entry),
         "timestamp": format_iso(entry.timestamp),
         "message": describe_entry(entry),
     }

@@ -224,6 +224,12 @@ def entry_tag(entry: LedgerEntry) -> str:
     return str(type(entry).__struct_config__.tag)
 
 
+def entry_name(entry: LedgerEntry) -> str:
+    """Return the name of an entry for programs, such as ``in_doubt``: its class's, since stored tags never change."""
+    words = type(entry).__name__.removesuffix("Entry")
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in words).lstrip("_")
+
+
 class InvalidTransitionError(Exception):
     """An entry that is not allowed in this state: the ledger or the engine is wrong, and continuing might pay twice."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -26,7 +26,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 @contextmanager
-def atomic_writer(path: Path, *, suffix: str = TMP_SUFFIX, durable: bool = True) -> Iterator[IO[bytes]]:
+def atomic_writer(path: Path, *, suffix: str = TMP_SUFFIX, durable: bool = True) -> Generator[IO[bytes], None, None]:
     """Open a hidden temporary file next to ``path`` (mode 600) and rename it to ``path`` on success.
 
     On any exception the temporary file is removed and ``path`` is left as it was.

@@ -44,7 +44,7 @@ class RequestTracker:
         self._stage_started_at = now
 
     def start(self) -> None:
-        """Start timing, inside ``async with timeout_scope``. Waiting for a free connection ends at the deadline only."""
+        """Start timing, inside ``async with timeout_scope``. Waiting for a connection ends only at the deadline."""
         self._enter_stage("waiting", None)
 
     def connecting(self) -> None:

@@ -1,7 +1,7 @@
 """Connection pools: one aiohttp session per kind of request and proxy, created on first use in the running loop.
 
-A session resolves host names only where it connects directly, and sessions for direct downloads connect only to addresses
-that the guard has checked.
+A session resolves host names only where it connects directly, and sessions for direct downloads connect only to
+addresses that the guard has checked.
 
 There are three kinds because a submission must not be written to a connection that the server is just closing: its
 outcome would be in doubt. Idle connections for POSTs are therefore closed sooner than any server would (Node's default

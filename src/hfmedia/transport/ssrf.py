@@ -1,8 +1,8 @@
 """SSRF protection: URLs from responses may lead to public addresses only, and to hosts that the user trusts by name.
 
-Pure: it examines URLs and addresses and resolves nothing. Whatever it does not recognize as public is blocked. The tables
-stay instead of ``ipaddress.is_global``, whose answers differ between patch releases of Python (CVE-2024-4032) and which
-knows neither cloud services with public addresses nor a reason to report.
+Pure: it examines URLs and addresses and resolves nothing. Whatever it does not recognize as public is blocked. The
+tables stay instead of ``ipaddress.is_global``, whose answers differ between patch releases of Python (CVE-2024-4032)
+and which knows neither cloud services with public addresses nor a reason to report.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from yarl import URL
 
 from ..core.errors import InvalidRequestError, UnsafeUrlError
 
-# Sources: the IANA special-purpose address registries for IPv4 and IPv6, and the clouds' documentation of their metadata
-# services, which return machine credentials.
+# Sources: the IANA special-purpose address registries for IPv4 and IPv6, and the clouds' documentation of their
+# metadata services, which return machine credentials.
 PRIVATE_V4: tuple[tuple[IPv4Network, str], ...] = tuple(
     (IPv4Network(block), reason)
     for block, reason in (
@@ -78,7 +78,7 @@ _INVALID_URL_CHARS = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 class AddressGuard(Struct, frozen=True):
-    """Checks URLs and addresses. ``trusted`` has the private hosts that are allowed: host and port, None for any port."""
+    """Checks URLs and addresses. ``trusted``: the private hosts that are allowed, by host and port (None: any port)."""
 
     trusted: frozenset[tuple[str, int | None]] = frozenset()
 

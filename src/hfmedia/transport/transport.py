@@ -39,7 +39,7 @@ SLICED_UPLOAD_BYTES = 1024 * 1024  # bytes; larger ones are written from a file-
 
 
 class Transport:
-    """The HTTP client of hfmedia: pooled connections, verified TLS, limits on everything. Needs a loop on first use only.
+    """The HTTP client of hfmedia: pooled connections, verified TLS, limits on everything. Needs a loop on first use.
 
     Args:
         proxy: a proxy URL (http, https, socks4, socks5, with ``user:password@`` where needed); None reads the
@@ -94,9 +94,9 @@ class Transport:
     ) -> HttpResponse:
         """Send a request and return the complete response, whatever its status; no redirects, no cookies.
 
-        A response whose body cannot be used has an empty body and the header ``x-hfmedia-body-omitted``: ``limit`` (larger
-        than ``limits.max_json_bytes`` after decompression) or ``encoding`` (unsupported or corrupt compression). That does
-        not raise ResponseLostError, since the status is known: a 2xx was accepted.
+        A response whose body cannot be used has an empty body and the header ``x-hfmedia-body-omitted``: ``limit``
+        (larger than ``limits.max_json_bytes`` after decompression) or ``encoding`` (unsupported or corrupt
+        compression). That does not raise ResponseLostError, since the status is known: a 2xx was accepted.
 
         Raises:
             RequestNotSentError: no connection could be opened, so nothing was sent.
@@ -125,8 +125,8 @@ class Transport:
         except RequestNotSentError as error:
             failure = error
         except Exception as error:
-            # Raised below, outside of this handler: aiohttp's own exceptions quote URLs and headers, and must not become
-            # the context of ours.
+            # Raised below, outside of this handler: aiohttp's own exceptions quote URLs and headers, and must not
+            # become the context of ours.
             classified = tracker.classify_error(error, pooled.connection_errors)
             if classified is None:
                 raise
@@ -138,10 +138,10 @@ class Transport:
     async def fetch(self, url: str, *, headers: Mapping[str, str] | None = None) -> AsyncGenerator[StreamedBody]:
         """Open media by URL, without credentials; the body is read at the caller's pace.
 
-        Before each hop, redirects included, the URL is checked (http or https, no user name, a web port, a public host),
+        Before each hop, redirects included, the URL is checked (http or https, no user name, web port, public host),
         and after DNS every address that could be connected to; a private one is blocked unless the host is trusted.
-        Through a proxy, host names are resolved by the proxy: only the name itself can be checked here, and the proxy has
-        to block public names that resolve to private addresses.
+        Through a proxy, host names are resolved by the proxy: only the name itself can be checked here, and the
+        proxy has to block public names that resolve to private addresses.
 
         ``headers`` may contain Range and If-Range. Redirects are followed; any other status is returned.
 
