@@ -18,11 +18,7 @@ from hfmedia.core.idempotency import attempt_key, output_key
 from hfmedia.core.job import (
     CancelledEntry,
     CreatedEntry,
-    InDoubtEntry,
-    InvalidTransitionError,
     Job,
-    ResolvedEntry,
-    State,
     strip_inline_media,
 )
 from hfmedia.core.ports import OutputTarget
@@ -35,15 +31,13 @@ from hfmedia.storage.filenames import indexed_path
 
 from .dependencies import EngineDependencies
 from .event_stream import EventStream
-from .events import Event, JobFailed, MediaReady, Started
-from .job_context import JobContext
-from .lookup import look_up_submission
-from .runner import INTERRUPTED_MESSAGE, JobRunner
+from .events import JobFailed, MediaReady, Started
+from .recovery import context_of, discard_event, mark_orphans_in_doubt, resolve_in_doubt
+from .runner import JobRunner
 from .storing import StoredOutputs
 
 MAX_KEY_ATTEMPTS = 1000  # under one idempotency key; beyond that something else is wrong
 MAX_RETAINED = 16  # jobs whose inline media stays in memory for another attempt to store it; each may be tens of MB
-SUBMITTING_STATES: tuple[State, ...] = ("submitting",)
 ATTACH_POLL_INTERVAL = 0.5  # seconds between two reads of a job that another process runs
 
 Replan = Callable[[Job], Awaitable[Sequence[Route]]]
@@ -230,11 +224,11 @@ class Engine:
             raise InvalidRequestError(f"job {job_id} is running in another process; stop it there", job_id=job_id)
         elif job.state == "running" and job.route and job.handle:
             target = OutputTarget(folder=Path())
-            runner = JobRunner(self.deps, job_id, job.index, emit=_discard_event, target=target, timeouts=Timeouts())
+            runner = JobRunner(self.deps, job_id, job.index, emit=discard_event, target=target, timeouts=Timeouts())
             confirmed, message = await runner.cancel_remote(job.route, job.handle)
             await runner.context.record(CancelledEntry, provider_confirmed=confirmed, message=message)
         elif job.state in ("created", "routed"):
-            await self._context(job).record(CancelledEntry, provider_confirmed=None, message="nothing was sent")
+            await context_of(self.deps, job).record(CancelledEntry, provider_confirmed=None, message="nothing was sent")
         job = await self.get_job(job_id)
         if not job.is_terminal:  # in doubt, or completed at the provider: it keeps its state and can be resumed
             await self.deps.ledger.release(job_id)
@@ -255,14 +249,7 @@ class Engine:
 
     async def mark_orphans_in_doubt(self) -> None:
         """Mark each job as in doubt whose process ended while its request was in flight."""
-        async for job in self.deps.ledger.iter_jobs(states=SUBMITTING_STATES):
-            if job.id in self._running or not await self.deps.ledger.claim(job.id):
-                continue
-            try:
-                if (await self.get_job(job.id)).state == "submitting":
-                    await self._context(job).record(InDoubtEntry, message=INTERRUPTED_MESSAGE)
-            finally:
-                await self.deps.ledger.release(job.id)
+        await mark_orphans_in_doubt(self.deps, self._running)
 
     async def resolve(self, job_id: str, decision: str) -> Job:
         """Resolve a job in doubt: ``resend``, ``drop``, or ``ask`` the provider where it can look up its jobs.
@@ -270,24 +257,7 @@ class Engine:
         Raises InvalidRequestError when the job is not in doubt, or the provider cannot tell.
         """
         await self.mark_orphans_in_doubt()
-        job = await self.get_job(job_id)
-        if job.state != "in_doubt":
-            raise InvalidRequestError(
-                f"job {job_id} is not in doubt (its state is {job.state}); there is nothing to resolve", job_id=job_id
-            )
-        if decision not in ("ask", "resend", "drop"):
-            raise InvalidRequestError(
-                f"a job in doubt is resolved by resend, drop or ask, not {decision!r}", job_id=job_id
-            )
-        context = self._context(job)
-        try:
-            if decision == "ask":
-                await context.record_all(await look_up_submission(context, job))
-            else:
-                await context.record(ResolvedEntry, decision=decision)
-        except InvalidTransitionError as error:
-            message = f"job {job_id} was resolved by another process meanwhile"
-            raise InvalidRequestError(message, job_id=job_id) from error
+        await resolve_in_doubt(self.deps, await self.get_job(job_id), decision)
         return await self.get_job(job_id)
 
     async def get_job(self, job_id: str) -> Job:
@@ -305,10 +275,6 @@ class Engine:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- internals --------------------------------------------------------------------------------------------------
-
-    def _context(self, job: Job) -> JobContext:
-        """Return a context for recording an entry of a job that does not run here."""
-        return JobContext(self.deps, job.id, job.index, emit=_discard_event, timeouts=Timeouts())
 
     def _start(self, runner: JobRunner, func: JobFunc, events: EventStream, *, owned: bool) -> None:
         """Start the task of a job; ``owned`` means that this engine holds the claim on it."""
@@ -384,7 +350,3 @@ def _starter(request: GenerationRequest, routes: Sequence[Route]) -> JobFunc:
         return await runner.run(request, routes)
 
     return start
-
-
-def _discard_event(event: Event) -> None:
-    return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,14 +14,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParam
-from starlette.responses import FileResponse
-from starlette.types import Receive, Scope, Send
 
 from hfmedia.server.db.generations import parse_job_key
 from hfmedia.server.dependencies import GatewayDep
 from hfmedia.server.errors import ApiError, error_responses
 from hfmedia.storage import Media
 
+from .ranges import RangeFileResponse, should_use_range
 from .signed_urls import SignedName, digest_prefix_of, stored_media
 from .variants import ORIGINAL, suffix_for
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["files"])
 MAX_AGE_SECONDS = 24 * 3600  # seconds; the content of a name never changes, but its owner can delete it
 SAFETY_HEADERS = {"x-content-type-options": "nosniff", "content-security-policy": "sandbox; default-src 'none'"}
-RANGE_PATTERN = re.compile(r"bytes=\s*(?P<first>\d{0,19})\s*-\s*(?P<last>\d{0,19})\s*", re.IGNORECASE)
 BINARY_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
 PARTIAL_RESPONSE: dict[str, Any] = {
     "description": "A range of the file.",
@@ -88,8 +85,8 @@ async def file_response(
     known_etags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if etag in known_etags or "*" in known_etags:
         return Response(status_code=304, headers=headers)
-    use_range = _use_range(request, etag, stat_result.st_size)
-    return _RangeFileResponse(path, headers=headers, media_type=mime, stat_result=stat_result, use_range=use_range)
+    use_range = should_use_range(request, etag, stat_result.st_size)
+    return RangeFileResponse(path, headers=headers, media_type=mime, stat_result=stat_result, use_range=use_range)
 
 
 def content_disposition(name: Path, *, as_attachment: bool) -> str:
@@ -105,47 +102,6 @@ def gone_error() -> ApiError:
     return ApiError(
         410, "the file was removed", code="gone", retry=False, headers={"cache-control": "no-store", **SAFETY_HEADERS}
     )
-
-
-class _RangeFileResponse(FileResponse):
-    """A file response that sends the whole file unless ``use_range``.
-
-    Starlette would reject malformed ranges with 400 and send several ranges as multipart; RFC 9110 (14.2) allows to
-    ignore both, which more clients understand. Starlette's 416 is plain text, so that is decided here as well.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        headers: dict[str, str],
-        media_type: str,
-        stat_result: os.stat_result,
-        use_range: bool,
-    ) -> None:
-        super().__init__(path, headers=headers, media_type=media_type, stat_result=stat_result)
-        self._use_range = use_range
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        dropped = {b"if-range"} if self._use_range else {b"if-range", b"range"}  # both are already decided
-        headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
-        await super().__call__({**scope, "headers": headers}, receive, send)
-
-
-def _use_range(request: Request, etag: str, size: int) -> bool:
-    """Return True for a single range that the file has; raise ApiError 416 for one beyond its end."""
-    match = RANGE_PATTERN.fullmatch(request.headers.get("range", ""))
-    if match is None or not (match["first"] or match["last"]):
-        return False
-    if request.headers.get("if-range", etag) != etag:
-        return False
-    if match["first"] and match["last"] and int(match["last"]) < int(match["first"]):
-        return False
-    is_satisfiable = int(match["first"]) < size if match["first"] else int(match["last"]) > 0 and size > 0
-    if not is_satisfiable:
-        raise ApiError(416, f"the file has {size:,} bytes", code="invalid_range", param="Range",
-                      headers={"content-range": f"bytes */{size}"})  # fmt: skip
-    return True
 
 
 async def _find_media(gateway: Gateway, signed_name: SignedName) -> Media:
