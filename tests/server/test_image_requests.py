@@ -72,6 +72,7 @@ TOLD: list[tuple[dict[str, Any], str]] = [
     ({"mask": "x"}, "mask"),
     ({"markup": "x"}, "markup"),
     ({"input_fidelity": "high"}, "input_fidelity"),
+    ({"quality": "4k"}, "4k"),
     ({"partial_images": 2, "stream": True}, "partial_images"),
     ({"colour": "red", "loras[]": ["a"]}, "colour"),
     ({"provider": "fal-ai", "model": "a/b:together"}, "fal-ai"),

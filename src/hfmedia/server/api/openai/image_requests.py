@@ -124,9 +124,12 @@ def parse_image_request(
     if image_count > 1:
         warnings.append(f"{image_count} images were sent; only the first one is used")
     task: Task = "image-to-image" if edits else "text-to-image"
-    spec, provider = parse_spec(
-        parsed, normalized, task, config, warnings, n=parsed.n, unset={"quality": UNSET_QUALITIES}
-    )
+    unset = {"quality": UNSET_QUALITIES}
+    levels = PARAMETERS_BY_NAME["quality"].choices
+    if parsed.quality and parsed.quality not in levels:  # a hint of OpenAI's API: not worth a rejection
+        warnings.append(f"quality {truncated_repr(parsed.quality)} was ignored: it is not one of {', '.join(levels)}")
+        unset = {"quality": (*UNSET_QUALITIES, parsed.quality)}
+    spec, provider = parse_spec(parsed, normalized, task, config, warnings, n=parsed.n, unset=unset)
     received = {**normalized, **{name: True for name in files if name != "image"}}
     warnings += _field_warnings(received, parsed, files, edits=edits)
     return structs.replace(parsed, spec=spec, provider=provider, references=references, warnings=tuple(warnings))
