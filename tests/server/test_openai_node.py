@@ -205,7 +205,7 @@ async def test_a_video_is_created_from_an_image(play: Play, gateway: RunningGate
     """A file, and a data: URL as ``input_reference[image_url]`` of a form, make the task image-to-video."""
     video, _ = await play(scenario)
     assert video["status"] == "completed" and "I2V" in video["model"]
-    assert [words for words in video["warnings"] if "default of image-to-video" not in words] == []
+    assert [words for words in video["warnings"] if "default model of image-to-video" not in words] == []
     assert gateway.submissions == 1
 
 
