@@ -124,7 +124,7 @@ def parse_image_request(
     if image_count > 1:
         warnings.append(f"{image_count} images were sent; only the first one is used")
     task: Task = "image-to-image" if edits else "text-to-image"
-    unset = {"quality": UNSET_QUALITIES}
+    unset: dict[str, tuple[str, ...]] = {"quality": UNSET_QUALITIES}
     levels = PARAMETERS_BY_NAME["quality"].choices
     if parsed.quality and parsed.quality not in levels:  # a hint of OpenAI's API: not worth a rejection
         warnings.append(f"quality {truncated_repr(parsed.quality)} was ignored: it is not one of {', '.join(levels)}")
