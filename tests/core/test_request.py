@@ -21,6 +21,7 @@ from hfmedia.core.request import (
     InputImage,
     ModelSpec,
     build_request,
+    comparable,
     parse_model_spec,
     parse_task,
     validate_output_count,
@@ -295,3 +296,14 @@ def test_any_input_is_a_valid_request_or_a_clear_error(fields: dict[str, Any], t
             again = msgspec.json.decode(msgspec.json.encode(request), type=GenerationRequest)
             assert again.prompt == request.prompt
             assert again.size_spec == request.size_spec
+
+
+def test_parameters_that_were_extra_before_compare_equal() -> None:
+    """A job of an earlier version is found again by its key, although ``strength`` was in ``extra`` then."""
+    image = InputImage(url="https://example.com/fox.png")
+    options: dict[str, Any] = {"prompt": "a fox", "image": image}
+    old = build_request("image-to-image", "a/b", extra={"strength": 0.5, "quality": "high", "cfg_scale": 3}, **options)
+    new = build_request("image-to-image", "a/b", strength=0.5, quality="high", guidance_scale=3.0, **options)
+    assert comparable(old) == comparable(new)
+    assert comparable(new) != comparable(build_request("image-to-image", "a/b", strength=0.6, **options))
+    assert comparable(old).extra is not old.extra

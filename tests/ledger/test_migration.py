@@ -19,6 +19,7 @@ from hfmedia.core.job import CreatedEntry, Job, RoutedEntry, SubmittingEntry, en
 from hfmedia.engine import Engine
 from hfmedia.ledger import SqliteLedger
 from hfmedia.ledger.migrations import FAILURE_KINDS, JOB_STATES, LEDGER_SCHEMA
+from hfmedia.ledger.process_locks import ProcessLocks
 from hfmedia.sandbox import Sandbox
 from hfmedia.sqlite import apply_migration
 from tests.data.before_redesign.unpack import HERE, unpack
@@ -340,3 +341,26 @@ async def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(path: Path, 
     await ledger.aclose()
     assert rows(path, "SELECT value FROM meta WHERE name = 'version'") == [(len(LEDGER_SCHEMA.migrations),)]
     assert len(rows(path, "SELECT * FROM history")) == 6 + bool(version)
+
+
+def test_a_ledger_whose_old_process_runs_jobs_is_left_unchanged(tmp_path: Path) -> None:
+    """That process could not record a result in the new tables, and a paid job would be lost."""
+    path = old_ledger("home", tmp_path)
+    locks = ProcessLocks(path)
+    owner = locks.acquire_owner_id()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("REPLACE INTO claims (job, owner) SELECT id, ? FROM jobs WHERE state = 'running'", (owner,))
+    before = rows(path, "SELECT * FROM facts ORDER BY seq")
+
+    async def open_ledger() -> None:
+        ledger = SqliteLedger(path)
+        try:
+            assert [job async for job in ledger.iter_jobs()]
+        finally:
+            await ledger.aclose()
+
+    with pytest.raises(StorageError, match=r"process \d+ of an earlier version is running jobs; stop it"):
+        asyncio.run(open_ledger())
+    assert rows(path, "SELECT * FROM facts ORDER BY seq") == before
+    locks.release()
+    asyncio.run(open_ledger())  # once it has ended

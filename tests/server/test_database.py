@@ -389,20 +389,20 @@ def test_the_time_of_the_reservation_decides_its_day_and_month(database: Gateway
 def test_an_idempotency_key_is_one_generation(database: GatewayDatabase) -> None:
     """Checked before the limits, per caller; a different request with it is rejected."""
     limits = KeyLimits(images_per_day=1)
-    first = database.reserve(new_generation(idempotency_key="a", fingerprint="f"), limits, now=NOW)
-    again = database.reserve(new_generation(idempotency_key="a", fingerprint="f", n=99), limits, now=NOW)
+    first = database.reserve(new_generation(idempotency_key="a", fingerprint="2:f"), limits, now=NOW)
+    again = database.reserve(new_generation(idempotency_key="a", fingerprint="2:f", n=99), limits, now=NOW)
     assert again.id == first.id
     assert database.reserve(first, limits, now=NOW) == first
     with pytest.raises(IdempotencyConflictError):
-        database.reserve(new_generation(idempotency_key="a", fingerprint="g"), limits, now=NOW)
-    other = new_generation(caller_id="other", idempotency_key="a", fingerprint="f")
+        database.reserve(new_generation(idempotency_key="a", fingerprint="2:g"), limits, now=NOW)
+    other = new_generation(caller_id="other", idempotency_key="a", fingerprint="2:f")
     assert database.reserve(other, limits, now=NOW).id == other.id
     database.settle_charges(first.id, charged_usd=0.0, images=0, videos=0)
     database.release_idempotency_key(first.id)
     assert database.generation(first.id) == structs.replace(
         first, idempotency_key=None, is_settled=True, charged_usd=0.0
     )
-    fresh = new_generation(idempotency_key="a", fingerprint="f")
+    fresh = new_generation(idempotency_key="a", fingerprint="2:f")
     assert database.reserve(fresh, limits, now=NOW).id == fresh.id
 
 

@@ -7,7 +7,10 @@ import inspect
 import pytest
 
 from hfmedia.core import errors as core_errors
+from hfmedia.core.error_messages import build_error
 from hfmedia.core.errors import HfmediaError
+from hfmedia.core.protocol import Failure, Route
+from hfmedia.engine.runner import IN_DOUBT_HINT
 from hfmedia.server.errors import CREATE_ERRORS, ERROR_MAP, ERROR_RESPONSES, ApiError, mapping_for, to_api_error
 from hfmedia.server.jobs import errors as job_errors
 
@@ -79,12 +82,19 @@ def test_an_error_has_openais_format_and_the_job() -> None:
 
 def test_an_error_in_doubt_says_how_to_resolve_it_over_http() -> None:
     """Not on the command line, which a caller of the gateway may not have."""
-    error = core_errors.InDoubtError(
-        "job j1 is in doubt: lost. Look at the provider. hfmedia jobs resolve", job_id="j1"
-    )
-    message = to_api_error(error).message
-    assert "POST /v1/jobs/j1/resolve" in message
-    assert "hfmedia jobs" not in message
+    route = Route(
+        provider="fal-ai", model="a/b", provider_id="a/b", task="text-to-image", base_url="https://x.example",
+        credential="FAL_KEY", via="direct",
+    )  # fmt: skip
+    submitted = build_error(Failure(kind="no_response", message="no bytes"), route, job_id="j1", attempts=())
+    resumed = core_errors.InDoubtError(f"job j1 is in doubt: no bytes. {IN_DOUBT_HINT}", job_id="j1")
+    for error in (submitted, resumed):
+        message = to_api_error(error).message
+        assert "POST /v1/jobs/j1/resolve" in message
+        assert "no bytes" in message
+        assert "hfmedia jobs" not in message
+        assert message.count("dashboard") == 1
+        assert ".." not in message
 
 
 def test_a_rejected_token_of_the_caller_is_the_callers_error() -> None:

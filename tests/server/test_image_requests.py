@@ -73,6 +73,7 @@ TOLD: list[tuple[dict[str, Any], str]] = [
     ({"markup": "x"}, "markup"),
     ({"input_fidelity": "high"}, "input_fidelity"),
     ({"quality": "4k"}, "4k"),
+    ({"seconds": 0.1, "fps": 24}, "fps, seconds"),
     ({"partial_images": 2, "stream": True}, "partial_images"),
     ({"colour": "red", "loras[]": ["a"]}, "colour"),
     ({"provider": "fal-ai", "model": "a/b:together"}, "fal-ai"),

@@ -114,11 +114,22 @@ def test_an_old_idempotency_key_still_finds_its_generation(database: GatewayData
     """A repetition after the upgrade runs nothing again, and a different request with the key is rejected."""
     stored = database.generations(None, limit=None)
     (first,) = [generation for generation in stored if generation.idempotency_key == "pair-1"]
-    assert fingerprint_of(first.spec, first.api, first.response_context) == first.fingerprint
-    repeated = structs.replace(first, id="repeated")
+    fingerprint = fingerprint_of(first.spec, first.api, first.response_context)
+    assert fingerprint != first.fingerprint  # earlier versions hashed their warnings, whose wording changed
+    repeated = structs.replace(first, id="repeated", fingerprint=fingerprint)
     assert database.reserve(repeated, KeyLimits(), now=NOW).id == first.id
-    with pytest.raises(IdempotencyConflictError):
-        database.reserve(structs.replace(repeated, fingerprint="different"), KeyLimits(), now=NOW)
+    for changes in ({"prompt": "another"}, {"n": 9}, {"seed": 123}):
+        with pytest.raises(IdempotencyConflictError):
+            database.reserve(
+                structs.replace(repeated, spec=structs.replace(first.spec, **changes)), KeyLimits(), now=NOW
+            )
+
+
+def test_the_wording_of_warnings_does_not_change_a_fingerprint(database: GatewayDatabase) -> None:
+    """A key finds its generation although a later version words its warnings differently."""
+    (first,) = [each for each in database.generations(None, limit=None) if each.idempotency_key == "pair-1"]
+    one, other = ({**first.response_context, "warnings": [text]} for text in ("size was rounded", "rounded size"))
+    assert fingerprint_of(first.spec, first.api, one) == fingerprint_of(first.spec, first.api, other)
 
 
 def test_the_signing_secret_stays(path: Path) -> None:

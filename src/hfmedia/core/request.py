@@ -190,6 +190,21 @@ def with_task(request: GenerationRequest, task: Task, model: str) -> GenerationR
     return structs.replace(request, task=task, model=model)
 
 
+def comparable(request: GenerationRequest) -> GenerationRequest:
+    """Return a request in a form that is equal for equal requests of every version.
+
+    Parameters that earlier versions passed through ``extra`` go there; ``cfg_scale`` is the guidance scale.
+    """
+    extra = dict(request.extra)
+    for name in ("strength", "quality"):  # rows of the table since version 0.1.0; never add to these
+        if (value := getattr(request, name)) is not None:
+            extra.setdefault(name, value)
+    guidance_scale = request.guidance_scale
+    if guidance_scale is None and "cfg_scale" in extra:
+        guidance_scale = extra.pop("cfg_scale")
+    return structs.replace(request, strength=None, quality=None, guidance_scale=guidance_scale, extra=extra)
+
+
 def with_seed(request: GenerationRequest, seed: int | None) -> GenerationRequest:
     """Return the same request with another seed."""
     return structs.replace(request, seed=seed)

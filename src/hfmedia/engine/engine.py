@@ -23,7 +23,7 @@ from hfmedia.core.job import (
 )
 from hfmedia.core.ports import OutputTarget
 from hfmedia.core.protocol import Output, Route
-from hfmedia.core.request import GenerationRequest, validate_output_count, with_seed
+from hfmedia.core.request import GenerationRequest, comparable, validate_output_count, with_seed
 from hfmedia.core.seeds import seeds_for
 from hfmedia.core.timeouts import Timeouts
 from hfmedia.ledger import IdempotencyKeyInUseError
@@ -149,7 +149,7 @@ class Engine:
         previous, current = job.request, stored_request
         if not seeded:  # a random seed is not part of the caller's request
             previous, current = with_seed(previous, None), with_seed(current, None)
-        if previous != current:
+        if comparable(previous) != comparable(current):
             raise InvalidRequestError(
                 f"the idempotency key {idempotency_key!r} belongs to another request (job {job.id}); use a new key",
                 job_id=job.id,

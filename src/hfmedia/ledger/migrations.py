@@ -7,12 +7,15 @@ same path as an old one, so both have the same schema.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
 import msgspec
 
 from hfmedia.sqlite import DatabaseSchema, split_statements
+
+from .process_locks import ProcessLocks
 
 CORE_TABLES = """
 CREATE TABLE facts (
@@ -207,8 +210,9 @@ def rename_to_field_names(connection: Connection) -> None:
     """Move every row to the tables of version 4 and every JSON body to its field names and values.
 
     Rows are streamed, so memory stays bounded; the freed pages of the old tables are reused by later entries. Raises
-    ValueError for a body that cannot be read.
+    ValueError for a body that cannot be read, and while a process of an earlier version runs jobs.
     """
+    _require_no_running_owner(connection)
     for statement in split_statements(RENAMED_TABLES):
         connection.execute(statement)
     connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", _converted_entries(connection))
@@ -218,6 +222,16 @@ def rename_to_field_names(connection: Connection) -> None:
     )
     for statement in split_statements(RENAMED_VIEWS):
         connection.execute(statement)
+
+
+def _require_no_running_owner(connection: Connection) -> None:
+    """Raise ValueError while another process runs jobs: of an earlier version, it could not record their results."""
+    _, _, file = connection.execute("PRAGMA database_list").fetchone()
+    locks = ProcessLocks(Path(file))
+    for (owner,) in connection.execute("SELECT DISTINCT owner FROM claims").fetchall():
+        if locks.is_alive(owner):
+            pid = owner.partition("-")[0]
+            raise ValueError(f"process {pid} of an earlier version is running jobs; stop it or wait for it first")
 
 
 def _converted_entries(connection: Connection) -> Iterator[tuple[Any, ...]]:

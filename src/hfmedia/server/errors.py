@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hfmedia.core import errors as core_errors
 from hfmedia.core.credentials import redact
+from hfmedia.core.error_messages import HINTS
 
 from .db.budgets import QuotaExceededError
 from .db.generations import IdempotencyConflictError
@@ -144,7 +145,18 @@ CALLER_TOKEN_REJECTED = ErrorMapping(401, "invalid_api_key")  # the caller's own
 INTERNAL_ERROR = ApiError(
     500, "unexpected error; see the gateway's log", type=SERVER_ERROR, code="internal_error", retry=False
 )
-IN_DOUBT_HINT = "Check the provider's own dashboard, then POST /v1/jobs/{job}/resolve with resend or drop"
+COMMAND_LINE_HINTS = (HINTS["no_response"].partition(".")[0], "Check the provider's dashboard")  # where they begin
+IN_DOUBT_HINT = (
+    "It is never resent automatically. Check the provider's own dashboard, then POST /v1/jobs/{job}/resolve with "
+    "resend or drop"
+)
+
+
+def in_doubt_message(message: str, job_id: str) -> str:
+    """Return the message of a job in doubt with the API's hint instead of the command line's."""
+    for hint in COMMAND_LINE_HINTS:
+        message = message.partition(hint)[0]
+    return f"{message.rstrip(' .')}. {IN_DOUBT_HINT.format(job=job_id)}"
 
 
 def mapping_for(error: core_errors.HfmediaError, *, uses_caller_token: bool = False) -> ErrorMapping:
@@ -167,7 +179,7 @@ def to_api_error(
         extra["attempts"] = [redact(attempt) for attempt in error.attempts]
     message = error.message
     if isinstance(error, core_errors.InDoubtError) and error.job_id:
-        message = f"{message.split('. Look at')[0]}. {IN_DOUBT_HINT.format(job=error.job_id)}"
+        message = in_doubt_message(message, error.job_id)
     elif isinstance(error, job_errors.GenerationTimeoutError):
         extra["job_ids"] = error.job_ids
     elif isinstance(error, QuotaExceededError):

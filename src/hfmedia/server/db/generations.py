@@ -31,6 +31,8 @@ SELECT_GENERATIONS = (
     "FROM generations g LEFT JOIN charges c ON c.id = g.id "
 )
 
+FINGERPRINT_PREFIX = "2:"  # of fingerprints without warnings; earlier ones have no prefix
+
 
 class GenerationSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to generate, in the terms of ``MediaClient.generate``.
@@ -123,11 +125,25 @@ def output_index(job: Job) -> int:
 
 
 def fingerprint_of(spec: GenerationSpec, api: Api, response_context: dict[str, Any]) -> str:
-    """Return a digest of everything requested, which detects an idempotency key reused for a different request."""
+    """Return a digest of everything requested, which detects an idempotency key reused for a different request.
+
+    Warnings do not count: their wording changes between versions.
+    """
+    context = {name: value for name, value in response_context.items() if name != "warnings"}
     payload = msgspec.json.encode(
-        [api, structs.replace(spec, seeds=()).without_inline_image(), response_context], order="deterministic"
+        [api, structs.replace(spec, seeds=()).without_inline_image(), context], order="deterministic"
     )
-    return hashlib.sha256(payload).hexdigest()
+    return FINGERPRINT_PREFIX + hashlib.sha256(payload).hexdigest()
+
+
+def _is_same_request(existing: Generation, repeated: Generation) -> bool:
+    if existing.fingerprint.startswith(FINGERPRINT_PREFIX):
+        return existing.fingerprint == repeated.fingerprint
+    # Stored by a version whose fingerprints hashed the wording of warnings: compare what identifies a request.
+    first, second = existing.spec, repeated.spec.without_inline_image()
+    return existing.api == repeated.api and (first.prompt, first.n, first.seed, first.image) == (
+        second.prompt, second.n, second.seed, second.image
+    )  # fmt: skip
 
 
 class IdempotencyConflictError(InvalidRequestError):
@@ -301,7 +317,7 @@ def _find_existing(connection: sqlite3.Connection, generation: Generation) -> Ge
     if row is None:
         return None
     existing = _generation_from_row(row)
-    if existing.fingerprint != generation.fingerprint:
+    if not _is_same_request(existing, generation):
         raise IdempotencyConflictError
     return existing
 

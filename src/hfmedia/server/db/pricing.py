@@ -41,7 +41,7 @@ def estimate_cost(
 def _estimate_output(
     spec: GenerationSpec, config: Config, observed_cost: ObservedCost, kind: OutputKind | None
 ) -> Decimal:
-    seconds = _requested_seconds(spec.options)
+    seconds = _requested_seconds(spec.options) if kind == "video" else None
     fallback = exact_decimal(_default_reserve(spec, config, kind))
     amounts: list[Decimal] = []
     for model_spec in _candidate_models(spec):

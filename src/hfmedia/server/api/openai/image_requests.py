@@ -31,6 +31,7 @@ ImageContent = Literal["b64_json", "url", "both"]
 FIELD_ALIASES = {"image_size": "size", "batch_size": "n", **PARAMETER_ALIASES}
 IMAGE_FIELDS = ("image", "images", "image_url")
 B64_ONLY_MODELS = "gpt-image*"  # clients of models by this name expect b64_json unless they set response_format
+VIDEO_PARAMETERS = frozenset(name for name, row in PARAMETERS_BY_NAME.items() if row.video_only)
 MAX_PARTIAL_IMAGES = 3
 NO_FILES: Mapping[str, int] = MappingProxyType({})
 UNSET_QUALITIES = ("auto", "standard")  # OpenAI's words for the model's own quality
@@ -130,6 +131,9 @@ def parse_image_request(
         warnings.append(f"quality {truncated_repr(parsed.quality)} was ignored: it is not one of {', '.join(levels)}")
         unset = {"quality": (*UNSET_QUALITIES, parsed.quality)}
     spec, provider = parse_spec(parsed, normalized, task, config, warnings, n=parsed.n, unset=unset)
+    if for_videos := sorted(name for name in spec.options if name in VIDEO_PARAMETERS):
+        warnings.append(f"{', '.join(for_videos)}: ignored, for videos only")
+        spec = structs.replace(spec, options={n: v for n, v in spec.options.items() if n not in VIDEO_PARAMETERS})
     received = {**normalized, **{name: True for name in files if name != "image"}}
     warnings += _field_warnings(received, parsed, files, edits=edits)
     return structs.replace(parsed, spec=spec, provider=provider, references=references, warnings=tuple(warnings))

@@ -22,7 +22,7 @@ from hfmedia.server.api.fields import (
     struct_properties,
 )
 from hfmedia.server.db.generations import Generation
-from hfmedia.server.errors import IN_DOUBT_HINT
+from hfmedia.server.errors import in_doubt_message
 from hfmedia.server.jobs import JobStatus
 from hfmedia.storage import Media
 
@@ -155,9 +155,7 @@ def _size(context: dict[str, Any], media: Media | None) -> str:
 def _error(job: Job, job_status: JobStatus, error_code: str) -> VideoError:
     message = redact(job_status.error or job.error or "the job failed without a reported reason")
     if job.state == "in_doubt":
-        return VideoError(
-            code="in_doubt", message=f"{message.split('. Look at')[0]}. {IN_DOUBT_HINT.format(job=job.id)}"
-        )
+        return VideoError(code="in_doubt", message=in_doubt_message(message, job.id))
     if job_status.status == "cancelled":
         billing_note = "; it may still be billed" if billable_attempts(job) else ""
         return VideoError(code="cancelled", message=f"the job was cancelled{billing_note}: {message}")
