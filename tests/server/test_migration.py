@@ -118,7 +118,7 @@ def test_an_old_idempotency_key_still_finds_its_generation(database: GatewayData
     assert fingerprint != first.fingerprint  # earlier versions hashed their warnings, whose wording changed
     repeated = structs.replace(first, id="repeated", fingerprint=fingerprint)
     assert database.reserve(repeated, KeyLimits(), now=NOW).id == first.id
-    for changes in ({"prompt": "another"}, {"n": 9}, {"seed": 123}):
+    for changes in ({"prompt": "another"}, {"n": 9}, {"seed": 123}, {"options": {"width": 64, "height": 64}}):
         with pytest.raises(IdempotencyConflictError):
             database.reserve(
                 structs.replace(repeated, spec=structs.replace(first.spec, **changes)), KeyLimits(), now=NOW

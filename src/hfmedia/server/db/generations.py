@@ -139,11 +139,14 @@ def fingerprint_of(spec: GenerationSpec, api: Api, response_context: dict[str, A
 def _is_same_request(existing: Generation, repeated: Generation) -> bool:
     if existing.fingerprint.startswith(FINGERPRINT_PREFIX):
         return existing.fingerprint == repeated.fingerprint
-    # Stored by a version whose fingerprints hashed the wording of warnings: compare what identifies a request.
-    first, second = existing.spec, repeated.spec.without_inline_image()
-    return existing.api == repeated.api and (first.prompt, first.n, first.seed, first.image) == (
-        second.prompt, second.n, second.seed, second.image
-    )  # fmt: skip
+    # Stored by a version whose fingerprints hashed the wording of warnings: compare the requests themselves, except for
+    # the model, which is stored resolved, and the parameters that this version did not have.
+    return existing.api == repeated.api and _identity(existing.spec) == _identity(repeated.spec.without_inline_image())
+
+
+def _identity(spec: GenerationSpec) -> tuple[Any, ...]:
+    options = {name: value for name, value in spec.options.items() if name not in ("strength", "quality")}
+    return spec.prompt, spec.n, spec.seed, spec.image, options
 
 
 class IdempotencyConflictError(InvalidRequestError):
